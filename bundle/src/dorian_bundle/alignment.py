@@ -1,0 +1,90 @@
+"""Alignment: the one way a face leaves its photo for the networks, used alike by data preparation and by the server.
+
+A similarity transform (rotation, uniform scale, shift) takes five landmarks as near as it can to a template. Landmarks are
+ordered right eye, left eye, nose, right mouth corner, left mouth corner, the person's right, in pixels, with (0, 0) at the
+centre of the top-left pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from dorian_bundle.errors import AlignmentError
+
+FloatArray = NDArray[np.float64]
+ImageArray = NDArray[np.uint8]
+
+
+class AlignmentTemplate(BaseModel):
+    """Where the five landmarks lie in the crop, as fractions (x, y) of its side."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    landmarks: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
+
+    def points(self, size: int) -> FloatArray:
+        """Landmarks in pixels of a ``size`` × ``size`` crop, shape (5, 2)."""
+        return np.asarray(self.landmarks, dtype=np.float64) * size - 0.5
+
+
+# Between the mean landmarks of UTKFace's crops and FairFace's, made symmetric, so that both leave little to pad.
+DEFAULT_TEMPLATE = AlignmentTemplate(
+    landmarks=((0.312, 0.294), (0.688, 0.294), (0.5, 0.511), (0.339, 0.670), (0.661, 0.670)),
+)
+
+
+def similarity(source: Sequence[Sequence[float]] | FloatArray, target: FloatArray) -> FloatArray:
+    """The least-squares similarity transform from ``source`` to ``target``, both (points, 2); returns a (2, 3) matrix.
+
+    Closed form of Umeyama 1991, for two dimensions and without reflection. ``AlignmentError`` where points coincide.
+    """
+    a = np.asarray(source, dtype=np.float64)
+    b = np.asarray(target, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 2 or a.shape[1] != 2 or not np.isfinite(a).all():
+        raise AlignmentError(f"landmarks must be finite and of shape {b.shape}, got {a.shape}")
+    a_mean, b_mean = a.mean(axis=0), b.mean(axis=0)
+    a0, b0 = a - a_mean, b - b_mean
+    spread = float((a0**2).sum())
+    if spread < 1e-6:
+        raise AlignmentError("landmarks coincide; no alignment follows from them")
+    cosine = float((a0 * b0).sum()) / spread
+    sine = float((a0[:, 0] * b0[:, 1] - a0[:, 1] * b0[:, 0]).sum()) / spread
+    rotation = np.array([[cosine, -sine], [sine, cosine]])
+    return np.hstack([rotation, (b_mean - rotation @ a_mean)[:, None]])
+
+
+def crop_matrix(landmarks: Sequence[Sequence[float]] | FloatArray, template: AlignmentTemplate, size: int) -> FloatArray:
+    """The (2, 3) matrix from photo pixels to pixels of a ``size`` × ``size`` aligned crop."""
+    return similarity(landmarks, template.points(size))
+
+
+def warp_crop(image: ImageArray, matrix: FloatArray, size: int) -> ImageArray:
+    """The ``size`` × ``size`` crop of ``image`` (height, width, 3) under ``matrix``; what lies outside is reflected.
+
+    Where the crop is much smaller than the face, the photo is first shrunk by area averaging, so that nothing aliases.
+    """
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    corners = cv2.transform(
+        np.array([[[-0.5, -0.5], [size - 0.5, -0.5], [-0.5, size - 0.5], [size - 0.5, size - 0.5]]]),
+        cv2.invertAffineTransform(matrix),
+    )[0]
+    # Only the neighbourhood of the crop is touched: a large photo costs no more than its face.
+    margin = 2.0 / max(scale, 1e-6)
+    height, width = image.shape[:2]
+    left, top = np.clip(np.floor(corners.min(axis=0) - margin), 0, (width - 1, height - 1)).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(axis=0) + margin), (left + 1, top + 1), (width, height)).astype(int)
+    region = image[top:bottom, left:right]
+    shift = np.array([[1.0, 0.0, left], [0.0, 1.0, top], [0.0, 0.0, 1.0]])
+    local = np.vstack([matrix, [0.0, 0.0, 1.0]]) @ shift
+    factor = 1.0 / scale
+    if factor > 1.5:
+        small = (max(1, round(region.shape[1] / factor)), max(1, round(region.shape[0] / factor)))
+        fx, fy = region.shape[1] / small[0], region.shape[0] / small[1]
+        region = cv2.resize(region, small, interpolation=cv2.INTER_AREA)
+        local = local @ np.array([[fx, 0.0, (fx - 1) / 2], [0.0, fy, (fy - 1) / 2], [0.0, 0.0, 1.0]])
+    return cv2.warpAffine(region, local[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)

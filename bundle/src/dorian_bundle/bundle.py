@@ -1,0 +1,67 @@
+"""A bundle: a folder with a manifest, ONNX graphs and a model card; read here, verified, and never half-believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from dorian_bundle.errors import ManifestError
+from dorian_bundle.graphs import Precision
+from dorian_bundle.manifest import CARD_FILE, MANIFEST_FILE, SCHEMA_VERSION, Manifest
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle. ``sha256`` is the manifest's; through the graphs' hashes in it, it stands for the whole."""
+
+    folder: Path
+    manifest: Manifest
+    sha256: str
+
+    def graph_path(self, name: str, precision: Precision | None = None) -> Path:
+        """The file of graph ``name``, of ``precision`` or else the most precise one; ``GraphFileError`` if there is none."""
+        return self.folder / self.manifest.graphs[name].file(precision).path
+
+
+def load(folder: Path) -> Bundle:
+    """Read and verify the bundle in ``folder``: the manifest and what it claims of itself, every graph's file and hash.
+
+    Raises ``ManifestError`` or ``GraphFileError``, which say what is wrong. Whether the graphs really take and give what
+    the manifest says can only be seen where they are opened; a session there compares with ``Signature.require_same``.
+    """
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise ManifestError(f"{folder} is no bundle: it has no {MANIFEST_FILE}")
+    data = path.read_bytes()
+    manifest = _parse(path, data)
+    for graph in manifest.graphs.values():
+        for file in graph.files:
+            file.verify(folder)
+    if not (folder / CARD_FILE).is_file():
+        raise ManifestError(f"{folder} has no model card ({CARD_FILE})")
+    return Bundle(folder, manifest, hashlib.sha256(data).hexdigest())
+
+
+def _parse(path: Path, data: bytes) -> Manifest:
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise ManifestError(f"{path} is not JSON: {error}") from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ManifestError(f"{path} has schema version {version!r}; this release reads version {SCHEMA_VERSION}")
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, p['loc'])) or 'manifest'}: {p['msg']}" for p in error.errors()]
+        raise ManifestError(f"{path}: {'; '.join(problems)}") from error
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest`` to ``folder``, where its graphs already are."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    (folder / MANIFEST_FILE).write_text(f"{text}\n", encoding="utf-8")

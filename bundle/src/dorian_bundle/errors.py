@@ -1,0 +1,33 @@
+"""The errors of this package.
+
+    BundleError
+    ├── AgeError               an age or age group that does not exist
+    ├── AlignmentError         landmarks from which no crop can be made
+    ├── ManifestError          manifest missing, unreadable, of another schema, or contradicting itself
+    ├── GraphFileError         a graph's file missing or not the one that the manifest describes
+    └── GraphSignatureError    a graph's inputs or outputs differ from what the manifest says
+"""
+
+
+class BundleError(Exception):
+    """Base of all errors raised by dorian_bundle."""
+
+
+class AgeError(BundleError, ValueError):
+    """An age or age group that does not exist."""
+
+
+class AlignmentError(BundleError, ValueError):
+    """Landmarks from which no crop can be made."""
+
+
+class ManifestError(BundleError):
+    """The manifest is missing, unreadable, of another schema, or contradicts itself."""
+
+
+class GraphFileError(BundleError):
+    """A graph's file is missing, or is not the one that the manifest describes."""
+
+
+class GraphSignatureError(BundleError):
+    """A graph's inputs or outputs differ from what the manifest says."""

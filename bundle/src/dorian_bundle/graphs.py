@@ -1,0 +1,111 @@
+"""Graph specs: what an ONNX graph takes and gives, and the files, one per precision, that hold it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from dorian_bundle.errors import GraphFileError, GraphSignatureError
+
+Precision = Literal["fp32", "fp16"]
+Dimension = int | str  # a name for an axis of any length
+
+
+class TensorSpec(BaseModel):
+    """A named input or output. ``shape``: a number for a fixed axis, a name for one that may vary ("batch")."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    shape: tuple[Dimension, ...]
+    dtype: Literal["float32"] = "float32"
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+class Signature(BaseModel):
+    """All inputs and outputs of a graph, in order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1)
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.inputs))}) -> ({', '.join(map(str, self.outputs))})"
+
+    def require_same(self, other: Signature, what: str) -> None:
+        """Raise ``GraphSignatureError`` unless ``other`` is the same; ``what`` names whose signature ``other`` is."""
+        if self != other:
+            raise GraphSignatureError(f"{what} has the signature {other}, but {self} is needed")
+
+
+class GraphFile(BaseModel):
+    """One file of a graph: its ``path`` in the bundle, the precision of its weights and arithmetic, its hash and size."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    precision: Precision
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(gt=0)
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith("/") or ".." in parts or "\\" in path:
+            raise ValueError(f"{path!r} is not a path inside the bundle")
+        return path
+
+    @classmethod
+    def of(cls, folder: Path, path: str, precision: Precision) -> GraphFile:
+        """The entry for the file at ``folder / path`` as it is now."""
+        file = folder / path
+        return cls(path=path, precision=precision, sha256=sha256_of(file), bytes=file.stat().st_size)
+
+    def verify(self, folder: Path) -> None:
+        """Raise ``GraphFileError`` unless the file in ``folder`` is there, with the size and hash noted here."""
+        file = folder / self.path
+        if not file.is_file():
+            raise GraphFileError(f"graph file {self.path} is missing from {folder}")
+        if (size := file.stat().st_size) != self.bytes:
+            raise GraphFileError(f"graph file {self.path} has {size} bytes; the manifest says {self.bytes}")
+        if (found := sha256_of(file)) != self.sha256:
+            raise GraphFileError(f"graph file {self.path} has SHA-256 {found}; the manifest says {self.sha256}")
+
+
+class Graph(BaseModel):
+    """A graph: its signature, which all its files share, and one file per precision."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    signature: Signature
+    files: tuple[GraphFile, ...] = Field(min_length=1)
+
+    @field_validator("files")
+    @classmethod
+    def _one_per_precision(cls, files: tuple[GraphFile, ...]) -> tuple[GraphFile, ...]:
+        precisions = [file.precision for file in files]
+        if len(set(precisions)) != len(precisions):
+            raise ValueError(f"one file per precision is allowed, got {precisions}")
+        return files
+
+    def file(self, precision: Precision | None = None) -> GraphFile:
+        """The file of ``precision``; by default the most precise. ``GraphFileError`` names those that there are."""
+        if precision is None:
+            return max(self.files, key=lambda file: file.precision == "fp32")
+        for file in self.files:
+            if file.precision == precision:
+                return file
+        raise GraphFileError(f"no {precision} file; there is {', '.join(file.precision for file in self.files)}")
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

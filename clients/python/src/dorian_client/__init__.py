@@ -1,0 +1,67 @@
+"""Dorian's client: a photo goes to the server, and comes back with its faces older or younger.
+
+    from dorian_client import Client
+
+    with Client("localhost:50051") as client:
+        client.age("portrait.jpg", "60+").photos[0].picture.save("older.jpg")
+
+What may go wrong is drawn in dorian_client.errors.
+"""
+
+from dorian_client._client import Client
+from dorian_client._photos import PhotoLike
+from dorian_client._pictures import Picture
+from dorian_client._results import (
+    Age,
+    AgedPhoto,
+    AgeGroup,
+    AgeResult,
+    Box,
+    BundleInfo,
+    FaceReport,
+    Method,
+    Provenance,
+    Reconstruction,
+    ReconstructResult,
+)
+from dorian_client._sheet import make_sheet
+from dorian_client.errors import (
+    Busy,
+    ConnectionFailed,
+    DeadlineExceeded,
+    DorianError,
+    InternalError,
+    InvalidRequest,
+    NoFaceError,
+    NotFound,
+    PhotoError,
+    ServerError,
+)
+
+__all__ = [
+    "Age",
+    "AgeGroup",
+    "AgeResult",
+    "AgedPhoto",
+    "Box",
+    "BundleInfo",
+    "Busy",
+    "Client",
+    "ConnectionFailed",
+    "DeadlineExceeded",
+    "DorianError",
+    "FaceReport",
+    "InternalError",
+    "InvalidRequest",
+    "Method",
+    "NoFaceError",
+    "NotFound",
+    "PhotoError",
+    "PhotoLike",
+    "Picture",
+    "Provenance",
+    "ReconstructResult",
+    "Reconstruction",
+    "ServerError",
+    "make_sheet",
+]

@@ -1,0 +1,160 @@
+"""The synchronous client: it keeps the channel and makes the calls; `_wire` builds and reads what they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TypeVar
+
+import grpc
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
+from dorian_client import _wire
+from dorian_client._photos import PhotoLike, read_photo
+from dorian_client._results import Age, AgeResult, BundleInfo, Method, ReconstructResult
+from dorian_client._status import error_from_rpc
+
+_MAX_MESSAGE_BYTES = 64 * 2**20
+_MAX_TIMEOUT = 1e9  # seconds; gRPC's clock overflows somewhere above
+_PROBE_SECONDS = 0.2  # how long a channel may take to say what state it is in
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+
+class Client:
+    """A connection to a Dorian server. Threads may share one; close it, or use it in a `with` statement.
+
+    address: "host:port". It is dialled at the first call, and again when the connection was lost.
+    timeout: seconds that a call may take; None for no limit.
+    wait_for_ready: whether calls wait, up to the timeout, for a server that is not there yet, rather than fail at once.
+    credentials: for TLS, as from grpc.ssl_channel_credentials(); None for a plain connection.
+
+    A photo may be a path (str or PathLike), the bytes of a JPEG, PNG or WebP file, an array of uint8, either
+    (height, width, 3) in RGB order or (height, width) for grey, or a PIL image. Arrays and PIL images travel as PNG.
+
+    An age is the label of an age group, as methods() gives it ("60+"), or years as a number.
+
+    format, quality: how to store the pictures that come back; format "jpeg", "png" or "webp", by default the format of
+    the photo that was sent; quality 1 to 100 for JPEG and WebP.
+
+    All calls raise PhotoError and the ServerErrors of dorian_client.errors. Calls on a closed client raise ValueError.
+    """
+
+    def __init__(
+        self,
+        address: str = "localhost:50051",
+        *,
+        timeout: float | None = 60.0,
+        wait_for_ready: bool = False,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        if not address:
+            raise ValueError("the server's address is empty; give host:port")
+        if timeout is not None and not 0 < timeout <= _MAX_TIMEOUT:
+            raise ValueError(f"a timeout cannot be {timeout} s; give 0 to {_MAX_TIMEOUT:g} s, or None for no limit")
+        self.address = address
+        self.timeout = timeout
+        self.wait_for_ready = wait_for_ready
+        options = [
+            ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        ]
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, options)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, options)
+        self._stub = FaceAgingStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def age(
+        self,
+        photo: PhotoLike,
+        to: Age | Iterable[Age],
+        *,
+        source: Age | None = None,
+        method: str | None = None,
+        format: str | None = None,
+        quality: int | None = None,
+    ) -> AgeResult:
+        """Returns the photo with its faces at the age `to`, or at each of several, asked for in one request.
+
+        source: the age that the faces have now; None lets the server estimate it, face by face.
+        method: a method's name; None for the server's default.
+        """
+        request = _wire.age_request(read_photo(photo), to, source=source, method=method, format=format, quality=quality)
+        return _wire.read_age_response(self._call(self._stub.AgeTransform, request), len(request.targets))
+
+    def sweep(
+        self,
+        photo: PhotoLike,
+        *,
+        source: Age | None = None,
+        method: str | None = None,
+        format: str | None = None,
+        quality: int | None = None,
+    ) -> AgeResult:
+        """Returns the photo at every age group of the method, youngest first; the arguments are those of age()."""
+        data = read_photo(photo)
+        chosen = _wire.pick_method(self.bundle(), method)
+        labels = [group.label for group in chosen.age_groups]
+        return self.age(data, labels, source=source, method=chosen.name, format=format, quality=quality)
+
+    def reconstruct(
+        self,
+        photo: PhotoLike,
+        *,
+        source: Age | None = None,
+        method: str | None = None,
+        format: str | None = None,
+        quality: int | None = None,
+    ) -> ReconstructResult:
+        """Returns, for each face, the crop that the networks saw, its latent and what the generator draws from it.
+
+        source: the age at which to draw the faces; None lets the server estimate it, face by face.
+        """
+        request = _wire.reconstruct_request(
+            read_photo(photo), source=source, method=method, format=format, quality=quality
+        )
+        return _wire.read_reconstruct_response(self._call(self._stub.Reconstruct, request))
+
+    def methods(self) -> list[Method]:
+        """Returns the methods that the server has, the default first."""
+        return list(self.bundle().methods)
+
+    def bundle(self) -> BundleInfo:
+        """Returns what the server has loaded: methods, version, hash and licence."""
+        return _wire.read_list_response(self._call(self._stub.ListMethods, pb.ListMethodsRequest()))
+
+    def close(self) -> None:
+        """Ends the connection and any call under way; closing twice does no harm."""
+        self._channel.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.address!r})"
+
+    def _call(self, rpc: grpc.UnaryUnaryMultiCallable[_Request, _Response], request: _Request) -> _Response:
+        try:
+            return rpc(request, timeout=self.timeout, wait_for_ready=self.wait_for_ready)
+        except grpc.RpcError as error:
+            raise error_from_rpc(
+                error, address=self.address, timeout=self.timeout, is_connected=self._is_connected
+            ) from error
+
+    def _is_connected(self) -> bool:
+        ready = grpc.channel_ready_future(self._channel)
+        try:
+            ready.result(timeout=_PROBE_SECONDS)
+        except grpc.FutureTimeoutError:
+            return False
+        finally:
+            ready.cancel()
+        return True

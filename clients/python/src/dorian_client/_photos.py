@@ -1,0 +1,87 @@
+"""Reads a photo, however it was given, into the bytes of a file that the server takes."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from dorian_client.errors import PhotoError
+
+PhotoLike: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8] | Image.Image
+
+_TAKEN = "a path, the bytes of a JPEG, PNG or WebP file, an array or a PIL image"
+_TAKEN_ARRAYS = "uint8 of shape (height, width, 3) in RGB order, or (height, width) for grey"
+_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
+_CONVERTED_MODES = {"CMYK", "HSV", "LAB", "La", "PA", "RGBX", "RGBa", "YCbCr"}
+
+
+def read_photo(photo: PhotoLike) -> bytes:
+    """Returns the photo as the bytes of an image file.
+
+    Files and bytes go as they are, unopened. Arrays, (height, width, 3) RGB or (height, width) grey, both uint8, and
+    PIL images, turned upright by their EXIF orientation, become PNG. Raises PhotoError for anything else.
+    """
+    match photo:
+        case bytes() | bytearray() | memoryview():
+            return bytes(photo)
+        case np.ndarray():
+            return _encode(_image_from_array(photo))
+        case Image.Image():
+            return _encode(_prepare(photo))
+        case str() | os.PathLike():
+            return _read_file(photo)
+        case _:
+            raise PhotoError(f"a photo cannot be {type(photo).__name__}; give {_TAKEN}")
+
+
+def _read_file(path: str | os.PathLike[str]) -> bytes:
+    path = Path(os.fsdecode(path))
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PhotoError(f"no photo at {path}: there is no such file") from None
+    except IsADirectoryError:
+        raise PhotoError(f"{path} is a folder; give one photo's file") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise PhotoError(f"cannot read the photo {str(path)!r}: {error}") from error
+
+
+def _image_from_array(array: npt.NDArray[Any]) -> Image.Image:
+    was = f"an array of {array.dtype} and shape {array.shape}"
+    if array.dtype != np.uint8:
+        raise PhotoError(f"a photo cannot be {was}: give {_TAKEN_ARRAYS}, with values from 0 to 255")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
+        raise PhotoError(f"a photo cannot be {was}: give {_TAKEN_ARRAYS}")
+    if 0 in array.shape:
+        raise PhotoError(f"a photo cannot be {was}: it has no pixels")
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _prepare(image: Image.Image) -> Image.Image:
+    if 0 in image.size:
+        raise PhotoError(f"a photo cannot be a PIL image of {image.width} by {image.height}: it has no pixels")
+    if image.mode not in _PNG_MODES | _CONVERTED_MODES:
+        raise PhotoError(f"a photo cannot be a PIL image of mode {image.mode}: give 8 bits a channel, such as mode RGB")
+    try:
+        upright = ImageOps.exif_transpose(image)  # PNG written by Pillow keeps no orientation
+        return upright if upright.mode in _PNG_MODES else _to_rgb(upright)
+    except (OSError, SyntaxError, ValueError) as error:  # a lazily opened file that is broken, or closed by now
+        raise PhotoError(f"cannot read the PIL image: {error}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    converted = image.convert("RGB")
+    converted.info.pop("icc_profile", None)  # it described the colours before the conversion
+    return converted
+
+
+def _encode(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,80 @@
+"""The errors of this package.
+
+    DorianError
+    ├── PhotoError               the photo cannot be sent; nothing has been asked of a server
+    └── ServerError              what was asked has failed; has code, reason, field and metadata
+        ├── InvalidRequest       the photo or a setting was refused; asking again gives the same answer
+        │   └── NoFaceError      no face was found in the photo
+        ├── NotFound             a name that the server does not know, such as a method's
+        ├── Busy                 the server has too much to do; asking again later may work
+        ├── DeadlineExceeded     no answer in time
+        ├── ConnectionFailed     no server at the address, or one that takes no calls
+        └── InternalError        a fault of the server
+
+Arguments of the wrong type or out of their documented values raise TypeError and ValueError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class DorianError(Exception):
+    """Base of all errors that this package defines."""
+
+
+class PhotoError(DorianError, ValueError):
+    """The photo cannot be sent. The message says what was wrong with it and what would be right."""
+
+
+class ServerError(DorianError):
+    """What was asked has failed. The original grpc.RpcError, where there was one, is the __cause__.
+
+    code: the name of the gRPC status, such as "INVALID_ARGUMENT".
+    reason: the server's name for what happened, such as "NO_FACE"; None where it gave none.
+    field: the field of the request that is to blame, such as "targets[1].years"; None where the server named none.
+    metadata: what else the server says of it, by name.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "UNKNOWN",
+        reason: str | None = None,
+        field: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.field = field
+        self.metadata = dict(metadata or {})
+
+
+class InvalidRequest(ServerError):
+    """The photo or a setting was refused; asking again gives the same answer."""
+
+
+class NoFaceError(InvalidRequest):
+    """No face was found in the photo."""
+
+
+class NotFound(ServerError):
+    """A name that the server does not know, such as a method's."""
+
+
+class Busy(ServerError):
+    """The server has too much to do; asking again later may work."""
+
+
+class DeadlineExceeded(ServerError):
+    """No answer in time."""
+
+
+class ConnectionFailed(ServerError):
+    """No server at the address, or one that takes no calls."""
+
+
+class InternalError(ServerError):
+    """A fault of the server."""

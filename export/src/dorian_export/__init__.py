@@ -1,0 +1,1 @@
+"""Turns checkpoints into ONNX graphs that agree with torch, and those into bundles."""

@@ -1,0 +1,85 @@
+"""Age-cGAN: a checkpoint's averaged encoder and generator as graphs, each proven against torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dorian_bundle.ages import PAPER_GROUPS
+from dorian_bundle.families import age_cgan_signatures
+from dorian_bundle.graphs import Graph, GraphFile, Precision
+from dorian_export.errors import ExportError
+from dorian_export.graphs import EncoderGraph, GeneratorGraph, in_precision, write_onnx
+from dorian_export.parity import BATCHES, Array, require_parity
+from dorian_training.checkpoint import load_network
+from dorian_training.networks.age_cgan import SIZE, AgeCganShape, build_encoder, build_generator
+
+ROLES = ("encoder", "generator")
+
+
+def export_graphs(
+    weights: dict[str, dict[str, Tensor]],
+    about: dict[str, Any],
+    crops: NDArray[np.uint8],
+    folder: Path,
+    precisions: Sequence[Precision],
+) -> tuple[dict[str, Graph], dict[str, float]]:
+    """Write both networks' graphs into ``folder``; returns them by name, and the differences from torch by file.
+
+    ``crops``: at least 8 aligned faces, uint8 RGB (faces, 64, 64, 3), for parity on real inputs. ``ParityError`` if a graph
+    differs too much, ``CheckpointError`` if ``weights`` lack a network.
+    """
+    if about.get("family") != "age_cgan":
+        raise ExportError(f"the checkpoint is of the family {about.get('family')!r}, not age_cgan")
+    if len(crops) < max(BATCHES):
+        raise ExportError(f"{max(BATCHES)} real faces are needed to prove the graphs on, got {len(crops)}")
+    shape = AgeCganShape.from_dict(about["shape"])
+    networks: dict[str, nn.Module] = {"encoder": build_encoder(shape), "generator": build_generator(shape)}
+    for role in ROLES:
+        load_network(networks[role], weights, f"{role}_ema")
+    wrapped = {"encoder": EncoderGraph(networks["encoder"]), "generator": GeneratorGraph(networks["generator"])}
+    exact = {role: in_precision(wrapped[role], "fp32") for role in ROLES}
+    inputs = _inputs(exact["encoder"], shape, crops)
+    graphs: dict[str, Graph] = {}
+    differences: dict[str, float] = {}
+    for role, signature in age_cgan_signatures(SIZE, shape.latent, shape.groups).items():
+        files = []
+        for precision in precisions:
+            path = f"graphs/age_cgan_{role}.{precision}.onnx"
+            write_onnx(in_precision(wrapped[role], precision), signature, folder / path)
+            differences[path] = require_parity(exact[role], folder / path, signature, precision, inputs)
+            files.append(GraphFile.of(folder, path, precision))
+        graphs[f"age_cgan_{role}"] = Graph(signature=signature, files=tuple(files))
+    return graphs, differences
+
+
+def _inputs(encoder: nn.Module, shape: AgeCganShape, crops: NDArray[np.uint8]) -> list[dict[str, Array]]:
+    """Random inputs, and real ones: the crops, and the latents that the encoder finds for them."""
+    random = np.random.default_rng(0)
+    faces = np.ascontiguousarray(crops[: max(BATCHES)].transpose(0, 3, 1, 2), dtype=np.float32) / 255
+    with torch.no_grad():
+        latents = encoder(torch.from_numpy(faces)).numpy()
+    conditions = np.eye(shape.groups, dtype=np.float32)[np.arange(max(BATCHES)) % shape.groups]
+    noise = {
+        "image": random.random(faces.shape, dtype=np.float32),
+        "latent": random.standard_normal(latents.shape, dtype=np.float32),
+        "condition": random.dirichlet(np.ones(shape.groups), max(BATCHES)).astype(np.float32),
+    }
+    return [noise, {"image": faces, "latent": latents, "condition": conditions}]
+
+
+def group_sheet(weights: dict[str, dict[str, Tensor]], about: dict[str, Any], rows: int, seed: int = 0) -> Tensor:
+    """Faces that the generator draws: a latent per row, an age group per column; (rows, groups, 3, 64, 64) in [-1, 1]."""
+    shape = AgeCganShape.from_dict(about["shape"])
+    generator = build_generator(shape).eval()
+    load_network(generator, weights, "generator_ema")
+    latent = torch.randn(rows, shape.latent, generator=torch.Generator().manual_seed(seed))
+    condition = torch.eye(shape.groups).repeat(rows, 1)
+    with torch.no_grad():
+        return generator(latent.repeat_interleave(shape.groups, dim=0), condition).unflatten(0, (rows, len(PAPER_GROUPS)))

@@ -1,0 +1,36 @@
+"""The checker: a bundle's manifest and files, and that its graphs take and give what the manifest says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from dorian_bundle import Bundle, GraphSignatureError, load
+from dorian_bundle.graphs import Signature, TensorSpec
+
+
+def check_bundle(folder: Path) -> Bundle:
+    """The bundle in ``folder``, wholly verified; ``BundleError`` says what is wrong with it."""
+    bundle = load(folder)
+    for graph in bundle.manifest.graphs.values():
+        for file in graph.files:
+            graph.signature.require_same(signature_of(folder / file.path), f"the file {file.path}")
+    return bundle
+
+
+def signature_of(path: Path) -> Signature:
+    """What the ONNX file at ``path`` takes and gives; ``GraphSignatureError`` for types other than float32."""
+    graph = onnx.load(path, load_external_data=False).graph
+    return Signature(
+        inputs=tuple(_spec(value) for value in graph.input), outputs=tuple(_spec(value) for value in graph.output)
+    )
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT:
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
+        raise GraphSignatureError(f"{value.name} is of type {kind}; graphs take and give FLOAT")
+    shape = tuple(axis.dim_param or axis.dim_value for axis in tensor.shape.dim)
+    return TensorSpec(name=value.name, shape=shape)

@@ -1,0 +1,5 @@
+"""``python -m dorian_server`` is the command ``dorian-server``."""
+
+from dorian_server.command import main
+
+main()

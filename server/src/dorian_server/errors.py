@@ -1,0 +1,34 @@
+"""The errors of this package. ``service.py`` holds the one table that turns them into gRPC statuses.
+
+    DorianServerError
+    ├── StartupError          the server cannot start as it was told to
+    ├── RequestError          the request is to blame: ``reason``, ``field``, and words that say what would be right
+    └── UnknownMethodError    the bundle lacks the method that was asked for
+"""
+
+from __future__ import annotations
+
+
+class DorianServerError(Exception):
+    """Base of all errors raised by dorian_server."""
+
+
+class StartupError(DorianServerError):
+    """The server cannot start as it was told to."""
+
+
+class RequestError(DorianServerError):
+    """The request is to blame. ``reason`` is one of those listed in the proto; ``field`` the request's field at fault."""
+
+    def __init__(self, reason: str, field: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.field = field
+
+
+class UnknownMethodError(RequestError):
+    """The bundle lacks the method that was asked for."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        words = f"the bundle has no method {name!r}; it has {', '.join(known)}"
+        super().__init__("METHOD_UNKNOWN", "method", words)

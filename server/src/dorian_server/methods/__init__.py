@@ -1,0 +1,1 @@
+"""Methods: how a family's graphs make an aged face of a crop; a file per family."""

@@ -1,0 +1,70 @@
+"""Putting a server together: bundle, sessions, pipeline, service, health, port."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from dorian.v1 import face_aging_pb2_grpc
+from dorian_bundle import Bundle, BundleError, load
+from dorian_server.detection import CascadeDetector
+from dorian_server.errors import StartupError
+from dorian_server.methods.age_cgan import AgeCgan
+from dorian_server.pipeline import Pipeline
+from dorian_server.service import FaceAgingService
+from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
+from dorian_server.sessions.session import Session
+from dorian_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Room for what a request holds beside its photo, and for photos beyond the limit, so that they get an answer in words.
+_MESSAGE_BYTES = 64 * 2**20
+SERVICE_NAME = "dorian.v1.FaceAging"
+
+
+def build_pipeline(settings: Settings) -> Pipeline:
+    """The pipeline on ``settings.bundle``, every graph opened. ``StartupError`` says what is wrong with the bundle."""
+    try:
+        bundle = load(settings.bundle)
+        methods = [AgeCgan(method, lambda name: _session(bundle, name, settings)) for method in bundle.manifest.methods]
+    except BundleError as error:
+        raise StartupError(str(error)) from error
+    return Pipeline(bundle, methods, CascadeDetector(), settings.limits)
+
+
+def _session(bundle: Bundle, name: str, settings: Settings) -> Session:
+    precision = None if settings.precision == "auto" else settings.precision
+    signature = bundle.manifest.graphs[name].signature
+    return OnnxRuntimeSession(bundle.graph_path(name, precision), signature, settings.threads)
+
+
+def start(settings: Settings) -> tuple[grpc.Server, int]:
+    """Start serving; returns the server, which must be kept, and its port. ``StartupError`` if it cannot start."""
+    pipeline = build_pipeline(settings)
+    server = grpc.server(
+        ThreadPoolExecutor(settings.workers, thread_name_prefix="request"),
+        options=[
+            ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+    face_aging_pb2_grpc.add_FaceAgingServicer_to_server(FaceAgingService(pipeline), server)
+    state = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(state, server)
+    address = f"{settings.host}:{settings.port}"
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise StartupError(f"cannot listen on {address}: {error}") from error
+    server.start()
+    for name in ("", SERVICE_NAME):
+        state.set(name, health_pb2.HealthCheckResponse.SERVING)
+    manifest = pipeline.bundle.manifest
+    methods = ", ".join(method.name for method in manifest.methods)
+    log.info("serving %s %s (%s) on %s:%d", manifest.name, manifest.version, methods, settings.host, port)
+    return server, port

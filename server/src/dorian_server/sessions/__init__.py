@@ -1,0 +1,1 @@
+"""Sessions: one graph each, opened in a runtime; a file per runtime behind one protocol."""

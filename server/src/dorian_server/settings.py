@@ -1,0 +1,32 @@
+"""The server's settings: one typed field each, a flag and an environment variable of the same name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a photo may be. ``min_side`` in pixels; ``max_targets`` and ``max_faces`` per request."""
+
+    max_image_bytes: int = 16 * 2**20
+    max_pixels: int = 50_000_000
+    min_side: int = 32
+    max_targets: int = 32
+    max_faces: int = 32
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to serve. ``port`` 0 takes any free one; ``workers`` requests run at once, on ``threads`` threads each graph."""
+
+    bundle: Path
+    host: str = "0.0.0.0"
+    port: int = 50051
+    workers: int = 4
+    threads: int = 0
+    precision: Literal["auto", "fp32", "fp16"] = "auto"
+    grace: float = 10.0
+    limits: Limits = Limits()

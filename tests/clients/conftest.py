@@ -1,0 +1,224 @@
+"""A FaceAging server for the client's tests: real gRPC, no networks. It inverts photos, and fails as it is told to."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+import pytest
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from grpc_status import rpc_status
+from PIL import Image, ImageOps
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian.v1.face_aging_pb2_grpc import FaceAgingServicer, add_FaceAgingServicer_to_server
+from dorian_client import Client
+
+MESSAGE_BYTES = 64 * 2**20
+GROUPS = {"0-18": (0, 18), "19-29": (19, 29), "30-39": (30, 39), "60+": (60, None)}
+FORMATS = {"JPEG": pb.IMAGE_FORMAT_JPEG, "PNG": pb.IMAGE_FORMAT_PNG, "WEBP": pb.IMAGE_FORMAT_WEBP}
+FACES = [
+    pb.Face(box=pb.Box(x=8, y=4, width=32, height=40), score=0.75),
+    pb.Face(box=pb.Box(x=50, y=6, width=12, height=14), score=0.5),
+]
+
+
+@dataclass
+class FakeServer(FaceAgingServicer):
+    """Inverts the photo, and writes the target's position into the red of the top left pixel of each result."""
+
+    address: str = ""
+    requests: list[Any] = field(default_factory=list)
+    held: threading.Event | None = None
+    drop_results: int = 0
+    _failure: tuple[grpc.StatusCode, str, list[any_pb2.Any]] | None = None
+
+    def fail(
+        self, code: grpc.StatusCode, message: str, *, reason: str = "", field: str = "", domain: str = "dorian.v1"
+    ) -> None:
+        """Lets every call from now on fail with this status and these details."""
+        details = []
+        if reason:
+            info = error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata={"limit": "16"})
+            details.append(_pack(info))
+        if field:
+            violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
+            details.append(_pack(error_details_pb2.BadRequest(field_violations=[violation])))
+        self._failure = (code, message, details)
+
+    def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
+        self._begin(request, context)
+        photo, format = self._decode(request.image.data, request.output, context)
+        self._check_method(request.method, context)
+        for index, target in enumerate(request.targets):
+            self._check_age(target, f"targets[{index}]", context)
+        if not request.targets:
+            self._abort(context, grpc.StatusCode.INVALID_ARGUMENT, "no age to aim at", "TARGET_MISSING", "targets")
+        results = []
+        for index, target in enumerate(request.targets):
+            picture = ImageOps.invert(photo)
+            picture.putpixel((0, 0), (index, 0, 0))
+            results.append(pb.AgedImage(image=_encode(picture, format), faces=self._reports(request, target)))
+        return pb.AgeTransformResponse(
+            results=results[self.drop_results :],
+            provenance=_provenance(request.method),
+            times=[pb.StageTime(stage=stage, seconds=0.25) for stage in ("decode", "generate", "generate")],
+        )
+
+    def Reconstruct(self, request: pb.ReconstructRequest, context: grpc.ServicerContext) -> pb.ReconstructResponse:
+        self._begin(request, context)
+        photo, format = self._decode(request.image.data, request.output, context)
+        self._check_method(request.method, context)
+        given = request.HasField("source")
+        faces = []
+        for face in FACES:
+            box = face.box
+            crop = photo.crop((int(box.x), int(box.y), int(box.x + box.width), int(box.y + box.height)))
+            faces.append(
+                pb.Reconstruction(
+                    face=face,
+                    crop=_encode(crop, format),
+                    reconstruction=_encode(ImageOps.invert(crop), format),
+                    latent=[0.5, -0.25],
+                    source=request.source if given else pb.Age(group="30-39"),
+                    source_given=given,
+                    pixel_error=0.125,
+                )
+            )
+        times = [pb.StageTime(stage="encode", seconds=0.5)]
+        return pb.ReconstructResponse(faces=faces, provenance=_provenance(request.method), times=times)
+
+    def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:
+        self._begin(request, context)
+        groups = [pb.AgeGroup(label=label, low=low, high=high, centre=low) for label, (low, high) in GROUPS.items()]
+        return pb.ListMethodsResponse(
+            methods=[
+                pb.Method(
+                    name="inverter",
+                    family="fake",
+                    description="Inverts.",
+                    age_groups=groups,
+                    crop_size=64,
+                    is_default=True,
+                ),
+                pb.Method(name="other", family="fake", description="Inverts too.", age_groups=groups[:2], crop_size=32),
+            ],
+            bundle="fake-bundle",
+            bundle_version="1.2.3",
+            bundle_sha256="ab" * 32,
+            weights_licence="CC0-1.0",
+            server_version="0.0.1",
+        )
+
+    def _begin(self, request: Any, context: grpc.ServicerContext) -> None:
+        self.requests.append(request)
+        if self.held is not None:
+            self.held.wait(10)
+        if self._failure is not None:
+            code, message, details = self._failure
+            status = status_pb2.Status(code=code.value[0], message=message, details=details)
+            context.abort_with_status(rpc_status.to_status(status))
+
+    def _abort(
+        self, context: grpc.ServicerContext, code: grpc.StatusCode, message: str, reason: str, field: str
+    ) -> NoReturn:
+        self.fail(code, message, reason=reason, field=field)
+        assert self._failure is not None
+        (_, _, details), self._failure = self._failure, None
+        context.abort_with_status(
+            rpc_status.to_status(status_pb2.Status(code=code.value[0], message=message, details=details))
+        )
+        raise AssertionError("abort_with_status always raises")
+
+    def _decode(
+        self, data: bytes, output: pb.OutputOptions, context: grpc.ServicerContext
+    ) -> tuple[Image.Image, pb.ImageFormat]:
+        try:
+            image = Image.open(io.BytesIO(data))
+            upright = ImageOps.exif_transpose(image)
+        except OSError:
+            self._abort(
+                context, grpc.StatusCode.INVALID_ARGUMENT, "the photo is not an image", "IMAGE_UNREADABLE", "image.data"
+            )
+        return upright.convert("RGB"), output.format or FORMATS[str(image.format)]
+
+    def _check_method(self, name: str, context: grpc.ServicerContext) -> None:
+        if name not in ("", "inverter", "other"):
+            self._abort(context, grpc.StatusCode.NOT_FOUND, f"no method is called {name}", "METHOD_UNKNOWN", "method")
+
+    def _check_age(self, age: pb.Age, where: str, context: grpc.ServicerContext) -> None:
+        bad = grpc.StatusCode.INVALID_ARGUMENT
+        if age.WhichOneof("kind") == "group" and age.group not in GROUPS:
+            self._abort(context, bad, f"no age group {age.group}", "AGE_GROUP_UNKNOWN", f"{where}.group")
+        if age.WhichOneof("kind") == "years" and not 0 <= age.years <= 120:
+            self._abort(context, bad, f"an age cannot be {age.years:g}", "AGE_OUT_OF_RANGE", f"{where}.years")
+
+    def _reports(self, request: pb.AgeTransformRequest, target: pb.Age) -> list[pb.FaceReport]:
+        given = request.HasField("source")
+        source = request.source if given else pb.Age(group="30-39")
+        return [pb.FaceReport(face=face, source=source, source_given=given, target=target) for face in FACES]
+
+
+def _pack(message: Any) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
+
+
+def _provenance(method: str) -> pb.Provenance:
+    return pb.Provenance(
+        method=method or "inverter", bundle="fake-bundle", bundle_version="1.2.3", bundle_sha256="ab" * 32
+    )
+
+
+def _encode(image: Image.Image, format: pb.ImageFormat) -> pb.Image:
+    buffer = io.BytesIO()
+    name = {number: name for name, number in FORMATS.items()}[format]
+    image.save(buffer, name, **({"lossless": True} if name == "WEBP" else {}))
+    return pb.Image(data=buffer.getvalue(), format=format, width=image.width, height=image.height)
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., FakeServer]]:
+    """Starts servers on free ports; they stop with the test."""
+    servers: list[tuple[grpc.Server, FakeServer]] = []
+
+    def start(*, port: int = 0, max_bytes: int = MESSAGE_BYTES) -> FakeServer:
+        options = [("grpc.max_receive_message_length", max_bytes), ("grpc.max_send_message_length", MESSAGE_BYTES)]
+        server = grpc.server(ThreadPoolExecutor(4), options=options)
+        fake = FakeServer(address=f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}")
+        add_FaceAgingServicer_to_server(fake, server)  # type: ignore[no-untyped-call]
+        server.start()
+        servers.append((server, fake))
+        return fake
+
+    yield start
+    for server, fake in servers:
+        if fake.held is not None:
+            fake.held.set()
+        server.stop(None).wait()
+
+
+@pytest.fixture
+def fake(start_server: Callable[..., FakeServer]) -> FakeServer:
+    return start_server()
+
+
+@pytest.fixture
+def client(fake: FakeServer) -> Iterator[Client]:
+    with Client(fake.address, timeout=10) as client:
+        yield client
+
+
+@pytest.fixture
+def pixels() -> npt.NDArray[np.uint8]:
+    """A photo as an array (48, 64, 3), every pixel another, so that turned or mirrored photos differ."""
+    return np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)

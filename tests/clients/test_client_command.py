@@ -1,0 +1,316 @@
+"""The dorian command from end to end: what it writes, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian_client import Client
+from dorian_client.command import main
+
+Pixels = npt.NDArray[np.uint8]
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def photo(pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A photo in the working folder of the command."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(pixels).save("portrait.png")
+    return Path("portrait.png")
+
+
+@pytest.fixture
+def run(fake: Any, photo: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("DORIAN_SERVER", fake.address)
+    return lambda *arguments: CliRunner().invoke(main, arguments)
+
+
+def _pixels(path: str | Path) -> Pixels:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _format(path: str) -> str | None:
+    with Image.open(path) as image:
+        return image.format
+
+
+def _refused(result: Result, code: int, *words: str) -> None:
+    assert result.exit_code == code, result.output
+    assert result.stderr.startswith("dorian: ")
+    assert "Traceback" not in result.output
+    for word in words:
+        assert word in result.stderr
+
+
+def test_one_age(run: Run, pixels: Pixels) -> None:
+    result = run("age", "portrait.png", "--to", "60+", "-o", "older.png")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        "face 1: 32x40 at (8, 4), from 30-39 (estimated) to 60+, 0.75 s",
+        "face 2: 12x14 at (50, 6), from 30-39 (estimated) to 60+, 0.75 s",
+        "wrote older.png",
+    ]
+    np.testing.assert_array_equal(_pixels("older.png")[1:], 255 - pixels[1:])
+
+
+def test_settings_reach_the_server(run: Run, fake: Any) -> None:
+    arguments = ["--from", "25", "--method", "other", "--format", "webp", "--quality", "70"]
+    result = run("age", "portrait.png", "--to", "45.5", "-o", "older.webp", *arguments)
+    assert "from 25 (given) to 45.5" in result.stdout
+    (request,) = fake.requests
+    assert list(request.targets) == [pb.Age(years=45.5)]
+    assert (request.source, request.method) == (pb.Age(years=25), "other")
+    assert request.output == pb.OutputOptions(format=pb.IMAGE_FORMAT_WEBP, quality=70)
+
+
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [
+        ("60+", pb.Age(group="60+")),
+        ("19-29", pb.Age(group="19-29")),
+        ("45", pb.Age(years=45)),
+        ("+45", pb.Age(years=45)),
+        ("7.5", pb.Age(years=7.5)),
+        ("nan", pb.Age(group="nan")),
+        ("-3", pb.Age(years=-3)),
+    ],
+)
+def test_ages_as_they_are_written(text: str, age: pb.Age, run: Run, fake: Any) -> None:
+    for arguments in (["--to", text], [f"--to={text}"]):
+        run("age", "portrait.png", *arguments, "-o", "older.png")
+        assert list(fake.requests.pop().targets) == [age]
+
+
+def test_out_decides_the_format(run: Run, fake: Any) -> None:
+    assert run("age", "portrait.png", "--to", "30", "-o", "older.jpg").exit_code == 0
+    assert fake.requests[0].output.format == pb.IMAGE_FORMAT_JPEG
+    assert _format("older.jpg") == "JPEG"
+
+
+def test_several_ages_into_names(run: Run, fake: Any) -> None:
+    result = run("age", "portrait.png", "--to", "8", "--to", "60+", "-o", "at-{age}.png")
+    assert result.exit_code == 0, result.output
+    assert "to 8, 60+" in result.stdout
+    assert [_pixels(name)[0, 0, 0] for name in ("at-8.png", "at-60+.png")] == [0, 1]
+    assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize("out", ["there", "new/", "new/folder/"])
+def test_several_ages_into_a_folder(out: str, run: Run) -> None:
+    Path("there").mkdir()
+    result = run("age", "portrait.png", "--to", "8", "--to", "60+", "--format", "webp", "-o", out)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in Path(out).iterdir()) == ["portrait-60+.webp", "portrait-8.webp"]
+
+
+def test_one_age_into_a_folder_keeps_the_photos_format(run: Run) -> None:
+    assert run("age", "portrait.png", "--to", "8", "-o", ".").exit_code == 0
+    assert _format("portrait-8.png") == "PNG"
+
+
+def test_sweep(run: Run, pixels: Pixels) -> None:
+    result = run("age", "portrait.png", "--sweep", "-o", "sheet.png")
+    assert result.exit_code == 0, result.output
+    assert "to 0-18, 19-29, 30-39, 60+" in result.stdout
+    sheet = _pixels("sheet.png")
+    cell = (sheet.shape[1] - 8) // 5
+    assert cell == 64 + 8  # the photo and four age groups, 8 pixels between
+    np.testing.assert_array_equal(sheet[8:56, 8:72], pixels)
+    for index in range(1, 5):
+        left = 8 + index * cell
+        np.testing.assert_array_equal(sheet[9:56, left : left + 64], 255 - pixels[1:])
+
+
+def test_sweep_of_chosen_ages_into_a_folder(run: Run, fake: Any) -> None:
+    result = run("age", "portrait.png", "--sweep", "--to", "20", "--to", "30", "--format", "jpeg", "-o", "sheets/")
+    assert result.exit_code == 0, result.output
+    assert _pixels("sheets/portrait-sweep.jpg").shape[1] == 8 + 3 * 72
+    assert [target.years for target in fake.requests[0].targets] == [20, 30]
+
+
+def test_reconstruct(run: Run, pixels: Pixels) -> None:
+    result = run("reconstruct", "portrait.png", "--from", "20", "-o", "seen.png")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[0] == "face 1: 32x40 at (8, 4), drawn as 20 (given), pixel error 0.125, 0.50 s"
+    crop = pixels[4:44, 8:40]
+    sheet = _pixels("seen.png")
+    windows = np.lib.stride_tricks.sliding_window_view(sheet, crop.shape)[:, :, 0]
+    places = [np.argwhere((windows == what).all(axis=(2, 3, 4))) for what in (crop, 255 - crop)]
+    assert [len(place) for place in places] == [1, 1]  # the crop and its reconstruction are there
+    assert places[0][0, 0] == places[1][0, 0] and places[0][0, 1] < places[1][0, 1]  # side by side
+
+
+def test_methods(run: Run) -> None:
+    result = run("methods")
+    assert result.exit_code == 0, result.output
+    for words in ("fake-bundle 1.2.3", "inverter (default)", "other\n", "0-18, 19-29, 30-39, 60+", "CC0-1.0"):
+        assert words in result.stdout
+
+
+def test_methods_as_json(run: Run) -> None:
+    bundle = json.loads(run("methods", "--json").stdout)
+    assert bundle["name"] == "fake-bundle"
+    assert bundle["methods"][0]["age_groups"][-1] == {"label": "60+", "low": 60, "high": None, "centre": 60.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Usage: dorian"),
+        (["nonsense"], "dorian: No such command 'nonsense'"),
+        (["age"], "dorian: Missing argument 'PHOTO'"),
+        (["age", "portrait.png", "--to", "8"], "dorian: Missing option '-o'"),
+        (["age", "portrait.png", "-o", "a.png"], "give --to AGE, or --sweep"),
+        (["age", "portrait.png", "--to", "8", "--to", "9", "-o", "a.png"], "put {age} into its name"),
+        (["age", "portrait.png", "--to", "45", "--to", "45.0", "-o", "{age}.png"], "into the same file '45.png'"),
+        (["age", "portrait.png", "--to", "8", "-o", "a.gif"], "end it in .jpg, .jpeg, .png or .webp"),
+        (["age", "portrait.png", "--to", "8", "-o", "a"], "or end it with / for a folder"),
+        (["age", "portrait.png", "--to", "8", "-o", ""], "asks for no format"),
+        (["age", "portrait.png", "--to", "8", "-o", "no/a.png"], "there is no folder 'no'"),
+        (["age", "portrait.png", "--to", "8", "-o", "a.png", "--format", "jpeg"], "contradicts the name 'a.png'"),
+        (["age", "portrait.png", "--to", "8", "-o", "a.png", "--quality", "0"], "1<=x<=100"),
+        (["age", "portrait.png", "--sweep", "-o", "{age}.png"], "{age} has no place"),
+        (["age", "portrait.png", "--to", "8", "-o", "a.png", "--timeout", "0"], "x>0"),
+        (["age", "portrait.png", "--to", "8", "-o", "a.png", "--timeout", "inf"], "a timeout cannot be inf"),
+        (["methods", "--server", ""], "give host:port"),
+    ],
+)
+def test_wrong_command_lines(arguments: list[str], words: str, run: Run, fake: Any) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert not arguments or "hint: see 'dorian" in result.stderr
+    assert fake.requests == []
+    assert [path.name for path in Path().iterdir()] == ["portrait.png"]
+
+
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [
+        *itertools.product(
+            [["age", "--to", "8"], ["age", "--sweep"], ["reconstruct"]],
+            ["portrait.png", "./portrait.png", "same.png", "linked.png"],
+        ),
+        (["age", "--to", "portrait"], "{age}.png"),
+    ],
+)
+def test_the_photo_is_never_overwritten(out: str, command: list[str], run: Run, fake: Any) -> None:
+    Path("same.png").hardlink_to("portrait.png")
+    Path("linked.png").symlink_to("portrait.png")
+    before = Path("portrait.png").read_bytes()
+    _refused(run(*command, "portrait.png", "-o", out), 2, "is the photo itself")
+    assert Path("portrait.png").read_bytes() == before
+    assert fake.requests == []
+
+
+def test_photos_that_are_refused(run: Run) -> None:
+    Path("text.jpg").write_text("no image")
+    _refused(run("age", "missing.jpg", "--to", "8", "-o", "a.png"), 3, "missing.jpg: there is no such file")
+    _refused(run("reconstruct", "missing.jpg", "-o", "a.png"), 3, "missing.jpg: there is no such file")
+    _refused(run("age", ".", "--to", "8", "-o", "a.png"), 3, "is a folder")
+    _refused(run("age", "text.jpg", "--to", "8", "-o", "a.png"), 3, "the photo is not an image")
+    assert not Path("a.png").exists()
+
+
+def test_settings_that_are_refused(run: Run) -> None:
+    _refused(run("age", "portrait.png", "--to=-3", "-o", "a.png"), 3, "an age cannot be -3")
+    _refused(run("age", "portrait.png", "--to", "70-79", "-o", "a.png"), 3, "no age group 70-79", "'dorian methods'")
+    for command in (["age", "--to", "8"], ["age", "--sweep"], ["reconstruct"]):
+        result = run(*command, "portrait.png", "--method", "nonsense", "-o", "a.png")
+        _refused(result, 3, "nonsense", "hint: 'dorian methods'")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "exit_code", "words"),
+    [
+        ("INVALID_ARGUMENT", "NO_FACE", 3, "hint: take a photo"),
+        ("INVALID_ARGUMENT", "SETTING_OUT_OF_RANGE", 3, "dorian: in the server's words"),
+        ("NOT_FOUND", "METHOD_UNKNOWN", 3, "hint: 'dorian methods'"),
+        ("UNAVAILABLE", "STOPPING", 4, "hint: is the server running?"),
+        ("RESOURCE_EXHAUSTED", "BUSY", 5, "hint: try again"),
+        ("INTERNAL", "INTERNAL", 5, "hint: the server's log"),
+        ("UNIMPLEMENTED", "", 5, "UNIMPLEMENTED"),
+    ],
+)
+def test_what_the_server_says(code: str, reason: str, exit_code: int, words: str, run: Run, fake: Any) -> None:
+    fake.fail(grpc.StatusCode[code], "in the server's words", reason=reason)
+    for command in (["age", "portrait.png", "--to", "8", "-o", "a.png"], ["methods"]):
+        _refused(run(*command), exit_code, "in the server's words", words)
+    assert not Path("a.png").exists()
+
+
+def test_a_server_that_is_too_slow(run: Run, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.held = threading.Event()
+    _refused(run("methods", "--timeout", "0.5"), 5, "within 0.5 s", "hint: give it more time with --timeout")
+    monkeypatch.setenv("DORIAN_TIMEOUT", "0.4")
+    _refused(run("methods"), 5, "within 0.4 s")
+
+
+def test_a_result_that_cannot_be_written(run: Run) -> None:
+    Path("a.png").mkdir()
+    Path("a.png/portrait-8.png").mkdir()
+    _refused(run("age", "portrait.png", "--to", "8", "-o", "a.png"), 1, "cannot write")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(KeyboardInterrupt(), "interrupted"), (KeyError("x"), "unexpected KeyError")]
+)
+def test_what_nobody_foresaw(error: BaseException, words: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(client: Client) -> None:
+        raise error
+
+    monkeypatch.setattr(Client, "bundle", fail)
+    result = run("methods")
+    assert (result.exit_code, words in result.stderr, "Traceback" in result.output) == (1, True, False)
+
+
+@pytest.mark.parametrize("command", [[], ["age"], ["reconstruct"], ["methods"]])
+def test_help_has_examples_and_exit_codes(command: list[str]) -> None:
+    result = CliRunner().invoke(main, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Examples:\n" in result.stdout
+    assert ("Exit codes:\n" in result.stdout) == (command == [])
+    assert ("DORIAN_SERVER" in result.stdout and "DORIAN_TIMEOUT" in result.stdout) == (command != [])
+
+
+def test_version() -> None:
+    assert CliRunner().invoke(main, ["--version"], prog_name="dorian").stdout == "dorian 0.1.0\n"
+
+
+def _process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "dorian_client.command", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_as_a_process(fake: Any, photo: Path, pixels: Pixels) -> None:
+    done = _process("age", str(photo), "--to", "60+", "-o", "older.png", "--server", fake.address)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("wrote older.png\n")
+    np.testing.assert_array_equal(_pixels("older.png")[1:], 255 - pixels[1:])
+
+
+def test_as_a_process_without_a_server(photo: Path) -> None:
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unheard.getsockname()[1]}"
+        done = _process("age", str(photo), "--to", "60+", "-o", "older.png", "--server", address)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith(f"dorian: cannot reach a server at {address}: ")
+    assert done.stderr.splitlines()[1] == "hint: is the server running? Give its address with --server HOST:PORT"

@@ -1,0 +1,171 @@
+"""Each gRPC status, with the details that the server packs into it, becomes its own exception in words."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from dorian_client import (
+    Busy,
+    Client,
+    ConnectionFailed,
+    DeadlineExceeded,
+    DorianError,
+    InternalError,
+    InvalidRequest,
+    NoFaceError,
+    NotFound,
+    PhotoError,
+    ServerError,
+)
+from dorian_client._status import ERRORS_BY_CODE, ERRORS_BY_REASON
+
+Pixels = npt.NDArray[np.uint8]
+
+TABLE = [
+    ("INVALID_ARGUMENT", "AGE_OUT_OF_RANGE", InvalidRequest),
+    ("INVALID_ARGUMENT", "NO_FACE", NoFaceError),
+    ("NOT_FOUND", "METHOD_UNKNOWN", NotFound),
+    ("RESOURCE_EXHAUSTED", "BUSY", Busy),
+    ("DEADLINE_EXCEEDED", "LATE", DeadlineExceeded),
+    ("UNAVAILABLE", "STOPPING", ConnectionFailed),
+    ("INTERNAL", "INTERNAL", InternalError),
+    ("UNIMPLEMENTED", "NOT_HERE", ServerError),
+    ("PERMISSION_DENIED", "NOT_YOU", ServerError),
+]
+
+
+def test_the_table_is_tested_whole() -> None:
+    assert {code.name for code in ERRORS_BY_CODE} == {code for code, _, kind in TABLE if kind is not ServerError}
+    assert set(ERRORS_BY_REASON) <= {reason for _, reason, _ in TABLE}
+
+
+@pytest.mark.parametrize(("code", "reason", "kind"), TABLE)
+@pytest.mark.parametrize("detailed", [True, False])
+def test_every_row_of_the_table(
+    code: str, reason: str, kind: type[ServerError], detailed: bool, client: Client, fake: Any
+) -> None:
+    if detailed:
+        fake.fail(grpc.StatusCode[code], "in the server's words", reason=reason, field="targets[0].years")
+    else:
+        fake.fail(grpc.StatusCode[code], "in the server's words")
+        kind = InvalidRequest if kind is NoFaceError else kind
+    with pytest.raises(ServerError) as caught:
+        client.methods()
+    error = caught.value
+    assert type(error) is kind
+    assert isinstance(error.__cause__, grpc.RpcError)
+    assert error.code == code
+    assert "in the server's words" in str(error) or kind is DeadlineExceeded
+    if detailed:
+        assert (error.reason, error.field, error.metadata) == (reason, "targets[0].years", {"limit": "16"})
+    else:
+        assert (error.reason, error.field, error.metadata) == (None, None, {})
+
+
+@pytest.mark.parametrize("call", ["age", "sweep", "reconstruct", "methods", "bundle"])
+def test_every_call_translates(call: str, client: Client, fake: Any, pixels: Pixels) -> None:
+    fake.fail(grpc.StatusCode.INVALID_ARGUMENT, "no face", reason="NO_FACE")
+    arguments: dict[str, tuple[Any, ...]] = {"age": (pixels, 30), "sweep": (pixels,), "reconstruct": (pixels,)}
+    with pytest.raises(NoFaceError):
+        getattr(client, call)(*arguments.get(call, ()))
+
+
+def test_the_servers_own_refusals(client: Client, pixels: Pixels) -> None:
+    with pytest.raises(InvalidRequest, match="an age cannot be -3") as caught:
+        client.age(pixels, [30, -3])
+    assert (caught.value.reason, caught.value.field) == ("AGE_OUT_OF_RANGE", "targets[1].years")
+    with pytest.raises(InvalidRequest) as caught:
+        client.age(pixels, [])
+    assert caught.value.reason == "TARGET_MISSING"
+    with pytest.raises(InvalidRequest) as caught:
+        client.age(b"no image", 30)
+    assert caught.value.reason == "IMAGE_UNREADABLE"
+
+
+def test_reasons_of_other_domains_are_not_ours(client: Client, fake: Any) -> None:
+    fake.fail(grpc.StatusCode.INVALID_ARGUMENT, "from a proxy", reason="NO_FACE", domain="proxy.example")
+    with pytest.raises(InvalidRequest) as caught:
+        client.methods()
+    assert type(caught.value) is InvalidRequest
+    assert caught.value.reason is None
+
+
+def test_a_message_over_the_servers_limit_is_not_busy(start_server: Callable[..., Any]) -> None:
+    client = Client(start_server(max_bytes=2**20).address)
+    with client, pytest.raises(InvalidRequest, match="send a smaller photo") as caught:
+        client.age(bytes(2**21), 30)
+    assert caught.value.code == "RESOURCE_EXHAUSTED"
+
+
+@pytest.fixture
+def silent_address() -> Iterator[Callable[[bool], str]]:
+    """Gives an address that refuses connections, or one that takes them and then never says a word."""
+    sockets = []
+
+    def bind(listening: bool) -> str:
+        bound = socket.socket()
+        sockets.append(bound)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(("127.0.0.1", 0))
+        if listening:
+            bound.listen()
+        return f"127.0.0.1:{bound.getsockname()[1]}"
+
+    yield bind
+    for bound in sockets:
+        bound.close()
+
+
+@pytest.mark.parametrize("wait_for_ready", [False, True])
+@pytest.mark.parametrize("listening", [False, True])
+def test_a_server_that_is_not_there(
+    listening: bool, wait_for_ready: bool, silent_address: Callable[[bool], str]
+) -> None:
+    address = silent_address(listening)
+    client = Client(address, timeout=0.3, wait_for_ready=wait_for_ready)
+    with client, pytest.raises(ConnectionFailed, match=f"cannot reach a server at {address}") as caught:
+        client.methods()
+    assert caught.value.code == ("DEADLINE_EXCEEDED" if listening or wait_for_ready else "UNAVAILABLE")
+
+
+def test_waiting_for_a_server_that_comes_late(
+    start_server: Callable[..., Any], silent_address: Callable[[bool], str]
+) -> None:
+    address = silent_address(False)  # holds the port, which the server then shares
+    late = threading.Timer(0.2, start_server, kwargs={"port": int(address.rpartition(":")[2])})
+    late.start()
+    with Client(address, timeout=20, wait_for_ready=True) as client:
+        assert client.methods()[0].name == "inverter"
+    late.join()
+
+
+def test_a_server_that_is_too_slow(fake: Any) -> None:
+    with Client(fake.address, timeout=10) as client:
+        client.methods()
+        fake.held = threading.Event()
+        client.timeout = 0.2
+        with pytest.raises(DeadlineExceeded, match=rf"no answer from the server at {fake.address} within 0\.2 s"):
+            client.methods()
+
+
+def test_errors_survive_pickling() -> None:
+    error = NoFaceError("no face", code="INVALID_ARGUMENT", reason="NO_FACE", field="image", metadata={"a": "b"})
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is NoFaceError
+    assert (str(copy), vars(copy)) == (str(error), vars(error))
+
+
+def test_the_tree() -> None:
+    assert issubclass(NoFaceError, InvalidRequest)
+    for kind in (InvalidRequest, NotFound, Busy, DeadlineExceeded, ConnectionFailed, InternalError):
+        assert kind.__bases__ == (ServerError,)
+    assert issubclass(PhotoError, DorianError) and not issubclass(PhotoError, ServerError)

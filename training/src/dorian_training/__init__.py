@@ -1,0 +1,1 @@
+"""Trains Dorian's networks; its checkpoints are what ``dorian_export`` turns into bundles."""

@@ -1,0 +1,1 @@
+"""The commands ``dorian-train`` and ``dorian-evaluate``."""

@@ -1,0 +1,94 @@
+"""Aligned crops: every record's face, cut out once by the bundle's alignment and kept in one array on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from dorian_bundle.alignment import DEFAULT_TEMPLATE, AlignmentTemplate, crop_matrix, warp_crop
+from dorian_training.data.records import FaceRecord, PictureReader
+from dorian_training.errors import DataError
+
+log = logging.getLogger(__name__)
+
+# Raised when cutting changes, so that older arrays on disk are not taken for new ones.
+_CUT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Faces cut out alike: ``pixels`` uint8 RGB (faces, size, size, 3), and the record that each came from."""
+
+    pixels: NDArray[np.uint8]
+    records: tuple[FaceRecord, ...]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def size(self) -> int:
+        """Side of a crop in pixels."""
+        return int(self.pixels.shape[1])
+
+    def where(self, keep: NDArray[np.bool_]) -> Crops:
+        """The faces at which ``keep`` (faces,) is true."""
+        return Crops(self.pixels[keep], tuple(record for record, kept in zip(self.records, keep, strict=True) if kept))
+
+
+def cut_face(image: NDArray[np.uint8], record: FaceRecord, template: AlignmentTemplate, size: int) -> NDArray[np.uint8]:
+    """The aligned ``size`` × ``size`` RGB crop of ``record``'s face in its picture ``image`` (height, width, 3)."""
+    height, width = image.shape[:2]
+    return warp_crop(image, crop_matrix(record.points(width, height), template, size), size)
+
+
+def cut_crops(
+    records: Sequence[FaceRecord], size: int, cache: Path | None = None, template: AlignmentTemplate = DEFAULT_TEMPLATE
+) -> Crops:
+    """Crops of all ``records``, ``size`` pixels square; from ``cache`` (a folder) if they were cut before.
+
+    Pictures that cannot be read are left out with a warning, as public sets hold a few; ``DataError`` if none is left.
+    """
+    key = hashlib.sha256(repr((_CUT_VERSION, size, template, [astuple(r) for r in records])).encode()).hexdigest()[:16]
+    path = cache / f"crops-{size}px-{key}.npz" if cache else None
+    if path and path.is_file():
+        with np.load(path) as stored:
+            pixels, kept = stored["pixels"], stored["kept"]
+    else:
+        pixels, kept = _cut(records, size, template)
+        if path:
+            _store(path, pixels, kept)
+    return Crops(pixels, tuple(records[index] for index in kept))
+
+
+def _cut(
+    records: Sequence[FaceRecord], size: int, template: AlignmentTemplate
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    pixels = np.empty((len(records), size, size, 3), dtype=np.uint8)
+    kept: list[int] = []
+    with PictureReader() as reader:
+        for index, record in enumerate(tqdm(records, desc=f"cutting {size} px crops", unit="face", mininterval=2)):
+            try:
+                pixels[len(kept)] = cut_face(reader.read(record), record, template, size)
+            except DataError as error:
+                log.warning("left out: %s", error)
+            else:
+                kept.append(index)
+    if not kept:
+        raise DataError("none of the faces could be read")
+    return pixels[: len(kept)], np.asarray(kept, dtype=np.int64)
+
+
+def _store(path: Path, pixels: NDArray[np.uint8], kept: NDArray[np.int64]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with draft.open("wb") as file:
+        np.savez(file, pixels=pixels, kept=kept)
+    draft.replace(path)

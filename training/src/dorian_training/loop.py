@@ -1,0 +1,131 @@
+"""The one training loop: batches in, a stage's steps, logs, sample grids and checkpoints out; resumes exactly."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from dorian_training.checkpoint import WEIGHTS_FILE, load_resume, save_resume, save_weights
+from dorian_training.data.batches import Batch
+from dorian_training.distributed import Place, share_start
+from dorian_training.errors import ConfigError
+from dorian_training.methods.stage import Stage
+
+log = logging.getLogger(__name__)
+
+
+class BatchStream(Protocol):
+    """An endless stream of batches that can be continued where it stopped."""
+
+    def next(self) -> Batch: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long to train, and how often to write. Counts are steps; ``minutes`` ends a run early (0: no limit)."""
+
+    steps: int
+    log_every: int = 50
+    sample_every: int = 500
+    save_every: int = 500
+    minutes: float = 0.0
+
+
+def train(
+    stage: Stage, batches: BatchStream, settings: LoopSettings, folder: Path, place: Place, about: dict[str, Any]
+) -> int:
+    """Train ``stage`` to ``settings.steps``, from where the run in ``folder`` stopped; returns the steps done in all.
+
+    ``about`` is kept with the weights. Under ``torchrun`` only the first process writes; each resumes its own stream.
+    """
+    share_start(stage.networks.values())
+    run = _Run(stage, batches, folder, place, about)
+    number = run.resume()
+    if number > settings.steps:
+        raise ConfigError(f"{folder} has done {number} steps already, more than the {settings.steps} asked for")
+    deadline = time.monotonic() + settings.minutes * 60 if settings.minutes else float("inf")
+    writer = SummaryWriter(folder) if place.leads else None
+    bar = tqdm(
+        total=settings.steps, initial=number, desc=stage.name, unit="step", disable=not place.leads, mininterval=5
+    )
+    with bar:
+        while number < settings.steps and time.monotonic() < deadline:
+            losses = stage.step(batches.next(), number)
+            number += 1
+            bar.update()
+            last = number == settings.steps
+            if writer and (number % settings.log_every == 0 or last):
+                _log(writer, bar, losses, number)
+            if place.leads and (number % settings.sample_every == 0 or last):
+                write_grid(folder / "samples" / f"{number:07d}.jpg", stage.samples())
+            if number % settings.save_every == 0 or last:
+                run.save(number)
+        run.save(number)
+    if writer:
+        writer.close()
+    return number
+
+
+class _Run:
+    """The part of a run that outlives the process."""
+
+    def __init__(
+        self, stage: Stage, batches: BatchStream, folder: Path, place: Place, about: dict[str, Any]
+    ) -> None:
+        self.stage, self.batches, self.place, self.about = stage, batches, place, about
+        self.folder = folder
+        self.own = folder if place.leads else folder / f"rank{place.rank}"
+        self.own.mkdir(parents=True, exist_ok=True)
+
+    def save(self, number: int) -> None:
+        cuda = self.place.device.type == "cuda"
+        state = {
+            "step": number,
+            "stage": self.stage.state_dict(),
+            "batches": self.batches.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.place.device) if cuda else None,
+        }
+        save_resume(self.own, state)
+        if self.place.leads:
+            save_weights(self.folder / WEIGHTS_FILE, self.stage.weights(), {**self.about, "steps": number})
+
+    def resume(self) -> int:
+        state = load_resume(self.own)
+        if state is None:
+            return 0
+        self.stage.load_state_dict(state["stage"])
+        self.batches.load_state_dict(state["batches"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None and self.place.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"], self.place.device)
+        log.info("resumed %s at step %d", self.folder, state["step"])
+        return int(state["step"])
+
+
+def _log(writer: SummaryWriter, bar: tqdm[Any], losses: dict[str, Tensor], number: int) -> None:
+    values = {name: float(loss) for name, loss in losses.items()}
+    for name, value in values.items():
+        writer.add_scalar(name, value, number)
+    bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
+
+
+def write_grid(path: Path, images: Tensor) -> None:
+    """Write ``images``, float RGB in [-1, 1] (rows, columns, 3, height, width), as one picture."""
+    rows, columns, _, height, width = images.shape
+    pixels = ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    sheet = pixels.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, 3).cpu().numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.ascontiguousarray(sheet[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 92])

@@ -1,0 +1,1 @@
+"""Losses, a family per file; each a function of tensors alone."""

@@ -1,0 +1,202 @@
+"""Age-cGAN's first two stages (Antipov et al. 2017, §3.1 and §3.2): adversarial, then initial latent approximation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dorian_training.checkpoint import load_network
+from dorian_training.data.batches import Batch
+from dorian_training.losses.adversarial import fake_loss, own_logit, r1_penalty, real_loss, wrong_group_loss
+from dorian_training.losses.reconstruction import charbonnier, feature_distance, latent_norm_penalty
+from dorian_training.methods.stage import Stage
+from dorian_training.networks.age_cgan import AgeCganShape, build_discriminator, build_encoder, build_generator
+
+_SAMPLE_ROWS = 8
+
+
+@dataclass(frozen=True)
+class AdversarialSettings:
+    """Numbers of the adversarial stage. Weights of 0 switch a term off."""
+
+    learning_rate: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.99
+    r1_weight: float = 0.05
+    r1_every: int = 16
+    wrong_group_weight: float = 1.0
+    wrong_group_distance: int = 2
+    shift: int = 4
+    brightness: float = 0.1
+    ema_decay: float = 0.999
+
+
+@dataclass(frozen=True)
+class LatentSettings:
+    """Numbers of the initial latent approximation. The weights are of the terms on real images."""
+
+    learning_rate: float = 5e-4
+    beta1: float = 0.5
+    beta2: float = 0.99
+    pixel_weight: float = 2.0
+    feature_weight: float = 1.0
+    norm_weight: float = 0.1
+    ema_decay: float = 0.999
+
+
+PAPER_ADVERSARIAL = AdversarialSettings(
+    beta1=0.5, beta2=0.999, r1_weight=0.0, wrong_group_weight=0.0, shift=0, brightness=0.0
+)
+
+
+class AdversarialStage(Stage):
+    """G and D against each other on images and their age groups (eq. 1)."""
+
+    name = "adversarial"
+
+    def __init__(self, shape: AgeCganShape, settings: AdversarialSettings, device: torch.device, amp: bool) -> None:
+        super().__init__(device)
+        self.shape, self.settings, self.amp = shape, settings, amp
+        self.generator = self.add_network("generator", build_generator(shape))
+        self.discriminator = self.add_network("discriminator", build_discriminator(shape))
+        self.average = self.add_average("generator", settings.ema_decay)
+        for name in ("generator", "discriminator"):
+            self.add_optimizer(name, settings.learning_rate, (settings.beta1, settings.beta2))
+        fixed = torch.Generator().manual_seed(0)
+        self._sample_latent = torch.randn(_SAMPLE_ROWS, shape.latent, generator=fixed).to(device)
+
+    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        load_network(self.generator, weights, "generator")
+        load_network(self.discriminator, weights, "discriminator")
+        load_network(self.average.module, weights, "generator_ema")
+
+    def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
+        settings, group = self.settings, batch.group
+        condition = F.one_hot(group, self.shape.groups).float()
+        latent = torch.randn(len(group), self.shape.latent, device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            fake = self.generator(latent, condition)
+            change = _Change.draw(settings, self.device)
+            real_logits = self.discriminator(change(batch.image), condition).float()
+            fake_logits = self.discriminator(change(fake.detach()), condition).float()
+        real, faked = real_loss(own_logit(real_logits, group)), fake_loss(own_logit(fake_logits, group))
+        losses = {"d/real": real.detach(), "d/fake": faked.detach()}
+        total = real + faked
+        if settings.wrong_group_weight and real_logits.shape[1] > 1:
+            wrong = wrong_group_loss(real_logits, group, settings.wrong_group_distance)
+            losses["d/wrong_group"] = wrong.detach()
+            total = total + settings.wrong_group_weight * wrong
+        self.descend("discriminator", total)
+        if settings.r1_weight and number % settings.r1_every == 0:
+            penalty = r1_penalty(self.discriminator, batch.image, condition, group)
+            self.descend("discriminator", penalty * (settings.r1_weight / 2 * settings.r1_every))
+            losses["d/r1"] = penalty.detach()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            judged = self.discriminator.requires_grad_(False)(change(fake), condition).float()
+        losses["g/adversarial"] = self.descend("generator", real_loss(own_logit(judged, group)))
+        self.discriminator.requires_grad_(True)
+        self.average.update_parameters(self.generator)
+        return losses
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """A latent per row, an age group per column."""
+        groups = self.shape.groups
+        condition = torch.eye(groups, device=self.device).repeat(_SAMPLE_ROWS, 1)
+        images = self.average(self._sample_latent.repeat_interleave(groups, dim=0), condition)
+        return images.unflatten(0, (_SAMPLE_ROWS, groups))
+
+
+@dataclass(frozen=True)
+class _Change:
+    """One small shift and change of brightness, the same for real and generated images: a mild DiffAugment."""
+
+    dx: int
+    dy: int
+    margin: int
+    light: float
+
+    @classmethod
+    def draw(cls, settings: AdversarialSettings, device: torch.device) -> _Change:
+        dx, dy = torch.randint(0, 2 * settings.shift + 1, (2,)).tolist()
+        return cls(dx, dy, settings.shift, settings.brightness * float(torch.rand(()) * 2 - 1))
+
+    def __call__(self, image: Tensor) -> Tensor:
+        if not self.margin:
+            return image + self.light
+        height, width = image.shape[2:]
+        padded = F.pad(image, (self.margin,) * 4, mode="reflect")
+        return padded[:, :, self.dy : self.dy + height, self.dx : self.dx + width] + self.light
+
+
+class LatentStage(Stage):
+    """E learns to undo a frozen G: on generated pairs G(z, y) → z (eq. 2), and on what G makes of E(x) for real images x."""
+
+    name = "latent"
+
+    def __init__(
+        self, shape: AgeCganShape, settings: LatentSettings, device: torch.device, amp: bool, watched: Batch
+    ) -> None:
+        super().__init__(device)
+        self.shape, self.settings, self.amp = shape, settings, amp
+        self.generator = self.add_network("generator_ema", build_generator(shape)).eval().requires_grad_(False)
+        self.discriminator = self.add_network("discriminator", build_discriminator(shape)).eval().requires_grad_(False)
+        self.encoder = self.add_network("encoder", build_encoder(shape))
+        self.average = self.add_average("encoder", settings.ema_decay)
+        self.add_optimizer("encoder", settings.learning_rate, (settings.beta1, settings.beta2))
+        self._watched = Batch(watched.image[:_SAMPLE_ROWS], watched.group[:_SAMPLE_ROWS])
+        self._carried: dict[str, Any] = {}
+
+    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        """Takes G and D from the adversarial stage, and E too if ``weights`` hold one; the rest is carried along."""
+        load_network(self.generator, weights, "generator_ema")
+        load_network(self.discriminator, weights, "discriminator")
+        if "encoder" in weights:
+            load_network(self.encoder, weights, "encoder")
+            load_network(self.average.module, weights, "encoder_ema")
+        self._carried = {"generator": weights["generator"]} if "generator" in weights else {}
+
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        return self._carried | super().weights()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "carried": self._carried}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._carried = state["carried"]
+
+    def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
+        settings = self.settings
+        condition = F.one_hot(batch.group, self.shape.groups).float()
+        latent = torch.randn(len(batch.group), self.shape.latent, device=self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            with torch.no_grad():
+                generated = self.generator(latent, condition).to(batch.image.dtype)
+                targets = self.discriminator.features(batch.image, condition)  # type: ignore[operator]
+            found = self.encoder(torch.cat([generated, batch.image])).float()
+            of_generated, of_real = found.chunk(2)
+            rebuilt = self.generator(of_real, condition)
+            features = self.discriminator.features(rebuilt, condition)  # type: ignore[operator]
+        pairs = F.mse_loss(of_generated, latent)
+        pixel = charbonnier(rebuilt.float() - batch.image)
+        feature = feature_distance(features, targets)
+        norm = latent_norm_penalty(of_real)
+        total = pairs + settings.pixel_weight * pixel + settings.feature_weight * feature + settings.norm_weight * norm
+        self.descend("encoder", total)
+        self.average.update_parameters(self.encoder)
+        terms = {"pairs": pairs, "pixel": pixel, "feature": feature, "norm": norm}
+        return {f"e/{name}": term.detach() for name, term in terms.items()}
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """A real face per row: itself, its reconstruction at its own group, then at every group."""
+        groups = self.shape.groups
+        image, own = self._watched.image, F.one_hot(self._watched.group, groups).float()
+        latent = self.average(image)
+        aged = [self.generator(latent, torch.eye(groups, device=self.device)[g].expand(len(latent), -1)) for g in range(groups)]
+        return torch.stack([image, self.generator(latent, own), *aged], dim=1)

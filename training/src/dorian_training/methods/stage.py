@@ -1,0 +1,87 @@
+"""What a training stage is to the loop."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from dorian_training.data.batches import Batch
+from dorian_training.distributed import average_gradients
+
+
+class Stage(ABC):
+    """One stage of a method: networks that learn, their averages, their optimisers, and one step of learning.
+
+    ``networks`` are all that a checkpoint of the stage holds, learning or not; ``averages`` are exponential moving averages
+    (parameters and buffers) of some of them, by name; ``optimizers`` too are by the name of their network.
+    """
+
+    name: str
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.networks: dict[str, nn.Module] = {}
+        self.averages: dict[str, AveragedModel] = {}
+        self.optimizers: dict[str, Optimizer] = {}
+
+    @abstractmethod
+    def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
+        """Learn from ``batch``; returns losses by name, detached. ``number`` counts from 0."""
+
+    @abstractmethod
+    def samples(self) -> Tensor:
+        """Pictures to look at: float RGB in [-1, 1], (rows, columns, 3, height, width), the same faces each time."""
+
+    @abstractmethod
+    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        """Begin with the ``weights`` of an earlier run (see ``weights``); ``CheckpointError`` if they do not fit."""
+
+    def add_network(self, name: str, network: nn.Module) -> nn.Module:
+        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.networks[name] = network
+        return network
+
+    def add_average(self, name: str, decay: float) -> AveragedModel:
+        def average_one(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+            kept = min(decay, (1 + float(count)) / (10 + float(count)))  # short memory at the start
+            return averaged * kept + current * (1 - kept)
+
+        average = AveragedModel(self.networks[name], avg_fn=average_one, use_buffers=True)
+        self.averages[name] = average.eval().requires_grad_(False)
+        return average
+
+    def add_optimizer(self, name: str, rate: float, betas: tuple[float, float]) -> Optimizer:
+        self.optimizers[name] = torch.optim.Adam(self.networks[name].parameters(), lr=rate, betas=betas, fused=True)
+        return self.optimizers[name]
+
+    def descend(self, name: str, loss: Tensor) -> Tensor:
+        """One optimiser step of network ``name`` down ``loss``; returns the loss, detached."""
+        self.optimizers[name].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.networks[name])
+        self.optimizers[name].step()
+        return loss.detach()
+
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        """State dicts by name: each network's, and each average's as ``<network>_ema``."""
+        found = {name: network.state_dict() for name, network in self.networks.items()}
+        found |= {f"{name}_ema": average.module.state_dict() for name, average in self.averages.items()}
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that learning goes on from, but the random generators and the data stream."""
+        return {
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "averages": {name: average.state_dict() for name, average in self.averages.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for kind in ("networks", "averages", "optimizers"):
+            for name, part in getattr(self, kind).items():
+                part.load_state_dict(state[kind][name])

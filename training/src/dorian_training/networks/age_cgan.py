@@ -1,0 +1,214 @@
+"""Age-cGAN (Antipov, Baccouche and Dugelay 2017): encoder E, generator G and discriminator D at 64 px.
+
+Two presets of one code. ``paper`` is the published Keras layout. ``dcgan`` is lean, made to be trained on few cores: strided
+4×4 convolutions as in DCGAN (Radford et al. 2016), and a discriminator with one output per age group in place of a condition
+at its input. Images are RGB in [-1, 1]; a condition is a row of weights over the age groups that sum to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+SIZE = 64
+LEAK = 0.2
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """Strided convolutions of ``widths`` channels, a dense layer of ``hidden`` units (0: none), then the latent."""
+
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    kernel: int = 5
+    hidden: int = 4096
+
+
+@dataclass(frozen=True)
+class GeneratorShape:
+    """Dense layers to a map of ``widths[0]`` channels, then a doubling stage to each next width and to RGB at 64×64.
+
+    Three widths start from 8×8, four from 4×4.
+
+    ``hidden``: units of a dense layer before the map (0: none). ``refine``: convolutions added at the last width.
+    ``leak``: slope of the rectifiers for negative input (0: ReLU).
+    """
+
+    widths: tuple[int, ...] = (256, 128, 64)
+    kernel: int = 5
+    upsampling: Literal["nearest", "transposed"] = "nearest"
+    hidden: int = 2048
+    refine: int = 0
+    dropout: float = 0.2
+    leak: float = LEAK
+
+
+@dataclass(frozen=True)
+class DiscriminatorShape:
+    """Strided convolutions of ``widths`` channels.
+
+    ``condition``: ``planes`` joins the condition, one plane per group, after the first convolution (32×32×6), with one
+    output; ``outputs`` gives one output per group and ignores the condition at the input.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    kernel: int = 3
+    batch_norm: bool = True
+    condition: Literal["planes", "outputs"] = "planes"
+
+
+@dataclass(frozen=True)
+class AgeCganShape:
+    """The plain numbers from which all three networks are built; checkpoints carry them."""
+
+    latent: int = 100
+    groups: int = 6
+    encoder: EncoderShape = field(default_factory=EncoderShape)
+    generator: GeneratorShape = field(default_factory=GeneratorShape)
+    discriminator: DiscriminatorShape = field(default_factory=DiscriminatorShape)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> AgeCganShape:
+        """The shape whose ``as_dict`` gave ``values``, also after a trip through YAML or JSON."""
+
+        def part(kind: Any, entries: dict[str, Any]) -> Any:
+            return kind(**{**entries, "widths": tuple(entries["widths"])})
+
+        return cls(
+            latent=values["latent"],
+            groups=values["groups"],
+            encoder=part(EncoderShape, values["encoder"]),
+            generator=part(GeneratorShape, values["generator"]),
+            discriminator=part(DiscriminatorShape, values["discriminator"]),
+        )
+
+
+# Widths of the lean preset avoid powers of two: on x86 their strides fall on the same cache sets, and the weight gradients
+# of such layers took two to four times as long.
+PRESETS: dict[str, AgeCganShape] = {
+    "paper": AgeCganShape(),
+    "dcgan": AgeCganShape(
+        latent=128,
+        encoder=EncoderShape(widths=(48, 96, 192, 320, 400), kernel=3, hidden=0),
+        generator=GeneratorShape((400, 288, 144, 80), 4, "transposed", hidden=0, refine=1, dropout=0.0, leak=0.0),
+        discriminator=DiscriminatorShape((48, 96, 192, 320), 4, batch_norm=False, condition="outputs"),
+    ),
+}
+
+
+def strided_convolutions(inputs: int, widths: Sequence[int], kernel: int, norm_from: int) -> Iterable[nn.Sequential]:
+    """One halving block per width; batch normalisation from block ``norm_from`` on."""
+    for index, width in enumerate(widths):
+        norm = [nn.BatchNorm2d(width)] if index >= norm_from else []
+        convolution = nn.Conv2d(inputs, width, kernel, stride=2, padding=(kernel - 1) // 2)
+        yield nn.Sequential(convolution, *norm, nn.LeakyReLU(LEAK))
+        inputs = width
+
+
+class Encoder(nn.Module):
+    """E: image (batch, 3, 64, 64) in [-1, 1] → latent (batch, latent), an approximation of G's input (§3.2)."""
+
+    def __init__(self, shape: EncoderShape, latent: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*strided_convolutions(3, shape.widths, shape.kernel, norm_from=1))
+        features = shape.widths[-1] * (SIZE >> len(shape.widths)) ** 2
+        dense: list[nn.Module] = []
+        if shape.hidden:
+            dense = [nn.Linear(features, shape.hidden), nn.BatchNorm1d(shape.hidden), nn.LeakyReLU(LEAK)]
+        self.head = nn.Sequential(nn.Flatten(), *dense, nn.Linear(shape.hidden or features, latent))
+
+    def forward(self, image: Tensor) -> Tensor:
+        latent: Tensor = self.head(self.blocks(image))
+        return latent
+
+
+class Generator(nn.Module):
+    """G: latent (batch, latent) and condition (batch, groups) → image (batch, 3, 64, 64) in [-1, 1].
+
+    The condition joins the latent at the input (§3.1).
+    """
+
+    def __init__(self, shape: GeneratorShape, latent: int, groups: int) -> None:
+        super().__init__()
+        self.base = SIZE >> len(shape.widths)
+        inputs = latent + groups
+        dense: list[nn.Module] = []
+        if shape.hidden:
+            dense = [nn.Linear(inputs, shape.hidden), nn.LeakyReLU(shape.leak), nn.Dropout(shape.dropout)]
+        self.dense = nn.Sequential(*dense, nn.Linear(shape.hidden or inputs, shape.widths[0] * self.base**2))
+        first = [nn.BatchNorm2d(shape.widths[0]), nn.LeakyReLU(shape.leak)]
+        self.first = nn.Sequential(*first, *([nn.Dropout(shape.dropout)] if shape.dropout else []))
+        stages: list[nn.Module] = []
+        for before, after in zip(shape.widths, shape.widths[1:], strict=False):
+            stages += [_doubling(before, after, shape), nn.BatchNorm2d(after), nn.LeakyReLU(shape.leak)]
+        width = shape.widths[-1]
+        for _ in range(shape.refine):
+            stages += [nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.LeakyReLU(shape.leak)]
+        self.stages = nn.Sequential(*stages, _doubling(width, 3, shape), nn.Tanh())
+
+    def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
+        features = self.dense(torch.cat([latent, condition], dim=1))
+        features = features.unflatten(1, (-1, self.base, self.base))
+        if features.device.type == "cpu" and not torch.jit.is_tracing():
+            features = features.contiguous(memory_format=torch.channels_last)
+        image: Tensor = self.stages(self.first(features))
+        return image
+
+
+def _doubling(inputs: int, outputs: int, shape: GeneratorShape) -> nn.Module:
+    if shape.upsampling == "transposed":
+        return nn.ConvTranspose2d(inputs, outputs, shape.kernel, stride=2, padding=(shape.kernel - 1) // 2)
+    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, shape.kernel, padding=shape.kernel // 2))
+
+
+class Discriminator(nn.Module):
+    """D: image (batch, 3, 64, 64) and condition (batch, groups) → logits (batch, 1 or groups); larger: more real."""
+
+    def __init__(self, shape: DiscriminatorShape, groups: int) -> None:
+        super().__init__()
+        self.planes = groups if shape.condition == "planes" else 0
+        widths, norm_from = shape.widths, 0 if shape.batch_norm else len(shape.widths)
+        self.first = next(iter(strided_convolutions(3, widths[:1], shape.kernel, norm_from=1)))
+        rest = strided_convolutions(widths[0] + self.planes, widths[1:], shape.kernel, norm_from)
+        self.blocks = nn.ModuleList(rest)
+        features = widths[-1] * (SIZE >> len(widths)) ** 2
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(features, 1 if self.planes else groups))
+        if not shape.batch_norm:  # nothing else keeps the signal's scale through the layers
+            for module in (self.first, *self.blocks):
+                nn.init.kaiming_normal_(module[0].weight, a=LEAK)
+
+    def features(self, image: Tensor, condition: Tensor) -> list[Tensor]:
+        """What each convolution makes of ``image``, coarser and coarser: a metric that needs no other network."""
+        features = self.first(image)
+        if self.planes:
+            planes = condition.to(features.dtype)[:, :, None, None].expand(-1, -1, *features.shape[2:])
+            features = torch.cat([features, planes], dim=1)
+        every = [features]
+        for block in self.blocks:
+            every.append(block(every[-1]))
+        return every
+
+    def forward(self, image: Tensor, condition: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(image, condition)[-1])
+        return logits
+
+
+def build_encoder(shape: AgeCganShape) -> Encoder:
+    """E of ``shape``, freshly initialised."""
+    return Encoder(shape.encoder, shape.latent)
+
+
+def build_generator(shape: AgeCganShape) -> Generator:
+    """G of ``shape``, freshly initialised."""
+    return Generator(shape.generator, shape.latent, shape.groups)
+
+
+def build_discriminator(shape: AgeCganShape) -> Discriminator:
+    """D of ``shape``, freshly initialised."""
+    return Discriminator(shape.discriminator, shape.groups)
