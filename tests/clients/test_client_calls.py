@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_client import AgeGroup, Box, Client, InternalError, NotFound, Provenance
 
@@ -65,6 +64,7 @@ def test_a_sweep_asks_for_all_age_groups_at_once(
     assert [photo.faces[1].target for photo in result.photos] == labels
     assert result.photos[0].faces[0].source == 25.0
     assert [type(request) for request in fake.requests] == [pb.ListMethodsRequest, pb.AgeTransformRequest]
+    assert fake.requests[1].method == (method or "inverter")  # the method whose groups these are
 
 
 def test_a_sweep_of_an_unknown_method(client: Client, pixels: Pixels) -> None:

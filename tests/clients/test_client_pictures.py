@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
-
 from dorian_client import Picture, make_sheet
+from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -69,16 +68,29 @@ def test_suffixes_that_ask_for_no_format(name: str, pixels: Pixels, tmp_path: Pa
 
 def test_a_failed_save_leaves_nothing_behind(pixels: Pixels, tmp_path: Path) -> None:
     (tmp_path / "a.png").mkdir()  # cannot be replaced by a file
-    with pytest.raises(OSError):
+    with pytest.raises(IsADirectoryError):
         _picture(pixels).save(tmp_path / "a.png")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_a_failed_conversion_leaves_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"old")
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="cannot identify"):
         Picture(b"no image", "png", 1, 1).save(tmp_path / "a.jpg")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.jpg", b"old")]
+
+
+def test_an_interrupted_save_leaves_the_old_file(
+    pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(path: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    (tmp_path / "a.png").write_bytes(b"old")
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        _picture(pixels).save(tmp_path / "a.png")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.png", b"old")]
 
 
 def test_reading_a_picture(pixels: Pixels) -> None:
@@ -93,7 +105,7 @@ def _tile(colour: tuple[int, int, int], size: tuple[int, int] = (160, 160)) -> I
     return Image.new("RGB", size, colour)
 
 
-def _columns_of(sheet: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
+def _edges_of(sheet: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
     """Returns the left, top, right and bottom edges of the pixels of a colour."""
     rows, columns = np.nonzero((np.asarray(sheet) == colour).all(axis=2))
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
@@ -101,7 +113,7 @@ def _columns_of(sheet: Image.Image, colour: tuple[int, int, int]) -> tuple[int, 
 
 def test_a_row_of_tiles() -> None:
     sheet = make_sheet([_tile(RED), _tile(GREEN), _tile(BLUE)], ["a", "b", "c"])
-    edges = [_columns_of(sheet, colour) for colour in (RED, GREEN, BLUE)]
+    edges = [_edges_of(sheet, colour) for colour in (RED, GREEN, BLUE)]
     assert [(right - left, bottom - top) for left, top, right, bottom in edges] == [(160, 160)] * 3
     assert edges[0][2] < edges[1][0] < edges[1][2] < edges[2][0] < sheet.width - 1
     assert len({top for _, top, _, _ in edges}) == 1
@@ -111,9 +123,9 @@ def test_a_row_of_tiles() -> None:
 def test_every_tile_has_its_label_below_it() -> None:
     sheet = make_sheet([_tile(RED), _tile(GREEN)], ["", "60+"])
     pixels = np.asarray(sheet.convert("L"))
-    left, _, right, bottom = _columns_of(sheet, RED)
+    left, _, right, bottom = _edges_of(sheet, RED)
     assert pixels[bottom:, left:right].min() == 255
-    left, _, right, bottom = _columns_of(sheet, GREEN)
+    left, _, right, bottom = _edges_of(sheet, GREEN)
     rows, columns = np.nonzero(pixels[bottom:, left:right] < 128)
     assert rows.max() - rows.min() >= 8  # letters of a size that can be read
     assert bottom + rows.max() < sheet.height - 1
@@ -133,20 +145,25 @@ def test_sheets_wrap_after_seven(count: int, columns: int, rows: int) -> None:
 
 def test_columns_can_be_chosen() -> None:
     sheet = make_sheet([_tile(RED), _tile(GREEN), _tile(BLUE)], ["a", "b", "c"], columns=2)
-    assert _columns_of(sheet, BLUE)[0] == _columns_of(sheet, RED)[0]
-    assert _columns_of(sheet, BLUE)[1] > _columns_of(sheet, RED)[3]
+    assert _edges_of(sheet, BLUE)[0] == _edges_of(sheet, RED)[0]
+    assert _edges_of(sheet, BLUE)[1] > _edges_of(sheet, RED)[3]
 
 
 def test_tiles_share_the_height_of_the_highest() -> None:
     sheet = make_sheet([_tile(RED, (100, 50)), _tile(GREEN, (150, 200))], ["a", "b"])
-    left, top, right, bottom = _columns_of(sheet, RED)
+    left, top, right, bottom = _edges_of(sheet, RED)
     assert (right - left, bottom - top) == (400, 200)
-    left, top, right, bottom = _columns_of(sheet, GREEN)
+    left, top, right, bottom = _edges_of(sheet, GREEN)
     assert (right - left, bottom - top) == (150, 200)
 
 
+def test_narrow_tiles_stand_in_the_middle_of_their_cells() -> None:
+    left, _, right, _ = _edges_of(make_sheet([_tile(RED, (10, 40)), _tile(GREEN, (90, 40))], ["", ""], columns=1), RED)
+    assert (left, right) == (8 + 40, 8 + 50)
+
+
 def test_large_pictures_are_scaled_to_512() -> None:
-    left, top, right, bottom = _columns_of(make_sheet([_tile(RED, (1500, 1000))], ["a"]), RED)
+    left, top, right, bottom = _edges_of(make_sheet([_tile(RED, (1500, 1000))], ["a"]), RED)
     assert (right - left, bottom - top) == (768, 512)
 
 

@@ -369,7 +369,7 @@ def test_imdb_wiki_ages_boxes_and_people(tmp_path: Path) -> None:
         ("02/d.jpg", 40, 40, "", "imdb 6488"),
     ]
     assert [record.box for record in records] == [(30, 20, 100, 100)] * 3 + [(40, 0, 50, 50)]
-    assert {(r.source, r.container, r.landmarks) for r in records} == {("imdb", tmp_path / "imdb", None)}
+    assert {(r.source, r.container, r.landmarks) for r in records} == {("imdb-wiki", tmp_path / "imdb", None)}
     keys = ["Fred Astaire", "Fred Astaire", "Lauren Bacall", "imdb 6488"]
     assert [record.split for record in records] == [split_of(key) for key in keys]
     assert_aligned(records)
@@ -405,7 +405,7 @@ def test_imdb_wiki_joins_both_and_splits_people_alike(tmp_path: Path) -> None:
     imdb_wiki(tmp_path / "imdb_crop/imdb.mat", photos, without=())
     imdb_wiki(tmp_path / "wiki_crop/wiki.mat", photos)
     records = load_imdb_wiki(tmp_path)
-    assert [record.source for record in records] == ["imdb"] * 150 + ["wiki"] * 150
+    assert [record.source for record in records] == ["imdb-wiki"] * 300
     assert [record.identity for record in records[150:]] == people
     assert [record.split for record in records] == [split_of(name) for name in people] * 2
     assert {record.split for record in records} == {"train", "val", "test"}
@@ -524,7 +524,7 @@ def make_imdb_wiki(folder: Path) -> None:
         ("utkface", lambda folder: utkface(folder, "26_0_1_20170116184024662.jpg.chip.jpg"), "utkface", 1),
         ("fairface", make_fairface, "fairface", 1),
         ("celeba", celeba, "celeba", 3),
-        ("imdb-wiki", make_imdb_wiki, "wiki", 1),
+        ("imdb-wiki", make_imdb_wiki, "imdb-wiki", 1),
         ("cacd", cacd, "cacd", 3),
     ],
 )

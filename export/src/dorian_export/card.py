@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dorian_bundle.manifest import AgeCganMethod, Manifest
 
 
-def age_cgan_card(manifest: Manifest, counts: Mapping[str, int], differences: Mapping[str, float]) -> str:
-    """The card of a bundle with one Age-cGAN method, in Markdown.
+def age_cgan_card(
+    manifest: Manifest, counts: Mapping[str, int], differences: Mapping[str, float], with_curves: bool
+) -> str:
+    """The card of a bundle with one Age-cGAN method, in Markdown; its pictures lie beside it.
 
     ``counts``: training faces by age group; ``differences``: largest difference from torch by graph file.
     """
@@ -56,7 +58,7 @@ Each age group is drawn equally often. Only the training splits were used.
 Method: `{method.name}` (family `{method.family}`), {method.crop_size} px crops, latents of {method.latent_size}. Steps: {steps};
 batch {origin.training.get("batch_size")}, seed {origin.seed}. All settings are in `manifest.json` under `provenance`.
 
-![Learning curves](curves.png)
+{"![Learning curves](curves.png)" if with_curves else "(No learning curves were kept.)"}
 
 {_measured(method)}## Graphs
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from dorian_client.errors import PhotoError
 
-PhotoLike: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8] | Image.Image
+PhotoLike: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | npt.NDArray[np.uint8] | Image.Image
 
 _TAKEN = "a path, the bytes of a JPEG, PNG or WebP file, an array or a PIL image"
 _TAKEN_ARRAYS = "uint8 of shape (height, width, 3) in RGB order, or (height, width) for grey"

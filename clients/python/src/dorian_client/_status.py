@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import grpc
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from dorian_client.errors import (
@@ -52,10 +52,11 @@ def error_from_rpc(
 
     is_connected tells, where a deadline has passed, a server that is slow from one that is not there.
     """
-    if not isinstance(error, grpc.Call):
+    call: object = error  # in truth always a grpc.Call too, which the types do not tell
+    if not isinstance(call, grpc.Call):
         return ServerError(str(error) or type(error).__name__)
-    code, text = error.code(), error.details() or "the server gave no details"
-    details = _read_details(error)
+    code, text = call.code(), call.details() or "the server gave no details"
+    details = _read_details(call)
     kind = ERRORS_BY_REASON.get(details.reason or "") or ERRORS_BY_CODE.get(code, ServerError)
     if kind is Busy and _TOO_LARGE in text:
         kind, text = InvalidRequest, f"send a smaller photo or ask for fewer ages at once: {text}"

@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from dorian.v1 import face_aging_pb2 as pb
+
 from dorian_client._pictures import Picture
 from dorian_client._results import (
     Age,
@@ -74,7 +75,7 @@ def _fill(
     return request
 
 
-def _write_age(age: Age) -> pb.Age:
+def _write_age(age: object) -> pb.Age:
     if isinstance(age, str):
         return pb.Age(group=age)
     if isinstance(age, bool) or not isinstance(age, Real):

@@ -14,6 +14,8 @@
 Arguments of the wrong type or out of their documented values raise TypeError and ValueError.
 """
 
+# ruff: noqa: N818 (they are called after what happened: Busy, NotFound)
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -70,7 +70,7 @@ def _records(mat: Path, fields: dict[str, NDArray[Any]]) -> Iterator[FaceRecord]
         name, path = text_of(fields["name"][index]), text_of(fields["full_path"][index])
         identity = f"imdb {int(fields['celeb_id'][index])}" if "celeb_id" in fields else name
         yield FaceRecord(
-            source=mat.stem,
+            source="imdb-wiki",
             container=mat.parent,
             name=path,
             split=split_of(name or identity or path),

@@ -96,7 +96,7 @@ PRESETS: dict[str, AgeCganShape] = {
     "dcgan": AgeCganShape(
         latent=128,
         encoder=EncoderShape(widths=(48, 96, 192, 320, 400), kernel=3, hidden=0),
-        generator=GeneratorShape((400, 288, 144, 80), 4, "transposed", hidden=0, refine=1, dropout=0.0, leak=0.0),
+        generator=GeneratorShape((320, 192, 96, 48), kernel=3, hidden=0, refine=1, dropout=0.0, leak=0.0),
         discriminator=DiscriminatorShape((48, 96, 192, 320), 4, batch_norm=False, condition="outputs"),
     ),
 }

@@ -1,0 +1,68 @@
+# The verbs of this project; each does its own set-up. `make help` lists them.
+
+PYTHON ?= python3
+SERVE  := .venv-serve
+DEV    := .venv
+PROTO  := .venv-proto
+OUT    := proto/src
+RUN    ?= runs/age_cgan
+DATA   ?= ../shared/data
+PARTS  := bundle/src server/src clients/python/src training/src export/src
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test lint format proto bench train clean
+
+help:  ## list the verbs
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+demo: $(SERVE)/done  ## start a server, age a photo through the SDK, leave demo/before_after.jpg
+	$(SERVE)/bin/python examples/demo.py
+
+serve: $(SERVE)/done  ## serve the embedded bundle on port 50051
+	$(SERVE)/bin/dorian-server --bundle models/default
+
+test: $(SERVE)/test $(DEV)/done $(PROTO)/done  ## run all tests: training and export with torch, the rest without
+	$(DEV)/bin/python -m pytest tests/proto tests/training tests/export
+	$(SERVE)/bin/python -m pytest tests/bundle tests/server tests/clients tests/e2e
+
+lint: $(DEV)/done  ## check style and types
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy $(PARTS)
+
+format: $(DEV)/done  ## put the code in form
+	$(DEV)/bin/ruff check --fix .
+	$(DEV)/bin/ruff format .
+
+proto: $(PROTO)/done  ## generate the stubs from proto/dorian/v1
+	$(PROTO)/bin/python -W ignore -m grpc_tools.protoc -Iproto \
+		--python_out=$(OUT) --pyi_out=$(OUT) --grpc_python_out=$(OUT) proto/dorian/v1/*.proto
+
+bench: $(SERVE)/test  ## compare ways to serve, side by side
+	$(SERVE)/bin/python tests/bench/serving.py
+
+train: $(DEV)/done  ## train the default method on DATA, into RUN-adversarial and RUN-latent
+	$(DEV)/bin/dorian-train age-cgan --data $(DATA) --out $(RUN)-adversarial
+	$(DEV)/bin/dorian-train age-cgan --stage latent --from $(RUN)-adversarial --data $(DATA) --out $(RUN)-latent --steps 8000
+
+clean:  ## remove environments and what the verbs made
+	rm -rf $(DEV) $(SERVE) $(PROTO) demo
+
+$(SERVE)/done: requirements/server.txt requirements/client.txt $(wildcard */pyproject.toml clients/python/pyproject.toml)
+	$(PYTHON) -m venv $(SERVE)
+	$(SERVE)/bin/pip install --quiet -r requirements/server.txt -r requirements/client.txt
+	touch $@
+
+$(SERVE)/test: requirements/serve-test.txt $(SERVE)/done
+	$(SERVE)/bin/pip install --quiet -r requirements/serve-test.txt
+	touch $@
+
+$(DEV)/done: requirements/dev.txt $(wildcard */pyproject.toml clients/python/pyproject.toml)
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/pip install --quiet -r requirements/dev.txt
+	touch $@
+
+$(PROTO)/done: requirements/proto.txt
+	$(PYTHON) -m venv $(PROTO)
+	$(PROTO)/bin/pip install --quiet -r requirements/proto.txt
+	touch $@
