@@ -64,6 +64,8 @@ class CascadeDetector:
     def detect(self, pixels: NDArray[np.uint8]) -> list[DetectedFace]:
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         scale = min(1.0, MAX_SIDE / max(grey.shape))
+        if min(grey.shape) * scale < MIN_FACE:  # a strip, which would shrink to a width of no face, or of nothing
+            return []
         if scale < 1:
             grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         boxes, hits = self._classifier().detectMultiScale2(

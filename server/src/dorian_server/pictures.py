@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,8 +44,9 @@ def decode(data: bytes, limits: Limits) -> Photo:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(*image.size, limits)
             kind = image.format or "JPEG"
-            upright = ImageOps.exif_transpose(image)
-            pixels = _rgb(upright)
+            image.load()
+            _turn_upright(image)
+            pixels = _rgb(image)
     except RequestError:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
@@ -63,10 +65,16 @@ def _check_size(width: int, height: int, limits: Limits) -> None:
         raise RequestError("IMAGE_TOO_LARGE", "image.data", words)
 
 
+def _turn_upright(image: Image.Image) -> None:
+    with suppress(Exception):  # a photo whose EXIF is broken is whole all the same; Pillow raises many kinds for it
+        ImageOps.exif_transpose(image, in_place=True)
+
+
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I"):  # 16 bits of grey
         grey = np.asarray(image, dtype=np.float64) / 257
         return np.repeat(grey.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    image.info.pop("transparency", None)  # Pillow warns where a palette has it
     return np.asarray(image.convert("RGB"))
 
 

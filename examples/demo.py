@@ -1,0 +1,54 @@
+"""Starts a server on the embedded bundle, ages a photograph through the SDK, and leaves a sheet of all age groups.
+
+    python examples/demo.py [PHOTO] [SHEET]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dorian_client import Client, make_sheet
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+PHOTO = ROOT / "examples" / "astronaut.jpg"
+SHEET = ROOT / "demo" / "before_after.jpg"
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """A server process on a free port; its address."""
+    command = [sys.executable, "-m", "dorian_server", "--host", "127.0.0.1", "--port", "0"]
+    bundle = ROOT / "models" / "default"
+    with subprocess.Popen([*command, "--bundle", str(bundle)], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            line = server.stdout.readline()  # "listening on 127.0.0.1:PORT"
+            if not line.startswith("listening on "):
+                sys.exit("the server did not start; its own words are above")
+            yield line.removeprefix("listening on ").strip()
+        finally:
+            server.terminate()
+
+
+def main(photo: Path = PHOTO, sheet: Path = SHEET) -> None:
+    """Age ``photo`` to every age group; write it beside all of them to ``sheet``."""
+    with running_server() as address, Client(address) as client:
+        start = time.perf_counter()
+        result = client.sweep(photo)
+        seconds = time.perf_counter() - start
+    with Image.open(photo) as original:
+        pictures = [original.convert("RGB"), *(aged.picture.to_pil() for aged in result.photos)]
+    labels = ["photo", *(str(aged.faces[0].target) for aged in result.photos)]
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    make_sheet(pictures, labels).save(sheet, quality=92)
+    print(f"{photo.name} at {len(result.photos)} ages in {seconds:.2f} s: {sheet}")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
