@@ -7,7 +7,7 @@ PROTO  := .venv-proto
 OUT    := proto/src
 RUN    ?= runs/age_cgan
 DATA   ?= ../shared/data
-PARTS  := bundle/src server/src clients/python/src training/src export/src
+PARTS  := dorian_bundle dorian_server dorian_client dorian_training dorian_export
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test lint format proto bench train clean
@@ -28,7 +28,7 @@ test: $(SERVE)/test $(DEV)/done $(PROTO)/done  ## run all tests: training and ex
 lint: $(DEV)/done  ## check style and types
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
-	$(DEV)/bin/mypy $(PARTS)
+	$(DEV)/bin/mypy $(PARTS:%=-p %)
 
 format: $(DEV)/done  ## put the code in form
 	$(DEV)/bin/ruff check --fix .

@@ -1,6 +1,6 @@
 """Starts a server on the embedded bundle, ages a photograph through the SDK, and leaves a sheet of all age groups.
 
-    python examples/demo.py [PHOTO] [SHEET]
+python examples/demo.py [PHOTO] [SHEET]
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dorian_client import Client, make_sheet
 from PIL import Image
+
+from dorian_client import Client, make_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO = ROOT / "examples" / "astronaut.jpg"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dorian_client import Client
 from PIL import Image
 from server_process import ROOT, ServerProcess, dorian, start_server
+
+from dorian_client import Client
 
 GROUPS = ("0-18", "19-29", "30-39", "40-49", "50-59", "60+")
 
@@ -53,9 +54,7 @@ def test_years_between_groups_differ_from_both(server: ServerProcess, photo: Pat
     assert np.abs(at_40 - at_45).max() > 0
 
 
-def test_command_ages_a_photo(
-    server: ServerProcess, environment: dict[str, str], photo: Path, tmp_path: Path
-) -> None:
+def test_command_ages_a_photo(server: ServerProcess, environment: dict[str, str], photo: Path, tmp_path: Path) -> None:
     done = dorian(server, environment, "age", photo, "--to", "60+", "-o", tmp_path / "older.webp")
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "older.webp") as older, Image.open(photo) as original:
@@ -72,9 +71,7 @@ def test_command_sweeps_all_groups(
     assert all(group in done.stdout for group in GROUPS)
 
 
-def test_command_reconstructs(
-    server: ServerProcess, environment: dict[str, str], photo: Path, tmp_path: Path
-) -> None:
+def test_command_reconstructs(server: ServerProcess, environment: dict[str, str], photo: Path, tmp_path: Path) -> None:
     done = dorian(server, environment, "reconstruct", photo, "-o", tmp_path / "seen.png")
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "seen.png") as seen:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import grpc
 import pytest
-from dorian.v1 import face_aging_pb2 as pb
-from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from PIL import Image
 from server_process import ROOT, ServerProcess, dorian
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 
 ASTRONAUT = (ROOT / "examples" / "astronaut.jpg").read_bytes()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -55,7 +56,7 @@ def check_groups(groups: Sequence[AgeGroup]) -> None:
     labels = [normalise_label(group.label) for group in groups]
     if len(set(labels)) != len(labels):
         raise AgeError(f"age group labels repeat: {[group.label for group in groups]}")
-    for before, after in zip(groups, groups[1:], strict=False):
+    for before, after in pairwise(groups):
         if before.high is None or after.low != before.high + 1:
             raise AgeError(f"age group {after.label!r} must start one year after {before.label!r} ends")
 

@@ -58,7 +58,9 @@ def similarity(source: Sequence[Sequence[float]] | FloatArray, target: FloatArra
     return np.hstack([rotation, (b_mean - rotation @ a_mean)[:, None]])
 
 
-def crop_matrix(landmarks: Sequence[Sequence[float]] | FloatArray, template: AlignmentTemplate, size: int) -> FloatArray:
+def crop_matrix(
+    landmarks: Sequence[Sequence[float]] | FloatArray, template: AlignmentTemplate, size: int
+) -> FloatArray:
     """The (2, 3) matrix from photo pixels to pixels of a ``size`` × ``size`` aligned crop."""
     return similarity(landmarks, template.points(size))
 
@@ -85,6 +87,7 @@ def warp_crop(image: ImageArray, matrix: FloatArray, size: int) -> ImageArray:
     if factor > 1.5:
         small = (max(1, round(region.shape[1] / factor)), max(1, round(region.shape[0] / factor)))
         fx, fy = region.shape[1] / small[0], region.shape[0] / small[1]
-        region = cv2.resize(region, small, interpolation=cv2.INTER_AREA)
+        region = np.asarray(cv2.resize(region, small, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         local = local @ np.array([[fx, 0.0, (fx - 1) / 2], [0.0, fy, (fy - 1) / 2], [0.0, 0.0, 1.0]])
-    return cv2.warpAffine(region, local[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    crop = cv2.warpAffine(region, local[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(crop, dtype=np.uint8)

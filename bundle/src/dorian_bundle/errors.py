@@ -1,11 +1,11 @@
 """The errors of this package.
 
-    BundleError
-    ├── AgeError               an age or age group that does not exist
-    ├── AlignmentError         landmarks from which no crop can be made
-    ├── ManifestError          manifest missing, unreadable, of another schema, or contradicting itself
-    ├── GraphFileError         a graph's file missing or not the one that the manifest describes
-    └── GraphSignatureError    a graph's inputs or outputs differ from what the manifest says
+BundleError
+├── AgeError               an age or age group that does not exist
+├── AlignmentError         landmarks from which no crop can be made
+├── ManifestError          manifest missing, unreadable, of another schema, or contradicting itself
+├── GraphFileError         a graph's file missing or not the one that the manifest describes
+└── GraphSignatureError    a graph's inputs or outputs differ from what the manifest says
 """
 
 

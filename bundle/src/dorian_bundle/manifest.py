@@ -12,7 +12,7 @@ from dorian_bundle.errors import BundleError
 from dorian_bundle.families import age_cgan_signatures
 from dorian_bundle.graphs import Graph
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
 

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.families import age_cgan_signatures
 from dorian_bundle.graphs import Graph, GraphFile, Precision
 from dorian_export.errors import ExportError
@@ -82,4 +81,5 @@ def group_sheet(weights: dict[str, dict[str, Tensor]], about: dict[str, Any], ro
     latent = torch.randn(rows, shape.latent, generator=torch.Generator().manual_seed(seed))
     condition = torch.eye(shape.groups).repeat(rows, 1)
     with torch.no_grad():
-        return generator(latent.repeat_interleave(shape.groups, dim=0), condition).unflatten(0, (rows, len(PAPER_GROUPS)))
+        images: Tensor = generator(latent.repeat_interleave(shape.groups, dim=0), condition)
+    return torch.unflatten(images, 0, (rows, shape.groups))

@@ -64,7 +64,9 @@ def build_bundle(
     if curves := read_curves(checkpoint):
         draw_curves(folder / "curves.png", curves)
     counts = dict(zip((group.label for group in PAPER_GROUPS), about["group_counts"], strict=True))
-    (folder / CARD_FILE).write_text(age_cgan_card(manifest, counts, differences, with_curves=bool(curves)), encoding="utf-8")
+    (folder / CARD_FILE).write_text(
+        age_cgan_card(manifest, counts, differences, with_curves=bool(curves)), encoding="utf-8"
+    )
     write_manifest(folder, manifest)
     return manifest
 

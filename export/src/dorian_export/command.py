@@ -66,21 +66,36 @@ def checkpoint(runs: tuple[Path, ...], out: Path) -> None:
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the bundle; replaced only by a whole one.")
 @click.option(
-    "--data", "sources", multiple=True, required=True, metavar="KIND:FOLDER",
+    "--data",
+    "sources",
+    multiple=True,
+    required=True,
+    metavar="KIND:FOLDER",
     help=f"Real faces to prove the graphs on. Kinds: {', '.join(LOADERS)}.",
 )
 @click.option(
-    "--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16"]), default=("fp32", "fp16"),
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp32", "fp16"]),
+    default=("fp32", "fp16"),
     help="Once per variant of the graphs.",
 )
 @click.option("--name", default="dorian-default", help="Name of the bundle.")
 @click.option("--version", default="0.1.0", help="Version of the bundle.")
 @click.option(
-    "--metrics", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    "--metrics",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="JSON of measurements, as dorian-evaluate writes it, for manifest and card.",
 )
 def onnx(
-    run: Path, out: Path, sources: tuple[str, ...], precisions: tuple[Precision, ...], name: str, version: str, metrics: Path | None
+    run: Path,
+    out: Path,
+    sources: tuple[str, ...],
+    precisions: tuple[Precision, ...],
+    name: str,
+    version: str,
+    metrics: Path | None,
 ) -> None:
     """Make a bundle of RUN, a run folder or a shipped checkpoint. Refused unless ONNX Runtime agrees with torch.
 
@@ -89,7 +104,9 @@ def onnx(
     """
     draft = out.with_name(f"{out.name}.part")
     with _in_words():
-        records = [r for r in load_sources(sources) if r.split != "train" and r.age is not None] or load_sources(sources)
+        records = [r for r in load_sources(sources) if r.split != "train" and r.age is not None] or load_sources(
+            sources
+        )
         crops = cut_crops(records[:: max(1, len(records) // max(BATCHES))][: max(BATCHES)], SIZE)
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
@@ -109,7 +126,9 @@ def check(bundle: Path) -> None:
     with _in_words():
         checked = check_bundle(bundle)
     manifest = checked.manifest
-    click.echo(f"{manifest.name} {manifest.version}: {', '.join(m.name for m in manifest.methods)}; sha256 {checked.sha256}")
+    click.echo(
+        f"{manifest.name} {manifest.version}: {', '.join(m.name for m in manifest.methods)}; sha256 {checked.sha256}"
+    )
 
 
 if __name__ == "__main__":

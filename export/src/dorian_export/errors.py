@@ -1,7 +1,7 @@
 """The errors of this package.
 
-    ExportError
-    └── ParityError    an exported graph does not give what its network gives
+ExportError
+└── ParityError    an exported graph does not give what its network gives
 """
 
 

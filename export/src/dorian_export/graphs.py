@@ -60,13 +60,11 @@ def write_onnx(graph: nn.Module, signature: Signature, path: Path) -> None:
         torch.zeros([size if isinstance(size, int) else 2 for size in spec.shape]) for spec in signature.inputs
     )
     varying = {
-        name: torch.export.Dim(name, min=1)
-        for spec in signature.inputs
-        for name in spec.shape
-        if isinstance(name, str)
+        name: torch.export.Dim(name, min=1) for spec in signature.inputs for name in spec.shape if isinstance(name, str)
     }
     shapes = tuple(
-        {axis: varying[name] for axis, name in enumerate(spec.shape) if isinstance(name, str)} for spec in signature.inputs
+        {axis: varying[name] for axis, name in enumerate(spec.shape) if isinstance(name, str)}
+        for spec in signature.inputs
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations

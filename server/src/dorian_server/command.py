@@ -21,33 +21,53 @@ from dorian_server.settings import Limits, Settings
 )
 @click.version_option(__version__)
 @click.option(
-    "--bundle", type=click.Path(path_type=Path, file_okay=False), default=Path("models/default"), show_envvar=True,
+    "--bundle",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("models/default"),
+    show_envvar=True,
     help="Folder of the models to serve.",
 )
 @click.option("--host", default="0.0.0.0", show_envvar=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=50051, show_envvar=True, help="Port; 0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=50051, show_envvar=True, help="Port; 0 takes a free one."
+)
 @click.option("--workers", type=click.IntRange(1, 256), default=4, show_envvar=True, help="Requests that run at once.")
 @click.option(
     "--threads", type=click.IntRange(0), default=0, show_envvar=True, help="Threads for each graph; 0: one per core."
 )
 @click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "fp16"]), default="auto", show_envvar=True,
+    "--precision",
+    type=click.Choice(["auto", "fp32", "fp16"]),
+    default="auto",
+    show_envvar=True,
     help="Which of the bundle's files to run; auto: the most precise.",
 )
 @click.option(
-    "--max-image-bytes", type=click.IntRange(1), default=Limits.max_image_bytes, show_envvar=True,
+    "--max-image-bytes",
+    type=click.IntRange(1),
+    default=Limits.max_image_bytes,
+    show_envvar=True,
     help="Largest photo, in bytes of its file.",
 )
 @click.option(
-    "--max-pixels", type=click.IntRange(1), default=Limits.max_pixels, show_envvar=True,
+    "--max-pixels",
+    type=click.IntRange(1),
+    default=Limits.max_pixels,
+    show_envvar=True,
     help="Largest photo, in pixels; refused before it is decoded.",
 )
 @click.option(
-    "--grace", type=click.FloatRange(0), default=10.0, show_envvar=True,
+    "--grace",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_envvar=True,
     help="Seconds that running requests have to end after SIGTERM.",
 )
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_envvar=True,
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_envvar=True,
     help="What to log; nothing of a photo ever is.",
 )
 def main(**options: Any) -> None:

@@ -38,7 +38,11 @@ def add_delta(
         return
     back[:, 2] -= (left, top)
     layer = cv2.warpAffine(
-        delta * mask[..., None], back, (right - left, bottom - top), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT
+        delta * mask[..., None],
+        back,
+        (right - left, bottom - top),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_CONSTANT,
     )
     region = photo[top:bottom, left:right]
     region[:] = np.clip(np.rint(region + layer * 255), 0, 255).astype(np.uint8)

@@ -50,7 +50,7 @@ class CascadeDetector:
     """OpenCV's boosted cascade (Viola and Jones 2001): upright, frontal faces of 24 pixels or more."""
 
     def __init__(self) -> None:
-        self._path = str(Path(cv2.data.haarcascades) / CASCADE)
+        self._path = str(Path(cv2.__file__).parent / "data" / CASCADE)
         self._own = threading.local()  # a classifier keeps state while it scans, so each thread has its own
         if self._classifier().empty():
             raise StartupError(f"OpenCV {cv2.__version__} does not bundle {CASCADE}; install opencv-python-headless<5")

@@ -1,9 +1,9 @@
 """The errors of this package. ``service.py`` holds the one table that turns them into gRPC statuses.
 
-    DorianServerError
-    ├── StartupError          the server cannot start as it was told to
-    ├── RequestError          the request is to blame: ``reason``, ``field``, and words that say what would be right
-    └── UnknownMethodError    the bundle lacks the method that was asked for
+DorianServerError
+├── StartupError          the server cannot start as it was told to
+├── RequestError          the request is to blame: ``reason``, ``field``, and words that say what would be right
+└── UnknownMethodError    the bundle lacks the method that was asked for
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dorian_server.methods.age_cgan import Age, AgeCgan
 from dorian_server.pictures import DEFAULT_QUALITY, Format
 from dorian_server.pipeline import Aged, Clock, Output, Pipeline, ReadFace, StoredPicture
 
-_FORMATS: Mapping[int, Format] = {
+_FORMATS: Mapping[pb.ImageFormat, Format] = {
     pb.IMAGE_FORMAT_JPEG: "JPEG",
     pb.IMAGE_FORMAT_PNG: "PNG",
     pb.IMAGE_FORMAT_WEBP: "WEBP",
@@ -41,9 +41,7 @@ def read_output(message: pb.OutputOptions) -> Output:
 
 
 def write_picture(picture: StoredPicture) -> pb.Image:
-    return pb.Image(
-        data=picture.data, format=_FORMAT_CODES[picture.format], width=picture.width, height=picture.height
-    )
+    return pb.Image(data=picture.data, format=_FORMAT_CODES[picture.format], width=picture.width, height=picture.height)
 
 
 def write_age(age: Age) -> pb.Age:

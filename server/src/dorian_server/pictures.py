@@ -36,7 +36,9 @@ def decode(data: bytes, limits: Limits) -> Photo:
     ``RequestError`` for what is empty, not such a picture, cut off, or beyond ``limits``.
     """
     if not data:
-        raise RequestError("IMAGE_EMPTY", "image.data", "the image is empty; send the bytes of a JPEG, PNG or WebP file")
+        raise RequestError(
+            "IMAGE_EMPTY", "image.data", "the image is empty; send the bytes of a JPEG, PNG or WebP file"
+        )
     if len(data) > limits.max_image_bytes:
         words = f"the image has {len(data):,} bytes; at most {limits.max_image_bytes:,} are allowed"
         raise RequestError("IMAGE_BYTES_EXCEEDED", "image.data", words)

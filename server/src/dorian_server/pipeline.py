@@ -110,21 +110,23 @@ class Pipeline:
                 pictures.append(store(pixels, photo, output))
         return Aged(pictures, faces)
 
-    def reconstruct(self, data: bytes, source: Age | None, method: AgeCgan, clock: Clock) -> tuple[Photo, list[ReadFace]]:
+    def reconstruct(
+        self, data: bytes, source: Age | None, method: AgeCgan, clock: Clock
+    ) -> tuple[Photo, list[ReadFace]]:
         """What the networks make of the faces in ``data``'s photo; errors as ``age``."""
         return self._read(data, source, method, clock)
 
     def _conditions(self, targets: Sequence[Age], method: AgeCgan) -> Array:
         if not targets:
-            raise RequestError("TARGET_MISSING", "targets", "no target age is given; give an age group or a number of years")
+            raise RequestError(
+                "TARGET_MISSING", "targets", "no target age is given; give an age group or a number of years"
+            )
         if len(targets) > self._limits.max_targets:
             words = f"{len(targets)} target ages are given; at most {self._limits.max_targets} are allowed"
             raise RequestError("TARGET_TOO_MANY", "targets", words)
         return np.stack([_condition(age, method, f"targets[{index}]") for index, age in enumerate(targets)])
 
-    def _read(
-        self, data: bytes, source: Age | None, method: AgeCgan, clock: Clock
-    ) -> tuple[Photo, list[ReadFace]]:
+    def _read(self, data: bytes, source: Age | None, method: AgeCgan, clock: Clock) -> tuple[Photo, list[ReadFace]]:
         given = None if source is None else _condition(source, method, "source")
         with clock.stage("decode"):
             photo = decode(data, self._limits)

@@ -24,7 +24,7 @@ DOMAIN = "dorian.v1"
 Answer = TypeVar("Answer")
 
 
-class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):  # type: ignore[misc]
+class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
     """The service of ``face_aging.proto`` on one pipeline."""
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -89,7 +89,11 @@ def _answer(context: grpc.ServicerContext, work: Callable[[], Answer]) -> Answer
         _abort(context, grpc.StatusCode.INVALID_ARGUMENT, error)
     except Exception:
         log.exception("a request failed by our fault")
-        _abort(context, grpc.StatusCode.INTERNAL, RequestError("INTERNAL", "", "the server failed; the request is not to blame"))
+        _abort(
+            context,
+            grpc.StatusCode.INTERNAL,
+            RequestError("INTERNAL", "", "the server failed; the request is not to blame"),
+        )
 
 
 def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, error: RequestError) -> NoReturn:

@@ -53,7 +53,8 @@ def start(settings: Settings) -> tuple[grpc.Server, int]:
             ("grpc.so_reuseport", 0),
         ],
     )
-    face_aging_pb2_grpc.add_FaceAgingServicer_to_server(FaceAgingService(pipeline), server)
+    service = FaceAgingService(pipeline)
+    face_aging_pb2_grpc.add_FaceAgingServicer_to_server(service, server)  # type: ignore[no-untyped-call]
     state = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
     address = f"{settings.host}:{settings.port}"

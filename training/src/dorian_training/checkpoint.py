@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ def save_resume(folder: Path, state: dict[str, Any]) -> None:
     """Write ``state`` to the run folder, replacing the last one only when it is whole."""
     draft = folder / f"{RESUME_FILE}.part"
     torch.save(state, draft)
-    os.replace(draft, folder / RESUME_FILE)
+    draft.replace(folder / RESUME_FILE)
 
 
 def load_resume(folder: Path) -> dict[str, Any] | None:
@@ -51,7 +50,7 @@ def save_weights(
     }
     draft = path.with_name(f"{path.name}.part")
     save_file(tensors, draft, metadata={"about": json.dumps(about)})
-    os.replace(draft, path)
+    draft.replace(path)
 
 
 def load_weights(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:

@@ -1,9 +1,9 @@
 """The errors of this package.
 
-    TrainingError
-    ├── DataError          a data set that is missing, empty, or not in the layout it was said to be in
-    ├── ConfigError        settings that contradict each other or the run they are to continue
-    └── CheckpointError    a checkpoint that is missing or does not fit the networks
+TrainingError
+├── DataError          a data set that is missing, empty, or not in the layout it was said to be in
+├── ConfigError        settings that contradict each other or the run they are to continue
+└── CheckpointError    a checkpoint that is missing or does not fit the networks
 """
 
 

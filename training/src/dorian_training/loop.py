@@ -81,9 +81,7 @@ def train(
 class _Run:
     """The part of a run that outlives the process."""
 
-    def __init__(
-        self, stage: Stage, batches: BatchStream, folder: Path, place: Place, about: dict[str, Any]
-    ) -> None:
+    def __init__(self, stage: Stage, batches: BatchStream, folder: Path, place: Place, about: dict[str, Any]) -> None:
         self.stage, self.batches, self.place, self.about = stage, batches, place, about
         self.folder = folder
         self.own = folder if place.leads else folder / f"rank{place.rank}"

@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import TypeVar
 
 import grpc
+
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
-
 from dorian_client import _wire
 from dorian_client._photos import PhotoLike, read_photo
 from dorian_client._results import Age, AgeResult, BundleInfo, Method, ReconstructResult

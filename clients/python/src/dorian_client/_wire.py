@@ -7,7 +7,6 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from dorian.v1 import face_aging_pb2 as pb
-
 from dorian_client._pictures import Picture
 from dorian_client._results import (
     Age,

@@ -21,19 +21,23 @@ def main() -> None:
 @main.command("age-groups")
 @click.argument("bundle", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option(
-    "--judge", required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    "--judge",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="ONNX network: RGB 0 to 255 in, an output called age, in years.",
 )
 @click.option(
-    "--data", "sources", multiple=True, required=True, metavar="KIND:FOLDER",
+    "--data",
+    "sources",
+    multiple=True,
+    required=True,
+    metavar="KIND:FOLDER",
     help=f"Real faces to compare with; their test split is used. Kinds: {', '.join(LOADERS)}.",
 )
 @click.option("--faces", type=click.IntRange(10), default=500, help="Generated faces per age group.")
 @click.option("--seed", type=int, default=0)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the figures, as JSON.")
-def age_groups(
-    bundle: Path, judge: Path, sources: tuple[str, ...], faces: int, seed: int, out: Path | None
-) -> None:
+def age_groups(bundle: Path, judge: Path, sources: tuple[str, ...], faces: int, seed: int, out: Path | None) -> None:
     """Judged age of generated faces, group by group, beside real ones.
 
     \b

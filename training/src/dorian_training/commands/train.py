@@ -45,12 +45,20 @@ def main() -> None:
 @click.option("--stage", type=click.Choice(["adversarial", "latent"]), default="adversarial", help="What to train.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="dcgan", help="Network layout.")
 @click.option(
-    "--data", "sources", multiple=True, required=True, metavar="KIND:FOLDER",
+    "--data",
+    "sources",
+    multiple=True,
+    required=True,
+    metavar="KIND:FOLDER",
     help=f"Data set; give it once per set. Kinds: {', '.join(LOADERS)}.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Run folder; resumed if used.")
 @click.option(
-    "--from", "start", type=click.Path(path_type=Path, exists=True),
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Run folder; resumed if used."
+)
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path, exists=True),
     help="Run or weights file to start from; the latent stage takes its generator and discriminator from it.",
 )
 @click.option("--steps", type=click.IntRange(1), default=20_000, help="Steps in all, those done before included.")
@@ -96,7 +104,9 @@ def _age_cgan(place: Place, **options: Any) -> None:
         "preset": earlier.get("preset", options["preset"]),
         "shape": shape.as_dict(),
         "stage": stage.name,
-        "earlier": [*earlier.get("earlier", []), {key: earlier.get(key) for key in ("stage", "steps")}] if earlier else [],
+        "earlier": [*earlier.get("earlier", []), {key: earlier.get(key) for key in ("stage", "steps")}]
+        if earlier
+        else [],
         "data": dict(sorted(Counter(record.source for record in crops.records).items())),
         "group_counts": batches.counts,
         "seed": options["seed"],

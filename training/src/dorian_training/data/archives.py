@@ -55,5 +55,5 @@ def _records(folder: Path, rows: csv.DictReader[str], wanted: set[str]) -> Itera
                 identity=row["identity"],
                 landmarks=tuple((float(row[f"{p}_x"]), float(row[f"{p}_y"])) for p in _POINTS),
             )
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:  # TypeError: a row that ends early
             raise DataError(f"{folder / 'faces.csv'}, line {rows.line_num}: {error}") from error

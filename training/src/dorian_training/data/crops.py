@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE, AlignmentTemplate, crop_matrix, warp_crop
+from dorian_bundle.errors import AlignmentError
 from dorian_training.data.records import FaceRecord, PictureReader
 from dorian_training.errors import DataError
 
@@ -79,6 +80,8 @@ def _cut(
                 pixels[len(kept)] = cut_face(reader.read(record), record, template, size)
             except DataError as error:
                 log.warning("left out: %s", error)
+            except AlignmentError as error:
+                log.warning("left out: %s: %s: %s", record.container, record.name, error)
             else:
                 kept.append(index)
     if not kept:

@@ -6,7 +6,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import cv2
 import numpy as np
@@ -78,12 +78,12 @@ class PictureReader:
         """The picture as RGB uint8 (height, width, 3). ``DataError`` if it is missing or cannot be decoded."""
         try:
             data = self._bytes(record)
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, BadZipFile) as error:
             raise DataError(f"{record.container}: {record.name} cannot be read: {error}") from error
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if image is None:
             raise DataError(f"{record.container}: {record.name} is not a picture")
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
     def _bytes(self, record: FaceRecord) -> bytes:
         if record.container.is_dir():

@@ -44,7 +44,9 @@ def judged_ages(bundle: Bundle, judge: AgeJudge, real: Crops, count: int, seed: 
     labels = [group.label for group in method.age_groups]
     means = [judge.ages(generated_faces(bundle, method, g, count, seed)).mean() for g in range(len(labels))]
     own, ages = groups_of(real, method.age_groups), judge.ages(real.pixels)
-    known = [(record.age, age) for record, age in zip(real.records, ages, strict=True) if record.age_low == record.age_high]
+    known = [
+        (record.age, age) for record, age in zip(real.records, ages, strict=True) if record.age_low == record.age_high
+    ]
     return {
         "faces_per_group": count,
         "generated": {label: round(float(mean), 2) for label, mean in zip(labels, means, strict=True)},
@@ -54,4 +56,3 @@ def judged_ages(bundle: Bundle, judge: AgeJudge, real: Crops, count: int, seed: 
         "judge_error_on_real": round(float(np.mean([abs(true - read) for true, read in known if true is not None])), 2),
         "seed": seed,
     }
-

@@ -35,7 +35,10 @@ class AgeJudge:
         margin = round(crops.shape[1] * (1 - self._fraction) / 2)
         found = []
         for start in range(0, len(crops), _BATCH):
-            seen = [self._view(crop[margin : len(crop) - margin, margin : len(crop) - margin]) for crop in crops[start : start + _BATCH]]
+            seen = [
+                self._view(crop[margin : len(crop) - margin, margin : len(crop) - margin])
+                for crop in crops[start : start + _BATCH]
+            ]
             found.append(self._session.run(["age"], {self._input: np.stack(seen)})[0].ravel())
         return np.concatenate(found).astype(np.float64)
 

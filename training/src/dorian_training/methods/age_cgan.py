@@ -107,8 +107,8 @@ class AdversarialStage(Stage):
         """A latent per row, an age group per column."""
         groups = self.shape.groups
         condition = torch.eye(groups, device=self.device).repeat(_SAMPLE_ROWS, 1)
-        images = self.average(self._sample_latent.repeat_interleave(groups, dim=0), condition)
-        return images.unflatten(0, (_SAMPLE_ROWS, groups))
+        images: Tensor = self.average(self._sample_latent.repeat_interleave(groups, dim=0), condition)
+        return torch.unflatten(images, 0, (_SAMPLE_ROWS, groups))
 
 
 @dataclass(frozen=True)
@@ -198,5 +198,8 @@ class LatentStage(Stage):
         groups = self.shape.groups
         image, own = self._watched.image, F.one_hot(self._watched.group, groups).float()
         latent = self.average(image)
-        aged = [self.generator(latent, torch.eye(groups, device=self.device)[g].expand(len(latent), -1)) for g in range(groups)]
+        aged = [
+            self.generator(latent, torch.eye(groups, device=self.device)[g].expand(len(latent), -1))
+            for g in range(groups)
+        ]
         return torch.stack([image, self.generator(latent, own), *aged], dim=1)

@@ -155,16 +155,17 @@ class Generator(nn.Module):
     def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
         features = self.dense(torch.cat([latent, condition], dim=1))
         features = features.unflatten(1, (-1, self.base, self.base))
-        if features.device.type == "cpu" and not torch.jit.is_tracing():
-            features = features.contiguous(memory_format=torch.channels_last)
-        image: Tensor = self.stages(self.first(features))
+        image: Tensor = self.stages(self.first(features.contiguous(memory_format=torch.channels_last)))
         return image
 
 
 def _doubling(inputs: int, outputs: int, shape: GeneratorShape) -> nn.Module:
     if shape.upsampling == "transposed":
-        return nn.ConvTranspose2d(inputs, outputs, shape.kernel, stride=2, padding=(shape.kernel - 1) // 2)
-    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, shape.kernel, padding=shape.kernel // 2))
+        padding, added = (shape.kernel - 1) // 2, shape.kernel % 2
+        return nn.ConvTranspose2d(inputs, outputs, shape.kernel, stride=2, padding=padding, output_padding=added)
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, shape.kernel, padding=shape.kernel // 2)
+    )
 
 
 class Discriminator(nn.Module):
