@@ -13,13 +13,14 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
-from dorian.v1 import face_aging_pb2 as pb
-from dorian.v1.face_aging_pb2_grpc import FaceAgingServicer, add_FaceAgingServicer_to_server
-from dorian_client import Client
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from PIL import Image, ImageOps
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian.v1.face_aging_pb2_grpc import FaceAgingServicer, add_FaceAgingServicer_to_server
+from dorian_client import Client
 
 MESSAGE_BYTES = 64 * 2**20
 GROUPS = {"0-18": (0, 18), "19-29": (19, 29), "30-39": (30, 39), "60+": (60, None)}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_client import AgeGroup, Box, Client, InternalError, NotFound, Provenance
 

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
+
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_client import Client
 from dorian_client.command import main
-from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 Run = Callable[..., Result]

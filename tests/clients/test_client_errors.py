@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from dorian_client import (
     Busy,
     Client,

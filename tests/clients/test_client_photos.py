@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from dorian_client import Client, PhotoError
 from PIL import Image
+
+from dorian_client import Client, PhotoError
 
 Pixels = npt.NDArray[np.uint8]
 EXIF_ORIENTATION, TURN_LEFT = 0x0112, 8  # the camera was held so that the photo must be turned left to stand upright

@@ -55,6 +55,15 @@ def share_start(modules: Iterable[nn.Module]) -> None:
             distributed.broadcast(tensor, src=0)
 
 
+def first_says(word: bool, device: torch.device) -> bool:
+    """The first process's ``word``, in every process: clocks differ, and processes that part ways wait for ever."""
+    if not distributed.is_initialized():
+        return word
+    told = torch.tensor([word], dtype=torch.uint8, device=device)
+    distributed.broadcast(told, src=0)
+    return bool(told)
+
+
 def average_gradients(module: nn.Module) -> None:
     """Replace the gradients of ``module`` by their mean over all processes; call between backward and step.
 

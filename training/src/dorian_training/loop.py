@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from dorian_training.checkpoint import WEIGHTS_FILE, load_resume, save_resume, save_weights
 from dorian_training.data.batches import Batch
-from dorian_training.distributed import Place, share_start
+from dorian_training.distributed import Place, first_says, share_start
 from dorian_training.errors import ConfigError
 from dorian_training.methods.stage import Stage
 
@@ -50,18 +50,22 @@ def train(
 
     ``about`` is kept with the weights. Under ``torchrun`` only the first process writes; each resumes its own stream.
     """
-    share_start(stage.networks.values())
+    share_start((*stage.networks.values(), *stage.averages.values()))
     run = _Run(stage, batches, folder, place, about)
     number = run.resume()
     if number > settings.steps:
         raise ConfigError(f"{folder} has done {number} steps already, more than the {settings.steps} asked for")
-    deadline = time.monotonic() + settings.minutes * 60 if settings.minutes else float("inf")
+    deadline = time.monotonic() + settings.minutes * 60
+
+    def in_time() -> bool:
+        return not settings.minutes or first_says(time.monotonic() < deadline, place.device)
+
     writer = SummaryWriter(folder) if place.leads else None
     bar = tqdm(
         total=settings.steps, initial=number, desc=stage.name, unit="step", disable=not place.leads, mininterval=5
     )
     with bar:
-        while number < settings.steps and time.monotonic() < deadline:
+        while number < settings.steps and in_time():
             losses = stage.step(batches.next(), number)
             number += 1
             bar.update()
@@ -104,7 +108,10 @@ class _Run:
         state = load_resume(self.own)
         if state is None:
             return 0
-        self.stage.load_state_dict(state["stage"])
+        try:
+            self.stage.load_state_dict(state["stage"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise ConfigError(f"{self.folder} holds a run of another stage or of other networks: {error}") from error
         self.batches.load_state_dict(state["batches"])
         torch.set_rng_state(state["random"])
         if state["random_cuda"] is not None and self.place.device.type == "cuda":

@@ -12,6 +12,7 @@ import click
 import torch
 import yaml
 
+from dorian_bundle import BundleError
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_training.checkpoint import RESUME_FILE, load_weights
 from dorian_training.data.batches import BalancedBatches
@@ -63,7 +64,7 @@ def main() -> None:
 )
 @click.option("--steps", type=click.IntRange(1), default=20_000, help="Steps in all, those done before included.")
 @click.option("--minutes", type=click.FloatRange(0), default=0.0, help="Stop and save after this long; 0: no limit.")
-@click.option("--batch-size", type=click.IntRange(2), default=64, help="Faces per step and process.")
+@click.option("--batch-size", type=click.IntRange(2), default=32, help="Faces per step and process.")
 @click.option("--seed", type=int, default=0)
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads; 0: torch decides.")
@@ -81,7 +82,7 @@ def age_cgan(**options: Any) -> None:
     try:
         with joined(options["device"]) as place:
             _age_cgan(place, **options)
-    except TrainingError as error:
+    except (TrainingError, BundleError) as error:
         raise click.ClickException(str(error)) from error
 
 
@@ -92,21 +93,23 @@ def _age_cgan(place: Place, **options: Any) -> None:
     crops = cut_crops(records, SIZE, options["cache"].expanduser())
     torch.manual_seed(options["seed"] + place.rank)
     batches = BalancedBatches(crops, PAPER_GROUPS, options["batch_size"], options["seed"] + place.rank, place.device)
-    weights, earlier = load_weights(options["start"]) if options["start"] else ({}, {})
-    shape = AgeCganShape.from_dict(earlier["shape"]) if earlier else PRESETS[options["preset"]]
-    stage, settings = _stage(options, shape, place, batches)
+    begun = _begun(options["out"], options["stage"])
+    weights, start = load_weights(options["start"]) if options["start"] and not begun else ({}, {})
+    if options["stage"] == "latent" and not (weights or begun):
+        raise ConfigError("the latent stage needs --from: a run of the adversarial stage")
+    known = begun or start
+    preset = known.get("preset", options["preset"])
+    shape = AgeCganShape.from_dict(known["shape"]) if known else PRESETS[preset]
+    stage, settings = _stage(options, preset, shape, place, batches)
     if weights:
         stage.start_from(weights)
-    elif options["stage"] == "latent" and not (options["out"] / RESUME_FILE).is_file():
-        raise ConfigError("the latent stage needs --from: a run of the adversarial stage")
+    passed = [*start["earlier"], {key: start[key] for key in ("stage", "steps")}] if start else []
     about = {
         "family": "age_cgan",
-        "preset": earlier.get("preset", options["preset"]),
+        "preset": preset,
         "shape": shape.as_dict(),
         "stage": stage.name,
-        "earlier": [*earlier.get("earlier", []), {key: earlier.get(key) for key in ("stage", "steps")}]
-        if earlier
-        else [],
+        "earlier": begun.get("earlier", passed),
         "data": dict(sorted(Counter(record.source for record in crops.records).items())),
         "group_counts": batches.counts,
         "seed": options["seed"],
@@ -121,11 +124,21 @@ def _age_cgan(place: Place, **options: Any) -> None:
     train(stage, batches, loop, options["out"], place, about)
 
 
+def _begun(folder: Path, stage: str) -> dict[str, Any]:
+    """What the run in ``folder`` says of itself; empty if none has begun there."""
+    if not (folder / RESUME_FILE).is_file():
+        return {}
+    _, about = load_weights(folder)
+    if about["stage"] != stage:
+        raise ConfigError(f"{folder} holds a run of the {about['stage']} stage; give the {stage} stage another folder")
+    return about
+
+
 def _stage(
-    options: dict[str, Any], shape: AgeCganShape, place: Place, batches: BalancedBatches
+    options: dict[str, Any], preset: str, shape: AgeCganShape, place: Place, batches: BalancedBatches
 ) -> tuple[Stage, AdversarialSettings | LatentSettings]:
     if options["stage"] == "adversarial":
-        start = PAPER_ADVERSARIAL if options["preset"] == "paper" else AdversarialSettings()
+        start = PAPER_ADVERSARIAL if preset == "paper" else AdversarialSettings()
         adversarial = _changed(start, options["changes"])
         return AdversarialStage(shape, adversarial, place.device, options["amp"]), adversarial
     latent = _changed(LatentSettings(), options["changes"])

@@ -1,0 +1,229 @@
+"""Loading a bundle: the embedded one passes, and each way to break it is told in words that name what is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dorian_bundle import GraphFileError, ManifestError, load, write_manifest
+from dorian_bundle.manifest import SCHEMA_VERSION
+
+Content = dict[str, Any]
+EditManifest = Callable[[Callable[[Content], object]], None]
+
+LIMIT_BYTES = 40 * 2**20
+ENCODER = "graphs/age_cgan_encoder.fp32.onnx"
+
+
+def method(content: Content) -> Content:
+    """The manifest's first method."""
+    first: Content = content["methods"][0]
+    return first
+
+
+def encoder_file(content: Content) -> Content:
+    """The manifest's entry for ``ENCODER``."""
+    file: Content = content["graphs"]["age_cgan_encoder"]["files"][0]
+    assert file["path"] == ENCODER
+    return file
+
+
+def drop_last_group(content: Content) -> None:
+    groups = method(content)["age_groups"]
+    groups.pop()
+    groups[-1]["high"] = None
+
+
+def test_the_embedded_bundle_loads(default_bundle: Path) -> None:
+    bundle = load(default_bundle)
+    data = (default_bundle / "manifest.json").read_bytes()
+    assert bundle.folder == default_bundle
+    assert bundle.sha256 == hashlib.sha256(data).hexdigest()
+    assert bundle.manifest.model_dump(mode="json") == json.loads(data)
+
+
+def test_the_embedded_bundle_is_small_enough_for_the_repository(default_bundle: Path) -> None:
+    files = [file for graph in load(default_bundle).manifest.graphs.values() for file in graph.files]
+    assert sum(file.bytes for file in files) <= LIMIT_BYTES
+
+
+def test_graphs_are_found_by_name_and_precision(default_bundle: Path) -> None:
+    bundle = load(default_bundle)
+    assert bundle.graph_path("age_cgan_encoder") == default_bundle / ENCODER
+    assert bundle.graph_path("age_cgan_encoder", "fp16") == default_bundle / "graphs/age_cgan_encoder.fp16.onnx"
+
+
+def test_what_is_written_is_what_loads(folder: Path) -> None:
+    before = load(folder)
+    renamed = before.manifest.model_copy(update={"name": "Âge", "version": "9.9.9"})
+    write_manifest(folder, renamed)
+    after = load(folder)
+    assert after.manifest == renamed
+    assert after.sha256 != before.sha256
+    assert "Âge" in (folder / "manifest.json").read_text(encoding="utf-8")
+    write_manifest(folder, after.manifest)
+    assert load(folder).sha256 == after.sha256
+
+
+def test_any_change_of_the_manifest_changes_the_bundles_hash(folder: Path, edit_manifest: EditManifest) -> None:
+    before = load(folder).sha256
+    edit_manifest(lambda content: content.update(version="0.0.0"))
+    assert load(folder).sha256 != before
+
+
+def test_a_folder_without_a_manifest(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"{tmp_path} is no bundle: it has no manifest.json"
+    with pytest.raises(ManifestError, match=r"nowhere is no bundle: it has no manifest\.json"):
+        load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("data", [b"", b"not json", b'{"schema_version": 1', b"\xff\xfe\x00"])
+def test_a_manifest_that_is_not_json(folder: Path, data: bytes) -> None:
+    (folder / "manifest.json").write_bytes(data)
+    with pytest.raises(ManifestError) as caught:
+        load(folder)
+    assert str(caught.value).startswith(f"{folder / 'manifest.json'} is not JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "version"),
+    [({"schema_version": 2}, "2"), ({"schema_version": "1"}, "'1'"), ({}, "None"), ([], "None"), (7, "None")],
+)
+def test_a_manifest_of_another_schema(folder: Path, content: object, version: str) -> None:
+    (folder / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ManifestError) as caught:
+        load(folder)
+    words = f"has schema version {version}; this release reads version {SCHEMA_VERSION}"
+    assert str(caught.value) == f"{folder / 'manifest.json'} {words}"
+
+
+CONTRADICTIONS: dict[str, tuple[Callable[[Content], object], list[str]]] = {
+    "unknown field": (lambda m: m.update(colour="red"), ["colour: ", "not permitted"]),
+    "unknown field inside": (
+        lambda m: method(m)["provenance"].update(mood="fine"),
+        ["methods.0.provenance.mood: ", "not permitted"],
+    ),
+    "missing field": (lambda m: method(m).pop("latent_size"), ["methods.0.latent_size: ", "required"]),
+    "unknown family": (lambda m: method(m).update(family="magic"), ["methods.0.family: ", "'age_cgan'"]),
+    "no methods": (lambda m: m.update(methods=[]), ["methods: ", "at least 1"]),
+    "two things at once": (lambda m: m.update(colour="red", name=""), ["colour: ", "; ", "name: "]),
+    "path above the bundle": (
+        lambda m: encoder_file(m).update(path="../x.onnx"),
+        ["graphs.age_cgan_encoder.files.0.path: ", "'../x.onnx' is not a path inside the bundle"],
+    ),
+    "absolute path": (
+        lambda m: encoder_file(m).update(path="/x.onnx"),
+        ["graphs.age_cgan_encoder.files.0.path: ", "'/x.onnx' is not a path inside the bundle"],
+    ),
+    "hash of another form": (
+        lambda m: encoder_file(m).update(sha256="1234"),
+        ["graphs.age_cgan_encoder.files.0.sha256: ", "^[0-9a-f]{64}$"],
+    ),
+    "unknown precision": (
+        lambda m: encoder_file(m).update(precision="fp8"),
+        ["graphs.age_cgan_encoder.files.0.precision: ", "'fp32' or 'fp16'"],
+    ),
+    "fewer groups than the condition is wide": (
+        drop_last_group,
+        ["method 'age_cgan': ", "its generator, the graph 'age_cgan_generator',", "condition float32[batch, 6]"]
+        + ["but (latent float32[batch, 128], condition float32[batch, 5])"],
+    ),
+    "another latent size": (
+        lambda m: method(m).update(latent_size=100),
+        ["its encoder, the graph 'age_cgan_encoder',", "latent float32[batch, 128]", "latent float32[batch, 100]"],
+    ),
+    "another crop size": (
+        lambda m: method(m).update(crop_size=128),
+        ["its encoder", "image float32[batch, 3, 64, 64]", "image float32[batch, 3, 128, 128]"],
+    ),
+    "roles swapped": (
+        lambda m: method(m)["graphs"].update(encoder="age_cgan_generator"),
+        ["its encoder, the graph 'age_cgan_generator', has the signature (latent float32[batch, 128]"],
+    ),
+    "missing role": (
+        lambda m: method(m)["graphs"].pop("encoder"),
+        ["method 'age_cgan': needs graphs for encoder, generator, has them for generator"],
+    ),
+    "unknown role": (
+        lambda m: method(m)["graphs"].update(critic="age_cgan_encoder"),
+        ["needs graphs for encoder, generator, has them for encoder, generator, critic"],
+    ),
+    "unknown graph": (
+        lambda m: method(m)["graphs"].update(encoder="nothing"),
+        ["method 'age_cgan': its encoder is the graph 'nothing', which the bundle lacks"],
+    ),
+    "method twice": (
+        lambda m: m["methods"].append(method(m)),
+        ["method names repeat: age_cgan, age_cgan"],
+    ),
+    "gap between groups": (
+        lambda m: method(m)["age_groups"].pop(1),
+        ["method 'age_cgan': age group '30-39' must start one year after '0-18' ends"],
+    ),
+    "group label twice": (
+        lambda m: method(m)["age_groups"][1].update(label="0 – 18"),
+        ["method 'age_cgan': age group labels repeat: ['0-18', '0 – 18'"],
+    ),
+    "centre outside its group": (
+        lambda m: method(m)["age_groups"][0].update(centre=30),
+        ["methods.0.age_groups.0: ", "age group '0-18': centre 30.0 lies outside 0..18"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("edit", "words"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_a_manifest_that_contradicts_itself_or_its_schema(
+    folder: Path, edit_manifest: EditManifest, edit: Callable[[Content], object], words: list[str]
+) -> None:
+    edit_manifest(edit)
+    with pytest.raises(ManifestError) as caught:
+        load(folder)
+    message = str(caught.value)
+    assert message.startswith(f"{folder / 'manifest.json'}: ")
+    assert [part for part in words if part not in message] == [], message
+
+
+def test_a_missing_graph_file(folder: Path) -> None:
+    (folder / ENCODER).unlink()
+    with pytest.raises(GraphFileError) as caught:
+        load(folder)
+    assert str(caught.value) == f"graph file {ENCODER} is missing from {folder}"
+
+
+def test_a_truncated_graph_file(folder: Path) -> None:
+    data = (folder / ENCODER).read_bytes()
+    (folder / ENCODER).write_bytes(data[:-1000])
+    with pytest.raises(GraphFileError) as caught:
+        load(folder)
+    assert str(caught.value) == f"graph file {ENCODER} has {len(data) - 1000} bytes; the manifest says {len(data)}"
+
+
+def test_a_flipped_bit_in_a_graph_file(folder: Path) -> None:
+    data = bytearray((folder / ENCODER).read_bytes())
+    right = hashlib.sha256(data).hexdigest()
+    data[len(data) // 2] ^= 1
+    (folder / ENCODER).write_bytes(data)
+    with pytest.raises(GraphFileError) as caught:
+        load(folder)
+    wrong = hashlib.sha256(data).hexdigest()
+    assert str(caught.value) == f"graph file {ENCODER} has SHA-256 {wrong}; the manifest says {right}"
+
+
+def test_every_precisions_file_is_verified(folder: Path) -> None:
+    (folder / "graphs/age_cgan_generator.fp16.onnx").unlink()
+    with pytest.raises(GraphFileError, match=r"graphs/age_cgan_generator\.fp16\.onnx is missing"):
+        load(folder)
+
+
+def test_a_missing_model_card(folder: Path) -> None:
+    (folder / "README.md").unlink()
+    with pytest.raises(ManifestError) as caught:
+        load(folder)
+    assert str(caught.value) == f"{folder} has no model card (README.md)"

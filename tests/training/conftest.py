@@ -1,0 +1,89 @@
+"""Networks small enough to train in a test, and faces whose age group is their brightness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from dorian_bundle.ages import PAPER_GROUPS
+from dorian_training.data.batches import BalancedBatches
+from dorian_training.data.crops import Crops
+from dorian_training.data.records import FaceRecord
+from dorian_training.methods.age_cgan import AdversarialSettings, AdversarialStage, LatentSettings, LatentStage
+from dorian_training.methods.stage import Stage
+from dorian_training.networks.age_cgan import AgeCganShape, DiscriminatorShape, EncoderShape, GeneratorShape
+
+MakeCrops = Callable[[Sequence[int | None], NDArray[np.uint8]], Crops]
+MakeBatches = Callable[..., BalancedBatches]
+MakeStage = Callable[..., Stage]
+CPU = torch.device("cpu")
+REFERENCE_DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The archives of UTKFace and FairFace beside the repository."""
+    if not (REFERENCE_DATA / "faces.csv").is_file():
+        pytest.skip("the reference data (../shared/data) is not here")
+    return REFERENCE_DATA
+
+
+@pytest.fixture(scope="session")
+def tiny_shape() -> AgeCganShape:
+    """Everything that a preset may have, a few channels wide."""
+    return AgeCganShape(
+        latent=8,
+        encoder=EncoderShape((8, 8, 8, 8, 8), kernel=3, hidden=16),
+        generator=GeneratorShape((8, 8, 8, 8), kernel=3, hidden=16, refine=1, dropout=0.1, leak=0.0),
+        discriminator=DiscriminatorShape((8, 8, 8, 8), kernel=4, batch_norm=False, condition="outputs"),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_crops() -> MakeCrops:
+    """Crops from ages and pixels (faces, size, size, 3), without pictures behind them."""
+
+    def make(ages: Sequence[int | None], pixels: NDArray[np.uint8]) -> Crops:
+        records = [
+            FaceRecord("painted", Path("painted.zip"), str(index), "train", age_low=age, age_high=age)
+            for index, age in enumerate(ages)
+        ]
+        return Crops(pixels, tuple(records))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_batches(make_crops: MakeCrops) -> MakeBatches:
+    """Balanced batches of 64 px noise, eight faces a group, each group brighter than the one before."""
+    groups = np.repeat(np.arange(len(PAPER_GROUPS)), 8)
+    noise = np.random.default_rng(0).integers(0, 40, (len(groups), 64, 64, 3), dtype=np.uint8)
+    crops = make_crops([PAPER_GROUPS[g].low for g in groups], noise + (groups * 40)[:, None, None, None].astype(np.uint8))
+
+    def make(seed: int = 0, batch_size: int = 6) -> BalancedBatches:
+        return BalancedBatches(crops, PAPER_GROUPS, batch_size, seed)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_stage(tiny_shape: AgeCganShape, make_batches: MakeBatches) -> MakeStage:
+    """A stage (``adversarial`` or ``latent``) of tiny networks, initialised from ``seed``, with changed settings."""
+
+    def make(kind: str, seed: int = 0, amp: bool = False, **changes: float) -> Stage:
+        torch.manual_seed(seed)
+        if kind == "adversarial":
+            return AdversarialStage(tiny_shape, AdversarialSettings(**changes), CPU, amp)  # type: ignore[arg-type]
+        return LatentStage(tiny_shape, LatentSettings(**changes), CPU, amp, watched=make_batches().next())
+
+    return make

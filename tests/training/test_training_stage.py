@@ -1,0 +1,105 @@
+"""What every stage shares: averages of its networks, optimiser steps, and the state that learning goes on from."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dorian_training.data.batches import Batch
+from dorian_training.methods.stage import Stage
+
+
+class OneLayer(Stage):
+    """Learns nothing by itself; its network is a number and a batch normalisation."""
+
+    name = "one layer"
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(torch.device("cpu"))
+        self.network = self.add_network("net", nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1)))
+        self.average = self.add_average("net", decay)
+        self.add_optimizer("net", 0.1, (0.5, 0.9))
+
+    def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def samples(self) -> Tensor:
+        raise NotImplementedError
+
+    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        raise NotImplementedError
+
+    def average_of(self, value: float) -> tuple[float, float]:
+        """The averaged weight and running mean after the network's have become ``value`` and twice ``value``."""
+        state = self.network.state_dict()
+        state["0.weight"].fill_(value)
+        state["1.running_mean"].fill_(2 * value)
+        self.average.update_parameters(self.network)
+        averaged = self.average.module.state_dict()
+        return float(averaged["0.weight"]), float(averaged["1.running_mean"])
+
+
+@pytest.mark.parametrize(
+    ("decay", "kept"),
+    [
+        (0.25, [2 / 11, 0.25, 0.25]),
+        (0.999, [2 / 11, 3 / 12, 4 / 13]),
+    ],
+)
+def test_averages_of_parameters_and_buffers(decay: float, kept: list[float]) -> None:
+    stage = OneLayer(decay)
+    values = [8.0, -4.0, 1.0, 16.0]
+    expected = values[0]  # the first value stands for all before it
+    assert stage.average_of(values[0]) == (expected, 2 * expected)
+    for value, share in zip(values[1:], kept, strict=True):
+        expected = share * expected + (1 - share) * value
+        assert stage.average_of(value) == pytest.approx((expected, 2 * expected), rel=1e-6)
+
+
+def test_a_long_average_forgets_at_the_decay_it_was_given() -> None:
+    stage = OneLayer(0.9)
+    stage.average.n_averaged.fill_(10_000)
+    stage.average.module.state_dict()["0.weight"].fill_(1.0)
+    assert stage.average_of(0.0)[0] == pytest.approx(0.9)
+    assert stage.average_of(0.0)[0] == pytest.approx(0.81)
+
+
+def test_averages_neither_train_nor_change_by_use() -> None:
+    stage = OneLayer(0.9)
+    stage.average_of(1.0)
+    before = {name: tensor.clone() for name, tensor in stage.average.state_dict().items()}
+    assert not any(parameter.requires_grad for parameter in stage.average.parameters())
+    stage.average(torch.randn(8, 1))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in stage.average.state_dict().items())
+
+
+def test_one_step_down_a_loss() -> None:
+    stage = OneLayer(0.9)
+    weight = stage.network[0].weight  # type: ignore[index]
+    with torch.no_grad():
+        weight.fill_(3.0)
+    weight.grad = torch.full_like(weight, 1e6)  # left over from another loss
+    loss = stage.descend("net", (weight * 2).sum())
+    assert (float(loss), loss.requires_grad) == (6.0, False)
+    assert float(weight) == pytest.approx(3.0 - 0.1, abs=1e-5)  # Adam's first step is as long as its rate
+
+
+def test_what_a_checkpoint_holds() -> None:
+    stage = OneLayer(0.9)
+    stage.average_of(1.0)
+    weights = stage.weights()
+    assert weights.keys() == {"net", "net_ema"}
+    assert weights["net"].keys() == weights["net_ema"].keys() == stage.network.state_dict().keys()
+
+
+def test_state_goes_into_another_stage() -> None:
+    first, second = OneLayer(0.9), OneLayer(0.9)
+    for value in (5.0, 7.0):
+        first.descend("net", first.network(torch.tensor([[1.0], [2.0]])).square().sum())
+        first.average_of(value)
+    second.load_state_dict(first.state_dict())
+    assert second.average_of(9.0) == first.average_of(9.0)  # the averages know how many they have seen
+    for stage in (first, second):
+        stage.descend("net", (stage.network[0].weight * 2).sum())  # type: ignore[index]
+    assert torch.equal(second.network.state_dict()["0.weight"], first.network.state_dict()["0.weight"])
