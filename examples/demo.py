@@ -14,11 +14,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from dorian_client import Client, make_sheet
+from dorian_client import Box, Client, make_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO = ROOT / "examples" / "astronaut.jpg"
 SHEET = ROOT / "demo" / "before_after.jpg"
+CLOSE = 0.9  # how far a close-up reaches from the middle of the face, in widths of its box
 
 
 @contextmanager
@@ -37,6 +38,13 @@ def running_server() -> Iterator[str]:
             server.terminate()
 
 
+def close_up(picture: Image.Image, face: Box) -> Image.Image:
+    """The part of ``picture`` around ``face``, as tall as the picture."""
+    x, y = face.x + face.width / 2, face.y + face.height / 2
+    reach = face.width * CLOSE
+    return picture.resize((picture.height,) * 2, Image.Resampling.LANCZOS, (x - reach, y - reach, x + reach, y + reach))
+
+
 def main(photo: Path = PHOTO, sheet: Path = SHEET) -> None:
     """Age ``photo`` to every age group; write it beside all of them to ``sheet``."""
     with running_server() as address, Client(address) as client:
@@ -46,8 +54,9 @@ def main(photo: Path = PHOTO, sheet: Path = SHEET) -> None:
     with Image.open(photo) as original:
         pictures = [original.convert("RGB"), *(aged.picture.to_pil() for aged in result.photos)]
     labels = ["photo", *(str(aged.faces[0].target) for aged in result.photos)]
+    closer = [close_up(picture, result.photos[0].faces[0].box) for picture in pictures]
     sheet.parent.mkdir(parents=True, exist_ok=True)
-    make_sheet(pictures, labels).save(sheet, quality=92)
+    make_sheet([*pictures, *closer], [*labels, *labels], columns=len(pictures)).save(sheet, quality=92)
     print(f"{photo.name} at {len(result.photos)} ages in {seconds:.2f} s: {sheet}")
 
 

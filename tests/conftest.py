@@ -1,10 +1,11 @@
-"""What tests of several parts need: small archives of painted faces beside a faces.csv, the layout that training reads."""
+"""What tests of several parts need: small archives of painted faces in the layout that training reads, refusals of commands."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import cv2
@@ -31,6 +32,19 @@ def write_archives() -> WriteArchives:
     return _write_archives
 
 
+@pytest.fixture(scope="session")
+def refused() -> Callable[..., bool]:
+    """Whether a command, run by click's ``CliRunner``, ended with an error that holds certain words, and no traceback."""
+
+    def refused(result: Any, *words: str) -> bool:
+        assert isinstance(result.exception, SystemExit), result.exception
+        assert "Traceback" not in result.output
+        _, _, message = result.output.rpartition("Error: ")
+        return result.exit_code == 1 and message != result.output and all(word in message for word in words)
+
+    return refused
+
+
 def _write_archives(folder: Path, faces: Sequence[Mapping[str, object]]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     rows = [_row(index) | face for index, face in enumerate(faces)]
@@ -47,9 +61,25 @@ def _write_archives(folder: Path, faces: Sequence[Mapping[str, object]]) -> Path
 
 
 def _row(index: int) -> dict[str, object]:
-    about = {"archive": "utkface.zip", "file": f"{index}.png", "split": "train", "age": 30, "age_low": 30, "age_high": 30}
-    person = {"gender": "Male", "ethnicity": "Asian", "identity": f"person {index}", "width": SIDE, "height": SIDE, "score": 0.9}
-    points = {f"{name}_{axis}": value for name, point in LANDMARKS.items() for axis, value in zip("xy", point, strict=True)}
+    about = {
+        "archive": "utkface.zip",
+        "file": f"{index}.png",
+        "split": "train",
+        "age": 30,
+        "age_low": 30,
+        "age_high": 30,
+    }
+    person = {
+        "gender": "Male",
+        "ethnicity": "Asian",
+        "identity": f"person {index}",
+        "width": SIDE,
+        "height": SIDE,
+        "score": 0.9,
+    }
+    points = {
+        f"{name}_{axis}": value for name, point in LANDMARKS.items() for axis, value in zip("xy", point, strict=True)
+    }
     return {**about, **person, "box_x": 5, "box_y": 5, "box_w": 70, "box_h": 70, **points}
 
 

@@ -23,12 +23,8 @@ def default_bundle() -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the embedded bundle: manifest, graphs and model card."""
-    copy = tmp_path / "bundle"
-    shutil.copytree(DEFAULT_BUNDLE / "graphs", copy / "graphs")
-    for name in ("manifest.json", "README.md"):
-        shutil.copy(DEFAULT_BUNDLE / name, copy)
-    return copy
+    """A copy of the embedded bundle, to be broken."""
+    return Path(shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle"))
 
 
 @pytest.fixture

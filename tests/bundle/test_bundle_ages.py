@@ -73,7 +73,20 @@ def test_an_unknown_label_is_answered_with_the_known_ones(label: str) -> None:
 
 @pytest.mark.parametrize(
     ("age", "index"),
-    [(0, 0), (18, 0), (18.99, 0), (19, 1), (29.99, 1), (30, 2), (40, 3), (49.9, 3), (50, 4), (59.999, 4), (60, 5), (120, 5)],
+    [
+        (0, 0),
+        (18, 0),
+        (18.99, 0),
+        (19, 1),
+        (29.99, 1),
+        (30, 2),
+        (40, 3),
+        (49.9, 3),
+        (50, 4),
+        (59.999, 4),
+        (60, 5),
+        (120, 5),
+    ],
 )
 def test_each_age_has_its_group(age: float, index: int) -> None:
     assert group_of_age(PAPER_GROUPS, age) == index

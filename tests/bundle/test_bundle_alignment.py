@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -187,6 +188,21 @@ def test_only_the_neighbourhood_of_the_face_matters(scale: float) -> None:
     near = slice(400 - reach, 400 + reach)
     elsewhere[near, near] = picture[near, near]
     assert np.array_equal(warp_crop(elsewhere, matrix, SIZE), crop)
+
+
+def test_a_large_photo_costs_no_more_than_its_face() -> None:
+    """20,000 pixels a side, all one in memory, so that every pixel touched has to be copied out first."""
+    side = 20_000
+    picture = np.broadcast_to(np.array([10, 200, 30], np.uint8), (side, side, 3))
+    matrix = crop_matrix(face_in_the_middle(side, 3.0, 30.0), DEFAULT_TEMPLATE, SIZE)
+    tracemalloc.start()
+    try:
+        crop = warp_crop(picture, matrix, SIZE)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (crop == (10, 200, 30)).all()
+    assert 3 * (3 * SIZE) ** 2 < peak < 10 * (3 * SIZE) ** 2
 
 
 def test_what_lies_outside_is_reflected() -> None:

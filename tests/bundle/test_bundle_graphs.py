@@ -112,7 +112,7 @@ def test_the_most_precise_file_is_the_default() -> None:
 
 def test_a_precision_that_is_not_there_is_answered_with_those_that_are() -> None:
     graph = Graph(signature=ENCODER, files=(entry("fp32"),))
-    with pytest.raises(GraphFileError, match="^no fp16 file; there is fp32$"):
+    with pytest.raises(GraphFileError, match=r"^no fp16 file; there is fp32$"):
         graph.file("fp16")
 
 

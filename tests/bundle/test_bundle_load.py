@@ -132,8 +132,11 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Content], object], list[str]]] = {
     ),
     "fewer groups than the condition is wide": (
         drop_last_group,
-        ["method 'age_cgan': ", "its generator, the graph 'age_cgan_generator',", "condition float32[batch, 6]"]
-        + ["but (latent float32[batch, 128], condition float32[batch, 5])"],
+        [
+            "method 'age_cgan': its generator, the graph 'age_cgan_generator', has the signature",
+            "condition float32[batch, 6]",
+            "but (latent float32[batch, 128], condition float32[batch, 5])",
+        ],
     ),
     "another latent size": (
         lambda m: method(m).update(latent_size=100),

@@ -68,7 +68,9 @@ def make_batches(make_crops: MakeCrops) -> MakeBatches:
     """Balanced batches of 64 px noise, eight faces a group, each group brighter than the one before."""
     groups = np.repeat(np.arange(len(PAPER_GROUPS)), 8)
     noise = np.random.default_rng(0).integers(0, 40, (len(groups), 64, 64, 3), dtype=np.uint8)
-    crops = make_crops([PAPER_GROUPS[g].low for g in groups], noise + (groups * 40)[:, None, None, None].astype(np.uint8))
+    crops = make_crops(
+        [PAPER_GROUPS[g].low for g in groups], noise + (groups * 40)[:, None, None, None].astype(np.uint8)
+    )
 
     def make(seed: int = 0, batch_size: int = 6) -> BalancedBatches:
         return BalancedBatches(crops, PAPER_GROUPS, batch_size, seed)

@@ -203,7 +203,9 @@ def test_dropout_only_while_training(tiny_shape: AgeCganShape) -> None:
 
 
 @pytest.mark.parametrize("widths", [(8, 8, 8), (8, 8, 8, 8)])
-@pytest.mark.parametrize(("upsampling", "kernel"), [("nearest", 3), ("nearest", 5), ("transposed", 4), ("transposed", 5)])
+@pytest.mark.parametrize(
+    ("upsampling", "kernel"), [("nearest", 3), ("nearest", 5), ("transposed", 4), ("transposed", 5)]
+)
 def test_every_kind_of_doubling_ends_at_64_px(widths: tuple[int, ...], upsampling: Any, kernel: int) -> None:
     shape = GeneratorShape(widths, kernel, upsampling, hidden=0, refine=2)
     generator = build_generator(replace(PRESETS["paper"], latent=4, generator=shape))

@@ -20,7 +20,9 @@ Records = list[FaceRecord]
 
 @pytest.fixture
 def records(tmp_path: Path, write_archives: Callable[..., Path]) -> Records:
-    return load_archives(write_archives(tmp_path / "faces", [{"age_low": 20 + i, "age_high": 20 + i} for i in range(5)]))
+    return load_archives(
+        write_archives(tmp_path / "faces", [{"age_low": 20 + i, "age_high": 20 + i} for i in range(5)])
+    )
 
 
 def test_a_crop_is_the_bundles_alignment_of_the_picture(records: Records) -> None:

@@ -70,7 +70,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 def run(make_stage: MakeStage, make_batches: MakeBatches) -> Callable[..., Stage]:
     """Trains a stage, made anew from ``seed``, in a folder; returns it."""
 
-    def run(kind: str, folder: Path, steps: int, seed: int = 0, fresh: bool = True, amp: bool = False, **often: Any) -> Stage:
+    def run(
+        kind: str, folder: Path, steps: int, seed: int = 0, fresh: bool = True, amp: bool = False, **often: Any
+    ) -> Stage:
         changes = {"r1_every": 3} if kind == "adversarial" else {}
         stage = make_stage(kind, seed, amp=amp, **changes)
         if kind == "latent" and fresh:
@@ -120,7 +122,9 @@ def test_what_a_run_leaves_behind(kind: str, tmp_path: Path, run: Callable[..., 
     assert picture is not None
     assert picture.shape == (rows * 64, columns * 64, 3)
     values = scalars(folder)
-    assert values.keys() >= ({"d/real", "d/fake", "d/wrong_group", "g/adversarial"} if kind == "adversarial" else {"e/pairs"})
+    assert values.keys() >= (
+        {"d/real", "d/fake", "d/wrong_group", "g/adversarial"} if kind == "adversarial" else {"e/pairs"}
+    )
     assert all(list(steps) == [2, 4, 5] for name, steps in values.items() if name != "d/r1")
     assert all(math.isfinite(value) for steps in values.values() for value in steps.values())
     weights, about = load_weights(folder)

@@ -17,11 +17,12 @@ from dorian_export.card import age_cgan_card
 from dorian_export.curves import draw_curves, read_curves
 from dorian_training.checkpoint import load_weights
 from dorian_training.data.crops import Crops
-from dorian_training.data.sources import LICENCES
+from dorian_training.data.sources import LICENCES, SetTerms
 from dorian_training.loop import write_grid
 from dorian_training.networks.age_cgan import SIZE
 
 _SHEET_ROWS = 10
+_UNSTATED = "not stated"  # the licence of users' own archives
 _DESCRIPTION = (
     "Age-cGAN after Antipov et al. 2017: an encoder finds the face's latent, a generator draws it at six age groups,"
     " and the difference between two of them is added to the photo."
@@ -71,14 +72,21 @@ def build_bundle(
     return manifest
 
 
+def _data_set(source: str, faces: int) -> DataSet:
+    terms = LICENCES.get(source, SetTerms(source, _UNSTATED))
+    return DataSet(name=terms.name, faces=faces, licence=terms.licence)
+
+
 def _provenance(about: dict[str, Any], metrics: dict[str, Any]) -> Provenance:
-    data = tuple(
-        DataSet(name=LICENCES[source].name, faces=faces, licence=LICENCES[source].licence)
-        for source, faces in about["data"].items()
-    )
+    data = tuple(_data_set(source, faces) for source, faces in about["data"].items())
     strict = [entry for entry in data if "non-commercial" in entry.licence]
+    unstated = [entry.name for entry in data if entry.licence == _UNSTATED]
     if strict:
         words = f"The weights are for non-commercial research, as is their training data ({', '.join(e.name for e in strict)})."
+    elif unstated:
+        words = (
+            f"Whoever passes the weights on must settle their terms: those of {', '.join(unstated)} are not known here."
+        )
     else:
         words = f"The weights are under {' and '.join(sorted({entry.licence for entry in data}))}."
     stages = [*about["earlier"], {"stage": about["stage"], "steps": about["steps"]}]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 
-from dorian_bundle import Bundle, GraphSignatureError, load
+from dorian_bundle import Bundle, GraphFileError, GraphSignatureError, load
 from dorian_bundle.graphs import Signature, TensorSpec
 
 
@@ -20,8 +21,14 @@ def check_bundle(folder: Path) -> Bundle:
 
 
 def signature_of(path: Path) -> Signature:
-    """What the ONNX file at ``path`` takes and gives; ``GraphSignatureError`` for types other than float32."""
-    graph = onnx.load(path, load_external_data=False).graph
+    """What the ONNX file at ``path`` takes and gives.
+
+    ``GraphSignatureError`` for types other than float32, ``GraphFileError`` for another kind of file.
+    """
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except DecodeError as error:
+        raise GraphFileError(f"{path} is not an ONNX file: {error}") from error
     return Signature(
         inputs=tuple(_spec(value) for value in graph.input), outputs=tuple(_spec(value) for value in graph.output)
     )

@@ -8,12 +8,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
 
 from dorian_bundle import BundleError
 from dorian_bundle.graphs import Precision
+from dorian_bundle.manifest import MANIFEST_FILE
 from dorian_export.age_cgan_bundle import build_bundle
 from dorian_export.check import check_bundle
 from dorian_export.curves import CURVES_FILE, read_curves, write_curves
@@ -104,19 +106,31 @@ def onnx(
     """
     draft = out.with_name(f"{out.name}.part")
     with _in_words():
+        if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
+            raise ExportError(f"{out} holds something other than a bundle, which would be lost; choose another folder")
+        measured = _measured(metrics) if metrics else {}
         records = [r for r in load_sources(sources) if r.split != "train" and r.age is not None] or load_sources(
             sources
         )
         crops = cut_crops(records[:: max(1, len(records) // max(BATCHES))][: max(BATCHES)], SIZE)
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        measured = json.loads(metrics.read_text()) if metrics else {}
         manifest = build_bundle(run, draft, crops, precisions, name, version, measured)
         check_bundle(draft)
         shutil.rmtree(out, ignore_errors=True)
         draft.rename(out)
     for path, difference in manifest.methods[0].provenance.metrics["onnx_difference"].items():
         click.echo(f"{out / path}: differs from torch by at most {difference:.2g}")
+
+
+def _measured(metrics: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(metrics.read_text())
+    except ValueError as error:
+        raise ExportError(f"{metrics} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ExportError(f"{metrics} is not what dorian-evaluate writes: an object, with measurements by name")
+    return found
 
 
 @main.command()

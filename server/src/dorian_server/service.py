@@ -21,6 +21,8 @@ from dorian_server.pipeline import Clock, Output, Pipeline, store
 log = logging.getLogger(__name__)
 
 DOMAIN = "dorian.v1"
+# Clients take 8 KiB of trailers; a status has its words in there three times, up to twelve bytes for a character.
+_WORDS_HEAD, _WORDS_TAIL = 180, 120
 Answer = TypeVar("Answer")
 
 
@@ -97,10 +99,11 @@ def _answer(context: grpc.ServicerContext, work: Callable[[], Answer]) -> Answer
 
 
 def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, error: RequestError) -> NoReturn:
-    status = status_pb2.Status(code=code.value[0], message=str(error))
+    words = _short(str(error))
+    status = status_pb2.Status(code=code.value[0], message=words)
     details = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata={"field": error.field})]
     if error.field:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=words)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     for detail in details:
         packed = AnyMessage()
@@ -108,3 +111,10 @@ def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, error: RequestE
         status.details.append(packed)
     context.abort_with_status(rpc_status.to_status(status))
     raise AssertionError("abort_with_status returns never")
+
+
+def _short(words: str) -> str:
+    """``words`` without their middle where a request's own long text is in them."""
+    if len(words) <= _WORDS_HEAD + _WORDS_TAIL:
+        return words
+    return f"{words[:_WORDS_HEAD]} … {words[-_WORDS_TAIL:]}"

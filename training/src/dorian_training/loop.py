@@ -111,7 +111,7 @@ class _Run:
         try:
             self.stage.load_state_dict(state["stage"])
         except (KeyError, RuntimeError, ValueError) as error:
-            raise ConfigError(f"{self.folder} holds a run of another stage or of other networks: {error}") from error
+            raise ConfigError(f"{self.folder} holds a run of another stage or of other networks") from error
         self.batches.load_state_dict(state["batches"])
         torch.set_rng_state(state["random"])
         if state["random_cuda"] is not None and self.place.device.type == "cuda":

@@ -1,0 +1,186 @@
+"""One small Age-cGAN with random weights, packed and exported once by the command, as its users do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from dorian_bundle import Bundle, load
+from dorian_export.command import main
+from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
+from dorian_training.data.archives import load_archives
+from dorian_training.data.crops import cut_crops
+from dorian_training.networks.age_cgan import (
+    AgeCganShape,
+    DiscriminatorShape,
+    EncoderShape,
+    GeneratorShape,
+    build_discriminator,
+    build_encoder,
+    build_generator,
+)
+
+Weights = dict[str, dict[str, Tensor]]
+LABELS = ("0-18", "19-29", "30-39", "40-49", "50-59", "60+")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def randomised() -> Callable[[nn.Module, int], nn.Module]:
+    """Gives a network weights and batch statistics from a seed, none of which an export can drop unnoticed."""
+
+    def randomise(network: nn.Module, seed: int) -> nn.Module:
+        random = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for layer in network.modules():
+                if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                    assert layer.running_mean is not None
+                    assert layer.running_var is not None
+                    layer.weight.uniform_(0.5, 1.5, generator=random)
+                    layer.running_var.uniform_(0.3, 1.2, generator=random)
+                    for values in (layer.bias, layer.running_mean):
+                        values.normal_(0, 0.3, generator=random)
+                elif isinstance(layer, nn.Conv2d | nn.Linear):
+                    layer.weight.normal_(0, 1.4 * layer.weight[0].numel() ** -0.5, generator=random)
+                    layer.bias.normal_(0, 0.2, generator=random)
+        return network.eval().requires_grad_(False)
+
+    return randomise
+
+
+@pytest.fixture(scope="session")
+def shape() -> AgeCganShape:
+    """An encoder with a hidden layer as in ``paper``, a generator with ReLUs and a refinement as in ``dcgan``."""
+    return AgeCganShape(
+        latent=16,
+        encoder=EncoderShape((8, 16, 24, 32, 40), kernel=3, hidden=48),
+        generator=GeneratorShape((40, 24, 16, 8), kernel=3, hidden=0, refine=1, dropout=0.1, leak=0.0),
+        discriminator=DiscriminatorShape((4, 8), kernel=4, batch_norm=False, condition="outputs"),
+    )
+
+
+@pytest.fixture(scope="session")
+def about(shape: AgeCganShape) -> dict[str, Any]:
+    """What training says of its weights."""
+    return {
+        "family": "age_cgan",
+        "preset": "dcgan",
+        "shape": shape.as_dict(),
+        "stage": "latent",
+        "steps": 3400,
+        "earlier": [{"stage": "adversarial", "steps": 12_000}],
+        "data": {"fairface": 20_123, "utkface": 17_045},
+        "group_counts": [9_001, 11_002, 8_003, 4_004, 3_005, 2_153],
+        "seed": 11,
+        "batch_size": 48,
+        "settings": {"learning_rate": 0.0005},
+    }
+
+
+@pytest.fixture(scope="session")
+def runs(
+    shape: AgeCganShape, about: dict[str, Any], randomised: Callable[..., nn.Module], tmp_path_factory: Any
+) -> tuple[Path, Path]:
+    """Run folders of the adversarial and of the latent stage; the averages differ from the networks themselves."""
+    adversarial, latent = (tmp_path_factory.mktemp("runs") / stage for stage in ("adversarial", "latent"))
+    first: Weights = {
+        "generator": randomised(build_generator(shape), 1).state_dict(),
+        "generator_ema": randomised(build_generator(shape), 2).state_dict(),
+        "discriminator": randomised(build_discriminator(shape), 3).state_dict(),
+    }
+    second: Weights = {
+        "encoder": randomised(build_encoder(shape), 4).state_dict(),
+        "encoder_ema": randomised(build_encoder(shape), 5).state_dict(),
+    }
+    curves = {adversarial: ("d/real", "g/adversarial"), latent: ("e/pairs",)}
+    for folder, names in curves.items():
+        with SummaryWriter(folder) as writer:
+            for step in (50, 100, 150):
+                for name in names:
+                    writer.add_scalar(name, len(name) / step, step)
+    earlier = {**about, "stage": "adversarial", "steps": 12_000, "earlier": []}
+    save_weights(adversarial / WEIGHTS_FILE, first, earlier)
+    save_weights(latent / WEIGHTS_FILE, first | second, about)
+    return adversarial, latent
+
+
+@pytest.fixture(scope="session")
+def export() -> Callable[..., Result]:
+    """Runs ``dorian-export`` with these words."""
+
+    def export(*words: object) -> Result:
+        return CliRunner().invoke(main, list(map(str, words)))
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def checkpoint(runs: tuple[Path, Path], export: Callable[..., Result], tmp_path_factory: Any) -> Path:
+    """The runs, packed by ``dorian-export checkpoint``."""
+    folder: Path = tmp_path_factory.mktemp("checkpoints") / "age_cgan"
+    result = export("checkpoint", *runs, "--out", folder)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights(checkpoint: Path) -> Weights:
+    return load_weights(checkpoint)[0]
+
+
+@pytest.fixture(scope="session")
+def networks(shape: AgeCganShape, weights: Weights) -> dict[str, nn.Module]:
+    """The checkpoint's averaged encoder and generator as torch runs them: RGB in [-1, 1]."""
+    built: dict[str, nn.Module] = {"encoder": build_encoder(shape), "generator": build_generator(shape)}
+    for name, network in built.items():
+        network.load_state_dict(weights[f"{name}_ema"])
+        network.eval().requires_grad_(False)
+    return built
+
+
+@pytest.fixture(scope="session")
+def faces(write_archives: Callable[..., Path], tmp_path_factory: Any) -> Path:
+    """A folder with ten faces that nothing was trained on, among others."""
+    rows = [{"split": split} for split in ("train", "val", "test", "val", "train")] * 4
+    return write_archives(tmp_path_factory.mktemp("data") / "faces", rows[:17])
+
+
+@pytest.fixture(scope="session")
+def crops(faces: Path) -> NDArray[np.uint8]:
+    return cut_crops(load_archives(faces)[:8], 64).pixels
+
+
+@pytest.fixture(scope="session")
+def measurements(tmp_path_factory: Any) -> Path:
+    """What ``dorian-evaluate age-groups`` writes."""
+    path: Path = tmp_path_factory.mktemp("measurements") / "ages.json"
+    generated = {label: 10.25 + 10 * index for index, label in enumerate(LABELS)}
+    judged = {"faces_per_group": 1500, "generated": generated, "real": dict.fromkeys(LABELS, 33.3)}
+    path.write_text(json.dumps({"judged_age": judged}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def bundle(
+    checkpoint: Path, faces: Path, measurements: Path, export: Callable[..., Result], tmp_path_factory: Any
+) -> Bundle:
+    """The checkpoint's bundle, made by ``dorian-export onnx``; tests copy its folder before they change anything."""
+    folder = tmp_path_factory.mktemp("bundles") / "small"
+    named = ("--name", "small", "--version", "3.2.1", "--metrics", measurements)
+    result = export("onnx", checkpoint, "--out", folder, "--data", faces, *named)
+    assert result.exit_code == 0, result.output
+    return load(folder)

@@ -1,0 +1,139 @@
+"""Graphs: what the files take and give, what was folded into them, and what was kept out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from torch import nn
+
+from dorian_bundle import Bundle
+from dorian_bundle.graphs import GraphFile, Signature
+from dorian_export.graphs import EncoderGraph, GeneratorGraph, in_precision
+
+FILES = [f"age_cgan_{role}.{precision}.onnx" for role in ("encoder", "generator") for precision in ("fp32", "fp16")]
+ALLOWED = {"fp32": 1e-4, "fp16": 4e-2}
+
+
+@pytest.fixture(params=FILES)
+def file(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def path(bundle: Bundle, file: str) -> Path:
+    return bundle.folder / "graphs" / file
+
+
+def described(bundle: Bundle, file: str) -> tuple[Signature, GraphFile]:
+    """What the manifest says of a file."""
+    return next(
+        (graph.signature, entry)
+        for graph in bundle.manifest.graphs.values()
+        for entry in graph.files
+        if entry.path == f"graphs/{file}"
+    )
+
+
+def weights_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Initialisers of more than a few numbers and of a floating-point type."""
+    for tensor in model.graph.initializer:
+        floating = tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+        if floating and np.prod(tensor.dims) > 8:
+            yield tensor
+
+
+def test_a_file_takes_and_gives_what_the_manifest_says(bundle: Bundle, file: str, path: Path) -> None:
+    signature, entry = described(bundle, file)
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for found, wanted in ((session.get_inputs(), signature.inputs), (session.get_outputs(), signature.outputs)):
+        assert [(value.name, tuple(value.shape)) for value in found] == [(spec.name, spec.shape) for spec in wanted]
+        assert {value.type for value in found} == {"tensor(float)"}
+    assert entry.precision == file.split(".")[1]
+    assert signature.inputs[0].shape[0] == "batch"
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8, 5])
+def test_pixels_run_from_0_to_1(networks: dict[str, nn.Module], path: Path, batch: int) -> None:
+    random = torch.Generator().manual_seed(batch)
+    if "encoder" in path.name:
+        image = torch.rand(batch, 3, 64, 64, generator=random)
+        feed = {"image": image.numpy()}
+        expected, wrong = networks["encoder"](2 * image - 1), networks["encoder"](image)
+    else:
+        latent = torch.randn(batch, 16, generator=random)
+        condition = torch.softmax(torch.randn(batch, 6, generator=random), dim=1)
+        feed = {"latent": latent.numpy(), "condition": condition.numpy()}
+        wrong = networks["generator"](latent, condition)
+        expected = (wrong + 1) / 2
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, feed)
+    assert (found.shape, found.dtype) == (tuple(expected.shape), np.float32)
+    allowed = ALLOWED[path.name.split(".")[1]]
+    assert np.abs(found - expected.numpy()).max() <= allowed
+    assert np.abs(found - wrong.numpy()).max() > 5 * allowed
+    assert all((expected[row] - expected[0]).abs().max() > 5 * allowed for row in range(1, batch))
+    if "generator" in path.name:
+        assert 0 <= found.min() < 0.3
+        assert 0.7 < found.max() <= 1
+
+
+def test_constants_are_folded(path: Path) -> None:
+    graph = onnx.load(path).graph
+    constant = {tensor.name for tensor in graph.initializer}
+    assert [node.op_type for node in graph.node if set(filter(None, node.input)) <= constant] == []
+    kinds = {node.op_type for node in graph.node}
+    assert not kinds & {"Constant", "ConstantOfShape", "Dropout", "Identity", "Shape"}
+    assert "Conv" in kinds
+    used = {name for node in graph.node for name in node.input}
+    assert constant <= used
+
+
+def test_no_word_of_the_machine_it_was_made_on(path: Path) -> None:
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        tensor.ClearField("raw_data")  # chance may spell anything
+    text = model.SerializeToString()
+    root, home = Path(__file__).parents[2], Path.home()
+    assert [word for word in (str(root), str(home), "site-packages", ".py", "forward") if word.encode() in text] == []
+    assert len(model.metadata_props) == 0
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+
+
+@pytest.mark.parametrize("role", ["encoder", "generator"])
+def test_half_precision_halves_the_file(bundle: Bundle, role: str) -> None:
+    single, half = (bundle.folder / "graphs" / f"age_cgan_{role}.{precision}.onnx" for precision in ("fp32", "fp16"))
+    assert 0.45 < half.stat().st_size / single.stat().st_size < 0.6
+    for path, kind in ((single, onnx.TensorProto.FLOAT), (half, onnx.TensorProto.FLOAT16)):
+        assert {tensor.data_type for tensor in weights_of(onnx.load(path))} == {kind}
+
+
+def test_one_version_of_onnx(path: Path) -> None:
+    model = onnx.load(path)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
+    assert list(model.functions) == []
+
+
+def test_wrapping_leaves_the_network_as_it_was(networks: dict[str, nn.Module]) -> None:
+    network = networks["encoder"].train()
+    try:
+        graph = in_precision(EncoderGraph(network), "fp16")
+        assert {parameter.dtype for parameter in graph.parameters()} == {torch.float16}
+        assert not graph.training
+        assert network.training
+        assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    finally:
+        network.eval()
+
+
+def test_half_precision_inside_single_outside(networks: dict[str, nn.Module]) -> None:
+    graph = in_precision(GeneratorGraph(networks["generator"]), "fp16")
+    image = graph(torch.zeros(2, 16), torch.eye(6)[:2])
+    assert image.dtype == torch.float32
+    exact = in_precision(GeneratorGraph(networks["generator"]), "fp32")(torch.zeros(2, 16), torch.eye(6)[:2])
+    assert 0 < float((image - exact).abs().max()) < ALLOWED["fp16"]

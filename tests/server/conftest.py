@@ -1,0 +1,211 @@
+"""Photos, networks whose answers are known, and a server on a real socket."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
+from dorian_bundle import Bundle, load
+from dorian_bundle.graphs import Signature
+from dorian_server.detection import DetectedFace
+from dorian_server.methods.age_cgan import AgeCgan
+from dorian_server.pipeline import Pipeline
+from dorian_server.serving import start
+from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
+from dorian_server.settings import Limits, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_BUNDLE = ROOT / "models" / "default"
+THREADS = 1
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+# --- photos ---
+
+
+@pytest.fixture(scope="session")
+def write() -> Callable[..., bytes]:
+    """The bytes of a file with a picture, which is an array or Pillow's, in a format, with Pillow's options for it."""
+
+    def save(picture: Pixels | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+        image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def read() -> Callable[[bytes], Pixels]:
+    """The pixels of a picture's file."""
+    return lambda data: np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+@pytest.fixture
+def noise() -> Pixels:
+    """A picture (48, 64, 3), every pixel another, so that turned or mirrored ones differ."""
+    return np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def astronaut_file() -> bytes:
+    """``examples/astronaut.jpg``, 512×512: Eileen Collins, from the front."""
+    return (ROOT / "examples" / "astronaut.jpg").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def portrait(astronaut_file: bytes, read: Callable[[bytes], Pixels]) -> Pixels:
+    """Her head alone (208, 224, 3), which is found faster."""
+    return np.ascontiguousarray(read(astronaut_file)[:208, 112:336])
+
+
+@pytest.fixture(scope="session")
+def portrait_file(portrait: Pixels, write: Callable[..., bytes]) -> bytes:
+    """``portrait`` in a PNG."""
+    return write(portrait)
+
+
+@pytest.fixture(scope="session")
+def huge_png() -> bytes:
+    """A PNG whose header says 30,000×30,000 pixels, and that has none."""
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", b"no pixels"), (b"IEND", b"")]
+    written = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(written)
+
+
+# --- networks ---
+
+
+@pytest.fixture(scope="session")
+def default_bundle() -> Bundle:
+    return load(DEFAULT_BUNDLE)
+
+
+@pytest.fixture(scope="session")
+def networks(default_bundle: Bundle) -> AgeCgan:
+    """The embedded bundle's networks."""
+
+    def open_session(name: str) -> OnnxRuntimeSession:
+        return OnnxRuntimeSession(
+            default_bundle.graph_path(name), default_bundle.manifest.graphs[name].signature, THREADS
+        )
+
+    return AgeCgan(default_bundle.manifest.methods[0], open_session)
+
+
+@pytest.fixture(scope="session")
+def group_levels(default_bundle: Bundle) -> Floats:
+    """The green that ``flat_networks`` draw for each age group, in [0, 1]."""
+    groups = len(default_bundle.manifest.methods[0].age_groups)
+    return np.asarray([(40 + 25 * index) / 255 for index in range(groups)], dtype=np.float32)
+
+
+class FlatEncoder:
+    """The latent is the crop's mean red, then zeros."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+
+    def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        (image,) = inputs.values()
+        latent = np.zeros((len(image), int(self.signature.outputs[0].shape[1])), dtype=np.float32)
+        latent[:, 0] = image[:, 0].mean(axis=(1, 2))
+        return {"latent": latent}
+
+
+class FlatGenerator:
+    """One colour all over: the latent's red, the condition's green (blended as the condition is), half blue."""
+
+    def __init__(self, signature: Signature, levels: Floats) -> None:
+        self.signature = signature
+        self._levels = levels
+
+    def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        latent, condition = inputs["latent"], inputs["condition"]
+        assert len(latent) == len(condition)
+        size = int(self.signature.outputs[0].shape[2])
+        colours = np.stack([latent[:, 0], condition @ self._levels, np.full(len(latent), 0.5, np.float32)], axis=1)
+        return {"image": np.tile(colours[..., None, None], (1, 1, size, size))}
+
+
+@pytest.fixture(scope="session")
+def flat_networks(default_bundle: Bundle, group_levels: Floats) -> AgeCgan:
+    """Networks of the embedded bundle's shapes that draw flat colours: red tells the latent, green the age."""
+    manifest = default_bundle.manifest
+    method, graphs = manifest.methods[0], manifest.graphs
+    sessions = {
+        method.graphs["encoder"]: FlatEncoder(graphs[method.graphs["encoder"]].signature),
+        method.graphs["generator"]: FlatGenerator(graphs[method.graphs["generator"]].signature, group_levels),
+    }
+    return AgeCgan(method, sessions.__getitem__)
+
+
+# --- faces and pipelines ---
+
+
+class FixedDetector:
+    """Finds the faces that it was given, and counts its calls."""
+
+    def __init__(self, faces: Sequence[DetectedFace]) -> None:
+        self.calls = 0
+        self._faces = list(faces)
+
+    def detect(self, pixels: Pixels) -> list[DetectedFace]:
+        self.calls += 1
+        return list(self._faces)
+
+
+@pytest.fixture(scope="session")
+def face_at(default_bundle: Bundle) -> Callable[[float, float, float], DetectedFace]:
+    """A face whose aligned crop is the square at left, top, of a side, in whole pixels of the photo."""
+    fractions = np.asarray(default_bundle.manifest.alignment.landmarks)
+
+    def place(left: float, top: float, side: float) -> DetectedFace:
+        return DetectedFace((left, top, side, side), fractions * side + (left - 0.5, top - 0.5), 0.75)
+
+    return place
+
+
+@pytest.fixture
+def flat_pipeline(default_bundle: Bundle, flat_networks: AgeCgan) -> Callable[..., tuple[Pipeline, FixedDetector]]:
+    """A pipeline on ``flat_networks`` that finds given faces, and the detector in it."""
+
+    def build(*faces: DetectedFace, limits: Limits | None = None) -> tuple[Pipeline, FixedDetector]:
+        detector = FixedDetector(faces)
+        return Pipeline(default_bundle, [flat_networks], detector, limits or Limits()), detector
+
+    return build
+
+
+# --- the server ---
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """Address of a server on the embedded bundle, with the settings that it has by default."""
+    server, port = start(Settings(DEFAULT_BUNDLE, host="127.0.0.1", port=0, threads=THREADS))
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+@pytest.fixture(scope="session")
+def stub(address: str) -> Iterator[FaceAgingStub]:
+    """The service at ``address``."""
+    with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)]) as channel:
+        yield FaceAgingStub(channel)

@@ -1,0 +1,179 @@
+"""``dorian-server``: flags, environment variables, words and exit codes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from dorian_server import __version__, command
+from dorian_server.errors import StartupError
+from dorian_server.settings import Limits, Settings
+
+FLAGS = {option.name: option for option in command.main.params if option.name not in ("help", "version")}
+# Each flag with a value that is not its default, and where it arrives.
+VALUES: dict[str, tuple[str, object]] = {
+    "bundle": ("some/where", Path("some/where")),
+    "host": ("127.0.0.1", "127.0.0.1"),
+    "port": ("50123", 50123),
+    "workers": ("7", 7),
+    "threads": ("3", 3),
+    "precision": ("fp16", "fp16"),
+    "max_image_bytes": ("1000", 1000),
+    "max_pixels": ("2000", 2000),
+    "grace": ("0.5", 0.5),
+}
+
+
+class FakeServer:
+    """Stands for a started server; notes how it was stopped."""
+
+    def __init__(self) -> None:
+        self.grace: float | None = None
+
+    def stop(self, grace: float) -> FakeServer:
+        self.grace = grace
+        return self
+
+    def wait(self) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Takes the command's signal handlers away again."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps out what is set where the tests run."""
+    for name in FLAGS:
+        monkeypatch.delenv(f"DORIAN_{name.upper()}", raising=False)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings that the command would start with; it then fails with words of ours."""
+    seen: list[Settings] = []
+
+    def start(settings: Settings) -> None:
+        seen.append(settings)
+        raise StartupError("this is as far as it goes")
+
+    monkeypatch.setattr(command, "start", start)
+    return seen
+
+
+def read_setting(settings: Settings, name: str) -> Any:
+    return getattr(settings if hasattr(settings, name) else settings.limits, name)
+
+
+def test_help_names_each_flag_with_its_environment_variable_and_default() -> None:
+    result = CliRunner().invoke(command.main, ["--help"], terminal_width=100)
+    assert result.exit_code == 0
+    text = " ".join(result.output.split())
+    for name, option in FLAGS.items():
+        assert isinstance(option, click.Option)
+        assert option.help
+        entry = text[text.index(f"--{name.replace('_', '-')} ") :]
+        assert option.help in entry
+        assert f"[env var: DORIAN_{name.upper()}; default: {option.default}" in entry
+    assert CliRunner().invoke(command.main, ["-h"]).exit_code == 0
+
+
+def test_every_setting_is_a_flag_with_the_same_default(started: list[Settings]) -> None:
+    CliRunner().invoke(command.main)
+    assert started == [Settings(Path("models/default"))]
+    assert {field.name for field in fields(Settings)} - {"limits"} | {"max_image_bytes", "max_pixels"} == set(VALUES)
+    assert set(VALUES) | {"log_level"} == set(FLAGS)
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("by", ["flag", "environment"])
+def test_settings_come_from_flags_or_the_environment(started: list[Settings], name: str, by: str) -> None:
+    text, value = VALUES[name]
+    if by == "flag":
+        result = CliRunner().invoke(command.main, [f"--{name.replace('_', '-')}", text])
+    else:
+        result = CliRunner().invoke(command.main, env={f"DORIAN_{name.upper()}": text})
+    assert result.exit_code == 1
+    (settings,) = started
+    assert read_setting(settings, name) == value
+    others = [other for other in VALUES if other not in (name, "bundle")]
+    defaults = Settings(Path())
+    assert all(read_setting(settings, other) == read_setting(defaults, other) for other in others)
+
+
+def test_a_flag_goes_before_the_environment(started: list[Settings]) -> None:
+    CliRunner().invoke(command.main, ["--port", "1"], env={"DORIAN_PORT": "2"})
+    assert started[0].port == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "65536"],
+        ["--workers", "0"],
+        ["--precision", "fp8"],
+        ["--max-pixels", "0"],
+        ["--grace", "-1"],
+        ["--bundle", __file__],
+        ["--colour", "red"],
+        ["extra"],
+    ],
+)
+def test_wrong_flags_are_usage_errors(started: list[Settings], arguments: list[str]) -> None:
+    result = CliRunner().invoke(command.main, arguments)
+    assert result.exit_code == 2
+    assert result.output.startswith("Usage: ")
+    assert started == []
+
+
+def test_a_start_that_fails_is_told_in_words(started: list[Settings]) -> None:
+    result = CliRunner().invoke(command.main)
+    assert result.exit_code == 1
+    assert result.output == "Error: this is as far as it goes\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_listens_until_a_signal_and_then_stops_with_grace(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    server = FakeServer()
+
+    def start(settings: Settings) -> tuple[FakeServer, int]:
+        signal.raise_signal(number)
+        return server, 40_000
+
+    monkeypatch.setattr(command, "start", start)
+    result = CliRunner().invoke(command.main, ["--host", "127.0.0.1", "--port", "0", "--grace", "2.5"])
+    assert result.exit_code == 0
+    assert result.output == "listening on 127.0.0.1:40000\n"
+    assert server.grace == 2.5
+
+
+def test_version() -> None:
+    assert __version__ in CliRunner().invoke(command.main, ["--version"]).output
+
+
+def test_limits_are_one_by_default() -> None:
+    assert Settings(Path()).limits == Limits()
+
+
+def test_the_process_ends_with_words_and_without_a_traceback(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "dorian_server", "--bundle", str(tmp_path / "nowhere")]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 1
+    assert ended.stderr == f"Error: {tmp_path / 'nowhere'} is no bundle: it has no manifest.json\n"

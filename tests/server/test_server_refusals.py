@@ -1,0 +1,213 @@
+"""Bad input over a real socket: status, reason, field and words of each, and the server that stays up."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
+from dorian_server.pipeline import Pipeline
+
+CONTRACT = Path(__file__).resolve().parents[2] / "proto" / "dorian" / "v1" / "face_aging.proto"
+SECONDS = 120
+DATA = "image.data"
+Age = pb.Age
+Write = Callable[..., bytes]
+
+
+class Refusal:
+    """A failed call's status and details."""
+
+    def __init__(self, error: grpc.RpcError) -> None:
+        status = rpc_status.from_call(error)
+        assert status is not None
+        self.code = error.code().name
+        self.message = error.details()
+        self.details = status.details
+        self.info = self._detail(error_details_pb2.ErrorInfo)
+        self.bad_request = self._detail(error_details_pb2.BadRequest)
+        assert status.message == self.message
+
+    def _detail(self, kind: type) -> Any:
+        """The one detail of a kind, or an empty one."""
+        found = kind()
+        assert sum(detail.Unpack(found) for detail in self.details if detail.Is(kind.DESCRIPTOR)) <= 1
+        return found
+
+
+def refused(rpc: Callable[..., object], request: object) -> Refusal:
+    with pytest.raises(grpc.RpcError) as caught:
+        rpc(request, timeout=SECONDS)
+    return Refusal(caught.value)
+
+
+@pytest.fixture(scope="module")
+def photos(huge_png: bytes, astronaut_file: bytes, portrait_file: bytes, write: Write) -> dict[str, bytes]:
+    """Photos by name: a good one, and those that are no good."""
+    return {
+        "good": portrait_file,
+        "empty": b"",
+        "text": b"Dear server,\nplease find attached a photo of mine.\n",
+        "truncated": astronaut_file[: len(astronaut_file) // 2],
+        "1x1": write(np.zeros((1, 1, 3), np.uint8)),
+        "30000x30000": huge_png,
+        "40 MB": b"\xff\xd8" + bytes(40_000_000),
+        "no face": write(np.full((300, 300, 3), 127, np.uint8)),
+        "a strip": write(np.full((40, 60_000, 3), 127, np.uint8)),
+        "grass": write(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)),
+    }
+
+
+# photo, what else is in the request, and then: reason, field, words
+AGE_TRANSFORM: list[tuple[str, dict[str, Any], str, str, str]] = [
+    ("empty", {}, "IMAGE_EMPTY", DATA, "the image is empty"),
+    ("text", {}, "IMAGE_UNREADABLE", DATA, "cannot be decoded; send a whole JPEG, PNG or WebP"),
+    ("truncated", {}, "IMAGE_UNREADABLE", DATA, "send a whole JPEG"),
+    ("1x1", {}, "IMAGE_TOO_SMALL", DATA, "the image is 1×1 pixels; each side must be at least 32"),
+    ("30000x30000", {}, "IMAGE_TOO_LARGE", DATA, "30000×30000 pixels; at most 50,000,000"),
+    ("40 MB", {}, "IMAGE_BYTES_EXCEEDED", DATA, "40,000,002 bytes; at most 16,777,216"),
+    ("no face", {}, "NO_FACE", DATA, "no face was found"),
+    ("a strip", {}, "NO_FACE", DATA, "no face was found"),
+    ("grass", {}, "NO_FACE", DATA, "no face was found"),
+    ("good", {"targets": []}, "TARGET_MISSING", "targets", "no target age is given"),
+    ("good", {"targets": [Age(years=1), Age()]}, "TARGET_MISSING", "targets[1]", "targets[1] is empty"),
+    ("good", {"targets": [Age(years=40)] * 33}, "TARGET_TOO_MANY", "targets", "33 target ages are given; at most 32"),
+    ("good", {"targets": [Age(group="61+")]}, "AGE_GROUP_UNKNOWN", "targets[0]", "'61+'; known: 0-18, 19-29, 30-39,"),
+    ("good", {"targets": [Age(group="")]}, "AGE_GROUP_UNKNOWN", "targets[0]", "''; known: 0-18"),
+    ("good", {"targets": [Age(years=-3)]}, "AGE_OUT_OF_RANGE", "targets[0]", "age -3 is out of range"),
+    ("good", {"targets": [Age(years=5), Age(years=200)]}, "AGE_OUT_OF_RANGE", "targets[1]", "between 0 and 120 years"),
+    ("good", {"targets": [Age(years=math.nan)]}, "AGE_OUT_OF_RANGE", "targets[0]", "age nan is out of range"),
+    ("good", {"targets": [Age(years=math.inf)]}, "AGE_OUT_OF_RANGE", "targets[0]", "age inf is out of range"),
+    ("good", {"source": Age(years=121)}, "AGE_OUT_OF_RANGE", "source", "age 121 is out of range"),
+    ("good", {"source": Age(group="old")}, "AGE_GROUP_UNKNOWN", "source", "unknown age group 'old'"),
+    ("good", {"source": Age()}, "TARGET_MISSING", "source", "source is empty"),
+    ("good", {"method": "magic"}, "METHOD_UNKNOWN", "method", "no method 'magic'; it has age_cgan"),
+    ("good", {"output": {"quality": 101}}, "SETTING_OUT_OF_RANGE", "output.quality", "quality 101 is out of range"),
+    ("good", {"output": {"quality": -1}}, "SETTING_OUT_OF_RANGE", "output.quality", "between 1 and 100"),
+    ("good", {"output": {"format": 9}}, "SETTING_OUT_OF_RANGE", "output.format", "known: JPEG, PNG, WebP"),
+]
+RECONSTRUCT: list[tuple[str, dict[str, Any], str, str, str]] = [
+    ("empty", {}, "IMAGE_EMPTY", DATA, "the image is empty"),
+    ("no face", {}, "NO_FACE", DATA, "no face was found"),
+    ("good", {"mode": 9}, "SETTING_OUT_OF_RANGE", "mode", "reconstruction mode 9 is unknown; known: INITIAL"),
+    ("good", {"method": "magic"}, "METHOD_UNKNOWN", "method", "no method 'magic'"),
+    ("good", {"source": Age(years=-1)}, "AGE_OUT_OF_RANGE", "source", "age -1 is out of range"),
+    ("good", {"output": {"quality": 101}}, "SETTING_OUT_OF_RANGE", "output.quality", "quality 101"),
+]
+
+
+def expect(refusal: Refusal, reason: str, field: str, words: str) -> None:
+    assert refusal.code == ("NOT_FOUND" if reason == "METHOD_UNKNOWN" else "INVALID_ARGUMENT")
+    assert words in refusal.message
+    assert (refusal.info.reason, refusal.info.domain) == (reason, "dorian.v1")
+    assert dict(refusal.info.metadata) == {"field": field}
+    (violation,) = refusal.bad_request.field_violations
+    assert (violation.field, violation.description) == (field, refusal.message)
+    assert len(refusal.details) == 2
+
+
+def expect_alive(stub: FaceAgingStub) -> None:
+    assert stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).methods
+
+
+@pytest.mark.parametrize(("photo", "fields", "reason", "field", "words"), AGE_TRANSFORM)
+def test_age_transform_refuses(
+    stub: FaceAgingStub,
+    photos: dict[str, bytes],
+    photo: str,
+    fields: dict[str, Any],
+    reason: str,
+    field: str,
+    words: str,
+) -> None:
+    fields = {"targets": [Age(group="60+")]} | fields
+    request = pb.AgeTransformRequest(image=pb.Image(data=photos[photo]), **fields)
+    expect(refused(stub.AgeTransform, request), reason, field, words)
+    expect_alive(stub)
+
+
+@pytest.mark.parametrize(("photo", "fields", "reason", "field", "words"), RECONSTRUCT)
+def test_reconstruct_refuses(
+    stub: FaceAgingStub,
+    photos: dict[str, bytes],
+    photo: str,
+    fields: dict[str, Any],
+    reason: str,
+    field: str,
+    words: str,
+) -> None:
+    request = pb.ReconstructRequest(image=pb.Image(data=photos[photo]), **fields)
+    expect(refused(stub.Reconstruct, request), reason, field, words)
+    expect_alive(stub)
+
+
+def test_a_request_of_nothing(stub: FaceAgingStub) -> None:
+    expect(refused(stub.AgeTransform, pb.AgeTransformRequest()), "TARGET_MISSING", "targets", "no target age")
+    expect(refused(stub.Reconstruct, pb.ReconstructRequest()), "IMAGE_EMPTY", DATA, "the image is empty")
+
+
+def test_every_reason_of_the_contract_is_tested_here_and_no_other_is_given() -> None:
+    table = CONTRACT.read_text(encoding="utf-8").partition("The reasons:")[2].partition("syntax")[0]
+    documented = set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", table)) - {"INVALID_ARGUMENT", "NOT_FOUND"}
+    assert {reason for *_, reason, _, _ in AGE_TRANSFORM + RECONSTRUCT} == documented
+
+
+@pytest.mark.parametrize("name", ["x" * 100_000, "🙂" * 2000], ids=["long", "of many bytes"])
+def test_a_long_name_in_a_request_does_not_swell_the_status(
+    stub: FaceAgingStub, photos: dict[str, bytes], name: str
+) -> None:
+    """Clients take 8 KiB of it; beyond, they would report that they were out of resources."""
+    image = pb.Image(data=photos["good"])
+    request = pb.AgeTransformRequest(image=image, targets=[Age(group=name)])
+    expect(refused(stub.AgeTransform, request), "AGE_GROUP_UNKNOWN", "targets[0]", "known: 0-18, 19-29")
+    request = pb.AgeTransformRequest(image=image, targets=[Age(group="60+")], method=name)
+    expect(refused(stub.AgeTransform, request), "METHOD_UNKNOWN", "method", "it has age_cgan")
+
+
+@pytest.mark.parametrize("rpc", ["AgeTransform", "Reconstruct"])
+def test_a_fault_of_ours_is_internal_and_tells_nothing(
+    stub: FaceAgingStub,
+    photos: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    rpc: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the secret of /etc/shadow")
+
+    image = pb.Image(data=photos["good"])
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "age", fail)
+        patch.setattr(Pipeline, "reconstruct", fail)
+        if rpc == "AgeTransform":
+            refusal = refused(stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[Age(group="60+")]))
+        else:
+            refusal = refused(stub.Reconstruct, pb.ReconstructRequest(image=image))
+    assert refusal.code == "INTERNAL"
+    assert refusal.message == "the server failed; the request is not to blame"
+    assert (refusal.info.reason, refusal.info.domain) == ("INTERNAL", "dorian.v1")
+    assert not refusal.bad_request.field_violations
+    assert "secret" not in str(refusal.details)
+    assert "the secret of /etc/shadow" in caplog.text, "whoever runs the server must see it"
+    (record,) = [record for record in caplog.records if record.name.startswith("dorian_server")]
+    assert record.levelno == logging.ERROR
+    request = pb.AgeTransformRequest(image=image, targets=[Age(group="60+")])
+    assert len(stub.AgeTransform(request, timeout=SECONDS).results) == 1
+
+
+def test_bad_requests_are_not_logged_as_faults(
+    stub: FaceAgingStub, photos: dict[str, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    refused(stub.Reconstruct, pb.ReconstructRequest(image=pb.Image(data=photos["text"])))
+    assert [record for record in caplog.records if record.name.startswith("dorian_server")] == []

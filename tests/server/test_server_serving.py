@@ -1,0 +1,95 @@
+"""Putting a server together, and what keeps it from starting."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import grpc
+import pytest
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
+from dorian_bundle import Bundle
+from dorian_server.errors import StartupError
+from dorian_server.serving import build_pipeline, start
+from dorian_server.settings import Settings
+
+
+@pytest.fixture
+def broken_folder(default_bundle: Bundle, tmp_path: Path) -> Path:
+    """A copy of the embedded bundle, to be broken."""
+    return Path(shutil.copytree(default_bundle.folder, tmp_path / "bundle"))
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32", "fp16"])
+def test_a_pipeline_runs_the_files_of_the_precision_asked_for(
+    default_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    opened = []
+    monkeypatch.setattr(
+        "dorian_server.serving.OnnxRuntimeSession", lambda path, signature, threads: opened.append((path.name, threads))
+    )
+    build_pipeline(Settings(default_bundle.folder, precision=precision, threads=3))
+    kind = "fp16" if precision == "fp16" else "fp32"
+    assert opened == [(f"age_cgan_encoder.{kind}.onnx", 3), (f"age_cgan_generator.{kind}.onnx", 3)]
+
+
+def test_a_pipeline_has_the_bundles_methods_in_their_order(default_bundle: Bundle) -> None:
+    pipeline = build_pipeline(Settings(default_bundle.folder, threads=1))
+    assert [method.manifest for method in pipeline.methods] == list(default_bundle.manifest.methods)
+    assert pipeline.bundle.sha256 == default_bundle.sha256
+
+
+def test_a_broken_bundle_is_told_in_the_bundles_words(broken_folder: Path) -> None:
+    file = broken_folder / "graphs/age_cgan_encoder.fp32.onnx"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(
+        StartupError, match=r"^graph file graphs/age_cgan_encoder\.fp32\.onnx has \d+ bytes; the manifest"
+    ):
+        build_pipeline(Settings(broken_folder))
+
+
+def test_graphs_that_are_not_what_the_manifest_says(broken_folder: Path, default_bundle: Bundle) -> None:
+    """The manifest holds together and the hashes are right, but the files of the two graphs are swapped."""
+    text = json.loads((broken_folder / "manifest.json").read_bytes())
+    encoder, generator = text["graphs"]["age_cgan_encoder"], text["graphs"]["age_cgan_generator"]
+    encoder["files"], generator["files"] = generator["files"], encoder["files"]
+    (broken_folder / "manifest.json").write_text(json.dumps(text))
+    with pytest.raises(StartupError) as caught:
+        build_pipeline(Settings(broken_folder))
+    found = default_bundle.manifest.graphs["age_cgan_generator"].signature
+    assert str(caught.value).startswith(f"the file age_cgan_generator.fp32.onnx has the signature {found}, but")
+
+
+def test_a_precision_that_the_bundle_lacks(broken_folder: Path) -> None:
+    text = json.loads((broken_folder / "manifest.json").read_bytes())
+    for graph in text["graphs"].values():
+        graph["files"] = [file for file in graph["files"] if file["precision"] == "fp32"]
+    (broken_folder / "manifest.json").write_text(json.dumps(text))
+    with pytest.raises(StartupError, match="no fp16 file; there is fp32"):
+        build_pipeline(Settings(broken_folder, precision="fp16"))
+
+
+def test_a_port_that_is_taken(address: str, default_bundle: Bundle, capfd: pytest.CaptureFixture[str]) -> None:
+    host, _, port = address.rpartition(":")
+    with pytest.raises(StartupError, match=f"^cannot listen on {address}: "):
+        start(Settings(default_bundle.folder, host=host, port=int(port), threads=1))
+
+
+def test_a_server_starts_on_a_free_port_and_stops(default_bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="dorian_server"):
+        server, port = start(Settings(default_bundle.folder, host="127.0.0.1", port=0, threads=1))
+    try:
+        assert port > 0
+        name, version = default_bundle.manifest.name, default_bundle.manifest.version
+        assert f"serving {name} {version} (age_cgan) on 127.0.0.1:{port}" in caplog.text
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            assert FaceAgingStub(channel).ListMethods(pb.ListMethodsRequest(), timeout=60).bundle == name
+    finally:
+        server.stop(None).wait()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError) as caught:
+        FaceAgingStub(channel).ListMethods(pb.ListMethodsRequest(), timeout=60)
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,185 @@
+"""``dorian-train``: a run of both stages on a few painted faces, and what it says when it cannot be done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner, Result
+
+from dorian_training.checkpoint import load_weights, save_weights
+from dorian_training.commands.train import main
+from dorian_training.methods.age_cgan import PAPER_ADVERSARIAL
+from dorian_training.networks.age_cgan import PRESETS, AgeCganShape
+
+Train = Callable[..., Result]
+Refused = Callable[..., bool]
+AGES = [9, 24, 34, 44, 54, 70] * 2
+
+
+@pytest.fixture(autouse=True)
+def _tiny_presets(monkeypatch: pytest.MonkeyPatch, tiny_shape: AgeCganShape) -> None:
+    monkeypatch.setitem(PRESETS, "dcgan", tiny_shape)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory, write_archives: Callable[..., Path]) -> Path:
+    """Two faces of each group to train on, from two sets, and four to leave alone."""
+    sets = ["utkface.zip", "fairface.zip"]
+    rows: list[dict[str, object]] = [
+        {"age_low": age, "age_high": age, "archive": sets[index % 2]} for index, age in enumerate(AGES)
+    ]
+    rows += [{"split": "val"}, {"split": "test"}, {"age_low": "", "age_high": ""}, {"split": "val", "age_low": ""}]
+    return write_archives(tmp_path_factory.mktemp("faces"), rows)
+
+
+@pytest.fixture
+def train(faces: Path, tmp_path: Path) -> Train:
+    """Runs the command on ``faces`` into the run folder called ``out``."""
+
+    def train(out: str, *options: object, data: object = faces) -> Result:
+        needed = ["--data", data, "--out", tmp_path / out, "--cache", tmp_path / "cache", "--batch-size", 4]
+        return CliRunner().invoke(main, ["age-cgan", *map(str, [*needed, "--device", "cpu", *options])])
+
+    return train
+
+
+def test_both_stages_and_their_records(train: Train, tmp_path: Path, tiny_shape: AgeCganShape) -> None:
+    changes = ("--set", "r1_every=2", "--set", "brightness=0.05")
+    assert train("gan", "--steps", 2, "--seed", 5, *changes).exit_code == 0
+    config = yaml.safe_load((tmp_path / "gan" / "config.yaml").read_text())
+    assert AgeCganShape.from_dict(config["shape"]) == tiny_shape
+    assert config["settings"]["learning_rate"] == 2e-4  # also what nobody changed is written down
+    assert (config["settings"]["r1_every"], config["settings"]["brightness"]) == (2, 0.05)
+    assert (config["stage"], config["preset"], config["seed"], config["amp"]) == ("adversarial", "dcgan", 5, True)
+    assert (config["batch_size"], config["device"], config["loop"]["steps"]) == (4, "cpu", 2)
+    assert config["data"] == {"fairface": 6, "utkface": 6}
+    assert config["group_counts"] == [2] * 6
+    weights, about = load_weights(tmp_path / "gan")
+    assert weights.keys() == {"generator", "generator_ema", "discriminator"}
+    assert about == {key: value for key, value in config.items() if key not in ("loop", "amp", "device")} | {"steps": 2}
+
+    assert train("encoder", "--stage", "latent", "--from", tmp_path / "gan", "--steps", 1, "--no-amp").exit_code == 0
+    weights, about = load_weights(tmp_path / "encoder")
+    assert weights.keys() == {"generator", "generator_ema", "discriminator", "encoder", "encoder_ema"}
+    assert (about["stage"], about["steps"]) == ("latent", 1)
+    assert about["earlier"] == [{"stage": "adversarial", "steps": 2}]
+    for folder in ("gan", "encoder"):
+        assert len(list((tmp_path / folder / "samples").iterdir())) == 1
+        assert list((tmp_path / folder).glob("events.out.tfevents*")) != []
+
+
+def test_the_same_folder_again_goes_on(
+    train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture, refused: Refused
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert train("gan", "--steps", 1).exit_code == 0
+    assert train("gan", "--steps", 3).exit_code == 0
+    assert f"resumed {tmp_path / 'gan'} at step 1" in caplog.text
+    assert load_weights(tmp_path / "gan")[1]["steps"] == 3
+    assert refused(train("gan", "--steps", 2), "has done 3 steps already", "2 asked for")
+    latent = train("gan", "--stage", "latent", "--from", tmp_path / "gan", "--steps", 4)
+    assert refused(latent, "holds a run of the adversarial stage")
+
+
+def test_a_run_that_goes_on_keeps_its_shape_and_history(train: Train, tmp_path: Path) -> None:
+    train("gan", "--steps", 2)
+    latent = ("--stage", "latent")
+    assert train("encoder", *latent, "--from", tmp_path / "gan", "--steps", 1).exit_code == 0
+    raw = load_weights(tmp_path / "gan")[0]["generator"]
+    assert train("encoder", *latent, "--preset", "paper", "--steps", 2).exit_code == 0
+    weights, about = load_weights(tmp_path / "encoder")
+    assert (about["preset"], about["steps"], about["earlier"]) == ("dcgan", 2, [{"stage": "adversarial", "steps": 2}])
+    assert all(torch.equal(weights["generator"][name], tensor) for name, tensor in raw.items())
+    other = train("encoder", *latent, "--from", tmp_path / "encoder", "--steps", 3)  # the folder comes first
+    assert other.exit_code == 0
+    assert load_weights(tmp_path / "encoder")[1]["earlier"] == [{"stage": "adversarial", "steps": 2}]
+
+
+def test_the_paper_preset_has_its_own_settings(
+    train: Train, tmp_path: Path, tiny_shape: AgeCganShape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "paper", tiny_shape)
+    assert train("paper", "--preset", "paper", "--steps", 1).exit_code == 0
+    assert train("more", "--from", tmp_path / "paper", "--steps", 1).exit_code == 0  # as the run that it starts from
+    for folder in ("paper", "more"):
+        config = yaml.safe_load((tmp_path / folder / "config.yaml").read_text())
+        assert config["preset"] == "paper"
+        assert config["settings"]["r1_weight"] == PAPER_ADVERSARIAL.r1_weight == 0.0
+        assert config["settings"]["beta2"] == 0.999
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("speed=3", "with a name among learning_rate, beta1"),
+        ("r1_every", "expected NAME=VALUE"),
+        ("r1_every=often", "'often'"),
+        ("r1_every=0.5", "'0.5'"),
+        ("learning_rate=", "convert string to float"),
+    ],
+)
+def test_settings_that_cannot_be_changed_so(train: Train, change: str, problem: str, refused: Refused) -> None:
+    assert refused(train("run", "--steps", 1, "--set", change), f"--set {change}", problem)
+
+
+def test_a_latent_stage_needs_a_generator(
+    train: Train, tmp_path: Path, tiny_shape: AgeCganShape, refused: Refused
+) -> None:
+    assert refused(train("run", "--stage", "latent", "--steps", 1), "needs --from", "adversarial")
+    assert not (tmp_path / "run").exists()
+    save_weights(tmp_path / "weights", {"generator": {"weight": torch.zeros(1)}}, {"shape": tiny_shape.as_dict()})
+    (tmp_path / "text").write_text("text")
+    assert refused(train("run", "--stage", "latent", "--from", tmp_path / "weights"), "no 'generator_ema'")
+    assert refused(train("run", "--stage", "latent", "--from", tmp_path / "text"), "not a checkpoint that can be read")
+
+
+def test_data_that_is_not_there(
+    train: Train, tmp_path: Path, write_archives: Callable[..., Path], refused: Refused
+) -> None:
+    assert refused(train("run", data=f"ffhq:{tmp_path}"), "unknown kind of data 'ffhq'", "utkface, fairface")
+    assert refused(train("run", data=tmp_path / "absent"), "absent is not a folder")
+    assert refused(train("run", data=tmp_path), "has no faces.csv")
+    assert refused(train("run", data=f"utkface:{tmp_path}"), "no aligned crops of UTKFace")
+    young = write_archives(tmp_path / "young", [{"age_low": 5, "age_high": 5}])
+    assert refused(train("run", data=young), "no faces in age group 19-29")
+    ancient = write_archives(tmp_path / "ancient", [{"age_low": 200, "age_high": 200}])
+    assert refused(train("run", data=ancient), "age 200 is out of range")
+    unlabelled = write_archives(tmp_path / "unlabelled", [{"split": "test"}])
+    assert refused(train("run", data=unlabelled), "none of the faces")
+
+
+def test_help_explains_every_option() -> None:
+    result = CliRunner().invoke(main, ["age-cgan", "--help"])
+    assert result.exit_code == 0
+    options = [
+        "stage",
+        "preset",
+        "data",
+        "out",
+        "from",
+        "steps",
+        "minutes",
+        "batch-size",
+        "seed",
+        "device",
+        "amp",
+        "set",
+    ]
+    assert all(f"--{option}" in result.output for option in options)
+    assert "dorian-train age-cgan --data faces/ --out runs/gan" in result.output
+    assert all(kind in result.output for kind in ("archives", "imdb-wiki", "cacd"))
+    assert "age-cgan" in CliRunner().invoke(main, ["-h"]).output
+
+
+@pytest.mark.parametrize(
+    "options", [["--steps", "0"], ["--preset", "large"], ["--batch-size", "1"], ["--from", "absent"]]
+)
+def test_options_out_of_range_are_usage_errors(train: Train, options: list[str]) -> None:
+    result = train("run", *options)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{options[0]}'" in result.output
