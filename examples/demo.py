@@ -18,6 +18,7 @@ from dorian_client import Box, Client, make_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO = ROOT / "examples" / "astronaut.jpg"
+SOURCE = "30-39"  # the age group of the astronaut when she was photographed; any other photo's is left to the server
 SHEET = ROOT / "demo" / "before_after.jpg"
 CLOSE = 0.9  # how far a close-up reaches from the middle of the face, in widths of its box
 
@@ -45,11 +46,11 @@ def close_up(picture: Image.Image, face: Box) -> Image.Image:
     return picture.resize((picture.height,) * 2, Image.Resampling.LANCZOS, (x - reach, y - reach, x + reach, y + reach))
 
 
-def main(photo: Path = PHOTO, sheet: Path = SHEET) -> None:
+def main(photo: Path = PHOTO, sheet: Path = SHEET, source: str | None = None) -> None:
     """Age ``photo`` to every age group; write it beside all of them to ``sheet``."""
     with running_server() as address, Client(address) as client:
         start = time.perf_counter()
-        result = client.sweep(photo)
+        result = client.sweep(photo, source=source)
         seconds = time.perf_counter() - start
     with Image.open(photo) as original:
         pictures = [original.convert("RGB"), *(aged.picture.to_pil() for aged in result.photos)]
@@ -61,4 +62,7 @@ def main(photo: Path = PHOTO, sheet: Path = SHEET) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    if len(sys.argv) > 1:
+        main(*map(Path, sys.argv[1:]))
+    else:
+        main(source=SOURCE)

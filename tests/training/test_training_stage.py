@@ -81,7 +81,7 @@ def test_one_step_down_a_loss() -> None:
     weight = stage.network[0].weight  # type: ignore[index]
     with torch.no_grad():
         weight.fill_(3.0)
-    weight.grad = torch.full_like(weight, 1e6)  # left over from another loss
+    weight.grad = torch.full_like(weight, -1e6)  # left over from another loss
     loss = stage.descend("net", (weight * 2).sum())
     assert (float(loss), loss.requires_grad) == (6.0, False)
     assert float(weight.detach()) == pytest.approx(3.0 - 0.1, abs=1e-5)  # Adam's first step is as long as its rate
