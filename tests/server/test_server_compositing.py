@@ -105,6 +105,13 @@ def test_the_difference_lands_where_it_belongs(photo: Pixels, side: float) -> No
     assert matrix[:, :2] @ found + matrix[:, 2] == pytest.approx((24, 40), abs=0.15)
 
 
+def test_the_whole_square_is_reached(photo: Pixels) -> None:
+    before = photo.astype(int)
+    add_delta(photo, flat(20 / 255, 20 / 255, 20 / 255), square(50, 40, 128), np.ones((SIZE, SIZE), np.float32))
+    inside = np.s_[40 + 1 : 40 + 127, 50 + 1 : 50 + 127]
+    assert (photo.astype(int) - before)[inside].min() >= 19
+
+
 def test_values_stop_at_black_and_white(photo: Pixels) -> None:
     add_delta(photo, flat(1, -1, 0), square(50, 40, 128), oval_mask(SIZE))
     assert photo[100, 114].tolist()[:2] == [255, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_bundle.alignment import crop_matrix, warp_crop
 from dorian_server import __version__
-from dorian_server.detection import CascadeDetector
+from dorian_server.detection import CascadeDetector, DetectedFace
+from dorian_server.service import FaceAgingService
 
 Pixels = NDArray[np.uint8]
 Read = Callable[[bytes], Pixels]
@@ -196,6 +198,19 @@ def test_provenance_and_times_of_reconstruction(
     response = reconstruct()
     expect_provenance(response.provenance, default_bundle)
     assert [time.stage for time in response.times] == [*STAGES, "write"]
+
+
+def test_a_reconstruction_of_known_networks(
+    flat_pipeline: Callable[..., Any], face_at: Callable[..., DetectedFace], write: Callable[..., bytes], read: Read
+) -> None:
+    """They draw the crop's own red, the group's green and half blue, so that the error is known too."""
+    pipeline, _ = flat_pipeline(face_at(10, 10, 80))
+    photo = np.full((100, 120, 3), (250, 140, 30), np.uint8)
+    request = pb.ReconstructRequest(image=pb.Image(data=write(photo)), source=pb.Age(group="30-39"))
+    (face,) = FaceAgingService(pipeline).Reconstruct(request, None).faces
+    assert (read(face.crop.data) == (250, 140, 30)).all()
+    assert (read(face.reconstruction.data) == (250, 90, 128)).all()
+    assert face.pixel_error == pytest.approx(np.sqrt((50**2 + (127.5 - 30) ** 2) / 3) / 255, abs=1e-5)
 
 
 # --- ListMethods ---

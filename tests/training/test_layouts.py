@@ -541,7 +541,7 @@ def test_sources_by_kind(tmp_path: Path, kind: str, make: Callable[[Path], None]
 
 def test_sources_know_all_kinds(tmp_path: Path) -> None:
     assert list(LOADERS) == ["archives", "utkface", "fairface", "celeba", "imdb-wiki", "cacd"]
-    with pytest.raises(DataError, match="unknown kind of data 'morph' in .*; known: archives, utkface, fairface"):
+    with pytest.raises(DataError, match=r"unknown kind of data 'morph' in .*; known: archives, utkface, fairface"):
         load_sources([f"morph:{tmp_path}"])
     fairface(tmp_path, FAIRFACE_HEADER, FAIRFACE_HEADER)
     with pytest.raises(DataError, match="holds no faces in the layout of fairface"):

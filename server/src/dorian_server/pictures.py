@@ -49,7 +49,7 @@ def decode(data: bytes, limits: Limits) -> Photo:
             image.load()
             _turn_upright(image)
             pixels = _rgb(image)
-    except RequestError:
+    except (RequestError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
         words = "the image cannot be decoded; send a whole JPEG, PNG or WebP file"
