@@ -74,7 +74,7 @@ and real inputs at batches of 1, 3 and 8.
 - It sees {method.crop_size} × {method.crop_size} pixels of a face: what it adds to a large photo is soft.
 - Upright faces seen from the front; glasses, hands and hair over the face confuse it.
 - It learned from photographs found on the web, with their balance of people, places and lighting; the youngest group spans
-  babies and teenagers, and drawing "0-18" means something between them.
+  babies and teenagers, and one condition stands for them all.
 """
 
 
