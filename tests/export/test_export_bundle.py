@@ -135,3 +135,15 @@ def test_a_run_of_several_parts_names_each_stage(quick_bundle: Callable[..., Bun
     assert "curves.png" not in card
     assert not (made.folder / "curves.png").exists()
     assert "## Measured" not in card
+
+
+def test_steps_of_a_stage_that_was_carried_on_add_up(
+    about: dict[str, Any], quick_bundle: Callable[..., Bundle]
+) -> None:
+    earlier = [
+        {"stage": "adversarial", "steps": 5},
+        {"stage": "latent", "steps": 3},
+        {"stage": "adversarial", "steps": 2},
+    ]
+    made = quick_bundle({**about, "stage": "latent", "steps": 4, "earlier": earlier})
+    assert made.manifest.methods[0].provenance.steps == {"adversarial": 7, "latent": 7}

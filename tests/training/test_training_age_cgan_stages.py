@@ -175,6 +175,18 @@ def test_the_latent_stage_takes_the_averaged_generator_and_carries_the_raw_one(
     assert changed(found, copied(resumed)) == dict.fromkeys(found, False)
 
 
+def test_an_encoder_comes_through_an_adversarial_stage(make_stage: MakeStage, latent_stage: LatentStage) -> None:
+    weights = copied(latent_stage)
+    stage = make_stage("adversarial", seed=3)
+    stage.start_from(weights)
+    found = copied(stage)
+    assert found.keys() == weights.keys()
+    assert changed(weights, found) == dict.fromkeys(weights, False)
+    again = make_stage("adversarial", seed=4)
+    again.load_state_dict(stage.state_dict())
+    assert changed(weights, copied(again)) == dict.fromkeys(weights, False)
+
+
 def test_the_encoders_losses_are_of_generated_pairs_and_of_real_faces(
     latent_stage: LatentStage, make_batches: MakeBatches
 ) -> None:

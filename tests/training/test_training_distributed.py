@@ -41,20 +41,20 @@ with joined("cpu") as place:
 """
 
 
-def launch(*command: object) -> None:
-    """Run a program in two processes under torchrun."""
-    started = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        *map(str, command),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(started, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert result.returncode == 0, result.stderr[-4000:]
+@pytest.fixture
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Runs a program in two processes under torchrun."""
+    scratch = tmp_path_factory.mktemp("torchrun")
+
+    def launch(*command: object) -> None:
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(scratch)}  # it leaves its logs behind
+        result = subprocess.run(
+            [*torchrun, *map(str, command)], env=environment, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert result.returncode == 0, result.stderr[-4000:]
+
+    return launch
 
 
 def learned(state: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -83,13 +83,15 @@ def test_alone_there_is_nothing_to_share() -> None:
     assert torch.equal(module.weight.grad, torch.ones(2, 2))
 
 
-def test_what_two_processes_share(tmp_path: Path) -> None:
+def test_what_two_processes_share(tmp_path: Path, launch: Callable[..., None]) -> None:
     (tmp_path / "worker.py").write_text(WORKER)
     launch(tmp_path / "worker.py", tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rank0", "rank1", "worker.py"]
 
 
-def test_two_processes_train_the_same_networks(tmp_path: Path, write_archives: Callable[..., Path]) -> None:
+def test_two_processes_train_the_same_networks(
+    tmp_path: Path, write_archives: Callable[..., Path], launch: Callable[..., None]
+) -> None:
     ages = [9, 24, 34, 44, 54, 70] * 3
     faces = write_archives(tmp_path / "faces", [{"age_low": age, "age_high": age} for age in ages])
     out = tmp_path / "run"

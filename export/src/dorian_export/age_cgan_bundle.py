@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,11 +91,14 @@ def _provenance(about: dict[str, Any], metrics: dict[str, Any]) -> Provenance:
     else:
         words = f"The weights are under {' and '.join(sorted({entry.licence for entry in data}))}."
     stages = [*about["earlier"], {"stage": about["stage"], "steps": about["steps"]}]
+    steps: Counter[str] = Counter()
+    for stage in stages:
+        steps[stage["stage"]] += stage["steps"]
     return Provenance(
         licence=words,
         data=data,
         seed=about["seed"],
-        steps={stage["stage"]: stage["steps"] for stage in stages},
+        steps=dict(steps),
         training={key: about[key] for key in ("preset", "shape", "batch_size", "settings", "earlier")},
         metrics=metrics,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,6 +72,7 @@ class AdversarialStage(Stage):
         load_network(self.generator, weights, "generator")
         load_network(self.discriminator, weights, "discriminator")
         load_network(self.average.module, weights, "generator_ema")
+        self.carried = {name: weights[name] for name in ("encoder", "encoder_ema") if name in weights}
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
         settings, group = self.settings, batch.group
@@ -149,7 +149,6 @@ class LatentStage(Stage):
         self.average = self.add_average("encoder", settings.ema_decay)
         self.add_optimizer("encoder", settings.learning_rate, (settings.beta1, settings.beta2))
         self._watched = Batch(watched.image[:_SAMPLE_ROWS], watched.group[:_SAMPLE_ROWS])
-        self._carried: dict[str, Any] = {}
 
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
         """Takes G and D from the adversarial stage, and E too if ``weights`` hold one; the rest is carried along."""
@@ -158,17 +157,7 @@ class LatentStage(Stage):
         if "encoder" in weights:
             load_network(self.encoder, weights, "encoder")
             load_network(self.average.module, weights, "encoder_ema")
-        self._carried = {"generator": weights["generator"]} if "generator" in weights else {}
-
-    def weights(self) -> dict[str, dict[str, Tensor]]:
-        return self._carried | super().weights()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "carried": self._carried}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._carried = state["carried"]
+        self.carried = {name: weights[name] for name in ("generator",) if name in weights}
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
         settings = self.settings

@@ -17,8 +17,9 @@ from dorian_training.distributed import average_gradients
 class Stage(ABC):
     """One stage of a method: networks that learn, their averages, their optimisers, and one step of learning.
 
-    ``networks`` are all that a checkpoint of the stage holds, learning or not; ``averages`` are exponential moving averages
-    (parameters and buffers) of some of them, by name; ``optimizers`` too are by the name of their network.
+    ``networks`` are those that the stage works with, learning or not; ``averages`` are exponential moving averages
+    (parameters and buffers) of some of them, by name; ``optimizers`` too are by the name of their network. ``carried`` are
+    weights of other stages' networks that only pass through, so that the last stage's checkpoint holds all.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Stage(ABC):
         self.networks: dict[str, nn.Module] = {}
         self.averages: dict[str, AveragedModel] = {}
         self.optimizers: dict[str, Optimizer] = {}
+        self.carried: dict[str, dict[str, Tensor]] = {}
 
     @abstractmethod
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
@@ -71,7 +73,7 @@ class Stage(ABC):
         """State dicts by name: each network's, and each average's as ``<network>_ema``."""
         found = {name: network.state_dict() for name, network in self.networks.items()}
         found |= {f"{name}_ema": average.module.state_dict() for name, average in self.averages.items()}
-        return found
+        return self.carried | found
 
     def state_dict(self) -> dict[str, Any]:
         """All that learning goes on from, but the random generators and the data stream."""
@@ -79,9 +81,11 @@ class Stage(ABC):
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "averages": {name: average.state_dict() for name, average in self.averages.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "carried": self.carried,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for kind in ("networks", "averages", "optimizers"):
             for name, part in getattr(self, kind).items():
                 part.load_state_dict(state[kind][name])
+        self.carried = state["carried"]
