@@ -89,8 +89,8 @@ class AgeCganShape:
         )
 
 
-# Widths of the lean preset avoid powers of two: on x86 their strides fall on the same cache sets, and the weight gradients
-# of such layers took two to four times as long.
+# Widths of the lean preset avoid powers of two, whose gradients cost more than their arithmetic on x86
+# (docs/decisions/0002-lean-layout.md).
 PRESETS: dict[str, AgeCganShape] = {
     "paper": AgeCganShape(),
     "dcgan": AgeCganShape(
