@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dorian_training.errors import DataError
 
-# The part of an aligned crop, around its centre, that the judge looks at: reads real faces of the validation split about best.
+# The part of an aligned crop, around its centre, that the judge looks at; chosen on real faces of the validation split.
 CROP_FRACTION = 0.9
 _BATCH = 32
 
