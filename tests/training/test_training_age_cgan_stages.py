@@ -175,6 +175,23 @@ def test_the_latent_stage_takes_the_averaged_generator_and_carries_the_raw_one(
     assert changed(found, copied(resumed)) == dict.fromkeys(found, False)
 
 
+def test_an_average_that_is_carried_on_keeps_its_memory(make_stage: MakeStage, make_batches: MakeBatches) -> None:
+    earlier = make_stage("adversarial", seed=1)
+    batches = make_batches()
+    for number in range(1, 4):
+        earlier.step(batches.next(), number)
+    weights = copied(earlier)
+    stage = make_stage("adversarial", seed=2)
+    stage.start_from(weights)
+    stage.step(batches.next(), 1)
+    found = stage.weights()
+    decay = AdversarialSettings().ema_decay
+    for name, averaged in weights["generator_ema"].items():
+        if averaged.is_floating_point():
+            expected = averaged * decay + found["generator"][name] * (1 - decay)
+            torch.testing.assert_close(found["generator_ema"][name], expected)
+
+
 def test_an_encoder_comes_through_an_adversarial_stage(make_stage: MakeStage, latent_stage: LatentStage) -> None:
     weights = copied(latent_stage)
     stage = make_stage("adversarial", seed=3)

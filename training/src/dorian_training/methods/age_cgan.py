@@ -71,7 +71,7 @@ class AdversarialStage(Stage):
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
         load_network(self.generator, weights, "generator")
         load_network(self.discriminator, weights, "discriminator")
-        load_network(self.average.module, weights, "generator_ema")
+        self.load_average("generator", weights)
         self.carried = {name: weights[name] for name in ("encoder", "encoder_ema") if name in weights}
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
@@ -156,7 +156,7 @@ class LatentStage(Stage):
         load_network(self.discriminator, weights, "discriminator")
         if "encoder" in weights:
             load_network(self.encoder, weights, "encoder")
-            load_network(self.average.module, weights, "encoder_ema")
+            self.load_average("encoder", weights)
         self.carried = {name: weights[name] for name in ("generator",) if name in weights}
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from dorian_training.checkpoint import load_network
 from dorian_training.data.batches import Batch
 from dorian_training.distributed import average_gradients
+
+_MANY_STEPS = 100_000  # after which an average's memory is as long as its decay says
 
 
 class Stage(ABC):
@@ -56,6 +59,12 @@ class Stage(ABC):
         average = AveragedModel(self.networks[name], avg_fn=average_one, use_buffers=True)
         self.averages[name] = average.eval().requires_grad_(False)
         return average
+
+    def load_average(self, name: str, weights: dict[str, dict[str, Tensor]]) -> None:
+        """Let the average of network ``name`` go on from ``weights``, with the long memory of one that has seen many steps."""
+        average = self.averages[name]
+        load_network(average.module, weights, f"{name}_ema")
+        average.n_averaged.fill_(_MANY_STEPS)
 
     def add_optimizer(self, name: str, rate: float, betas: tuple[float, float]) -> Optimizer:
         self.optimizers[name] = torch.optim.Adam(self.networks[name].parameters(), lr=rate, betas=betas, fused=True)
