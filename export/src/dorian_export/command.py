@@ -22,8 +22,9 @@ from dorian_export.curves import CURVES_FILE, read_curves, write_curves
 from dorian_export.errors import ExportError
 from dorian_export.parity import BATCHES
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
+from dorian_training.commands.options import data_option
 from dorian_training.data.crops import cut_crops
-from dorian_training.data.sources import LOADERS, load_sources
+from dorian_training.data.sources import load_sources
 from dorian_training.errors import TrainingError
 from dorian_training.networks.age_cgan import SIZE
 
@@ -67,14 +68,7 @@ def checkpoint(runs: tuple[Path, ...], out: Path) -> None:
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the bundle; replaced only by a whole one.")
-@click.option(
-    "--data",
-    "sources",
-    multiple=True,
-    required=True,
-    metavar="KIND:FOLDER",
-    help=f"Real faces to prove the graphs on. Kinds: {', '.join(LOADERS)}.",
-)
+@data_option("Real faces to prove the graphs on.")
 @click.option(
     "--precision",
     "precisions",

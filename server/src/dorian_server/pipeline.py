@@ -95,7 +95,7 @@ class Pipeline:
     ) -> Aged:
         """``data``'s photo at each of ``targets``. ``RequestError`` says what about the request cannot be done."""
         conditions = self._conditions(targets, method)
-        photo, faces = self._read(data, source, method, clock)
+        photo, faces = self.reconstruct(data, source, method, clock)
         with clock.stage("generate"):
             latents = np.stack([face.latent for face in faces])
             drawn = method.generate(latents, conditions)
@@ -110,12 +110,6 @@ class Pipeline:
                 pictures.append(store(pixels, photo, output))
         return Aged(pictures, faces)
 
-    def reconstruct(
-        self, data: bytes, source: Age | None, method: AgeCgan, clock: Clock
-    ) -> tuple[Photo, list[ReadFace]]:
-        """What the networks make of the faces in ``data``'s photo; errors as ``age``."""
-        return self._read(data, source, method, clock)
-
     def _conditions(self, targets: Sequence[Age], method: AgeCgan) -> Array:
         if not targets:
             raise RequestError(
@@ -126,7 +120,10 @@ class Pipeline:
             raise RequestError("TARGET_TOO_MANY", "targets", words)
         return np.stack([_condition(age, method, f"targets[{index}]") for index, age in enumerate(targets)])
 
-    def _read(self, data: bytes, source: Age | None, method: AgeCgan, clock: Clock) -> tuple[Photo, list[ReadFace]]:
+    def reconstruct(
+        self, data: bytes, source: Age | None, method: AgeCgan, clock: Clock
+    ) -> tuple[Photo, list[ReadFace]]:
+        """What the networks make of the faces in ``data``'s photo; errors as ``age``."""
         given = None if source is None else _condition(source, method, "source")
         with clock.stage("decode"):
             photo = decode(data, self._limits)

@@ -74,7 +74,7 @@ def train(
                 _log(writer, bar, losses, number)
             if place.leads and (number % settings.sample_every == 0 or last):
                 write_grid(folder / "samples" / f"{number:07d}.jpg", stage.samples())
-            if number % settings.save_every == 0 or last:
+            if number % settings.save_every == 0 and not last:
                 run.save(number)
         run.save(number)
     if writer:
@@ -100,9 +100,9 @@ class _Run:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.place.device) if cuda else None,
         }
-        save_resume(self.own, state)
         if self.place.leads:
             save_weights(self.folder / WEIGHTS_FILE, self.stage.weights(), {**self.about, "steps": number})
+        save_resume(self.own, state)  # last: where it is, the weights are too
 
     def resume(self) -> int:
         state = load_resume(self.own)

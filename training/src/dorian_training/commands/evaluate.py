@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from dorian_bundle import BundleError, load
+from dorian_training.commands.options import data_option
 from dorian_training.data.crops import cut_crops
-from dorian_training.data.sources import LOADERS, load_sources
+from dorian_training.data.sources import load_sources
 from dorian_training.errors import TrainingError
 
 
@@ -26,14 +27,7 @@ def main() -> None:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="ONNX network: RGB 0 to 255 in, an output called age, in years.",
 )
-@click.option(
-    "--data",
-    "sources",
-    multiple=True,
-    required=True,
-    metavar="KIND:FOLDER",
-    help=f"Real faces to compare with; their test split is used. Kinds: {', '.join(LOADERS)}.",
-)
+@data_option("Real faces to compare with; their test split is used.")
 @click.option("--faces", type=click.IntRange(10), default=500, help="Generated faces per age group.")
 @click.option("--seed", type=int, default=0)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write the figures, as JSON.")

@@ -15,9 +15,10 @@ import yaml
 from dorian_bundle import BundleError
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_training.checkpoint import RESUME_FILE, load_weights
+from dorian_training.commands.options import data_option
 from dorian_training.data.batches import BalancedBatches
 from dorian_training.data.crops import cut_crops
-from dorian_training.data.sources import LOADERS, load_sources
+from dorian_training.data.sources import load_sources
 from dorian_training.distributed import Place, joined
 from dorian_training.errors import ConfigError, TrainingError
 from dorian_training.loop import LoopSettings, train
@@ -45,14 +46,7 @@ def main() -> None:
 @main.command("age-cgan")
 @click.option("--stage", type=click.Choice(["adversarial", "latent"]), default="adversarial", help="What to train.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="dcgan", help="Network layout.")
-@click.option(
-    "--data",
-    "sources",
-    multiple=True,
-    required=True,
-    metavar="KIND:FOLDER",
-    help=f"Data set; give it once per set. Kinds: {', '.join(LOADERS)}.",
-)
+@data_option("Data set; give it once per set.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Run folder; resumed if used."
 )
