@@ -18,7 +18,6 @@ from dorian_client import Box, Client, make_sheet
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO = ROOT / "examples" / "astronaut.jpg"
-SOURCE = "30-39"  # the age group of the astronaut when she was photographed; any other photo's is left to the server
 SHEET = ROOT / "demo" / "before_after.jpg"
 CLOSE = 0.9  # how far a close-up reaches from the middle of the face, in widths of its box
 
@@ -46,11 +45,11 @@ def close_up(picture: Image.Image, face: Box) -> Image.Image:
     return picture.resize((picture.height,) * 2, Image.Resampling.LANCZOS, (x - reach, y - reach, x + reach, y + reach))
 
 
-def main(photo: Path = PHOTO, sheet: Path = SHEET, source: str | None = None) -> None:
+def main(photo: Path = PHOTO, sheet: Path = SHEET) -> None:
     """Age ``photo`` to every age group; write it beside all of them to ``sheet``."""
     with running_server() as address, Client(address) as client:
         start = time.perf_counter()
-        result = client.sweep(photo, source=source)
+        result = client.sweep(photo)
         seconds = time.perf_counter() - start
     with Image.open(photo) as original:
         pictures = [original.convert("RGB"), *(aged.picture.to_pil() for aged in result.photos)]
@@ -62,7 +61,4 @@ def main(photo: Path = PHOTO, sheet: Path = SHEET, source: str | None = None) ->
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(*map(Path, sys.argv[1:]))
-    else:
-        main(source=SOURCE)
+    main(*map(Path, sys.argv[1:]))

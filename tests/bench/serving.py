@@ -19,8 +19,8 @@ import grpc
 
 from dorian.v1 import face_aging_pb2_grpc
 from dorian_client import Client
-from dorian_server.methods.age_cgan import Age
-from dorian_server.pipeline import Clock, Output
+from dorian_server.clock import Clock
+from dorian_server.requests import Age, AgeRequest
 from dorian_server.service import FaceAgingService
 from dorian_server.serving import build_pipeline, start
 from dorian_server.settings import Settings
@@ -91,7 +91,7 @@ def main() -> None:
     method = pipeline.method("")
 
     def in_process() -> object:
-        return pipeline.age(PHOTO, [Age(group="60+")], None, method, Output(), Clock())
+        return pipeline.age(AgeRequest(PHOTO, [Age(group="60+")]), method, Clock())
 
     with threaded(settings) as one, on_asyncio(settings) as other, Client(one) as first, Client(other) as second:
         calls: dict[str, Call] = {

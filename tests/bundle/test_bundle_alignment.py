@@ -237,3 +237,15 @@ def test_a_crop_is_the_one_that_it_has_always_been() -> None:
     golden = cv2.cvtColor(cv2.imread(str(GOLDEN)), cv2.COLOR_BGR2RGB)
     assert golden.shape == crop.shape
     assert np.abs(crop.astype(int) - golden).max() <= GOLDEN_TOLERANCE
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 0.5])
+def test_a_zoomed_template_shows_the_face_smaller_about_the_middle(factor: float) -> None:
+    zoomed = DEFAULT_TEMPLATE.zoomed(factor).points(SIZE)
+    middle = (SIZE - 1) / 2
+    assert zoomed - middle == pytest.approx((TEMPLATE - middle) * factor)
+    photo = smooth_scene(300, 300)
+    landmarks = face_in_the_middle(300, 2.0, 15.0)
+    near, far = (crop_matrix(landmarks, each, SIZE) for each in (DEFAULT_TEMPLATE, DEFAULT_TEMPLATE.zoomed(factor)))
+    assert np.hypot(*far[:, 0]) == pytest.approx(factor * np.hypot(*near[:, 0]))
+    assert warp_crop(photo, far, SIZE).shape == (SIZE, SIZE, 3)

@@ -1,8 +1,16 @@
-"""Signatures that follow from a family's sizes."""
+"""Signatures: those of the networks that read faces, and those that follow from a family's sizes."""
 
 from __future__ import annotations
 
-from dorian_bundle.families import age_cgan_signatures
+from dorian_bundle.families import (
+    DETECTOR_CHANNELS,
+    DETECTOR_STRIDES,
+    age_cgan_signatures,
+    age_estimator_signature,
+    detector_signature,
+    facenet_signature,
+    landmark_refiner_signature,
+)
 
 
 def test_age_cgan() -> None:
@@ -11,3 +19,20 @@ def test_age_cgan() -> None:
         "encoder": "(image float32[batch, 3, 48, 48]) -> (latent float32[batch, 7])",
         "generator": "(latent float32[batch, 7], condition float32[batch, 3]) -> (image float32[batch, 3, 48, 48])",
     }
+
+
+def test_a_detector_has_a_map_per_stride_of_any_size() -> None:
+    assert str(detector_signature()) == (
+        "(image float32[batch, 3, height, width]) -> (map_8 float32[batch, 15, rows_8, columns_8],"
+        " map_16 float32[batch, 15, rows_16, columns_16], map_32 float32[batch, 15, rows_32, columns_32])"
+    )
+    assert DETECTOR_STRIDES == (8, 16, 32)
+    assert DETECTOR_CHANNELS == 1 + 4 + 2 * 5
+
+
+def test_readers_of_crops() -> None:
+    assert (
+        str(landmark_refiner_signature(48)) == "(image float32[batch, 3, 48, 48]) -> (landmarks float32[batch, 5, 2])"
+    )
+    assert str(age_estimator_signature(48)) == "(image float32[batch, 3, 48, 48]) -> (age float32[batch])"
+    assert str(facenet_signature(48, 96)) == "(image float32[batch, 3, 48, 48]) -> (embedding float32[batch, 96])"

@@ -56,6 +56,9 @@ def test_graphs_are_found_by_name_and_precision(default_bundle: Path) -> None:
     bundle = load(default_bundle)
     assert bundle.graph_path("age_cgan_encoder") == default_bundle / ENCODER
     assert bundle.graph_path("age_cgan_encoder", "fp16") == default_bundle / "graphs/age_cgan_encoder.fp16.onnx"
+    assert bundle.graph_path("facenet") == default_bundle / "graphs/facenet.fp16.onnx"
+    with pytest.raises(GraphFileError, match="no fp32 file; there is fp16"):
+        bundle.graph_path("facenet", "fp32")
 
 
 def test_what_is_written_is_what_loads(folder: Path) -> None:
@@ -84,7 +87,7 @@ def test_a_folder_without_a_manifest(tmp_path: Path) -> None:
         load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("data", [b"", b"not json", b'{"schema_version": 1', b"\xff\xfe\x00"])
+@pytest.mark.parametrize("data", [b"", b"not json", b'{"schema_version": 2', b"\xff\xfe\x00"])
 def test_a_manifest_that_is_not_json(folder: Path, data: bytes) -> None:
     (folder / "manifest.json").write_bytes(data)
     with pytest.raises(ManifestError) as caught:
@@ -94,7 +97,14 @@ def test_a_manifest_that_is_not_json(folder: Path, data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("content", "version"),
-    [({"schema_version": 2}, "2"), ({"schema_version": "1"}, "'1'"), ({}, "None"), ([], "None"), (7, "None")],
+    [
+        ({"schema_version": 1}, "1"),
+        ({"schema_version": 3}, "3"),
+        ({"schema_version": "2"}, "'2'"),
+        ({}, "None"),
+        ([], "None"),
+        (7, "None"),
+    ],
 )
 def test_a_manifest_of_another_schema(folder: Path, content: object, version: str) -> None:
     (folder / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
@@ -170,6 +180,44 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Content], object], list[str]]] = {
         lambda m: method(m)["age_groups"].pop(1),
         ["method 'age_cgan': age group '30-39' must start one year after '0-18' ends"],
     ),
+    "no readers": (lambda m: m.pop("readers"), ["readers: ", "required"]),
+    "no detector": (lambda m: m["readers"].pop("detector"), ["readers.detector: ", "required"]),
+    "unknown reader": (lambda m: m["readers"].update(mood={}), ["readers.mood: ", "not permitted"]),
+    "reader without a graph": (
+        lambda m: m["graphs"].pop("age_estimator"),
+        ["readers: its age estimator is the graph 'age_estimator', which the bundle lacks"],
+    ),
+    "a reader's graph is another's": (
+        lambda m: m["readers"]["detector"].update(graph="facenet"),
+        [
+            "readers: its detector, the graph 'facenet', has the signature (image float32[batch, 3, 64, 64])",
+            "but (image float32[batch, 3, height, width]) -> (map_8 float32[batch, 15, rows_8, columns_8]",
+        ],
+    ),
+    "an age estimator of another crop size": (
+        lambda m: m["readers"]["age_estimator"].update(crop_size=96),
+        ["its age estimator, the graph 'age_estimator',", "float32[batch, 3, 64, 64]", "float32[batch, 3, 96, 96]"],
+    ),
+    "a landmark refiner of another view size": (
+        lambda m: m["readers"]["landmark_refiner"].update(view_size=96),
+        [
+            "its landmark refiner, the graph 'landmark_refiner',",
+            "float32[batch, 3, 64, 64]",
+            "float32[batch, 3, 96, 96]",
+        ],
+    ),
+    "a FaceNet of another crop size": (
+        lambda m: m["readers"]["facenet"].update(crop_size=96),
+        ["its FaceNet, the graph 'facenet',", "float32[batch, 3, 64, 64]", "float32[batch, 3, 96, 96]"],
+    ),
+    "another embedding size": (
+        lambda m: m["readers"]["facenet"].update(embedding_size=512),
+        ["its FaceNet, the graph 'facenet',", "embedding float32[batch, 128]", "embedding float32[batch, 512]"],
+    ),
+    "no threshold": (
+        lambda m: m["readers"]["facenet"].update(thresholds=[]),
+        ["readers.facenet.thresholds: ", "at least 1"],
+    ),
     "group label twice": (
         lambda m: method(m)["age_groups"][1].update(label="0 – 18"),
         ["method 'age_cgan': age group labels repeat: ['0-18', '0 – 18'"],
@@ -222,6 +270,13 @@ def test_a_flipped_bit_in_a_graph_file(folder: Path) -> None:
 def test_every_precisions_file_is_verified(folder: Path) -> None:
     (folder / "graphs/age_cgan_generator.fp16.onnx").unlink()
     with pytest.raises(GraphFileError, match=r"graphs/age_cgan_generator\.fp16\.onnx is missing"):
+        load(folder)
+
+
+@pytest.mark.parametrize("reader", ["detector", "landmark_refiner", "age_estimator", "facenet"])
+def test_every_readers_file_is_verified(folder: Path, reader: str) -> None:
+    (folder / f"graphs/{reader}.fp16.onnx").write_bytes(b"another")
+    with pytest.raises(GraphFileError, match=rf"graphs/{reader}\.fp16\.onnx has 7 bytes"):
         load(folder)
 
 

@@ -23,13 +23,56 @@ def test_nothing_changes_after_reading(manifest: dict[str, Any]) -> None:
         read.name = "another"  # type: ignore[misc]
     with pytest.raises(ValidationError, match="frozen"):
         read.methods[0].crop_size = 128  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        read.readers.detector.min_score = 0.9  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("crop_size", [15, 1025, 64.5, "large"])
 def test_sizes_have_bounds(manifest: dict[str, Any], crop_size: object) -> None:
     manifest["methods"][0]["crop_size"] = crop_size
-    with pytest.raises(ValidationError, match=r"methods\.0\.crop_size"):
+    manifest["readers"]["age_estimator"]["crop_size"] = crop_size
+    manifest["readers"]["facenet"]["crop_size"] = crop_size
+    manifest["readers"]["landmark_refiner"]["view_size"] = crop_size
+    with pytest.raises(ValidationError) as caught:
         Manifest.model_validate(manifest)
+    assert {problem["loc"] for problem in caught.value.errors()} >= {
+        ("methods", 0, "crop_size"),
+        ("readers", "age_estimator", "crop_size"),
+        ("readers", "facenet", "crop_size"),
+        ("readers", "landmark_refiner", "view_size"),
+    }
+
+
+@pytest.mark.parametrize("min_score", [0, 1, -0.5, "any"])
+def test_a_face_counts_from_a_score_between_0_and_1(manifest: dict[str, Any], min_score: object) -> None:
+    manifest["readers"]["detector"]["min_score"] = min_score
+    with pytest.raises(ValidationError, match=r"readers\.detector\.min_score"):
+        Manifest.model_validate(manifest)
+
+
+@pytest.mark.parametrize("zoom", [0, 1.01, -0.5, "much"])
+def test_a_view_shows_a_face_no_larger_than_a_crop(manifest: dict[str, Any], zoom: object) -> None:
+    manifest["readers"]["landmark_refiner"]["zoom"] = zoom
+    with pytest.raises(ValidationError, match=r"readers\.landmark_refiner\.zoom"):
+        Manifest.model_validate(manifest)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("false_accept_rate", 0), ("false_accept_rate", 1), ("similarity", 1.01), ("similarity", -1.01)],
+)
+def test_thresholds_are_cosines_at_rates(manifest: dict[str, Any], name: str, value: float) -> None:
+    manifest["readers"]["facenet"]["thresholds"][0][name] = value
+    with pytest.raises(ValidationError, match=rf"readers\.facenet\.thresholds\.0\.{name}"):
+        Manifest.model_validate(manifest)
+
+
+def test_readers_say_what_their_graphs_take_and_give(manifest: dict[str, Any]) -> None:
+    read = Manifest.model_validate(manifest)
+    readers = read.readers
+    for entry in (readers.detector, readers.landmark_refiner, readers.age_estimator, readers.facenet):
+        assert entry.signature() == read.graphs[entry.graph].signature
+        assert entry.provenance.data
 
 
 @pytest.mark.parametrize("name", ["", "Age", "1st", "age-cgan", "age cgan"])

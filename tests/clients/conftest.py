@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
+from click.testing import CliRunner, Result
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
@@ -21,24 +24,46 @@ from PIL import Image, ImageOps
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingServicer, add_FaceAgingServicer_to_server
 from dorian_client import Client
+from dorian_client.command import main
 
 MESSAGE_BYTES = 64 * 2**20
 GROUPS = {"0-18": (0, 18), "19-29": (19, 29), "30-39": (30, 39), "60+": (60, None)}
 FORMATS = {"JPEG": pb.IMAGE_FORMAT_JPEG, "PNG": pb.IMAGE_FORMAT_PNG, "WEBP": pb.IMAGE_FORMAT_WEBP}
+LANDMARKS = [(18, 20), (30, 20.5), (24, 28), (19, 34), (29, 35)]
 FACES = [
-    pb.Face(box=pb.Box(x=8, y=4, width=32, height=40), score=0.75),
-    pb.Face(box=pb.Box(x=50, y=6, width=12, height=14), score=0.5),
+    pb.Face(
+        box=pb.Box(x=8, y=4, width=32, height=40),
+        score=0.75,
+        landmarks=[pb.Point(x=x, y=y) for x, y in LANDMARKS],
+        estimated_age=34.25,
+        index=0,
+    ),
+    pb.Face(
+        box=pb.Box(x=50, y=6, width=12, height=14),
+        score=0.5,
+        landmarks=[pb.Point(x=44 + x / 2, y=y / 2) for x, y in LANDMARKS],
+        estimated_age=7.75,
+        index=1,
+    ),
 ]
+UNUSABLE = pb.FaceError(reason="FACE_UNUSABLE", message="the face is seen from the side")
+NOT_FOUND = pb.FaceError(reason="FACE_NOT_FOUND", message="the photo has no such face")
 
 
 @dataclass
 class FakeServer(FaceAgingServicer):
-    """Inverts the photo, and writes the target's position into the red of the top left pixel of each result."""
+    """Inverts the photo, and writes the target's position into the red of the top left pixel of each result.
+
+    faces: what is found in every photo. unusable: indices of the faces that cannot be treated.
+    """
 
     address: str = ""
     requests: list[Any] = field(default_factory=list)
     held: threading.Event | None = None
     drop_results: int = 0
+    faces: list[pb.Face] = field(default_factory=lambda: copy.deepcopy(FACES))
+    unusable: set[int] = field(default_factory=set)
+    similarity: float = 0.75
     _failure: tuple[grpc.StatusCode, str, list[any_pb2.Any]] | None = None
 
     def fail(
@@ -60,10 +85,10 @@ class FakeServer(FaceAgingServicer):
         self._check_method(request.method, context)
         for index, target in enumerate(request.targets):
             self._check_age(target, f"targets[{index}]", context)
-        if not request.targets:
+        if not request.targets and not request.face_targets:
             self._abort(context, grpc.StatusCode.INVALID_ARGUMENT, "no age to aim at", "TARGET_MISSING", "targets")
         results = []
-        for index, target in enumerate(request.targets):
+        for index, target in enumerate(request.targets or [None]):
             picture = ImageOps.invert(photo)
             picture.putpixel((0, 0), (index, 0, 0))
             results.append(pb.AgedImage(image=_encode(picture, format), faces=self._reports(request, target)))
@@ -71,6 +96,44 @@ class FakeServer(FaceAgingServicer):
             results=results[self.drop_results :],
             provenance=_provenance(request.method),
             times=[pb.StageTime(stage=stage, seconds=0.25) for stage in ("decode", "generate", "generate")],
+            faces_found=len(self.faces),
+        )
+
+    def DetectFaces(self, request: pb.DetectFacesRequest, context: grpc.ServicerContext) -> pb.DetectFacesResponse:
+        self._begin(request, context)
+        photo, _ = self._decode(request.image.data, pb.OutputOptions(), context)
+        return pb.DetectFacesResponse(
+            faces=self.faces,
+            width=photo.width,
+            height=photo.height,
+            provenance=_provenance(),
+            times=[pb.StageTime(stage="detect", seconds=0.125)],
+        )
+
+    def CompareFaces(self, request: pb.CompareFacesRequest, context: grpc.ServicerContext) -> pb.CompareFacesResponse:
+        self._begin(request, context)
+        chosen = []
+        for where in ("first", "second"):
+            self._decode(getattr(request, where).data, pb.OutputOptions(), context)
+            selector = getattr(request, f"{where}_face")
+            face = self._find(selector) if selector.WhichOneof("kind") else self.faces[0]
+            if face is None:
+                self._abort(
+                    context, grpc.StatusCode.INVALID_ARGUMENT, "no such face", "FACE_NOT_FOUND", f"{where}_face"
+                )
+            chosen.append(face)
+        return pb.CompareFacesResponse(
+            first=chosen[0],
+            second=chosen[1],
+            first_embedding=[1, 0],
+            second_embedding=[0.75, 0.5],
+            similarity=self.similarity,
+            distance=2 - 2 * self.similarity,
+            same_person=self.similarity >= 0.4375,
+            threshold=0.4375,
+            false_accept_rate=request.false_accept_rate or 0.001,
+            provenance=_provenance(),
+            times=[pb.StageTime(stage="read", seconds=0.5)],
         )
 
     def Reconstruct(self, request: pb.ReconstructRequest, context: grpc.ServicerContext) -> pb.ReconstructResponse:
@@ -79,7 +142,10 @@ class FakeServer(FaceAgingServicer):
         self._check_method(request.method, context)
         given = request.HasField("source")
         faces = []
-        for face in FACES:
+        for face in [self._find(selector) for selector in request.faces] or self.faces:
+            if face is None or face.index in self.unusable:
+                faces.append(pb.Reconstruction(face=face, error=NOT_FOUND if face is None else UNUSABLE))
+                continue
             box = face.box
             crop = photo.crop((int(box.x), int(box.y), int(box.x + box.width), int(box.y + box.height)))
             faces.append(
@@ -88,9 +154,10 @@ class FakeServer(FaceAgingServicer):
                     crop=_encode(crop, format),
                     reconstruction=_encode(ImageOps.invert(crop), format),
                     latent=[0.5, -0.25],
-                    source=request.source if given else pb.Age(group="30-39"),
+                    source=request.source if given else pb.Age(years=face.estimated_age),
                     source_given=given,
                     pixel_error=0.125,
+                    identity_similarity=0.625,
                 )
             )
         times = [pb.StageTime(stage="encode", seconds=0.5)]
@@ -116,6 +183,7 @@ class FakeServer(FaceAgingServicer):
             bundle_sha256="ab" * 32,
             weights_licence="CC0-1.0",
             server_version="0.0.1",
+            false_accept_rates=[0.01, 0.001],
         )
 
     def _begin(self, request: Any, context: grpc.ServicerContext) -> None:
@@ -161,10 +229,36 @@ class FakeServer(FaceAgingServicer):
         if age.WhichOneof("kind") == "years" and not 0 <= age.years <= 120:
             self._abort(context, bad, f"an age cannot be {age.years:g}", "AGE_OUT_OF_RANGE", f"{where}.years")
 
-    def _reports(self, request: pb.AgeTransformRequest, target: pb.Age) -> list[pb.FaceReport]:
+    def _reports(self, request: pb.AgeTransformRequest, target: pb.Age | None) -> list[pb.FaceReport]:
+        own = [(self._find(chosen.face), chosen.target) for chosen in request.face_targets]
+        common: list[pb.Face | None] = [self._find(selector) for selector in request.faces] or list(self.faces)
+        pairs = own if target is None else [*own, *((face, target) for face in common)]
+        aims = {face.index: (face, aim) for face, aim in reversed(pairs) if face is not None}
+        missing = [pb.FaceReport(error=NOT_FOUND) for face, _ in pairs if face is None]
+        return [self._report(request, face, aim) for _, (face, aim) in sorted(aims.items())] + missing
+
+    def _report(self, request: pb.AgeTransformRequest, face: pb.Face, target: pb.Age) -> pb.FaceReport:
+        if face.index in self.unusable:
+            return pb.FaceReport(face=face, target=target, error=UNUSABLE)
         given = request.HasField("source")
-        source = request.source if given else pb.Age(group="30-39")
-        return [pb.FaceReport(face=face, source=source, source_given=given, target=target) for face in FACES]
+        return pb.FaceReport(
+            face=face,
+            source=request.source if given else pb.Age(years=face.estimated_age),
+            source_given=given,
+            target=target,
+            estimated_age_after=face.estimated_age + 22.5,
+            identity_similarity=0.875 - face.index / 8,
+        )
+
+    def _find(self, selector: pb.FaceSelector) -> pb.Face | None:
+        match selector.WhichOneof("kind"):
+            case "largest":
+                matches = self.faces[:1]
+            case "index":
+                matches = [face for face in self.faces if face.index == selector.index]
+            case _:
+                matches = [face for face in self.faces if face.box == selector.box]
+        return matches[0] if matches else None
 
 
 def _pack(message: Any) -> any_pb2.Any:
@@ -173,10 +267,9 @@ def _pack(message: Any) -> any_pb2.Any:
     return packed
 
 
-def _provenance(method: str) -> pb.Provenance:
-    return pb.Provenance(
-        method=method or "inverter", bundle="fake-bundle", bundle_version="1.2.3", bundle_sha256="ab" * 32
-    )
+def _provenance(method: str | None = None) -> pb.Provenance:
+    name = "" if method is None else method or "inverter"
+    return pb.Provenance(method=name, bundle="fake-bundle", bundle_version="1.2.3", bundle_sha256="ab" * 32)
 
 
 def _encode(image: Image.Image, format: pb.ImageFormat) -> pb.Image:
@@ -222,3 +315,18 @@ def client(fake: FakeServer) -> Iterator[Client]:
 def pixels() -> npt.NDArray[np.uint8]:
     """A photo as an array (48, 64, 3), every pixel another, so that turned or mirrored photos differ."""
     return np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def photo(pixels: npt.NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A photo in the working folder of the command."""
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(pixels).save("portrait.png")
+    return Path("portrait.png")
+
+
+@pytest.fixture
+def run(fake: FakeServer, photo: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs the dorian command beside the photo, with a server."""
+    monkeypatch.setenv("DORIAN_SERVER", fake.address)
+    return lambda *arguments: CliRunner().invoke(main, arguments)

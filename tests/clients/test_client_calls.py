@@ -23,7 +23,11 @@ def test_one_age(client: Client, pixels: Pixels) -> None:
     (photo,) = result.photos
     assert [face.box for face in photo.faces] == BOXES
     assert [face.score for face in photo.faces] == [0.75, 0.5]
-    assert {(face.source, face.source_given, face.target) for face in photo.faces} == {("30-39", False, 45.0)}
+    assert [face.source for face in photo.faces] == [34.25, 7.75]
+    assert {(face.source_given, face.target, face.error) for face in photo.faces} == {(False, 45.0, None)}
+    assert [face.estimated_age_after for face in photo.faces] == [56.75, 30.25]
+    assert [face.identity_similarity for face in photo.faces] == [0.875, 0.75]
+    assert (photo.target, result.faces_found) == (45.0, 2)
     assert (photo.picture.format, photo.picture.width, photo.picture.height) == ("png", 64, 48)
     assert result.provenance == PROVENANCE
     assert result.times == {"decode": 0.25, "generate": 0.5}
@@ -33,26 +37,42 @@ def test_one_age(client: Client, pixels: Pixels) -> None:
 def test_several_ages_go_in_one_request_and_keep_their_order(client: Client, fake: Any, pixels: Pixels) -> None:
     ages: list[Any] = ["60+", 8, np.float32(45.5), np.int64(70), "0-18"]
     result = client.age(pixels, ages)
-    assert [photo.faces[0].target for photo in result.photos] == ["60+", 8.0, 45.5, 70.0, "0-18"]
+    assert [photo.target for photo in result.photos] == ["60+", 8.0, 45.5, 70.0, "0-18"]
+    assert [photo.faces[0].target for photo in result.photos] == [photo.target for photo in result.photos]
     assert [photo.picture.to_array()[0, 0, 0] for photo in result.photos] == [0, 1, 2, 3, 4]
     assert len(fake.requests) == 1
 
 
 def test_settings_reach_the_server(client: Client, fake: Any, pixels: Pixels) -> None:
-    result = client.age(pixels, iter([30]), source="19-29", method="other", format="webp", quality=77)
+    result = client.age(
+        pixels, iter([30]), source="19-29", method="other", strength=np.float32(0.5), blend="replace", format="webp",
+        quality=77, keep_metadata=True,
+    )  # fmt: skip
     (request,) = fake.requests
     assert request.source == pb.Age(group="19-29")
     assert request.method == result.provenance.method == "other"
-    assert request.output == pb.OutputOptions(format=pb.IMAGE_FORMAT_WEBP, quality=77)
+    assert request.output == pb.OutputOptions(format=pb.IMAGE_FORMAT_WEBP, quality=77, keep_metadata=True)
+    assert (request.strength, request.blend) == (0.5, pb.BLEND_REPLACE)
     assert result.photos[0].picture.format == "webp"
     assert result.photos[0].faces[0].source_given
 
 
 def test_nothing_is_set_that_was_not_given(client: Client, fake: Any, pixels: Pixels) -> None:
     client.age(pixels, 30)
-    (request,) = fake.requests
-    assert not request.HasField("source")
-    assert (request.method, request.output.format, request.output.quality) == ("", 0, 0)
+    client.compare(pixels, pixels)
+    request, comparison = fake.requests
+    request.ClearField("image")
+    assert request == pb.AgeTransformRequest(targets=[pb.Age(years=30)], output=pb.OutputOptions())
+    for photo in ("first", "second"):
+        comparison.ClearField(photo)
+    assert comparison == pb.CompareFacesRequest()
+
+
+@pytest.mark.parametrize("call", ["age", "sweep"])
+def test_a_strength_of_nothing_is_not_left_out(call: str, client: Client, fake: Any, pixels: Pixels) -> None:
+    getattr(client, call)(pixels, **({"to": 30} if call == "age" else {}), strength=0, blend="delta")
+    assert fake.requests[-1].HasField("strength")
+    assert (fake.requests[-1].strength, fake.requests[-1].blend) == (0, pb.BLEND_DELTA)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +98,12 @@ def test_reconstruct(client: Client, pixels: Pixels) -> None:
     result = client.reconstruct(pixels, source=20)
     assert [face.box for face in result.faces] == BOXES
     face = result.faces[1]
+    assert face.crop is not None
+    assert face.picture is not None
     np.testing.assert_array_equal(face.crop.to_array(), pixels[6:20, 50:62])
     np.testing.assert_array_equal(face.picture.to_array(), 255 - pixels[6:20, 50:62])
     assert (face.latent, face.source, face.source_given, face.pixel_error) == ((0.5, -0.25), 20.0, True, 0.125)
+    assert (face.identity_similarity, face.error) == (0.625, None)
     assert (result.provenance, result.seconds) == (PROVENANCE, 0.5)
 
 
@@ -88,6 +111,7 @@ def test_methods_and_bundle(client: Client) -> None:
     bundle = client.bundle()
     assert (bundle.name, bundle.version, bundle.sha256) == ("fake-bundle", "1.2.3", "ab" * 32)
     assert (bundle.weights_licence, bundle.server_version) == ("CC0-1.0", "0.0.1")
+    assert bundle.false_accept_rates == (0.01, 0.001)
     first, second = client.methods()
     assert (first.name, first.family, first.description, first.crop_size) == ("inverter", "fake", "Inverts.", 64)
     assert (first.is_default, second.is_default) == (True, False)
@@ -100,7 +124,7 @@ def test_results_are_frozen_and_free_of_messages(client: Client, pixels: Pixels)
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.photos = ()  # type: ignore[misc]
     pending: list[Any] = [dataclasses.asdict(result), dataclasses.asdict(client.reconstruct(pixels))]
-    pending.append(dataclasses.asdict(client.bundle()))
+    pending += map(dataclasses.asdict, (client.bundle(), client.detect(pixels), client.compare(pixels, pixels)))
     while pending:
         value = pending.pop()
         assert type(value) in (dict, list, tuple, str, bytes, int, float, bool, type(None)), type(value)
@@ -136,10 +160,13 @@ def test_a_closed_client_makes_no_calls(fake: Any) -> None:
     [
         ({"to": True}, TypeError, "an age cannot be bool"),
         ({"to": b"60+"}, TypeError, "an age cannot be bytes"),
-        ({"to": None}, TypeError, "an age cannot be NoneType"),
+        ({"to": [None]}, TypeError, "an age cannot be NoneType"),
         ({"to": 30, "source": [1]}, TypeError, "an age cannot be list"),
         ({"to": 30, "format": "gif"}, ValueError, "'gif'; give one of jpeg, png, webp"),
         ({"to": 30, "quality": 2**40}, ValueError, "a quality cannot be"),
+        ({"to": 30, "strength": "1"}, TypeError, "a strength cannot be str; give a number"),
+        ({"to": 30, "strength": True}, TypeError, "a strength cannot be bool"),
+        ({"to": 30, "blend": "add"}, ValueError, "a blend cannot be 'add'; give one of delta, replace"),
     ],
 )
 def test_wrong_arguments(

@@ -1,4 +1,4 @@
-"""The dorian command from end to end: what it writes, what it says, and how it ends."""
+"""The dorian command from end to end: what it writes, what it says, and how it ends; of faces, the file beside this."""
 
 from __future__ import annotations
 
@@ -27,20 +27,6 @@ Pixels = npt.NDArray[np.uint8]
 Run = Callable[..., Result]
 
 
-@pytest.fixture
-def photo(pixels: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A photo in the working folder of the command."""
-    monkeypatch.chdir(tmp_path)
-    Image.fromarray(pixels).save("portrait.png")
-    return Path("portrait.png")
-
-
-@pytest.fixture
-def run(fake: Any, photo: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("DORIAN_SERVER", fake.address)
-    return lambda *arguments: CliRunner().invoke(main, arguments)
-
-
 def _pixels(path: str | Path) -> Pixels:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
@@ -63,21 +49,30 @@ def test_one_age(run: Run, pixels: Pixels) -> None:
     result = run("age", "portrait.png", "--to", "60+", "-o", "older.png")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
-        "face 1: 32x40 at (8, 4), from 30-39 (estimated) to 60+, 0.75 s",
-        "face 2: 12x14 at (50, 6), from 30-39 (estimated) to 60+, 0.75 s",
+        "face 0: 32x40 at (8, 4), from 34 (estimated) to 60+, looks 57 after, similarity 0.88",
+        "face 1: 12x14 at (50, 6), from 8 (estimated) to 60+, looks 30 after, similarity 0.75",
+        "changed 2 of 2 faces in 0.75 s",
         "wrote older.png",
     ]
     np.testing.assert_array_equal(_pixels("older.png")[1:], 255 - pixels[1:])
 
 
 def test_settings_reach_the_server(run: Run, fake: Any) -> None:
-    arguments = ["--from", "25", "--method", "other", "--format", "webp", "--quality", "70"]
+    arguments = ["--from", "25", "--method", "other", "--format", "webp", "--quality", "70", "--keep-metadata"]
+    arguments += ["--strength", "0.5", "--blend", "replace"]
     result = run("age", "portrait.png", "--to", "45.5", "-o", "older.webp", *arguments)
     assert "from 25 (given) to 45.5" in result.stdout
     (request,) = fake.requests
     assert list(request.targets) == [pb.Age(years=45.5)]
     assert (request.source, request.method) == (pb.Age(years=25), "other")
-    assert request.output == pb.OutputOptions(format=pb.IMAGE_FORMAT_WEBP, quality=70)
+    assert request.output == pb.OutputOptions(format=pb.IMAGE_FORMAT_WEBP, quality=70, keep_metadata=True)
+    assert (request.strength, request.blend) == (0.5, pb.BLEND_REPLACE)
+
+
+def test_settings_reach_the_server_from_a_sweep_too(run: Run, fake: Any) -> None:
+    run("age", "portrait.png", "--sweep", "-o", "a.png", "--strength", "0", "--blend", "replace", "--from", "25")
+    _, request = fake.requests
+    assert (request.HasField("strength"), request.blend, request.source) == (True, pb.BLEND_REPLACE, pb.Age(years=25))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +102,11 @@ def test_out_decides_the_format(run: Run, fake: Any) -> None:
 def test_several_ages_into_names(run: Run, fake: Any) -> None:
     result = run("age", "portrait.png", "--to", "8", "--to", "60+", "-o", "at-{age}.png")
     assert result.exit_code == 0, result.output
-    assert "to 8, 60+" in result.stdout
+    assert result.stdout.splitlines()[:3] == [
+        "face 0: 32x40 at (8, 4), from 34 (estimated)",
+        "  to 8, looks 57 after, similarity 0.88",
+        "  to 60+, looks 57 after, similarity 0.88",
+    ]
     assert [_pixels(name)[0, 0, 0] for name in ("at-8.png", "at-60+.png")] == [0, 1]
     assert len(fake.requests) == 1
 
@@ -128,7 +127,8 @@ def test_one_age_into_a_folder_keeps_the_photos_format(run: Run) -> None:
 def test_sweep(run: Run, pixels: Pixels) -> None:
     result = run("age", "portrait.png", "--sweep", "-o", "sheet.png")
     assert result.exit_code == 0, result.output
-    assert "to 0-18, 19-29, 30-39, 60+" in result.stdout
+    ends = [line for line in result.stdout.splitlines() if line.startswith("  to ")]
+    assert [end.split(",")[0] for end in ends] == ["  to 0-18", "  to 19-29", "  to 30-39", "  to 60+"] * 2
     sheet = _pixels("sheet.png")
     cell = (sheet.shape[1] - 8) // 5
     assert cell == 64 + 8  # the photo and four age groups, 8 pixels between
@@ -148,7 +148,12 @@ def test_sweep_of_chosen_ages_into_a_folder(run: Run, fake: Any) -> None:
 def test_reconstruct(run: Run, pixels: Pixels) -> None:
     result = run("reconstruct", "portrait.png", "--from", "20", "-o", "seen.png")
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[0] == "face 1: 32x40 at (8, 4), drawn as 20 (given), pixel error 0.125, 0.50 s"
+    assert result.stdout.splitlines() == [
+        "face 0: 32x40 at (8, 4), drawn as 20 (given), pixel error 0.125, similarity 0.62",
+        "face 1: 12x14 at (50, 6), drawn as 20 (given), pixel error 0.125, similarity 0.62",
+        "drew 2 faces in 0.50 s",
+        "wrote seen.png",
+    ]
     crop = pixels[4:44, 8:40]
     sheet = _pixels("seen.png")
     windows = np.lib.stride_tricks.sliding_window_view(sheet, crop.shape)[:, :, 0]
@@ -168,6 +173,7 @@ def test_methods(run: Run) -> None:
 def test_methods_as_json(run: Run) -> None:
     bundle = json.loads(run("methods", "--json").stdout)
     assert bundle["name"] == "fake-bundle"
+    assert bundle["false_accept_rates"] == [0.01, 0.001]
     assert bundle["methods"][0]["age_groups"][-1] == {"label": "60+", "low": 60, "high": None, "centre": 60.0}
 
 
@@ -188,6 +194,22 @@ def test_methods_as_json(run: Run) -> None:
         (["age", "portrait.png", "--to", "8", "-o", "a.png", "--format", "jpeg"], "contradicts the name 'a.png'"),
         (["age", "portrait.png", "--to", "8", "-o", "a.png", "--quality", "0"], "1<=x<=100"),
         (["age", "portrait.png", "--sweep", "-o", "{age}.png"], "{age} has no place"),
+        (["age", "portrait.png", "--sweep", "-o", "a.png", "--keep-metadata"], "cannot go with --sweep"),
+        (["age", "portrait.png", "--face", "0=8", "-o", "{age}.png"], "{age} has no place"),
+        (["age", "portrait.png", "--face", "0", "-o", "a.png"], "--face FACE=AGE"),
+        (["age", "portrait.png", "--face", "0", "--face", "1=8", "-o", "a.png"], "--face FACE=AGE"),
+        (["age", "portrait.png", "--face", "0=", "-o", "a.png"], "no age behind = in '0='"),
+        (["age", "portrait.png", "--to", "8", "--face", "smallest", "-o", "a.png"], "a face cannot be 'smallest'"),
+        (["age", "portrait.png", "--to", "8", "--face", "1,2,3", "-o", "a.png"], "a face cannot be '1,2,3'"),
+        (["age", "portrait.png", "--to", "8", "--face", "=8", "-o", "a.png"], "a face cannot be ''"),
+        (["age", "portrait.png", "--to", "8", "--blend", "add", "-o", "a.png"], "'delta', 'replace'"),
+        (["age", "portrait.png", "--to", "8", "--strength", "much", "-o", "a.png"], "not a valid float"),
+        (["reconstruct", "portrait.png", "--face", "0=8", "-o", "a.png"], "a face cannot be '0=8'"),
+        (["detect", "portrait.png", "--draw", "a.gif"], "end it in .jpg, .jpeg, .png or .webp"),
+        (["detect", "portrait.png", "--draw", "{age}.png"], "{age} has no place"),
+        (["compare", "portrait.png"], "Missing argument 'SECOND'"),
+        (["compare", "portrait.png", "portrait.png", "--first", "-"], "a face cannot be '-'"),
+        (["compare", "portrait.png", "portrait.png", "--false-accept-rate", "0"], "x>0"),
         (["age", "portrait.png", "--to", "8", "-o", "a.png", "--timeout", "0"], "x>0"),
         (["age", "portrait.png", "--to", "8", "-o", "a.png", "--timeout", "inf"], "a timeout cannot be inf"),
         (["methods", "--server", ""], "give host:port"),
@@ -210,6 +232,7 @@ def test_wrong_command_lines(arguments: list[str], words: str, run: Run, fake: A
             ["portrait.png", "./portrait.png", "same.png", "linked.png"],
         ),
         (["age", "--to", "portrait"], "{age}.png"),
+        (["age", "--face", "0=8"], "portrait.png"),
     ],
 )
 def test_the_photo_is_never_overwritten(out: str, command: list[str], run: Run, fake: Any) -> None:
@@ -217,6 +240,7 @@ def test_the_photo_is_never_overwritten(out: str, command: list[str], run: Run, 
     Path("linked.png").symlink_to("portrait.png")
     before = Path("portrait.png").read_bytes()
     _refused(run(*command, "portrait.png", "-o", out), 2, "is the photo itself")
+    _refused(run("detect", "portrait.png", "--draw", out if "{" not in out else "linked.png"), 2, "is the photo itself")
     assert Path("portrait.png").read_bytes() == before
     assert fake.requests == []
 
@@ -225,6 +249,8 @@ def test_photos_that_are_refused(run: Run) -> None:
     Path("text.jpg").write_text("no image")
     _refused(run("age", "missing.jpg", "--to", "8", "-o", "a.png"), 3, "missing.jpg: there is no such file")
     _refused(run("reconstruct", "missing.jpg", "-o", "a.png"), 3, "missing.jpg: there is no such file")
+    _refused(run("detect", "missing.jpg"), 3, "missing.jpg: there is no such file")
+    _refused(run("compare", "portrait.png", "missing.jpg"), 3, "missing.jpg: there is no such file")
     _refused(run("age", ".", "--to", "8", "-o", "a.png"), 3, "is a folder")
     _refused(run("age", "text.jpg", "--to", "8", "-o", "a.png"), 3, "the photo is not an image")
     assert not Path("a.png").exists()
@@ -242,6 +268,9 @@ def test_settings_that_are_refused(run: Run) -> None:
     ("code", "reason", "exit_code", "words"),
     [
         ("INVALID_ARGUMENT", "NO_FACE", 3, "hint: take a photo"),
+        ("INVALID_ARGUMENT", "FACE_NOT_FOUND", 3, "hint: 'dorian detect PHOTO' lists the faces"),
+        ("INVALID_ARGUMENT", "FACE_TOO_MANY", 3, "hint: 'dorian detect PHOTO' lists the faces"),
+        ("INVALID_ARGUMENT", "FACE_UNUSABLE", 3, "hint: take a photo"),
         ("INVALID_ARGUMENT", "SETTING_OUT_OF_RANGE", 3, "dorian: in the server's words"),
         ("NOT_FOUND", "METHOD_UNKNOWN", 3, "hint: 'dorian methods'"),
         ("UNAVAILABLE", "STOPPING", 4, "hint: is the server running?"),
@@ -282,7 +311,7 @@ def test_what_nobody_foresaw(error: BaseException, words: str, run: Run, monkeyp
     assert (result.exit_code, words in result.stderr, "Traceback" in result.output) == (1, True, False)
 
 
-@pytest.mark.parametrize("command", [[], ["age"], ["reconstruct"], ["methods"]])
+@pytest.mark.parametrize("command", [[], ["age"], ["detect"], ["compare"], ["reconstruct"], ["methods"]])
 def test_help_has_examples_and_exit_codes(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])
     assert result.exit_code == 0

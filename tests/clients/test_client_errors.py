@@ -33,6 +33,9 @@ Pixels = npt.NDArray[np.uint8]
 TABLE = [
     ("INVALID_ARGUMENT", "AGE_OUT_OF_RANGE", InvalidRequest),
     ("INVALID_ARGUMENT", "NO_FACE", NoFaceError),
+    ("INVALID_ARGUMENT", "FACE_NOT_FOUND", InvalidRequest),
+    ("INVALID_ARGUMENT", "FACE_UNUSABLE", InvalidRequest),
+    ("INVALID_ARGUMENT", "FACE_TOO_MANY", InvalidRequest),
     ("NOT_FOUND", "METHOD_UNKNOWN", NotFound),
     ("RESOURCE_EXHAUSTED", "BUSY", Busy),
     ("DEADLINE_EXCEEDED", "LATE", DeadlineExceeded),
@@ -71,12 +74,12 @@ def test_every_row_of_the_table(
         assert (error.reason, error.field, error.metadata) == (None, None, {})
 
 
-@pytest.mark.parametrize("call", ["age", "sweep", "reconstruct", "methods", "bundle"])
+@pytest.mark.parametrize("call", ["age", "sweep", "detect", "compare", "reconstruct", "methods", "bundle"])
 def test_every_call_translates(call: str, client: Client, fake: Any, pixels: Pixels) -> None:
     fake.fail(grpc.StatusCode.INVALID_ARGUMENT, "no face", reason="NO_FACE")
-    arguments: dict[str, tuple[Any, ...]] = {"age": (pixels, 30), "sweep": (pixels,), "reconstruct": (pixels,)}
+    photos = {"methods": 0, "bundle": 0, "compare": 2}.get(call, 1)
     with pytest.raises(NoFaceError):
-        getattr(client, call)(*arguments.get(call, ()))
+        getattr(client, call)(*[pixels] * photos, *([30] if call == "age" else []))
 
 
 def test_the_servers_own_refusals(client: Client, pixels: Pixels) -> None:

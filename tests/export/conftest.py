@@ -1,9 +1,10 @@
-"""One small Age-cGAN with random weights, packed and exported once by the command, as its users do."""
+"""Small networks with random weights, packed and exported once by the command, as its users do."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from dorian_bundle import Bundle, load
+from dorian_export.assemble import Checkpoints
 from dorian_export.command import main
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.data.archives import load_archives
@@ -29,6 +31,10 @@ from dorian_training.networks.age_cgan import (
     build_encoder,
     build_generator,
 )
+from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.detector import Detector, DetectorShape
+from dorian_training.networks.landmark_refiner import LandmarkRefiner, LandmarkRefinerShape
 
 Weights = dict[str, dict[str, Tensor]]
 LABELS = ("0-18", "19-29", "30-39", "40-49", "50-59", "60+")
@@ -56,7 +62,8 @@ def randomised() -> Callable[[nn.Module, int], nn.Module]:
                         values.normal_(0, 0.3, generator=random)
                 elif isinstance(layer, nn.Conv2d | nn.Linear):
                     layer.weight.normal_(0, 1.4 * layer.weight[0].numel() ** -0.5, generator=random)
-                    layer.bias.normal_(0, 0.2, generator=random)
+                    if layer.bias is not None:
+                        layer.bias.normal_(0, 0.2, generator=random)
         return network.eval().requires_grad_(False)
 
     return randomise
@@ -119,6 +126,58 @@ def runs(
 
 
 @pytest.fixture(scope="session")
+def reader_shapes() -> dict[str, Any]:
+    return {
+        "detector": DetectorShape(stem=(4, 8), widths=(8, 8, 8), depths=(1, 1, 1), neck=8),
+        "age_estimator": AgeEstimatorShape(widths=(4, 8), strides=(2, 2)),
+        "facenet": FaceNetShape(stem=8, widths=(8, 16, 16), blocks=(1, 1, 1), embedding=12),
+        "landmark_refiner": LandmarkRefinerShape(stem=(4, 8), width=8, dilations=(1, 2)),
+    }
+
+
+@pytest.fixture(scope="session")
+def readers(reader_shapes: dict[str, Any], randomised: Callable[..., nn.Module]) -> dict[str, nn.Module]:
+    """The networks that read faces as torch runs them: RGB in [-1, 1]."""
+    kinds = (Detector, AgeEstimator, CompactFaceNet, LandmarkRefiner)
+    built = {name: kind(shape) for kind, (name, shape) in zip(kinds, reader_shapes.items(), strict=True)}
+    networks = {name: randomised(network, seed) for seed, (name, network) in enumerate(built.items(), 20)}
+    with torch.no_grad():
+        networks["age_estimator"].head[-1].bias += torch.linspace(-2, 0, 101)  # type: ignore[index,union-attr,operator]
+    return networks
+
+
+@pytest.fixture(scope="session")
+def reader_runs(reader_shapes: dict[str, Any], readers: dict[str, nn.Module], tmp_path_factory: Any) -> dict[str, Path]:
+    """Run folders of the networks that read faces; what counts are the averages."""
+    data = {
+        "detector": {"celeba": 37_001, "photos": 1_302},
+        "age_estimator": {"fairface": 21_003},
+        "facenet": {"celeba": 37_001},
+        "landmark_refiner": {"celeba": 37_001},
+    }
+    told: dict[str, Any] = {
+        "detector": {"scenes": {"count": 900, "size": 256, "teacher": True}},
+        "facenet": {"identities": 4004},
+    }
+    folders = {}
+    for seed, (name, network) in enumerate(readers.items(), 31):
+        folders[name] = tmp_path_factory.mktemp("readers") / name
+        folders[name].mkdir()
+        averaged = network.state_dict()
+        raw = {key: tensor + 1 for key, tensor in averaged.items()}
+        about = {
+            "family": name,
+            "shape": reader_shapes[name].as_dict(),
+            "stage": name,
+            "steps": 100 * seed,
+            "earlier": [],
+        }
+        about |= {"data": data[name], "seed": seed, "batch_size": 4 * seed, "settings": {"warm_up": 0.05}}
+        save_weights(folders[name] / WEIGHTS_FILE, {name: raw, f"{name}_ema": averaged}, about | told.get(name, {}))
+    return folders
+
+
+@pytest.fixture(scope="session")
 def export() -> Callable[..., Result]:
     """Runs ``dorian-export`` with these words."""
 
@@ -135,6 +194,24 @@ def checkpoint(runs: tuple[Path, Path], export: Callable[..., Result], tmp_path_
     result = export("checkpoint", *runs, "--out", folder)
     assert result.exit_code == 0, result.output
     return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoints(checkpoint: Path, reader_runs: dict[str, Path]) -> Checkpoints:
+    """All that a bundle is made of."""
+    return Checkpoints(checkpoint, **reader_runs)
+
+
+@pytest.fixture(scope="session")
+def export_onto(export: Callable[..., Result], checkpoints: Checkpoints, faces: Path) -> Callable[..., Result]:
+    """Makes a bundle of the checkpoints, or of others in their place, in a folder."""
+
+    def export_onto(folder: Path, *options: object, data: Path = faces, **others: Path) -> Result:
+        given = {name.replace("_", "-"): path for name, path in (asdict(checkpoints) | others).items()}
+        words = [word for name, path in given.items() for word in (f"--{name}", path)]
+        return export("onnx", *words, "--out", folder, "--data", data, *options)
+
+    return export_onto
 
 
 @pytest.fixture(scope="session")
@@ -160,27 +237,36 @@ def faces(write_archives: Callable[..., Path], tmp_path_factory: Any) -> Path:
 
 
 @pytest.fixture(scope="session")
+def people(write_archives: Callable[..., Path], tmp_path_factory: Any) -> Path:
+    """A folder with as many people to watch as the strictest threshold needs, of no known age."""
+    row = {"archive": "celeba.zip", "split": "val", "age_low": "", "age_high": ""}
+    return write_archives(tmp_path_factory.mktemp("data") / "people", [row] * 450)
+
+
+@pytest.fixture(scope="session")
 def crops(faces: Path) -> NDArray[np.uint8]:
     return cut_crops(load_archives(faces)[:8], 64).pixels
 
 
 @pytest.fixture(scope="session")
-def measurements(tmp_path_factory: Any) -> Path:
-    """What ``dorian-evaluate age-groups`` writes."""
-    path: Path = tmp_path_factory.mktemp("measurements") / "ages.json"
+def measurements(tmp_path_factory: Any) -> tuple[Path, Path]:
+    """What ``dorian-evaluate age-groups`` and ``dorian-evaluate faces`` write."""
+    folder: Path = tmp_path_factory.mktemp("measurements")
     generated = {label: 10.25 + 10 * index for index, label in enumerate(LABELS)}
     judged = {"faces_per_group": 1500, "generated": generated, "real": dict.fromkeys(LABELS, 33.3)}
-    path.write_text(json.dumps({"judged_age": judged}))
-    return path
+    faces = {"age_estimator": {"error": 6.25}, "facenet": {"accuracy": 0.875}, "ageing": {"faces": 5}}
+    (folder / "ages.json").write_text(json.dumps({"age_cgan": {"judged_age": judged}}))
+    (folder / "faces.json").write_text(json.dumps(faces))
+    return folder / "ages.json", folder / "faces.json"
 
 
 @pytest.fixture(scope="session")
 def bundle(
-    checkpoint: Path, faces: Path, measurements: Path, export: Callable[..., Result], tmp_path_factory: Any
+    people: Path, measurements: tuple[Path, Path], export_onto: Callable[..., Result], tmp_path_factory: Any
 ) -> Bundle:
-    """The checkpoint's bundle, made by ``dorian-export onnx``; tests copy its folder before they change anything."""
+    """The checkpoints' bundle, made by ``dorian-export onnx``; tests copy its folder before they change anything."""
     folder = tmp_path_factory.mktemp("bundles") / "small"
-    named = ("--name", "small", "--version", "3.2.1", "--metrics", measurements)
-    result = export("onnx", checkpoint, "--out", folder, "--data", faces, *named)
+    measured = ("--metrics", measurements[0], "--metrics", measurements[1])
+    result = export_onto(folder, "--data", people, "--name", "small", "--version", "3.2.1", *measured)
     assert result.exit_code == 0, result.output
     return load(folder)

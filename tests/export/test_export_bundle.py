@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,15 @@ from torch import Tensor
 from dorian_bundle import Bundle, load
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.families import age_cgan_signatures
-from dorian_export import age_cgan_bundle
-from dorian_export.age_cgan_bundle import build_bundle
+from dorian_bundle.families import (
+    age_cgan_signatures,
+    age_estimator_signature,
+    detector_signature,
+    facenet_signature,
+    landmark_refiner_signature,
+)
+from dorian_export import assemble
+from dorian_export.assemble import Checkpoints, Faces, Naming, build_bundle
 from dorian_export.check import check_bundle
 from dorian_export.parity import TOLERANCE
 from dorian_training.checkpoint import WEIGHTS_FILE, save_weights
@@ -25,28 +32,45 @@ from dorian_training.data.archives import load_archives
 from dorian_training.data.crops import Crops, cut_crops
 
 Weights = dict[str, dict[str, Tensor]]
+READERS = ("detector", "age_estimator", "facenet", "landmark_refiner")
 
 
 @pytest.fixture
 def quick_bundle(
-    weights: Weights, faces: Path, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: Weights,
+    faces: Path,
+    bundle: Bundle,
+    checkpoints: Checkpoints,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[dict[str, Any]], Bundle]:
     """Builds a bundle of what a checkpoint says of itself, with graphs that have been exported before."""
     crops: Crops = cut_crops(load_archives(faces)[:8], 64)
-    files = [file for graph in bundle.manifest.graphs.values() for file in graph.files]
 
-    def graphs(weights: Weights, about: Any, pixels: Any, folder: Path, precisions: Any) -> Any:
-        for file in files:
-            (folder / file.path).parent.mkdir(exist_ok=True)
-            (folder / file.path).write_bytes((bundle.folder / file.path).read_bytes())
-        return bundle.manifest.graphs, {file.path: 1e-6 for file in files}
+    def copies(part: str) -> Callable[..., Any]:
+        graphs = {name: graph for name, graph in bundle.manifest.graphs.items() if name.startswith(part)}
+        files = [file for graph in graphs.values() for file in graph.files]
+
+        def copy(*given: Any) -> Any:
+            folder = given[-2]
+            for file in files:
+                (folder / file.path).parent.mkdir(exist_ok=True)
+                (folder / file.path).write_bytes((bundle.folder / file.path).read_bytes())
+            return graphs, {file.path: 1e-6 for file in files}
+
+        return copy
 
     def build(about: dict[str, Any]) -> Bundle:
-        monkeypatch.setattr(age_cgan_bundle, "export_graphs", graphs)
+        monkeypatch.setattr(assemble, "export_graphs", copies("age_cgan"))
+        for reader in READERS:
+            monkeypatch.setattr(assemble, f"export_{reader}", copies(reader))
+        monkeypatch.setattr(assemble, "accept_thresholds", lambda *_: bundle.manifest.readers.facenet.thresholds)
         (tmp_path / "run").mkdir()
         (tmp_path / "bundle").mkdir()
         save_weights(tmp_path / "run" / WEIGHTS_FILE, weights, about)
-        build_bundle(tmp_path / "run", tmp_path / "bundle", crops, ["fp32", "fp16"], "quick", "1", {})
+        built = replace(checkpoints, age_cgan=tmp_path / "run")
+        naming = Naming("quick", "1", {})
+        build_bundle(built, tmp_path / "bundle", Faces(crops, crops), ["fp32", "fp16"], naming)
         return load(tmp_path / "bundle")
 
     return build
@@ -61,7 +85,7 @@ def test_it_loads_and_passes_its_checks(bundle: Bundle) -> None:
 
 def test_its_graphs(bundle: Bundle) -> None:
     signatures = age_cgan_signatures(64, 16, 6)
-    assert bundle.manifest.graphs.keys() == {"age_cgan_encoder", "age_cgan_generator"}
+    assert bundle.manifest.graphs.keys() == {"age_cgan_encoder", "age_cgan_generator", *READERS}
     for role, signature in signatures.items():
         graph = bundle.manifest.graphs[f"age_cgan_{role}"]
         assert graph.signature == signature
@@ -73,7 +97,52 @@ def test_its_graphs(bundle: Bundle) -> None:
     assert method.age_groups == PAPER_GROUPS
 
 
-def test_where_its_weights_come_from(bundle: Bundle, about: dict[str, Any], measurements: Path) -> None:
+def test_the_graphs_that_see_faces(bundle: Bundle) -> None:
+    readers = bundle.manifest.readers
+    signatures = (
+        detector_signature(),
+        age_estimator_signature(64),
+        facenet_signature(64, 12),
+        landmark_refiner_signature(64),
+    )
+    for name, signature in zip(READERS, signatures, strict=True):
+        entry, graph = getattr(readers, name), bundle.manifest.graphs[name]
+        assert entry.graph == name
+        assert entry.signature() == graph.signature == signature
+        # Those that run once for each face are in half precision alone.
+        assert [file.precision for file in graph.files] == (["fp32", "fp16"] if name == "detector" else ["fp16"])
+    assert (readers.detector.min_score, readers.age_estimator.crop_size) == (0.5, 64)
+    assert (readers.facenet.crop_size, readers.facenet.embedding_size) == (64, 12)
+    assert (readers.landmark_refiner.view_size, readers.landmark_refiner.zoom) == (64, 0.8)
+
+
+def test_where_the_weights_that_see_faces_come_from(bundle: Bundle) -> None:
+    readers = bundle.manifest.readers
+    found = {name: getattr(readers, name).provenance for name in READERS}
+    assert {name: origin.steps for name, origin in found.items()} == {
+        "detector": {"detector": 3100},
+        "age_estimator": {"age_estimator": 3200},
+        "facenet": {"facenet": 3300},
+        "landmark_refiner": {"landmark_refiner": 3400},
+    }
+    assert [origin.seed for origin in found.values()] == [31, 32, 33, 34]
+    assert [origin.training["batch_size"] for origin in found.values()] == [124, 128, 132, 136]
+    assert found["detector"].training["scenes"] == {"count": 900, "size": 256, "teacher": True}
+    assert found["facenet"].training["identities"] == 4004
+    assert found["facenet"].training["shape"]["widths"] == [8, 16, 16]
+    assert [(entry.name, entry.faces) for entry in found["age_estimator"].data] == [("FairFace", 21_003)]
+    assert found["age_estimator"].licence == "The weights are under CC BY 4.0."
+
+
+def test_measurements_go_to_the_parts_that_they_are_of(bundle: Bundle) -> None:
+    readers = bundle.manifest.readers
+    assert readers.age_estimator.provenance.metrics["error"] == 6.25
+    assert readers.facenet.provenance.metrics["accuracy"] == 0.875
+    assert readers.detector.provenance.metrics.keys() == {"onnx_difference"}
+    assert bundle.manifest.methods[0].provenance.metrics.keys() == {"judged_age", "onnx_difference"}
+
+
+def test_where_its_weights_come_from(bundle: Bundle, about: dict[str, Any], measurements: tuple[Path, Path]) -> None:
     origin = bundle.manifest.methods[0].provenance
     assert {(entry.name, entry.faces, entry.licence) for entry in origin.data} == {
         ("UTKFace", 17_045, "non-commercial research"),
@@ -86,14 +155,18 @@ def test_where_its_weights_come_from(bundle: Bundle, about: dict[str, Any], meas
     assert origin.training["preset"] == "dcgan"
     assert origin.training["settings"] == about["settings"]
     assert origin.training["shape"] == json.loads(json.dumps(about["shape"]))
-    assert origin.metrics["judged_age"] == json.loads(measurements.read_text())["judged_age"]
+    assert origin.metrics["judged_age"] == json.loads(measurements[0].read_text())["age_cgan"]["judged_age"]
 
 
 def test_it_tells_how_far_its_graphs_are_from_torch(bundle: Bundle) -> None:
-    differences = bundle.manifest.methods[0].provenance.metrics["onnx_difference"]
-    files = {file.path: file.precision for graph in bundle.manifest.graphs.values() for file in graph.files}
-    assert differences.keys() == files.keys()
-    assert all(0 < differences[path] <= TOLERANCE[precision] for path, precision in files.items())
+    manifest = bundle.manifest
+    parts = {"age_cgan": manifest.methods[0]} | {name: getattr(manifest.readers, name) for name in READERS}
+    for part, entry in parts.items():
+        differences = entry.provenance.metrics["onnx_difference"]
+        graphs = [graph for name, graph in manifest.graphs.items() if name.startswith(part)]
+        files = {file.path: file.precision for graph in graphs for file in graph.files}
+        assert differences.keys() == files.keys()
+        assert all(0 < differences[path] <= TOLERANCE[precision] for path, precision in files.items())
 
 
 def test_its_pictures(bundle: Bundle) -> None:

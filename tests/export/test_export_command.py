@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from torch import Tensor
 
 from dorian_bundle import Bundle, load
 from dorian_export import command
+from dorian_export.assemble import Checkpoints, Naming
 from dorian_export.errors import ParityError
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
+from dorian_training.data.crops import cut_crops, with_margin
 
 Export = Callable[..., Result]
 Refused = Callable[..., bool]
@@ -40,14 +43,17 @@ def existing(bundle: Bundle, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle.folder, tmp_path / "existing"))
 
 
-@pytest.fixture
-def export_onto(export: Export, checkpoint: Path, faces: Path) -> Callable[..., Result]:
-    """Exports the checkpoint to a folder."""
-
-    def export_onto(folder: Path, *options: object, run: Path = checkpoint, data: Path = faces) -> Result:
-        return export("onnx", run, "--out", folder, "--data", data, *options)
-
-    return export_onto
+def differences_of(bundle: Bundle) -> dict[str, float]:
+    """How far each graph's file is from torch."""
+    readers = bundle.manifest.readers
+    parts = (
+        bundle.manifest.methods[0],
+        readers.detector,
+        readers.landmark_refiner,
+        readers.age_estimator,
+        readers.facenet,
+    )
+    return {path: off for part in parts for path, off in part.provenance.metrics["onnx_difference"].items()}
 
 
 def copy_of(bundle: Bundle) -> Callable[[Path], Any]:
@@ -55,14 +61,14 @@ def copy_of(bundle: Bundle) -> Callable[[Path], Any]:
 
     def build(folder: Path) -> Any:
         shutil.copytree(bundle.folder, folder, dirs_exist_ok=True)
-        return bundle.manifest
+        return bundle.manifest, differences_of(bundle)
 
     return build
 
 
 def made_by(build: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``build`` stand in for the making of a bundle in a folder."""
-    monkeypatch.setattr(command, "build_bundle", lambda checkpoint, folder, *_: build(folder))
+    monkeypatch.setattr(command, "build_bundle", lambda checkpoints, folder, *_: build(folder))
 
 
 def test_a_checkpoint_is_small_and_has_the_networks_of_every_stage(
@@ -101,9 +107,10 @@ def test_an_export_says_how_far_every_graph_is_from_torch(
     made_by(copy_of(bundle), monkeypatch)
     result = export_onto(existing)
     assert result.exit_code == 0
-    differences = bundle.manifest.methods[0].provenance.metrics["onnx_difference"]
+    files = [file.path for graph in bundle.manifest.graphs.values() for file in graph.files]
+    assert len(files) == 3 * 2 + 3
     assert result.stdout.splitlines() == [
-        f"{existing / path}: differs from torch by at most {difference:.2g}" for path, difference in differences.items()
+        f"{existing / path}: differs from torch by at most {differences_of(bundle)[path]:.2g}" for path in files
     ]
 
 
@@ -142,9 +149,10 @@ def test_a_bundle_survives_one_that_does_not_pass_its_checks(
 ) -> None:
     before = content(existing)
 
-    def without_card(folder: Path) -> None:
-        copy_of(bundle)(folder)
+    def without_card(folder: Path) -> Any:
+        made = copy_of(bundle)(folder)
         (folder / "README.md").unlink()
+        return made
 
     made_by(without_card, monkeypatch)
     assert refused(export_onto(existing), "no model card")
@@ -169,17 +177,26 @@ def test_what_cannot_be_exported(
     refused: Refused,
 ) -> None:
     out = tmp_path / "out"
-    assert refused(export_onto(out, run=runs[0]), "no 'encoder_ema'")
+    assert refused(export_onto(out, age_cgan=runs[0]), "no 'encoder_ema'")
     save_weights(tmp_path / WEIGHTS_FILE, weights, {**about, "family": "cyclegan"})
-    assert refused(export_onto(out, run=tmp_path), "of the family 'cyclegan', not age_cgan")
+    assert refused(export_onto(out, age_cgan=tmp_path), "of the family 'cyclegan', not age_cgan")
     few = write_archives(tmp_path / "few", [{"split": "val"}] * 5)
     assert refused(export_onto(out, data=few), "8 real faces are needed", "got 5")
     assert refused(export_onto(out, data=tmp_path / "absent"), "is not a folder")
+    for nobody in ({"split": "val", "identity": ""}, {"split": "test"}, {}):
+        data = write_archives(tmp_path / "nobody", [nobody] * 9)
+        words = "FaceNet's thresholds need faces with identities in a validation split; --data has none"
+        assert refused(export_onto(out, data=data), words)
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("{half", "is not JSON"), ("[1, 2]", "is not what dorian-evaluate writes")]
+    ("text", "words"),
+    [
+        ("{half", "is not JSON"),
+        ("[1, 2]", "is not what dorian-evaluate writes"),
+        ('{"age_cgan": [1, 2]}', "measurements by the part that they are of"),
+    ],
 )
 def test_measurements_that_are_none(
     tmp_path: Path, export_onto: Export, text: str, words: str, refused: Refused
@@ -188,29 +205,73 @@ def test_measurements_that_are_none(
     assert refused(export_onto(tmp_path / "out", "--metrics", tmp_path / "ages.json"), "ages.json", words)
 
 
+@pytest.mark.parametrize("part", ["age-cgan", "detector", "landmark-refiner", "age-estimator", "facenet"])
+def test_every_part_has_to_be_given(
+    tmp_path: Path, checkpoints: Checkpoints, export: Export, faces: Path, part: str
+) -> None:
+    given = {name.replace("_", "-"): path for name, path in asdict(checkpoints).items()}
+    words = [word for name, path in given.items() if name != part for word in (f"--{name}", path)]
+    result = export("onnx", *words, "--out", tmp_path / "out", "--data", faces)
+    assert result.exit_code == 2
+    assert f"Missing option '--{part}'" in result.output
+    absent = export("onnx", *words, f"--{part}", tmp_path / "absent", "--out", tmp_path / "out", "--data", faces)
+    assert absent.exit_code == 2
+    assert f"Invalid value for '--{part}'" in absent.output
+
+
+def test_measurements_of_several_files_are_joined_part_by_part(
+    tmp_path: Path, checkpoints: Checkpoints, export_onto: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def note(*given: Any) -> None:
+        seen.extend(given)
+        raise ParityError("far enough")
+
+    files = [
+        {"facenet": {"accuracy": 0.5, "people": 9}, "age_cgan": {"judged_age": 1}},
+        {"facenet": {"accuracy": 0.75}, "detector": {"recall": 1}},
+    ]
+    for index, content in enumerate(files):
+        (tmp_path / f"{index}.json").write_text(json.dumps(content))
+    monkeypatch.setattr(command, "build_bundle", note)
+    export_onto(tmp_path / "out", "--metrics", tmp_path / "0.json", "--metrics", tmp_path / "1.json")
+    assert seen[0] == checkpoints
+    assert seen[-1].metrics == {
+        "facenet": {"accuracy": 0.75, "people": 9},
+        "age_cgan": {"judged_age": 1},
+        "detector": {"recall": 1},
+    }
+
+
 def test_graphs_are_proven_on_faces_that_were_not_trained_on(
     tmp_path: Path,
-    checkpoint: Path,
-    export: Export,
+    export_onto: Export,
     write_archives: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[Any] = []
 
-    def note(checkpoint: Path, folder: Path, crops: Any, precisions: Any, *named: Any) -> None:
-        seen.append((crops, precisions, named))
+    def note(checkpoints: Any, folder: Path, faces: Any, precisions: Any, naming: Any) -> None:
+        seen.append((faces, precisions, naming))
         raise ParityError("far enough")
 
     monkeypatch.setattr(command, "build_bundle", note)
     mixed = write_archives(tmp_path / "mixed", [{"split": s} for s in ("train", "val", "test") for _ in range(20)])
-    trained = write_archives(tmp_path / "trained", [{}] * 17)
+    ageless = {"split": "val", "age_low": "", "age_high": ""}
+    trained = write_archives(tmp_path / "trained", [{}] * 16 + [ageless, ageless | {"identity": ""}])
     for data in (mixed, trained):
-        export("onnx", checkpoint, "--out", tmp_path / "out", "--data", data, "--precision", "fp16", "--name", "n")
-    splits = [[record.split for record in crops.records] for crops, _, _ in seen]
+        export_onto(tmp_path / "out", "--precision", "fp16", "--name", "n", data=data)
+    splits = [[record.split for record in faces.crops.records] for faces, _, _ in seen]
     assert splits == [["val"] * 4 + ["test"] * 4, ["train"] * 8]  # from all over the set
-    assert {crops.pixels.shape for crops, _, _ in seen} == {(8, 64, 64, 3)}
-    assert all(len(np.unique(crops.pixels, axis=0)) == 8 for crops, _, _ in seen)
-    assert seen[0][1:] == (("fp16",), ("n", "0.1.0", {}))
+    assert {faces.crops.pixels.shape for faces, _, _ in seen} == {(8, 64, 64, 3)}
+    assert all(len(np.unique(faces.crops.pixels, axis=0)) == 8 for faces, _, _ in seen)
+    assert seen[0][1:] == (("fp16",), Naming("n", "0.1.0", {}))
+    watched = [[(record.split, record.identity) for record in faces.people.records] for faces, _, _ in seen]
+    assert watched == [[("val", f"person {index}") for index in range(20, 40)], [("val", "person 16")]]
+    side, template = with_margin(64)
+    for faces, _, _ in seen:
+        assert np.array_equal(faces.people.pixels, cut_crops(faces.people.records, side, template=template).pixels)
 
 
 def test_check_names_a_sound_bundle(bundle: Bundle, export: Export) -> None:
@@ -229,6 +290,8 @@ def test_help_explains_every_command(export: Export) -> None:
     assert all(word in export("--help").output for word in ("checkpoint", "onnx", "check"))
     result = export("onnx", "-h")
     assert result.exit_code == 0
-    assert all(f"--{name}" in result.output for name in ("out", "data", "precision", "name", "version", "metrics"))
-    assert "dorian-export onnx models/checkpoints/age_cgan" in result.output
+    parts = ("age-cgan", "detector", "landmark-refiner", "age-estimator", "facenet")
+    options = (*parts, "out", "data", "precision", "name", "version", "metrics")
+    assert all(f"--{name}" in result.output for name in options)
+    assert "dorian-export onnx --age-cgan models/checkpoints/age_cgan" in result.output
     assert "dorian-export checkpoint runs/gan runs/encoder" in export("checkpoint", "--help").output

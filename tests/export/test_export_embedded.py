@@ -1,7 +1,8 @@
-"""The embedded bundle, and the checkpoint beside it that it was made from."""
+"""The embedded bundle, and the checkpoints beside it that it was made from."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dorian_bundle import Bundle
 from dorian_bundle.alignment import crop_matrix, warp_crop
+from dorian_bundle.detection import Run, find_faces, refine
 from dorian_bundle.graphs import Precision
 from dorian_export.check import check_bundle
-from dorian_export.parity import TOLERANCE
+from dorian_export.graphs import AgeEstimatorGraph, DetectorGraph, FaceNetGraph, LandmarkRefinerGraph
+from dorian_export.parity import TOLERANCE, require_parity
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.networks.age_cgan import (
     PRESETS,
@@ -25,11 +29,22 @@ from dorian_training.networks.age_cgan import (
     build_encoder,
     build_generator,
 )
+from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.detector import Detector, DetectorShape
+from dorian_training.networks.landmark_refiner import LandmarkRefiner, LandmarkRefinerShape
 
 ROOT = Path(__file__).parents[2]
-CHECKPOINT = ROOT / "models" / "checkpoints" / "age_cgan"
+CHECKPOINTS = ROOT / "models" / "checkpoints"
+CHECKPOINT = CHECKPOINTS / "age_cgan"
 BUNDLE = ROOT / "models" / "default"
 # Right eye, left eye, nose, right and left corner of the mouth in examples/astronaut.jpg.
+READERS: dict[str, tuple[Any, Any, Callable[[nn.Module], nn.Module]]] = {
+    "detector": (Detector, DetectorShape, DetectorGraph),
+    "landmark_refiner": (LandmarkRefiner, LandmarkRefinerShape, LandmarkRefinerGraph),
+    "age_estimator": (AgeEstimator, AgeEstimatorShape, AgeEstimatorGraph),
+    "facenet": (CompactFaceNet, FaceNetShape, FaceNetGraph),
+}
 ASTRONAUT = ((200.2, 101.7), (246.8, 102.4), (220.1, 124.2), (198.9, 142.4), (239.6, 143.4))
 
 pytestmark = pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="models/checkpoints/age_cgan is not here")
@@ -61,11 +76,18 @@ def trained(loaded: tuple[dict[str, dict[str, Tensor]], dict[str, Any]]) -> tupl
 
 
 @pytest.fixture(scope="module")
-def images(embedded: Bundle) -> Tensor:
+def photo() -> NDArray[np.uint8]:
+    """The astronaut's, RGB."""
+    read = cv2.imread(str(ROOT / "examples" / "astronaut.jpg"))
+    assert read is not None
+    return np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def images(embedded: Bundle, photo: NDArray[np.uint8]) -> Tensor:
     """The astronaut's face, and four pictures of noise: RGB in [0, 1]."""
-    photo = cv2.cvtColor(cv2.imread(str(ROOT / "examples" / "astronaut.jpg")), cv2.COLOR_BGR2RGB)
     size = embedded.manifest.methods[0].crop_size
-    crop = warp_crop(np.asarray(photo), crop_matrix(ASTRONAUT, embedded.manifest.alignment, size), size)
+    crop = warp_crop(photo, crop_matrix(ASTRONAUT, embedded.manifest.alignment, size), size)
     noise = torch.rand(4, 3, size, size, generator=torch.Generator().manual_seed(0))
     return torch.cat([torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255, noise])
 
@@ -122,6 +144,84 @@ def test_judged_ages_rise_from_group_to_group(embedded: Bundle) -> None:
     assert ages[-1] - ages[0] >= 25
 
 
+@pytest.fixture(scope="module")
+def read(embedded: Bundle) -> Callable[[str], Run]:
+    """The graph of one of the networks that read faces: inputs to outputs by name."""
+
+    def read(name: str) -> Run:
+        graph = getattr(embedded.manifest.readers, name).graph
+        session = ort.InferenceSession(str(embedded.graph_path(graph)), providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return lambda feed: dict(zip(names, session.run(names, dict(feed)), strict=True))
+
+    return read
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_graphs_that_read_faces_are_their_checkpoints_networks(embedded: Bundle, name: str, images: Tensor) -> None:
+    if not (CHECKPOINTS / name).is_dir():
+        pytest.skip(f"models/checkpoints/{name} is not here")
+    build, shape, wrap = READERS[name]
+    weights, about = load_weights(CHECKPOINTS / name)
+    network = build(shape.from_dict(about["shape"])).eval()
+    load_network(network, weights, f"{name}_ema")
+    entry = getattr(embedded.manifest.readers, name)
+    faces = images.repeat(2, 1, 1, 1)[:8].numpy()
+    for file in embedded.manifest.graphs[entry.graph].files:
+        inputs = [{"image": faces}]
+        assert require_parity(wrap(network), BUNDLE / file.path, entry.signature(), file.precision, inputs) >= 0
+    assert entry.provenance.steps[about["stage"]] == about["steps"]
+    assert {source.faces for source in entry.provenance.data} == set(about["data"].values())
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_reads_faces_says_where_it_comes_from(embedded: Bundle, name: str) -> None:
+    entry = getattr(embedded.manifest.readers, name)
+    assert embedded.manifest.graphs[entry.graph].signature == entry.signature()
+    assert entry.provenance.steps
+    differences = entry.provenance.metrics["onnx_difference"]
+    files = {file.path: file.precision for file in embedded.manifest.graphs[entry.graph].files}
+    assert differences.keys() == files.keys()
+    assert all(differences[path] <= TOLERANCE[precision] for path, precision in files.items())
+
+
+def test_rarer_false_accepts_need_more_similarity(embedded: Bundle) -> None:
+    thresholds = embedded.manifest.readers.facenet.thresholds
+    rates, similarities = zip(*((each.false_accept_rate, each.similarity) for each in thresholds), strict=True)
+    assert rates == (1e-2, 1e-3, 1e-4)
+    assert list(similarities) == sorted(set(similarities))
+    assert 0 < similarities[0] < similarities[-1] < 1
+
+
+def test_the_astronauts_face_is_found(embedded: Bundle, photo: NDArray[np.uint8], read: Callable[[str], Run]) -> None:
+    readers = embedded.manifest.readers
+    (face,) = find_faces(read("detector"), photo, readers.detector.min_score)
+    template = embedded.manifest.alignment.zoomed(readers.landmark_refiner.zoom)
+    (refined,) = refine(read("landmark_refiner"), photo, [face], template, readers.landmark_refiner.view_size)
+    between = ASTRONAUT[1][0] - ASTRONAUT[0][0]
+    x, y, width, height = face.box
+    assert all(x < across < x + width and y < down < y + height for across, down in ASTRONAUT)
+    assert width * height < 16 * between**2
+    off = np.linalg.norm(refined.landmarks - np.asarray(ASTRONAUT), axis=1).mean()
+    assert off < 0.12 * between
+
+
+def test_the_astronauts_face_is_read(
+    embedded: Bundle, photo: NDArray[np.uint8], images: Tensor, read: Callable[[str], Run]
+) -> None:
+    face = images[:1].numpy()
+    (age,) = read("age_estimator")({"image": face})["age"]
+    assert 20 < age < 60
+    darker = 0.8 * face
+    turned = np.ascontiguousarray(face[..., ::-1])
+    feed = np.concatenate([face, darker, turned, images[1:2].numpy()])
+    own, dark, mirrored, noise = read("facenet")({"image": feed})["embedding"]
+    strictest = embedded.manifest.readers.facenet.thresholds[-1].similarity
+    assert float(own @ own) == pytest.approx(1, abs=1e-3)
+    assert min(own @ dark, own @ mirrored) > strictest > own @ noise
+
+
 def test_sizes() -> None:
     assert megabytes(CHECKPOINT) <= 25
+    assert megabytes(CHECKPOINTS) <= 40
     assert megabytes(BUNDLE) <= 40

@@ -17,17 +17,19 @@ from PIL import Image
 
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle, load
+from dorian_bundle.detection import DetectedFace
 from dorian_bundle.graphs import Signature
-from dorian_server.detection import DetectedFace
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.pipeline import Pipeline
-from dorian_server.serving import start
-from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
+from dorian_server.reading import AgeReader, IdentityReader
+from dorian_server.seeing import FaceViewer
+from dorian_server.serving import build_pipeline, start
 from dorian_server.settings import Limits, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_BUNDLE = ROOT / "models" / "default"
 THREADS = 1
+YEARS_PER_LEVEL = 0.5  # of a crop's mean blue, as ``FlatAgeEstimator`` reads it
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -79,6 +81,16 @@ def portrait_file(portrait: Pixels, write: Callable[..., bytes]) -> bytes:
 
 
 @pytest.fixture(scope="session")
+def collage(astronaut_file: bytes, read: Callable[[bytes], Pixels]) -> Pixels:
+    """Two of her (256, 400, 3): on the right as she is, and half as large on the left."""
+    head = read(astronaut_file)[:256, 96:352]
+    both = np.full((256, 400, 3), 128, np.uint8)
+    both[:, 144:] = head
+    both[64:192, 8:136] = np.asarray(Image.fromarray(head).resize((128, 128), Image.Resampling.LANCZOS))
+    return both
+
+
+@pytest.fixture(scope="session")
 def huge_png() -> bytes:
     """A PNG whose header says 30,000×30,000 pixels, and that has none."""
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
@@ -98,15 +110,15 @@ def default_bundle() -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def networks(default_bundle: Bundle) -> AgeCgan:
-    """The embedded bundle's networks."""
+def embedded(default_bundle: Bundle) -> Pipeline:
+    """The embedded bundle's pipeline, as the server has it."""
+    return build_pipeline(Settings(default_bundle.folder, threads=THREADS))
 
-    def open_session(name: str) -> OnnxRuntimeSession:
-        return OnnxRuntimeSession(
-            default_bundle.graph_path(name), default_bundle.manifest.graphs[name].signature, THREADS
-        )
 
-    return AgeCgan(default_bundle.manifest.methods[0], open_session)
+@pytest.fixture(scope="session")
+def networks(embedded: Pipeline) -> AgeCgan:
+    """The embedded bundle's networks of its default method."""
+    return embedded.method("")
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +126,12 @@ def group_levels(default_bundle: Bundle) -> Floats:
     """The green that ``flat_networks`` draw for each age group, in [0, 1]."""
     groups = len(default_bundle.manifest.methods[0].age_groups)
     return np.asarray([(40 + 25 * index) / 255 for index in range(groups)], dtype=np.float32)
+
+
+@pytest.fixture(scope="session")
+def years_of() -> Callable[[float], float]:
+    """The age in years that ``flat_readers`` read from a crop of a mean blue of 0 to 255."""
+    return lambda blue: blue * YEARS_PER_LEVEL
 
 
 class FlatEncoder:
@@ -142,6 +160,29 @@ class FlatGenerator:
         size = int(self.signature.outputs[0].shape[2])
         colours = np.stack([latent[:, 0], condition @ self._levels, np.full(len(latent), 0.5, np.float32)], axis=1)
         return {"image": np.tile(colours[..., None, None], (1, 1, size, size))}
+
+
+class FlatAgeEstimator:
+    """The age is told by the crop's mean blue."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+
+    def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        return {"age": inputs["image"][:, 2].mean(axis=(1, 2)) * 255 * YEARS_PER_LEVEL}
+
+
+class FlatFaceNet:
+    """The embedding points to the crop's mean red, green and blue, which must not be black; then zeros."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.signature = signature
+
+    def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        colours = inputs["image"].mean(axis=(2, 3))
+        embeddings = np.zeros((len(colours), int(self.signature.outputs[0].shape[1])), dtype=np.float32)
+        embeddings[:, :3] = colours / np.linalg.norm(colours, axis=1, keepdims=True)
+        return {"embedding": embeddings}
 
 
 @pytest.fixture(scope="session")
@@ -182,13 +223,32 @@ def face_at(default_bundle: Bundle) -> Callable[[float, float, float], DetectedF
     return place
 
 
+@pytest.fixture(scope="session")
+def face_in_a_point() -> DetectedFace:
+    """A face of 50 pixels whose landmarks lie in one point, so that it cannot be aligned."""
+    return DetectedFace((5.0, 5.0, 50.0, 50.0), np.full((5, 2), 30.0), 0.6)
+
+
+@pytest.fixture(scope="session")
+def flat_readers(default_bundle: Bundle) -> tuple[AgeReader, IdentityReader]:
+    """An age estimator and a FaceNet of the embedded bundle's shapes that read flat colours."""
+    readers, graphs = default_bundle.manifest.readers, default_bundle.manifest.graphs
+    return (
+        AgeReader(readers.age_estimator, FlatAgeEstimator(graphs[readers.age_estimator.graph].signature)),
+        IdentityReader(readers.facenet, FlatFaceNet(graphs[readers.facenet.graph].signature)),
+    )
+
+
 @pytest.fixture
-def flat_pipeline(default_bundle: Bundle, flat_networks: AgeCgan) -> Callable[..., tuple[Pipeline, FixedDetector]]:
-    """A pipeline on ``flat_networks`` that finds given faces, and the detector in it."""
+def flat_pipeline(
+    default_bundle: Bundle, flat_networks: AgeCgan, flat_readers: tuple[AgeReader, IdentityReader]
+) -> Callable[..., tuple[Pipeline, FixedDetector]]:
+    """A pipeline on ``flat_networks`` and ``flat_readers`` that finds given faces, and the detector in it."""
 
     def build(*faces: DetectedFace, limits: Limits | None = None) -> tuple[Pipeline, FixedDetector]:
         detector = FixedDetector(faces)
-        return Pipeline(default_bundle, [flat_networks], detector, limits or Limits()), detector
+        viewer = FaceViewer(detector, *flat_readers, default_bundle.manifest.alignment)
+        return Pipeline(default_bundle, [flat_networks], viewer, limits or Limits()), detector
 
     return build
 

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from dorian_bundle import AgeError
 from dorian_bundle.ages import PAPER_GROUPS, age_condition, group_condition
-from dorian_server.methods.age_cgan import Age, AgeCgan, pictures_of
+from dorian_server.methods.age_cgan import AgeCgan
+from dorian_server.reading import pictures_of
+from dorian_server.requests import Age
 
 Floats = NDArray[np.float32]
 
@@ -57,8 +59,8 @@ def test_the_embedded_networks_shapes(networks: AgeCgan, faces: int) -> None:
     crops = list(np.random.default_rng(0).integers(0, 256, (faces, size, size, 3), dtype=np.uint8))
     latents = networks.encode(crops)
     assert latents.shape == (faces, latent)
-    drawn = networks.generate(latents, np.eye(groups, dtype=np.float32)[:2])
-    assert drawn.shape == (faces, 2, size, size, 3)
+    drawn = networks.generate(latents, np.eye(groups, dtype=np.float32)[:faces])
+    assert drawn.shape == (faces, size, size, 3)
     assert drawn.dtype == np.float32
     assert drawn.min() >= 0
     assert drawn.max() <= 1
@@ -69,30 +71,26 @@ def test_each_crop_has_its_own_latent(flat_networks: AgeCgan) -> None:
     assert latents[:, 0] * 255 == pytest.approx([10, 200, 90], abs=1e-3)
 
 
-def test_pictures_are_ordered_by_face_and_then_by_condition(flat_networks: AgeCgan, group_levels: Floats) -> None:
-    latents = np.zeros((2, flat_networks.manifest.latent_size), np.float32)
-    latents[:, 0] = (0.1, 0.8)
+def test_each_picture_is_of_its_own_latent_and_condition(flat_networks: AgeCgan, group_levels: Floats) -> None:
+    latents = np.zeros((3, flat_networks.manifest.latent_size), np.float32)
+    latents[:, 0] = reds = (0.1, 0.8, 0.4)
     order = [4, 0, 2]
     drawn = flat_networks.generate(latents, np.eye(len(group_levels), dtype=np.float32)[order])
-    assert drawn.shape == (2, 3, 64, 64, 3)
-    for face, red in enumerate((0.1, 0.8)):
-        for age, group in enumerate(order):
-            expected = np.array([red, group_levels[group], 0.5], np.float32)
-            assert np.allclose(drawn[face, age], expected, atol=1e-6)
+    for picture, red, group in zip(drawn, reds, order, strict=True):
+        assert np.allclose(picture, np.array([red, group_levels[group], 0.5], np.float32), atol=1e-6)
 
 
 def test_a_picture_does_not_depend_on_what_is_drawn_beside_it(networks: AgeCgan) -> None:
     latents = np.random.default_rng(0).normal(size=(3, networks.manifest.latent_size)).astype(np.float32)
-    conditions = np.eye(len(networks.groups), dtype=np.float32)
+    conditions = np.eye(len(networks.groups), dtype=np.float32)[[0, 5, 3]]
     together = networks.generate(latents, conditions)
-    for face, age in [(0, 0), (1, 5), (2, 3)]:
-        alone = networks.generate(latents[face : face + 1], conditions[age : age + 1])[0, 0]
-        assert np.abs(together[face, age] - alone).max() < 1e-5
+    for index in range(3):
+        (alone,) = networks.generate(latents[[index]], conditions[[index]])
+        assert np.abs(together[index] - alone).max() < 1e-5
 
 
-@pytest.mark.parametrize("group", range(6))
-def test_the_nearest_group_is_the_one_drawn_alike(networks: AgeCgan, group: int) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
-    near = (pictures / 255).astype(np.float32)
-    near[group] += 0.01
-    assert networks.nearest_group(pictures[group], near) == group
+def test_the_age_asked_for_changes_the_picture(networks: AgeCgan) -> None:
+    latent = np.random.default_rng(0).normal(size=(1, networks.manifest.latent_size)).astype(np.float32)
+    conditions = np.eye(len(networks.groups), dtype=np.float32)
+    drawn = networks.generate(np.repeat(latent, len(conditions), axis=0), conditions)
+    assert np.abs(np.diff(drawn, axis=0)).mean(axis=(1, 2, 3)).min() > 1e-3

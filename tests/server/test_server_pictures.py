@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hostile_pictures import deep_png, interlaced_png, segment
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -127,13 +128,6 @@ def test_8_bit_and_1_bit_grey(noise: Pixels, write: Write) -> None:
     assert np.array_equal(decode(write(Image.fromarray(stripes)), LIMITS).pixels[..., 1], stripes * 255)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_alpha_is_dropped_and_the_colours_stay(kind: str, noise: Pixels, write: Write) -> None:
-    alpha = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
-    data = write(np.dstack([noise, alpha]), kind, lossless=True, exact=True)
-    assert np.array_equal(decode(data, LIMITS).pixels, noise)
-
-
 @pytest.mark.parametrize("transparency", [None, 3, bytes(range(0, 256, 2))], ids=["none", "one colour", "by degrees"])
 def test_palettes(transparency: int | bytes | None, gradient: Pixels, write: Write) -> None:
     image = Image.fromarray(gradient).quantize(128)
@@ -141,11 +135,34 @@ def test_palettes(transparency: int | bytes | None, gradient: Pixels, write: Wri
     assert np.array_equal(decode(write(image, **options), LIMITS).pixels, np.asarray(image.convert("RGB")))
 
 
+def test_16_bits_become_8() -> None:
+    samples = np.random.default_rng(1).integers(0, 65536, (48, 64, 3), dtype=np.uint16)
+    pixels = decode(deep_png(samples, 2), LIMITS).pixels
+    assert np.abs(pixels - samples / 257).max() <= 1
+
+
+def test_interlaced_png(noise: Pixels) -> None:
+    assert np.array_equal(decode(interlaced_png(noise), LIMITS).pixels, noise)
+
+
 def test_cmyk_jpeg(write: Write) -> None:
     image = Image.new("CMYK", (64, 48), (255, 0, 0, 0))
     photo = decode(write(image, "JPEG", quality=95), LIMITS)
     assert photo.format == "JPEG"
     assert np.abs(photo.pixels.astype(int) - (0, 255, 255)).max() <= 3
+
+
+def test_ycck_jpeg(write: Write) -> None:
+    """Three inks are stored as the YCbCr of how much there is of each, black inverted; here an orange, a fifth darker."""
+    red, green, blue, black = 250, 180, 90, 51
+    ycc = Image.new("RGB", (64, 48), (255 - red, 255 - green, 255 - blue)).convert("YCbCr").getpixel((0, 0))
+    assert isinstance(ycc, tuple)
+    stored = tuple(255 - int(level) for level in (*ycc, 255 - black))
+    data = write(Image.new("CMYK", (64, 48), stored), "JPEG", quality=100)
+    plain, ycck = b"Adobe\0d\0\0\0\0\0", b"Adobe\0d\0\0\0\0\2"
+    assert plain in data
+    pixels = decode(data.replace(plain, ycck), LIMITS).pixels.astype(int)
+    assert np.abs(pixels - np.array([red, green, blue]) * (255 - black) / 255).max() <= 3
 
 
 # --- refusing ---
@@ -263,6 +280,21 @@ def test_what_is_written_can_be_decoded_again(kind: Format, gradient: Pixels) ->
     photo = decode(encode(gradient, kind), LIMITS)
     assert photo.format == kind
     assert np.abs(photo.pixels.astype(int) - gradient).max() <= LOSSY_TOLERANCE
+
+
+def test_what_costs_too_much_is_refused_in_words(gradient: Pixels, write: Write) -> None:
+    data = write(gradient, "JPEG", progressive=True)
+    scan = segment(0xDA, b"\1\1\0\1\x3f\0")
+    error = refusal(data[:-2] + scan * 100 + data[-2:])
+    assert error.reason == "IMAGE_UNREADABLE"
+    assert str(error) == (
+        "the image cannot be decoded; send a whole JPEG, PNG or WebP file: the picture is stored in more than 100 scans"
+    )
+
+
+def test_scans_of_what_follows_the_picture_do_not_count(gradient: Pixels, write: Write) -> None:
+    data = write(gradient, "JPEG", progressive=True)
+    assert np.array_equal(decode(data + b"\xff\xda" * 1000, LIMITS).pixels, decode(data, LIMITS).pixels)
 
 
 def test_fine_jpeg_keeps_the_full_resolution_of_colour(read: Read) -> None:

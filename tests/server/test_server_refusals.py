@@ -17,12 +17,18 @@ from grpc_status import rpc_status
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
+from dorian_bundle.detection import DetectedFace
+from dorian_server.detection import NetworkDetector
 from dorian_server.pipeline import Pipeline
 
 CONTRACT = Path(__file__).resolve().parents[2] / "proto" / "dorian" / "v1" / "face_aging.proto"
 SECONDS = 120
 DATA = "image.data"
 Age = pb.Age
+Box = pb.Box
+Face = pb.FaceSelector
+Own = pb.FaceTarget
+OLD = Age(group="60+")
 Write = Callable[..., bytes]
 
 
@@ -96,6 +102,44 @@ AGE_TRANSFORM: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("good", {"output": {"quality": 101}}, "SETTING_OUT_OF_RANGE", "output.quality", "quality 101 is out of range"),
     ("good", {"output": {"quality": -1}}, "SETTING_OUT_OF_RANGE", "output.quality", "between 1 and 100"),
     ("good", {"output": {"format": 9}}, "SETTING_OUT_OF_RANGE", "output.format", "known: JPEG, PNG, WebP"),
+    ("good", {"strength": 1.6}, "SETTING_OUT_OF_RANGE", "strength", "strength 1.6 is out of range"),
+    ("good", {"strength": -1}, "SETTING_OUT_OF_RANGE", "strength", "between 0 and 1.5"),
+    ("good", {"strength": math.nan}, "SETTING_OUT_OF_RANGE", "strength", "strength nan"),
+    ("good", {"strength": 1.2, "blend": pb.BLEND_REPLACE}, "SETTING_OUT_OF_RANGE", "strength", "between 0 and 1 for"),
+    ("good", {"blend": 7}, "SETTING_OUT_OF_RANGE", "blend", "blend 7 is unknown; known: DELTA, REPLACE"),
+    ("good", {"faces": [Face(index=1)]}, "FACE_NOT_FOUND", "faces[0]", "no face is at index 1; 1 face was found"),
+    ("good", {"faces": [Face(box=Box(width=5, height=5))]}, "FACE_NOT_FOUND", "faces[0]", "the box 0, 0, 5, 5"),
+    ("good", {"faces": [Face(index=0)], "targets": []}, "TARGET_MISSING", "targets", "no target age is given"),
+    ("good", {"faces": [Face()]}, "SETTING_OUT_OF_RANGE", "faces[0]", "faces[0] names no face; set largest to true"),
+    ("good", {"faces": [Face(largest=False)]}, "SETTING_OUT_OF_RANGE", "faces[0]", "names no face"),
+    ("good", {"faces": [Face(index=-1)]}, "SETTING_OUT_OF_RANGE", "faces[0]", "an index from 0 on"),
+    ("good", {"faces": [Face(box=Box(x=1, y=1))]}, "SETTING_OUT_OF_RANGE", "faces[0]", "a width and a height"),
+    ("good", {"faces": [Face(box=Box(x=math.nan, width=5, height=5))]}, "SETTING_OUT_OF_RANGE", "faces[0]", "no face"),
+    ("good", {"faces": [Face(box=Box(width=math.inf, height=5))]}, "SETTING_OUT_OF_RANGE", "faces[0]", "no face"),
+    ("good", {"faces": [Face(index=0)] * 33}, "FACE_TOO_MANY", "faces", "33 faces are named; at most 32 are allowed"),
+    ("good", {"face_targets": [Own(target=OLD)]}, "SETTING_OUT_OF_RANGE", "face_targets[0].face", "names no face"),
+    ("good", {"face_targets": [Own(face=Face(index=0))]}, "TARGET_MISSING", "face_targets[0].target", "is empty"),
+    (
+        "good",
+        {"targets": [], "face_targets": [Own(face=Face(index=8), target=OLD)]},
+        "FACE_NOT_FOUND",
+        "face_targets[0].face",
+        "no face is at index 8",
+    ),
+    (
+        "good",
+        {"face_targets": [Own(face=Face(index=0), target=OLD, source=Age(years=130))]},
+        "AGE_OUT_OF_RANGE",
+        "face_targets[0].source",
+        "age 130 is out of range",
+    ),
+    (
+        "good",
+        {"face_targets": [Own(face=Face(largest=True), target=OLD)] * 33},
+        "FACE_TOO_MANY",
+        "face_targets",
+        "33 faces are named",
+    ),
 ]
 RECONSTRUCT: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("empty", {}, "IMAGE_EMPTY", DATA, "the image is empty"),
@@ -104,6 +148,33 @@ RECONSTRUCT: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("good", {"method": "magic"}, "METHOD_UNKNOWN", "method", "no method 'magic'"),
     ("good", {"source": Age(years=-1)}, "AGE_OUT_OF_RANGE", "source", "age -1 is out of range"),
     ("good", {"output": {"quality": 101}}, "SETTING_OUT_OF_RANGE", "output.quality", "quality 101"),
+    ("good", {"faces": [Face(index=3)]}, "FACE_NOT_FOUND", "faces[0]", "no face is at index 3"),
+    ("good", {"faces": [Face(index=0)] * 33}, "FACE_TOO_MANY", "faces", "33 faces are named"),
+    ("good", {"faces": [Face(largest=True), Face()]}, "SETTING_OUT_OF_RANGE", "faces[1]", "names no face"),
+]
+DETECT_FACES: list[tuple[str, str, str, str]] = [
+    ("empty", "IMAGE_EMPTY", DATA, "the image is empty"),
+    ("text", "IMAGE_UNREADABLE", DATA, "cannot be decoded"),
+    ("truncated", "IMAGE_UNREADABLE", DATA, "send a whole JPEG"),
+    ("1x1", "IMAGE_TOO_SMALL", DATA, "at least 32"),
+    ("30000x30000", "IMAGE_TOO_LARGE", DATA, "at most 50,000,000"),
+    ("40 MB", "IMAGE_BYTES_EXCEEDED", DATA, "at most 16,777,216"),
+]
+# both photos, what else is in the request, and then as above
+COMPARE_FACES: list[tuple[str, str, dict[str, Any], str, str, str]] = [
+    ("empty", "good", {}, "IMAGE_EMPTY", "first.data", "the first photo: the image is empty"),
+    ("good", "empty", {}, "IMAGE_EMPTY", "second.data", "the second photo: the image is empty"),
+    ("good", "truncated", {}, "IMAGE_UNREADABLE", "second.data", "the second photo: the image cannot be decoded"),
+    ("1x1", "text", {}, "IMAGE_TOO_SMALL", "first.data", "the first photo: the image is 1×1"),
+    ("good", "40 MB", {}, "IMAGE_BYTES_EXCEEDED", "second.data", "the second photo: the image has 40,000,002 bytes"),
+    ("no face", "good", {}, "NO_FACE", "first.data", "the first photo: no face was found"),
+    ("good", "no face", {}, "NO_FACE", "second.data", "the second photo: no face was found"),
+    ("good", "good", {"first_face": Face(index=2)}, "FACE_NOT_FOUND", "first_face", "the first photo: no face is at"),
+    ("good", "good", {"second_face": Face(index=2)}, "FACE_NOT_FOUND", "second_face", "the second photo: no face is"),
+    ("good", "good", {"second_face": Face()}, "SETTING_OUT_OF_RANGE", "second_face", "second_face names no face"),
+    ("good", "good", {"first_face": Face(index=-5)}, "SETTING_OUT_OF_RANGE", "first_face", "an index from 0 on"),
+    ("good", "good", {"false_accept_rate": 0.25}, "SETTING_OUT_OF_RANGE", "false_accept_rate", "rate of 0.25; known:"),
+    ("good", "good", {"false_accept_rate": -1}, "SETTING_OUT_OF_RANGE", "false_accept_rate", "no threshold is known"),
 ]
 
 
@@ -131,7 +202,7 @@ def test_age_transform_refuses(
     field: str,
     words: str,
 ) -> None:
-    fields = {"targets": [Age(group="60+")]} | fields
+    fields = {"targets": [OLD]} | fields
     request = pb.AgeTransformRequest(image=pb.Image(data=photos[photo]), **fields)
     expect(refused(stub.AgeTransform, request), reason, field, words)
     expect_alive(stub)
@@ -152,15 +223,56 @@ def test_reconstruct_refuses(
     expect_alive(stub)
 
 
+@pytest.mark.parametrize(("photo", "reason", "field", "words"), DETECT_FACES)
+def test_detect_faces_refuses(
+    stub: FaceAgingStub, photos: dict[str, bytes], photo: str, reason: str, field: str, words: str
+) -> None:
+    request = pb.DetectFacesRequest(image=pb.Image(data=photos[photo]))
+    expect(refused(stub.DetectFaces, request), reason, field, words)
+    expect_alive(stub)
+
+
+@pytest.mark.parametrize(("first", "second", "fields", "reason", "field", "words"), COMPARE_FACES)
+def test_compare_faces_refuses(
+    stub: FaceAgingStub,
+    photos: dict[str, bytes],
+    first: str,
+    second: str,
+    fields: dict[str, Any],
+    reason: str,
+    field: str,
+    words: str,
+) -> None:
+    images = pb.Image(data=photos[first]), pb.Image(data=photos[second])
+    request = pb.CompareFacesRequest(first=images[0], second=images[1], **fields)
+    expect(refused(stub.CompareFaces, request), reason, field, words)
+    expect_alive(stub)
+
+
+def test_faces_that_cannot_be_aligned_are_refused(
+    stub: FaceAgingStub, photos: dict[str, bytes], face_in_a_point: DetectedFace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NetworkDetector, "detect", lambda *_: [face_in_a_point])
+    image = pb.Image(data=photos["good"])
+    reason, words = "FACE_UNUSABLE", "face 0 cannot be aligned"
+    expect(refused(stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[OLD])), reason, DATA, words)
+    expect(refused(stub.Reconstruct, pb.ReconstructRequest(image=image)), reason, DATA, words)
+    request = pb.CompareFacesRequest(first=image, second=image)
+    expect(refused(stub.CompareFaces, request), reason, "first_face", words)
+
+
 def test_a_request_of_nothing(stub: FaceAgingStub) -> None:
     expect(refused(stub.AgeTransform, pb.AgeTransformRequest()), "TARGET_MISSING", "targets", "no target age")
     expect(refused(stub.Reconstruct, pb.ReconstructRequest()), "IMAGE_EMPTY", DATA, "the image is empty")
+    expect(refused(stub.DetectFaces, pb.DetectFacesRequest()), "IMAGE_EMPTY", DATA, "the image is empty")
+    expect(refused(stub.CompareFaces, pb.CompareFacesRequest()), "IMAGE_EMPTY", "first.data", "the first photo: the")
 
 
 def test_every_reason_of_the_contract_is_tested_here_and_no_other_is_given() -> None:
     table = CONTRACT.read_text(encoding="utf-8").partition("The reasons:")[2].partition("syntax")[0]
     documented = set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", table)) - {"INVALID_ARGUMENT", "NOT_FOUND"}
-    assert {reason for *_, reason, _, _ in AGE_TRANSFORM + RECONSTRUCT} == documented
+    tables = [*AGE_TRANSFORM, *RECONSTRUCT, *DETECT_FACES, *COMPARE_FACES]
+    assert {reason for *_, reason, _, _ in tables} | {"FACE_UNUSABLE"} == documented
 
 
 @pytest.mark.parametrize("name", ["x" * 100_000, "🙂" * 2000], ids=["long", "of many bytes"])
@@ -175,7 +287,7 @@ def test_a_long_name_in_a_request_does_not_swell_the_status(
     expect(refused(stub.AgeTransform, request), "METHOD_UNKNOWN", "method", "it has age_cgan")
 
 
-@pytest.mark.parametrize("rpc", ["AgeTransform", "Reconstruct"])
+@pytest.mark.parametrize("rpc", ["AgeTransform", "DetectFaces", "CompareFaces", "Reconstruct"])
 def test_a_fault_of_ours_is_internal_and_tells_nothing(
     stub: FaceAgingStub,
     photos: dict[str, bytes],
@@ -187,13 +299,16 @@ def test_a_fault_of_ours_is_internal_and_tells_nothing(
         raise RuntimeError("the secret of /etc/shadow")
 
     image = pb.Image(data=photos["good"])
+    requests = {
+        "AgeTransform": pb.AgeTransformRequest(image=image, targets=[OLD]),
+        "DetectFaces": pb.DetectFacesRequest(image=image),
+        "CompareFaces": pb.CompareFacesRequest(first=image, second=image),
+        "Reconstruct": pb.ReconstructRequest(image=image),
+    }
     with monkeypatch.context() as patch:
-        patch.setattr(Pipeline, "age", fail)
-        patch.setattr(Pipeline, "reconstruct", fail)
-        if rpc == "AgeTransform":
-            refusal = refused(stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[Age(group="60+")]))
-        else:
-            refusal = refused(stub.Reconstruct, pb.ReconstructRequest(image=image))
+        for name in ("age", "detect", "compare", "reconstruct"):
+            patch.setattr(Pipeline, name, fail)
+        refusal = refused(getattr(stub, rpc), requests[rpc])
     assert refusal.code == "INTERNAL"
     assert refusal.message == "the server failed; the request is not to blame"
     assert (refusal.info.reason, refusal.info.domain) == ("INTERNAL", "dorian.v1")
@@ -202,8 +317,7 @@ def test_a_fault_of_ours_is_internal_and_tells_nothing(
     assert "the secret of /etc/shadow" in caplog.text, "whoever runs the server must see it"
     (record,) = [record for record in caplog.records if record.name.startswith("dorian_server")]
     assert record.levelno == logging.ERROR
-    request = pb.AgeTransformRequest(image=image, targets=[Age(group="60+")])
-    assert len(stub.AgeTransform(request, timeout=SECONDS).results) == 1
+    assert len(stub.AgeTransform(requests["AgeTransform"], timeout=SECONDS).results) == 1
 
 
 def test_bad_requests_are_not_logged_as_faults(

@@ -8,13 +8,17 @@ import shutil
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
+from dorian_server.detection import NetworkDetector
 from dorian_server.errors import StartupError
+from dorian_server.reading import pictures_of
 from dorian_server.serving import build_pipeline, start
+from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
 from dorian_server.settings import Settings
 
 
@@ -33,14 +37,30 @@ def test_a_pipeline_runs_the_files_of_the_precision_asked_for(
         "dorian_server.serving.OnnxRuntimeSession", lambda path, signature, threads: opened.append((path.name, threads))
     )
     build_pipeline(Settings(default_bundle.folder, precision=precision, threads=3))
-    kind = "fp16" if precision == "fp16" else "fp32"
-    assert opened == [(f"age_cgan_encoder.{kind}.onnx", 3), (f"age_cgan_generator.{kind}.onnx", 3)]
+    graphs = default_bundle.manifest.graphs
+    expected = dict.fromkeys(graphs, "fp16" if precision == "fp16" else "fp32")
+    for name, graph in graphs.items():
+        if len(graph.files) == 1:  # there is no choice then
+            expected[name] = graph.files[0].precision
+    assert sorted(opened) == sorted((f"{name}.{kind}.onnx", 3) for name, kind in expected.items())
+    assert {expected[f"age_cgan_{role}"] for role in ("encoder", "generator")} == {
+        "fp16" if precision == "fp16" else "fp32"
+    }
 
 
 def test_a_pipeline_has_the_bundles_methods_in_their_order(default_bundle: Bundle) -> None:
     pipeline = build_pipeline(Settings(default_bundle.folder, threads=1))
     assert [method.manifest for method in pipeline.methods] == list(default_bundle.manifest.methods)
     assert pipeline.bundle.sha256 == default_bundle.sha256
+
+
+def test_a_pipeline_sees_faces_with_the_bundles_readers(default_bundle: Bundle) -> None:
+    viewer = build_pipeline(Settings(default_bundle.folder, threads=1)).viewer
+    manifest = default_bundle.manifest
+    assert viewer.template == manifest.alignment
+    assert viewer.ages.crop_size == manifest.readers.age_estimator.crop_size
+    assert viewer.identities.crop_size == manifest.readers.facenet.crop_size
+    assert isinstance(viewer.detector, NetworkDetector)
 
 
 def test_a_broken_bundle_is_told_in_the_bundles_words(broken_folder: Path) -> None:
@@ -64,13 +84,19 @@ def test_graphs_that_are_not_what_the_manifest_says(broken_folder: Path, default
     assert str(caught.value).startswith(f"the file age_cgan_generator.fp32.onnx has the signature {found}, but")
 
 
-def test_a_precision_that_the_bundle_lacks(broken_folder: Path) -> None:
+@pytest.mark.parametrize(("kept", "asked"), [("fp32", "fp16"), ("fp16", "fp32"), ("fp16", "auto")])
+def test_a_graph_that_comes_in_one_precision_is_served_whatever_is_asked_for(
+    broken_folder: Path, default_bundle: Bundle, kept: str, asked: str
+) -> None:
     text = json.loads((broken_folder / "manifest.json").read_bytes())
-    for graph in text["graphs"].values():
-        graph["files"] = [file for file in graph["files"] if file["precision"] == "fp32"]
+    encoder = text["graphs"]["age_cgan_encoder"]
+    encoder["files"] = [file for file in encoder["files"] if file["precision"] == kept]
     (broken_folder / "manifest.json").write_text(json.dumps(text))
-    with pytest.raises(StartupError, match="no fp16 file; there is fp32"):
-        build_pipeline(Settings(broken_folder, precision="fp16"))
+    (method,) = build_pipeline(Settings(broken_folder, precision=asked, threads=1)).methods
+    crop = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = default_bundle.graph_path("age_cgan_encoder", kept)
+    session = OnnxRuntimeSession(path, default_bundle.manifest.graphs["age_cgan_encoder"].signature, 1)
+    assert np.array_equal(method.encode([crop]), session.run({"image": pictures_of([crop])})["latent"])
 
 
 def test_a_port_that_is_taken(address: str, default_bundle: Bundle, capfd: pytest.CaptureFixture[str]) -> None:

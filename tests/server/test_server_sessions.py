@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle import Bundle, GraphFileError, GraphSignatureError
-from dorian_bundle.graphs import Precision, Signature
+from dorian_bundle.graphs import Precision, Signature, TensorSpec
 from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
 
 FP16_TOLERANCE = 4e-2  # as the exporter allows, against fp32
@@ -23,6 +23,8 @@ DOUBLE_GRAPH = base64.b64decode(
 )
 
 NAMES = ["age_cgan_encoder", "age_cgan_generator"]
+READERS = ["detector", "landmark_refiner", "age_estimator", "facenet"]
+SIDES = {"height": 96, "width": 128}  # of a picture that may have any
 Inputs = dict[str, NDArray[np.float32]]
 
 
@@ -42,7 +44,12 @@ def inputs_for(signature: Signature, batch: int) -> Inputs:
         "latent": lambda shape: random.normal(size=shape),
         "condition": lambda shape: np.eye(shape[1])[random.integers(0, shape[1], shape[0])],
     }
-    return {spec.name: made[spec.name]((batch, *spec.shape[1:])).astype(np.float32) for spec in signature.inputs}
+    return {spec.name: made[spec.name](shape_of(spec, batch)).astype(np.float32) for spec in signature.inputs}
+
+
+def shape_of(spec: TensorSpec, batch: int) -> tuple[int, ...]:
+    """Its shape for ``batch`` and pictures of ``SIDES``."""
+    return (batch, *(SIDES[side] if isinstance(side, str) else side for side in spec.shape[1:]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,6 +75,23 @@ def test_a_batch_gives_what_each_gives_alone(default_bundle: Bundle, name: str) 
     for index in range(8):
         (alone,) = session.run({key: value[index : index + 1] for key, value in inputs.items()}).values()
         assert np.abs(together[index] - alone[0]).max() < BATCH_TOLERANCE
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_readers_take_and_give_what_the_manifest_says(default_bundle: Bundle, name: str, batch: int) -> None:
+    graph = getattr(default_bundle.manifest.readers, name).graph
+    session = open_graph(default_bundle, graph)
+    signature = signature_of(default_bundle, graph)
+    assert session.signature == signature
+    outputs = session.run(inputs_for(signature, batch))
+    assert list(outputs) == [spec.name for spec in signature.outputs]
+    for spec in signature.outputs:
+        found = outputs[spec.name]
+        assert (found.dtype, len(found), found.ndim) == (np.float32, batch, len(spec.shape))
+        fixed = [side for side in enumerate(spec.shape) if isinstance(side[1], int)]
+        assert [(axis, found.shape[axis]) for axis, _ in fixed] == fixed
+        assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -26,16 +26,17 @@ ARROWS = {
 PROGRAM = """
 import sys
 from pathlib import Path
-from dorian_server.methods.age_cgan import Age
-from dorian_server.pipeline import Clock, Output
+from dorian_server.clock import Clock
+from dorian_server.requests import Age, AgeRequest, CompareRequest
 from dorian_server.serving import build_pipeline
 from dorian_server.settings import Settings
 import dorian_server.command, dorian_server.health
 
 pipeline = build_pipeline(Settings(Path("models/default"), threads=1))
 data = Path("examples/astronaut.jpg").read_bytes()
-aged = pipeline.age(data, [Age(group="60+")], None, pipeline.method(""), Output(), Clock())
-assert len(aged.pictures) == len(aged.faces) == 1
+aged = pipeline.age(AgeRequest(data, [Age(group="60+")]), pipeline.method(""), Clock())
+assert len(aged.pictures) == 1
+pipeline.compare(CompareRequest(data, data), Clock())
 print(*{name.partition(".")[0] for name in sys.modules})
 """
 
@@ -88,7 +89,7 @@ def test_this_environment_has_no_torch() -> None:
     assert find_spec("torch") is None
 
 
-def test_a_process_that_ages_a_photo_has_not_imported_torch() -> None:
+def test_a_process_that_ages_and_compares_photos_has_not_imported_torch() -> None:
     ended = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
     modules = set(ended.stdout.split())

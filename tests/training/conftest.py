@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_training.data.batches import BalancedBatches
@@ -89,3 +91,36 @@ def make_stage(tiny_shape: AgeCganShape, make_batches: MakeBatches) -> MakeStage
         return LatentStage(tiny_shape, LatentSettings(**changes), CPU, amp, watched=make_batches().next())
 
     return make
+
+
+@pytest.fixture(scope="session")
+def differing() -> Callable[[Any, Any], list[str]]:
+    """Names the paths at which two nested containers of tensors and numbers are not the same, bit by bit."""
+
+    def differing(a: Any, b: Any) -> list[str]:
+        one, two = dict(_leaves(a)), dict(_leaves(b))
+        assert one.keys() == two.keys()
+        return [
+            path
+            for path, value in one.items()
+            if not (torch.equal(value, two[path]) if isinstance(value, Tensor) else value == two[path])
+        ]
+
+    return differing
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every tensor and number in nested containers, by its path."""
+    match value:
+        case Mapping():
+            for key, part in value.items():
+                yield from _leaves(part, f"{path}/{key}")
+        case Tensor():
+            yield path, value
+        case str():
+            yield path, value
+        case Sequence():
+            for index, part in enumerate(value):
+                yield from _leaves(part, f"{path}/{index}")
+        case _:
+            yield path, value

@@ -35,7 +35,7 @@ def test_a_row_becomes_a_record(tmp_path: Path, write_archives: WriteArchives) -
     assert (record.split, record.age_low, record.age_high, record.age) == ("val", 20, 29, 24.5)
     assert (record.gender, record.ethnicity, record.identity) == ("Female", "Black", "person 0")
     assert record.landmarks == ((24.5, 23.0), (54.5, 23.0), (41.5, 40.4), (26.6, 53.1), (52.4, 53.1))
-    assert record.box is None
+    assert record.box == (5.0, 5.0, 70.0, 70.0)
     with PictureReader() as reader:
         assert reader.read(record).shape == (80, 80, 3)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dorian_bundle.alignment import AlignmentTemplate, crop_matrix, warp_crop
+from dorian_bundle.alignment import DEFAULT_TEMPLATE, AlignmentTemplate, crop_matrix, warp_crop
 from dorian_training.data.archives import load_archives
-from dorian_training.data.crops import cut_crops, cut_face
+from dorian_training.data.augmentation import MARGIN
+from dorian_training.data.crops import cut_crops, cut_face, with_margin
 from dorian_training.data.records import FaceRecord, PictureReader
 from dorian_training.errors import DataError
 
@@ -35,6 +36,20 @@ def test_a_crop_is_the_bundles_alignment_of_the_picture(records: Records) -> Non
             expected = warp_crop(picture, crop_matrix(np.asarray(record.landmarks), template, 48), 48)
             assert np.array_equal(pixels, expected)
             assert np.array_equal(cut_face(picture, record, template, 48), expected)
+
+
+@pytest.mark.parametrize("size", [64, 112])
+def test_crops_with_a_margin_show_the_plain_crops_in_their_middle(records: Records, size: int) -> None:
+    template = AlignmentTemplate(landmarks=((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)))
+    for own in (DEFAULT_TEMPLATE, template):
+        side, wide = with_margin(size, own)
+        margin = round(size * MARGIN)
+        assert side == size + 2 * margin
+        assert wide.points(side) == pytest.approx(own.points(size) + margin)
+        plain, wider = (cut_crops(records, *each) for each in ((size, None, own), (side, None, wide)))
+        middle = wider.pixels[:, margin:-margin, margin:-margin].astype(int)
+        assert np.abs(middle - plain.pixels).max() <= 1
+        assert wider.pixels[:, :margin].std() > 10  # the margin shows the picture, too
 
 
 def test_crops_cut_before_are_read_back_without_the_pictures(records: Records, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from dorian_training.checkpoint import RESUME_FILE, WEIGHTS_FILE, load_resume, load_weights
-from dorian_training.data.batches import BalancedBatches
+from dorian_training.data.batches import BalancedBatches, Batch
 from dorian_training.distributed import Place
 from dorian_training.errors import ConfigError
 from dorian_training.loop import LoopSettings, train, write_grid
@@ -24,36 +25,9 @@ from dorian_training.methods.stage import Stage
 
 MakeStage = Callable[..., Stage]
 MakeBatches = Callable[..., BalancedBatches]
+Differing = Callable[[Any, Any], list[str]]
 PLACE = Place(0, 1, torch.device("cpu"))
 ABOUT = {"family": "age_cgan", "seed": 7}
-
-
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every tensor and number in nested containers, by its path."""
-    match value:
-        case Mapping():
-            for key, part in value.items():
-                yield from leaves(part, f"{path}/{key}")
-        case Tensor():
-            yield path, value
-        case str():
-            yield path, value
-        case Sequence():
-            for index, part in enumerate(value):
-                yield from leaves(part, f"{path}/{index}")
-        case _:
-            yield path, value
-
-
-def differing(a: Any, b: Any) -> list[str]:
-    """Paths at which two states are not the same, bit by bit."""
-    one, two = dict(leaves(a)), dict(leaves(b))
-    assert one.keys() == two.keys()
-    return [
-        path
-        for path, value in one.items()
-        if not (torch.equal(value, two[path]) if isinstance(value, Tensor) else value == two[path])
-    ]
 
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:
@@ -86,7 +60,9 @@ def run(make_stage: MakeStage, make_batches: MakeBatches) -> Callable[..., Stage
 
 
 @pytest.mark.parametrize("amp", [False, True])
-def test_a_run_resumes_exactly(kind: str, amp: bool, tmp_path: Path, run: Callable[..., Stage]) -> None:
+def test_a_run_resumes_exactly(
+    kind: str, amp: bool, tmp_path: Path, run: Callable[..., Stage], differing: Differing
+) -> None:
     run(kind, tmp_path / "whole", 4, amp=amp, log_every=1)
     run(kind, tmp_path / "parts", 2, amp=amp, log_every=1)
     halfway = load_resume(tmp_path / "parts")
@@ -105,13 +81,15 @@ def test_a_run_resumes_exactly(kind: str, amp: bool, tmp_path: Path, run: Callab
         assert list(values["d/r1"]) == [1, 4]  # after the steps numbered 0 and 3
 
 
-def test_another_seed_is_another_run(kind: str, tmp_path: Path, run: Callable[..., Stage]) -> None:
+def test_another_seed_is_another_run(
+    kind: str, tmp_path: Path, run: Callable[..., Stage], differing: Differing
+) -> None:
     run(kind, tmp_path / "a", 1)
     run(kind, tmp_path / "b", 1, seed=1)
     assert differing(load_resume(tmp_path / "a"), load_resume(tmp_path / "b")) != []
 
 
-def test_what_a_run_leaves_behind(kind: str, tmp_path: Path, run: Callable[..., Stage]) -> None:
+def test_what_a_run_leaves_behind(kind: str, tmp_path: Path, run: Callable[..., Stage], differing: Differing) -> None:
     stage = run(kind, tmp_path / "new" / "run", 5, log_every=2, sample_every=3)
     folder = tmp_path / "new" / "run"
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("events.out.tfevents"))
@@ -152,7 +130,7 @@ def test_saved_every_so_many_steps(
     assert load_weights(tmp_path)[1]["steps"] == 4
 
 
-def test_fewer_steps_than_are_done(tmp_path: Path, run: Callable[..., Stage]) -> None:
+def test_fewer_steps_than_are_done(tmp_path: Path, run: Callable[..., Stage], differing: Differing) -> None:
     run("adversarial", tmp_path, 3)
     before = (tmp_path / RESUME_FILE).read_bytes()
     with pytest.raises(ConfigError, match="has done 3 steps already, more than the 2 asked for"):
@@ -187,6 +165,62 @@ def test_time_is_up(
     assert state["step"] == 3
     assert load_weights(tmp_path)[1]["steps"] == 3
     assert train(stage, make_batches(), LoopSettings(steps=9), tmp_path, PLACE, ABOUT) == 9
+
+
+class Watched(Stage[Batch]):
+    """Learns nothing, and tells what the loop asks of it. Fails to measure after ``fails`` steps."""
+
+    name = "watched"
+
+    def __init__(self, fails: int = 0) -> None:
+        super().__init__(torch.device("cpu"))
+        self.steps, self.fails, self.done = 0, fails, list[float]()
+
+    def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
+        self.steps = number + 1
+        return {"loss": torch.tensor(1.0)}
+
+    def schedule(self, done: float) -> None:
+        self.done.append(done)
+
+    def measure(self) -> dict[str, float]:
+        if self.steps == self.fails:
+            raise KeyboardInterrupt
+        return {"watched/error": 1 / self.steps}
+
+    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        raise NotImplementedError
+
+
+def test_what_is_measured_is_kept_as_often_as_samples(
+    tmp_path: Path, make_batches: MakeBatches, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    train(Watched(), make_batches(), LoopSettings(5, log_every=4, sample_every=2), tmp_path, PLACE, ABOUT)
+    values = scalars(tmp_path)
+    assert list(values["loss"]) == [4, 5]
+    assert values["watched/error"] == pytest.approx({2: 1 / 2, 4: 1 / 4, 5: 1 / 5})
+    assert [line for line in caplog.messages if "watched/error" in line] == [
+        "step 2: watched/error 0.5000",
+        "step 4: watched/error 0.2500",
+        "step 5: watched/error 0.2000",
+    ]
+    assert not (tmp_path / "samples").exists()  # a stage that draws nothing
+
+
+def test_a_stage_hears_how_much_of_the_run_is_done(tmp_path: Path, make_batches: MakeBatches) -> None:
+    stage = Watched()
+    train(stage, make_batches(), LoopSettings(4), tmp_path, PLACE, ABOUT)
+    train(stage, make_batches(), LoopSettings(5), tmp_path, PLACE, ABOUT)
+    assert stage.done == [0, 0.25, 0.5, 0.75, 0.8]
+
+
+def test_what_was_learnt_is_saved_before_it_is_looked_at(tmp_path: Path, make_batches: MakeBatches) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(Watched(fails=4), make_batches(), LoopSettings(8, save_every=2, sample_every=2), tmp_path, PLACE, ABOUT)
+    state = load_resume(tmp_path)
+    assert state is not None
+    assert state["step"] == 4
 
 
 def test_a_grid_lays_rows_and_columns_out_in_rgb(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from dorian_training.data.batches import Batch
-from dorian_training.methods.stage import Stage
+from dorian_training.methods.stage import Stage, cosine_rate
 
 
-class OneLayer(Stage):
+class OneLayer(Stage[Batch]):
     """Learns nothing by itself; its network is a number and a batch normalisation."""
 
     name = "one layer"
@@ -24,9 +24,6 @@ class OneLayer(Stage):
         self.add_optimizer("net", 0.1, (0.5, 0.9))
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
-        raise NotImplementedError
-
-    def samples(self) -> Tensor:
         raise NotImplementedError
 
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
@@ -85,6 +82,73 @@ def test_one_step_down_a_loss() -> None:
     loss = stage.descend("net", (weight * 2).sum())
     assert (float(loss), loss.requires_grad) == (6.0, False)
     assert float(weight.detach()) == pytest.approx(3.0 - 0.1, abs=1e-5)  # Adam's first step is as long as its rate
+
+
+def test_one_loss_moves_all_networks_that_it_is_for() -> None:
+    stage = OneLayer(0.9)
+    head = stage.add_network("head", nn.Linear(1, 1, bias=False))
+    stage.add_optimizer("head", 0.2, (0.5, 0.9))
+    weights = [stage.network[0].weight, head.weight]  # type: ignore[index]
+    for weight in weights:
+        with torch.no_grad():
+            weight.fill_(3.0)  # type: ignore[operator]
+        weight.grad = torch.full_like(weight, -1e6)  # type: ignore[arg-type]
+    loss = stage.descend(("net", "head"), sum(weight.sum() for weight in weights))  # type: ignore[operator,misc]
+    assert float(loss) == 6.0
+    assert [float(weight.detach()) for weight in weights] == pytest.approx([2.9, 2.8], abs=1e-5)  # type: ignore[arg-type]
+
+
+def test_weights_decay_in_matrices_and_kernels_alone() -> None:
+    stage = OneLayer(0.9)
+    network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3), nn.PReLU(3), nn.Flatten(), nn.Linear(3, 4))
+    stage.add_network("conv", network)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(2.0)
+    stage.add_optimizer("conv", 0.1, (0.9, 0.999), weight_decay=0.5)
+    stage.descend("conv", sum((0 * parameter).sum() for parameter in network.parameters()))  # type: ignore[arg-type]
+    found = {name: float(parameter.detach().mean()) for name, parameter in network.named_parameters()}
+    shrunk = {name: value for name, value in found.items() if value != 2.0}
+    assert shrunk == pytest.approx({"0.weight": 2 * (1 - 0.1 * 0.5), "4.weight": 2 * (1 - 0.1 * 0.5)})
+    assert len(found) == 7
+
+
+def test_without_decay_it_is_plain_adam() -> None:
+    stage, plain = OneLayer(0.9), nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    plain.load_state_dict(stage.network.state_dict())
+    adam = torch.optim.Adam(plain.parameters(), lr=0.1, betas=(0.5, 0.9))
+    for step in range(5):
+        values = torch.randn(8, 1, generator=torch.Generator().manual_seed(step))
+        stage.descend("net", (stage.network(values) - values**2).square().mean())
+        adam.zero_grad()
+        (plain(values) - values**2).square().mean().backward()
+        adam.step()
+    for one, other in zip(stage.network.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_rate_is_every_optimisers() -> None:
+    stage = OneLayer(0.9)
+    stage.add_network("head", nn.Linear(2, 2))
+    stage.add_optimizer("head", 0.2, (0.5, 0.9))
+    stage.set_rate(0.03)
+    rates = [group["lr"] for optimizer in stage.optimizers.values() for group in optimizer.param_groups]
+    assert rates == [0.03] * 4  # matrices and the rest, of both
+
+
+@pytest.mark.parametrize(
+    ("done", "warm_up", "rate"),
+    [(0, 0.1, 0), (0.05, 0.1, 0.5), (0.1, 0.1, 1), (0.55, 0.1, 0.5), (0.325, 0.1, 0.853553), (1, 0.1, 0), (0, 0, 1)],
+)
+def test_the_rate_rises_in_a_line_and_falls_in_a_cosine(done: float, warm_up: float, rate: float) -> None:
+    assert cosine_rate(done, warm_up) == pytest.approx(rate, abs=1e-6)
+
+
+def test_a_stage_need_not_draw_measure_or_change() -> None:
+    stage = OneLayer(0.9)
+    stage.schedule(0.5)
+    assert stage.samples() is None
+    assert stage.measure() == {}
 
 
 def test_what_a_checkpoint_holds() -> None:

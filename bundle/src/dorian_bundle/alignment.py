@@ -31,6 +31,12 @@ class AlignmentTemplate(BaseModel):
         """Landmarks in pixels of a ``size`` × ``size`` crop, shape (5, 2)."""
         return np.asarray(self.landmarks, dtype=np.float64) * size - 0.5
 
+    def zoomed(self, factor: float) -> AlignmentTemplate:
+        """The template of crops in which the face appears ``factor`` times as large, about the crop's centre."""
+        return AlignmentTemplate(
+            landmarks=tuple((0.5 + (x - 0.5) * factor, 0.5 + (y - 0.5) * factor) for x, y in self.landmarks)
+        )
+
 
 # Between the mean landmarks of UTKFace's crops and FairFace's, made symmetric, so that both leave little to pad.
 DEFAULT_TEMPLATE = AlignmentTemplate(

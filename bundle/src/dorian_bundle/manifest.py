@@ -9,10 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from dorian_bundle.ages import AgeGroup, check_groups
 from dorian_bundle.alignment import AlignmentTemplate
 from dorian_bundle.errors import BundleError
-from dorian_bundle.families import age_cgan_signatures
-from dorian_bundle.graphs import Graph
+from dorian_bundle.families import (
+    age_cgan_signatures,
+    age_estimator_signature,
+    detector_signature,
+    facenet_signature,
+    landmark_refiner_signature,
+)
+from dorian_bundle.graphs import Graph, Signature
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
 
@@ -42,6 +48,83 @@ class Provenance(Entry):
     metrics: dict[str, Any] = {}
 
 
+class FaceDetector(Entry):
+    """The network that finds faces. A face counts from ``min_score`` on."""
+
+    graph: str
+    min_score: float = Field(gt=0, lt=1)
+    provenance: Provenance
+
+    def signature(self) -> Signature:
+        return detector_signature()
+
+
+class LandmarkRefiner(Entry):
+    """The network that looks at a found face again, to say where its landmarks are.
+
+    It sees a view of ``view_size``, aligned by the detector's landmarks to the bundle's template, in which the face appears
+    ``zoom`` times as large as in a crop.
+    """
+
+    graph: str
+    view_size: int = Field(ge=16, le=1024)
+    zoom: float = Field(gt=0, le=1)
+    provenance: Provenance
+
+    def signature(self) -> Signature:
+        return landmark_refiner_signature(self.view_size)
+
+
+class AgeEstimator(Entry):
+    """The network that reads how old an aligned crop of ``crop_size`` looks."""
+
+    graph: str
+    crop_size: int = Field(ge=16, le=1024)
+    provenance: Provenance
+
+    def signature(self) -> Signature:
+        return age_estimator_signature(self.crop_size)
+
+
+class AcceptThreshold(Entry):
+    """The cosine ``similarity`` that pairs of different people reach at the ``false_accept_rate``, as measured."""
+
+    false_accept_rate: float = Field(gt=0, lt=1)
+    similarity: float = Field(ge=-1, le=1)
+
+
+class FaceNet(Entry):
+    """The network that turns an aligned crop into an embedding, and what similarity tells of identity."""
+
+    graph: str
+    crop_size: int = Field(ge=16, le=1024)
+    embedding_size: int = Field(ge=1)
+    thresholds: tuple[AcceptThreshold, ...] = Field(min_length=1)
+    provenance: Provenance
+
+    def signature(self) -> Signature:
+        return facenet_signature(self.crop_size, self.embedding_size)
+
+
+class FaceReaders(Entry):
+    """The networks that every photo passes, whatever the method: they see faces and change nothing."""
+
+    detector: FaceDetector
+    landmark_refiner: LandmarkRefiner
+    age_estimator: AgeEstimator
+    facenet: FaceNet
+
+    def check(self, graphs: dict[str, Graph]) -> None:
+        """Raise ``BundleError`` unless each has its graph, of the right shape."""
+        for role, entry in (
+            ("detector", self.detector),
+            ("landmark refiner", self.landmark_refiner),
+            ("age estimator", self.age_estimator),
+            ("FaceNet", self.facenet),
+        ):
+            _require(graphs, role, entry.graph, entry.signature())
+
+
 class AgeCganMethod(Entry):
     """A method of the family ``age_cgan``. ``graphs`` maps its roles (encoder, generator) to names of graphs."""
 
@@ -61,21 +144,25 @@ class AgeCganMethod(Entry):
         if set(self.graphs) != set(needed):
             raise BundleError(f"needs graphs for {', '.join(needed)}, has them for {', '.join(self.graphs)}")
         for role, signature in needed.items():
-            name = self.graphs[role]
-            if name not in graphs:
-                raise BundleError(f"its {role} is the graph {name!r}, which the bundle lacks")
-            signature.require_same(graphs[name].signature, f"its {role}, the graph {name!r},")
+            _require(graphs, role, self.graphs[role], signature)
+
+
+def _require(graphs: dict[str, Graph], role: str, name: str, signature: Signature) -> None:
+    if name not in graphs:
+        raise BundleError(f"its {role} is the graph {name!r}, which the bundle lacks")
+    signature.require_same(graphs[name].signature, f"its {role}, the graph {name!r},")
 
 
 class Manifest(Entry):
     """All of ``manifest.json``. The first method is the default one."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     name: str = Field(min_length=1)
     version: str = Field(min_length=1)
     created: str
     alignment: AlignmentTemplate
     graphs: dict[str, Graph]
+    readers: FaceReaders
     methods: tuple[AgeCganMethod, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -83,9 +170,10 @@ class Manifest(Entry):
         names = [method.name for method in self.methods]
         if len(set(names)) != len(names):
             raise ValueError(f"method names repeat: {', '.join(names)}")
-        for method in self.methods:
+        parts = [("readers", self.readers)] + [(f"method {method.name!r}", method) for method in self.methods]
+        for words, part in parts:
             try:
-                method.check(self.graphs)
+                part.check(self.graphs)
             except BundleError as error:
-                raise ValueError(f"method {method.name!r}: {error}") from error
+                raise ValueError(f"{words}: {error}") from error
         return self

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dorian_bundle.families import age_cgan_signatures
-from dorian_bundle.graphs import Graph, GraphFile, Precision
-from dorian_export.errors import ExportError
-from dorian_export.graphs import EncoderGraph, GeneratorGraph, in_precision, write_onnx
-from dorian_export.parity import BATCHES, Array, require_parity
+from dorian_bundle.graphs import Graph, Precision
+from dorian_export.graphs import EncoderGraph, GeneratorGraph, in_precision
+from dorian_export.parity import BATCHES, Array
+from dorian_export.proven import export_proven, require_faces, require_family
 from dorian_training.checkpoint import load_network
 from dorian_training.networks.age_cgan import SIZE, AgeCganShape, build_encoder, build_generator
 
@@ -34,27 +34,20 @@ def export_graphs(
     ``crops``: at least 8 aligned faces, uint8 RGB (faces, 64, 64, 3), for parity on real inputs. ``ParityError`` if a graph
     differs too much, ``CheckpointError`` if ``weights`` lack a network.
     """
-    if about.get("family") != "age_cgan":
-        raise ExportError(f"the checkpoint is of the family {about.get('family')!r}, not age_cgan")
-    if len(crops) < max(BATCHES):
-        raise ExportError(f"{max(BATCHES)} real faces are needed to prove the graphs on, got {len(crops)}")
+    require_family(about, "age_cgan")
+    require_faces(crops)
     shape = AgeCganShape.from_dict(about["shape"])
     networks: dict[str, nn.Module] = {"encoder": build_encoder(shape), "generator": build_generator(shape)}
     for role in ROLES:
         load_network(networks[role], weights, f"{role}_ema")
     wrapped = {"encoder": EncoderGraph(networks["encoder"]), "generator": GeneratorGraph(networks["generator"])}
-    exact = {role: in_precision(wrapped[role], "fp32") for role in ROLES}
-    inputs = _inputs(exact["encoder"], shape, crops)
+    inputs = _inputs(in_precision(wrapped["encoder"], "fp32"), shape, crops)
     graphs: dict[str, Graph] = {}
     differences: dict[str, float] = {}
     for role, signature in age_cgan_signatures(SIZE, shape.latent, shape.groups).items():
-        files = []
-        for precision in precisions:
-            path = f"graphs/age_cgan_{role}.{precision}.onnx"
-            write_onnx(in_precision(wrapped[role], precision), signature, folder / path)
-            differences[path] = require_parity(exact[role], folder / path, signature, precision, inputs)
-            files.append(GraphFile.of(folder, path, precision))
-        graphs[f"age_cgan_{role}"] = Graph(signature=signature, files=tuple(files))
+        name = f"age_cgan_{role}"
+        graphs[name], found = export_proven(name, wrapped[role], signature, inputs, folder, precisions)
+        differences |= found
     return graphs, differences
 
 

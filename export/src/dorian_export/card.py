@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dorian_bundle.manifest import AgeCganMethod, Manifest
+from dorian_bundle.manifest import AgeCganMethod, Manifest, Provenance
 
 
-def age_cgan_card(
+def write_card(
     manifest: Manifest, counts: Mapping[str, int], differences: Mapping[str, float], with_curves: bool
 ) -> str:
     """The card of a bundle with one Age-cGAN method, in Markdown; its pictures lie beside it.
@@ -60,7 +60,7 @@ batch {origin.training.get("batch_size")}, seed {origin.seed}. All settings are 
 
 {"![Learning curves](curves.png)" if with_curves else "(No learning curves were kept.)"}
 
-{_measured(method)}## Graphs
+{_measured(method)}{_readers(manifest)}## Graphs
 
 Every graph takes and gives RGB in [0, 1]. The last column is the largest difference from the torch network in fp32, over random
 and real inputs at batches of 1, 3 and 8.
@@ -98,3 +98,40 @@ real faces of the test split (`dorian-evaluate age-groups`):
 | real | {real} |
 
 """
+
+
+def _readers(manifest: Manifest) -> str:
+    """The networks that see faces: where each comes from, and what was measured on it."""
+    readers = manifest.readers
+    parts = (
+        ("Face detector", readers.detector.provenance),
+        ("Landmark refiner", readers.landmark_refiner.provenance),
+        ("Age estimator", readers.age_estimator.provenance),
+        ("FaceNet", readers.facenet.provenance),
+    )
+    rates = "\n".join(f"| {each.false_accept_rate:g} | {each.similarity:.3f} |" for each in readers.facenet.thresholds)
+    return f"""## The networks that see faces
+
+Every photo passes them, whatever the method. Figures are in `docs/evaluation.md`; all settings are in `manifest.json` under
+`readers`.
+
+| network | data (faces) | steps | batch |
+|---|---|---|---|
+{chr(10).join(_reader_row(name, origin) for name, origin in parts)}
+
+{readers.detector.provenance.licence if len({o.licence for _, o in parts}) == 1 else " ".join(f"{n}: {o.licence}" for n, o in parts)}
+
+FaceNet takes two faces for one person's from this cosine similarity on, at these rates of false accepts, measured over all
+pairs of different people of a validation split:
+
+| false accepts | similarity |
+|---|---|
+{rates}
+
+"""
+
+
+def _reader_row(name: str, origin: Provenance) -> str:
+    data = ", ".join(f"{entry.name} {entry.faces:,}" for entry in origin.data)
+    steps = ", ".join(f"{count:,}" for count in origin.steps.values())
+    return f"| {name} | {data} | {steps} | {origin.training.get('batch_size')} |"

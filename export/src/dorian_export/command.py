@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,22 @@ import torch
 from dorian_bundle import BundleError
 from dorian_bundle.graphs import Precision
 from dorian_bundle.manifest import MANIFEST_FILE
-from dorian_export.age_cgan_bundle import build_bundle
+from dorian_export.assemble import Checkpoints, Faces, Naming, build_bundle
 from dorian_export.check import check_bundle
 from dorian_export.curves import CURVES_FILE, read_curves, write_curves
 from dorian_export.errors import ExportError
 from dorian_export.parity import BATCHES
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.commands.options import data_option
-from dorian_training.data.crops import cut_crops
+from dorian_training.data.crops import cut_crops, with_margin
+from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import TrainingError
 from dorian_training.networks.age_cgan import SIZE
+from dorian_training.networks.compact_facenet import SIZE as FACENET_SIZE
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
+_RUN = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 @contextmanager
@@ -66,9 +69,13 @@ def checkpoint(runs: tuple[Path, ...], out: Path) -> None:
 
 
 @main.command()
-@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--age-cgan", type=_RUN, required=True, help="Run or checkpoint of the method.")
+@click.option("--detector", type=_RUN, required=True, help="Run or checkpoint of the face detector.")
+@click.option("--landmark-refiner", type=_RUN, required=True, help="Run or checkpoint of the landmark refiner.")
+@click.option("--age-estimator", type=_RUN, required=True, help="Run or checkpoint of the age estimator.")
+@click.option("--facenet", type=_RUN, required=True, help="Run or checkpoint of FaceNet.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the bundle; replaced only by a whole one.")
-@data_option("Real faces to prove the graphs on.")
+@data_option("Real faces to prove the graphs on, and people to set FaceNet's thresholds on.")
 @click.option(
     "--precision",
     "precisions",
@@ -81,50 +88,76 @@ def checkpoint(runs: tuple[Path, ...], out: Path) -> None:
 @click.option("--version", default="0.1.0", help="Version of the bundle.")
 @click.option(
     "--metrics",
+    multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="JSON of measurements, as dorian-evaluate writes it, for manifest and card.",
+    help="JSON of measurements, as dorian-evaluate writes it, for manifest and card; once per file.",
 )
 def onnx(
-    run: Path,
+    age_cgan: Path,
+    detector: Path,
+    landmark_refiner: Path,
+    age_estimator: Path,
+    facenet: Path,
     out: Path,
     sources: tuple[str, ...],
     precisions: tuple[Precision, ...],
     name: str,
     version: str,
-    metrics: Path | None,
+    metrics: tuple[Path, ...],
 ) -> None:
-    """Make a bundle of RUN, a run folder or a shipped checkpoint. Refused unless ONNX Runtime agrees with torch.
+    """Make a bundle of run folders or shipped checkpoints. Refused unless ONNX Runtime agrees with torch.
 
     \b
-    dorian-export onnx models/checkpoints/age_cgan --data faces/ --out models/default
+    dorian-export onnx --age-cgan models/checkpoints/age_cgan --detector models/checkpoints/detector \\
+      --landmark-refiner models/checkpoints/landmark_refiner --age-estimator models/checkpoints/age_estimator \\
+      --facenet models/checkpoints/facenet --data faces/ --out models/default
     """
     draft = out.with_name(f"{out.name}.part")
     with _in_words():
         if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
             raise ExportError(f"{out} holds something other than a bundle, which would be lost; choose another folder")
-        measured = _measured(metrics) if metrics else {}
-        records = [r for r in load_sources(sources) if r.split != "train" and r.age is not None] or load_sources(
-            sources
-        )
-        crops = cut_crops(records[:: max(1, len(records) // max(BATCHES))][: max(BATCHES)], SIZE)
+        measured = _measured(metrics)
+        faces = _faces(load_sources(sources))
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        manifest = build_bundle(run, draft, crops, precisions, name, version, measured)
+        _, differences = build_bundle(
+            Checkpoints(age_cgan, detector, landmark_refiner, age_estimator, facenet),
+            draft,
+            faces,
+            precisions,
+            Naming(name, version, measured),
+        )
         check_bundle(draft)
         shutil.rmtree(out, ignore_errors=True)
         draft.rename(out)
-    for path, difference in manifest.methods[0].provenance.metrics["onnx_difference"].items():
+    for path, difference in differences.items():
         click.echo(f"{out / path}: differs from torch by at most {difference:.2g}")
 
 
-def _measured(metrics: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(metrics.read_text())
-    except ValueError as error:
-        raise ExportError(f"{metrics} is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ExportError(f"{metrics} is not what dorian-evaluate writes: an object, with measurements by name")
-    return found
+def _faces(records: Sequence[FaceRecord]) -> Faces:
+    """Faces that nothing was trained on, where there are any: with ages for the graphs, with identities for thresholds."""
+    unseen = [record for record in records if record.split != "train" and record.age is not None] or list(records)
+    crops = cut_crops(unseen[:: max(1, len(unseen) // max(BATCHES))][: max(BATCHES)], SIZE)
+    people = [record for record in records if record.split == "val" and record.identity]
+    if not people:
+        raise ExportError("FaceNet's thresholds need faces with identities in a validation split; --data has none")
+    side, template = with_margin(FACENET_SIZE)
+    return Faces(crops, cut_crops(people, side, template=template))
+
+
+def _measured(files: Sequence[Path]) -> dict[str, Any]:
+    """All measurements in ``files``, by the part that they are of."""
+    measured: dict[str, Any] = {}
+    for file in files:
+        try:
+            found = json.loads(file.read_text())
+        except ValueError as error:
+            raise ExportError(f"{file} is not JSON: {error}") from error
+        if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
+            raise ExportError(f"{file} is not what dorian-evaluate writes: measurements by the part that they are of")
+        for part, figures in found.items():
+            measured.setdefault(part, {}).update(figures)
+    return measured
 
 
 @main.command()

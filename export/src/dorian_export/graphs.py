@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dorian_bundle.graphs import Precision, Signature
+from dorian_training.networks.age_estimator import expected_age
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,53 @@ class GeneratorGraph(nn.Module):
         return image.float() * 0.5 + 0.5
 
 
+class DetectorGraph(nn.Module):
+    """A face detector whose image is RGB in [0, 1] and whose scores are probabilities."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        maps = (level.float() for level in self.detector(_as(image * 2 - 1, self.detector)))
+        return tuple(torch.cat([level[:, :1].sigmoid(), level[:, 1:]], dim=1) for level in maps)
+
+
+class LandmarkRefinerGraph(nn.Module):
+    """A landmark refiner whose image is RGB in [0, 1]."""
+
+    def __init__(self, refiner: nn.Module) -> None:
+        super().__init__()
+        self.refiner = refiner
+
+    def forward(self, image: Tensor) -> Tensor:
+        landmarks: Tensor = self.refiner(_as(image * 2 - 1, self.refiner))
+        return landmarks.float()
+
+
+class AgeEstimatorGraph(nn.Module):
+    """An age estimator whose image is RGB in [0, 1] and that gives the expected age in years."""
+
+    def __init__(self, estimator: nn.Module) -> None:
+        super().__init__()
+        self.estimator = estimator
+
+    def forward(self, image: Tensor) -> Tensor:
+        return expected_age(self.estimator(_as(image * 2 - 1, self.estimator)).float())
+
+
+class FaceNetGraph(nn.Module):
+    """A FaceNet whose image is RGB in [0, 1]; it looks at the mirror image, too, and gives the direction of both's sum."""
+
+    def __init__(self, facenet: nn.Module) -> None:
+        super().__init__()
+        self.facenet = facenet
+
+    def forward(self, image: Tensor) -> Tensor:
+        seen = _as(image * 2 - 1, self.facenet)
+        return F.normalize(self.facenet(seen) + self.facenet(seen.flip(3)), dim=1)
+
+
 def _as(tensor: Tensor, network: nn.Module) -> Tensor:
     return tensor.to(next(network.parameters()).dtype)
 
@@ -53,15 +103,21 @@ def in_precision(graph: nn.Module, precision: Precision) -> nn.Module:
     return result
 
 
-def write_onnx(graph: nn.Module, signature: Signature, path: Path) -> None:
-    """Write ``graph`` to ``path`` with the names and axes of ``signature``; named axes may have any length."""
-    # 2 where an axis may vary: the exporter takes lengths 0 and 1 for constants.
-    example = tuple(
-        torch.zeros([size if isinstance(size, int) else 2 for size in spec.shape]) for spec in signature.inputs
-    )
-    varying = {
+def write_onnx(graph: nn.Module, signature: Signature, path: Path, multiples: Mapping[str, int] | None = None) -> None:
+    """Write ``graph`` to ``path`` with the names and axes of ``signature``.
+
+    Named axes may have any length, or any multiple of what ``multiples`` say.
+    """
+    multiples = multiples or {}
+    lengths = {
         name: torch.export.Dim(name, min=1) for spec in signature.inputs for name in spec.shape if isinstance(name, str)
     }
+    varying = {name: multiples[name] * length if name in multiples else length for name, length in lengths.items()}
+    # 2 where an axis may vary: the exporter takes lengths 0 and 1 for constants.
+    example = tuple(
+        torch.zeros([2 * multiples.get(size, 1) if isinstance(size, str) else size for size in spec.shape])
+        for spec in signature.inputs
+    )
     shapes = tuple(
         {axis: varying[name] for axis, name in enumerate(spec.shape) if isinstance(name, str)}
         for spec in signature.inputs
@@ -82,7 +138,7 @@ def write_onnx(graph: nn.Module, signature: Signature, path: Path) -> None:
         )
     assert program is not None
     model = program.model_proto
-    _name_output_axes(model, signature)
+    _name_axes(model, signature)
     del model.metadata_props[:]
     for node in model.graph.node:  # the exporter notes there where in the source each node came from
         del node.metadata_props[:]
@@ -92,8 +148,9 @@ def write_onnx(graph: nn.Module, signature: Signature, path: Path) -> None:
     onnx.save(model, path)
 
 
-def _name_output_axes(model: onnx.ModelProto, signature: Signature) -> None:
-    for value, spec in zip(model.graph.output, signature.outputs, strict=True):
+def _name_axes(model: onnx.ModelProto, signature: Signature) -> None:
+    values = [*model.graph.input, *model.graph.output]
+    for value, spec in zip(values, [*signature.inputs, *signature.outputs], strict=True):
         for dimension, size in zip(value.type.tensor_type.shape.dim, spec.shape, strict=True):
             if isinstance(size, str):
                 dimension.dim_param = size

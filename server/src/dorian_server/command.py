@@ -40,7 +40,7 @@ from dorian_server.settings import Limits, Settings
     type=click.Choice(["auto", "fp32", "fp16"]),
     default="auto",
     show_envvar=True,
-    help="Which of the bundle's files to run; auto: the most precise.",
+    help="Which file of a graph to run, where the bundle has several; auto: the most precise.",
 )
 @click.option(
     "--max-image-bytes",

@@ -4,13 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_server import __version__
+from dorian_server.clock import Clock
 from dorian_server.errors import RequestError
-from dorian_server.methods.age_cgan import Age, AgeCgan
+from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.pictures import DEFAULT_QUALITY, Format
-from dorian_server.pipeline import Aged, Clock, Output, Pipeline, ReadFace, StoredPicture
+from dorian_server.pipeline import Pipeline
+from dorian_server.requests import (
+    Age,
+    AgeRequest,
+    BlendMode,
+    CompareRequest,
+    FaceSelector,
+    FaceTarget,
+    Output,
+    ReconstructRequest,
+)
+from dorian_server.results import (
+    Aged,
+    Compared,
+    Detected,
+    FaceResult,
+    FailedFace,
+    Reading,
+    ReconstructedFace,
+    SeenFace,
+    StoredPicture,
+)
 
+_BLENDS: Mapping[pb.Blend, BlendMode] = {
+    pb.BLEND_UNSPECIFIED: "delta",
+    pb.BLEND_DELTA: "delta",
+    pb.BLEND_REPLACE: "replace",
+}
 _FORMATS: Mapping[pb.ImageFormat, Format] = {
     pb.IMAGE_FORMAT_JPEG: "JPEG",
     pb.IMAGE_FORMAT_PNG: "PNG",
@@ -37,7 +66,72 @@ def read_output(message: pb.OutputOptions) -> Output:
     if not 0 <= message.quality <= 100:
         words = f"quality {message.quality} is out of range; it must be between 1 and 100, or 0 for {DEFAULT_QUALITY}"
         raise RequestError("SETTING_OUT_OF_RANGE", "output.quality", words)
-    return Output(_FORMATS.get(message.format), message.quality or DEFAULT_QUALITY)
+    return Output(_FORMATS.get(message.format), message.quality or DEFAULT_QUALITY, message.keep_metadata)
+
+
+def read_selector(message: pb.FaceSelector, field: str) -> FaceSelector:
+    """The selector in ``message``; ``RequestError`` if none is set, or one that can name no face."""
+    kind = message.WhichOneof("kind")
+    if kind == "largest" and message.largest:
+        return FaceSelector()
+    if kind == "index" and message.index >= 0:
+        return FaceSelector(index=message.index)
+    if kind == "box":
+        box = message.box
+        if box.width > 0 and box.height > 0 and np.isfinite([box.x, box.y, box.width, box.height]).all():
+            return FaceSelector(box=(box.x, box.y, box.width, box.height))
+    words = f"{field} names no face; set largest to true, an index from 0 on, or a box with a width and a height"
+    raise RequestError("SETTING_OUT_OF_RANGE", field, words)
+
+
+def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
+    """All of ``message`` but its method; ``RequestError`` for what makes no sense by itself."""
+    if message.blend not in _BLENDS:
+        words = f"blend {message.blend} is unknown; known: DELTA, REPLACE"
+        raise RequestError("SETTING_OUT_OF_RANGE", "blend", words)
+    return AgeRequest(
+        data=message.image.data,
+        targets=[read_age(age, f"targets[{index}]") for index, age in enumerate(message.targets)],
+        source=_read_source(message, "source"),
+        faces=_read_selectors(message),
+        face_targets=[
+            FaceTarget(
+                read_selector(own.face, f"face_targets[{index}].face"),
+                read_age(own.target, f"face_targets[{index}].target"),
+                _read_source(own, f"face_targets[{index}].source"),
+            )
+            for index, own in enumerate(message.face_targets)
+        ],
+        strength=message.strength if message.HasField("strength") else 1.0,
+        blend=_BLENDS[message.blend],
+        output=read_output(message.output),
+    )
+
+
+def read_reconstruct_request(message: pb.ReconstructRequest) -> ReconstructRequest:
+    """All of ``message`` but its method; ``RequestError`` for what makes no sense by itself."""
+    if message.mode not in (pb.RECONSTRUCTION_MODE_UNSPECIFIED, pb.RECONSTRUCTION_MODE_INITIAL):
+        words = f"reconstruction mode {message.mode} is unknown; known: INITIAL"
+        raise RequestError("SETTING_OUT_OF_RANGE", "mode", words)
+    source = _read_source(message, "source")
+    return ReconstructRequest(message.image.data, source, _read_selectors(message), read_output(message.output))
+
+
+def read_compare_request(message: pb.CompareFacesRequest) -> CompareRequest:
+    """All of ``message``; ``RequestError`` for what makes no sense by itself."""
+    faces = [
+        read_selector(getattr(message, name), name) if message.HasField(name) else FaceSelector()
+        for name in ("first_face", "second_face")
+    ]
+    return CompareRequest(message.first.data, message.second.data, faces[0], faces[1], message.false_accept_rate)
+
+
+def _read_source(message: pb.AgeTransformRequest | pb.ReconstructRequest | pb.FaceTarget, field: str) -> Age | None:
+    return read_age(message.source, field) if message.HasField("source") else None
+
+
+def _read_selectors(message: pb.AgeTransformRequest | pb.ReconstructRequest) -> list[FaceSelector]:
+    return [read_selector(selector, f"faces[{index}]") for index, selector in enumerate(message.faces)]
 
 
 def write_picture(picture: StoredPicture) -> pb.Image:
@@ -48,42 +142,93 @@ def write_age(age: Age) -> pb.Age:
     return pb.Age(group=age.group) if age.group is not None else pb.Age(years=age.years)
 
 
-def write_face(face: ReadFace) -> pb.Face:
+def write_face(face: SeenFace) -> pb.Face:
     x, y, width, height = face.found.box
-    return pb.Face(box=pb.Box(x=x, y=y, width=width, height=height), score=face.found.score)
+    return pb.Face(
+        box=pb.Box(x=x, y=y, width=width, height=height),
+        score=face.found.score,
+        landmarks=[pb.Point(x=x, y=y) for x, y in face.found.landmarks.tolist()],
+        estimated_age=face.reading.age if face.reading else None,
+        index=face.index,
+    )
+
+
+def write_error(error: RequestError) -> pb.FaceError:
+    return pb.FaceError(reason=error.reason, message=str(error))
 
 
 def write_times(clock: Clock) -> list[pb.StageTime]:
     return [pb.StageTime(stage=stage, seconds=seconds) for stage, seconds in clock.seconds.items()]
 
 
-def write_provenance(pipeline: Pipeline, method: AgeCgan) -> pb.Provenance:
+def write_provenance(pipeline: Pipeline, method: AgeCgan | None = None) -> pb.Provenance:
     bundle = pipeline.bundle
     return pb.Provenance(
-        method=method.manifest.name,
+        method=method.manifest.name if method else "",
         bundle=bundle.manifest.name,
         bundle_version=bundle.manifest.version,
         bundle_sha256=bundle.sha256,
     )
 
 
-def write_aged(aged: Aged, targets: list[Age], source_given: bool) -> list[pb.AgedImage]:
-    """A result per target, each with its report per face."""
+def write_aged(aged: Aged) -> list[pb.AgedImage]:
+    """A result per picture, each with its report per face."""
     return [
-        pb.AgedImage(
-            image=write_picture(picture),
-            faces=[
-                pb.FaceReport(
-                    face=write_face(face),
-                    source=write_age(face.source),
-                    source_given=source_given,
-                    target=write_age(target),
-                )
-                for face in aged.faces
-            ],
-        )
-        for picture, target in zip(aged.pictures, targets, strict=True)
+        pb.AgedImage(image=write_picture(each.picture), faces=[_write_report(face) for face in each.faces])
+        for each in aged.pictures
     ]
+
+
+def _write_report(result: FaceResult) -> pb.FaceReport:
+    return pb.FaceReport(
+        face=write_face(result.face) if result.face else None,
+        source=write_age(result.source) if result.source else None,
+        source_given=result.source_given,
+        target=write_age(result.target) if result.target else None,
+        estimated_age_after=result.after.age if result.after else None,
+        identity_similarity=result.similarity,
+        error=write_error(result.error) if result.error else None,
+    )
+
+
+def write_reconstruction(face: ReconstructedFace | FailedFace) -> pb.Reconstruction:
+    if isinstance(face, FailedFace):
+        return pb.Reconstruction(face=write_face(face.face) if face.face else None, error=write_error(face.error))
+    return pb.Reconstruction(
+        face=write_face(face.face),
+        crop=write_picture(face.crop),
+        reconstruction=write_picture(face.picture),
+        latent=face.latent.tolist(),
+        source=write_age(face.source),
+        source_given=face.source_given,
+        pixel_error=face.pixel_error,
+        identity_similarity=face.similarity,
+    )
+
+
+def write_detected(detected: Detected) -> pb.DetectFacesResponse:
+    """All but provenance and times."""
+    faces = [write_face(face) for face in detected.faces]
+    return pb.DetectFacesResponse(faces=faces, width=detected.width, height=detected.height)
+
+
+def write_compared(compared: Compared) -> pb.CompareFacesResponse:
+    """All but provenance and times."""
+    return pb.CompareFacesResponse(
+        first=write_face(compared.first),
+        second=write_face(compared.second),
+        first_embedding=_write_embedding(compared.first.reading),
+        second_embedding=_write_embedding(compared.second.reading),
+        similarity=compared.similarity,
+        distance=2 - 2 * compared.similarity,
+        same_person=compared.similarity >= compared.threshold,
+        threshold=compared.threshold,
+        false_accept_rate=compared.false_accept_rate,
+    )
+
+
+def _write_embedding(reading: Reading | None) -> list[float]:
+    return reading.embedding.tolist() if reading else []
 
 
 def write_methods(pipeline: Pipeline) -> pb.ListMethodsResponse:
@@ -96,6 +241,7 @@ def write_methods(pipeline: Pipeline) -> pb.ListMethodsResponse:
         bundle_sha256=pipeline.bundle.sha256,
         weights_licence="; ".join(licences),
         server_version=__version__,
+        false_accept_rates=sorted(pipeline.viewer.identities.thresholds, reverse=True),
     )
     for index, method in enumerate(manifest.methods):
         entry = response.methods.add(

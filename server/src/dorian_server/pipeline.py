@@ -1,86 +1,72 @@
-"""The way of a photo through the server: decode, detect, align, encode, generate, paste, write. It only orders."""
+"""The way of a photo through the server: decode, detect, align, read, encode, generate, paste, reread, write. It only orders."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle import AgeError, Bundle
-from dorian_bundle.alignment import crop_matrix, warp_crop
+from dorian_bundle.ages import MAX_AGE, MIN_AGE
+from dorian_bundle.alignment import warp_crop
+from dorian_bundle.detection import DetectedFace
 from dorian_server import compositing
-from dorian_server.detection import DetectedFace, Detector
+from dorian_server.clock import Clock
 from dorian_server.errors import RequestError, UnknownMethodError
-from dorian_server.methods.age_cgan import Age, AgeCgan
-from dorian_server.pictures import DEFAULT_QUALITY, FORMATS, Format, Photo, decode, encode
+from dorian_server.methods.age_cgan import AgeCgan
+from dorian_server.pictures import Photo, decode, encode
+from dorian_server.reading import similarity
+from dorian_server.requests import (
+    MAX_STRENGTH,
+    Age,
+    AgeRequest,
+    BlendMode,
+    CompareRequest,
+    Output,
+    ReconstructRequest,
+)
+from dorian_server.results import (
+    Aged,
+    AgedPicture,
+    Compared,
+    Detected,
+    FaceResult,
+    FailedFace,
+    Reading,
+    ReconstructedFace,
+    SeenFace,
+    StoredPicture,
+)
+from dorian_server.seeing import FaceViewer, unusable
+from dorian_server.selection import Missing, Wish, find, wishes
 from dorian_server.sessions.session import Array
 from dorian_server.settings import Limits
 
-
-@dataclass(frozen=True)
-class Output:
-    """How to store pictures: ``format`` (none: the photo's own) and ``quality`` from 1 to 100."""
-
-    format: Format | None = None
-    quality: int = DEFAULT_QUALITY
+_FOUND_FIELD = "image.data"
 
 
 @dataclass(frozen=True)
-class StoredPicture:
-    """A picture in a file's bytes, with its size in pixels."""
+class _Work:
+    """A face on its way: what is wished for it, what was read from it, the age it is taken to have, and its aligned crop."""
 
-    data: bytes
-    format: Format
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class ReadFace:
-    """A face that the networks have read: where it is, its crop, its latent, and the age that it is taken to have."""
-
-    found: DetectedFace
+    wish: Wish
+    face: SeenFace
+    before: Reading
+    source: Age
     matrix: NDArray[np.float64]
     crop: NDArray[np.uint8]
-    latent: Array
-    source: Age
-    drawn: Array  # at the source age; float32 RGB in [0, 1], (size, size, 3)
-
-
-@dataclass
-class Clock:
-    """Seconds spent, by stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-
-@dataclass(frozen=True)
-class Aged:
-    """The photo at each of the ages asked for, and the faces, largest first, that were changed in it."""
-
-    pictures: list[StoredPicture]
-    faces: list[ReadFace]
 
 
 class Pipeline:
-    """A bundle's methods, a detector and limits; safe to call from several threads."""
+    """A bundle's methods, the networks that see faces, and limits; safe to call from several threads."""
 
-    def __init__(self, bundle: Bundle, methods: Sequence[AgeCgan], detector: Detector, limits: Limits) -> None:
+    def __init__(self, bundle: Bundle, methods: Sequence[AgeCgan], viewer: FaceViewer, limits: Limits) -> None:
         self.bundle = bundle
         self.methods = list(methods)
-        self._detector = detector
+        self.viewer = viewer
         self._limits = limits
 
     def method(self, name: str) -> AgeCgan:
@@ -90,78 +76,213 @@ class Pipeline:
                 return method
         raise UnknownMethodError(name, [method.manifest.name for method in self.methods])
 
-    def age(
-        self, data: bytes, targets: Sequence[Age], source: Age | None, method: AgeCgan, output: Output, clock: Clock
-    ) -> Aged:
-        """``data``'s photo at each of ``targets``. ``RequestError`` says what about the request cannot be done."""
-        conditions = self._conditions(targets, method)
-        photo, faces = self.reconstruct(data, source, method, clock)
+    def detect(self, data: bytes, clock: Clock) -> Detected:
+        """The faces of ``data``'s photo, each with what is read from it; none is no error."""
+        photo, found = self._find(data, _FOUND_FIELD, clock)
+        height, width = photo.pixels.shape[:2]
+        return Detected(width, height, self.viewer.see(photo.pixels, list(enumerate(found)), clock))
+
+    def compare(self, request: CompareRequest, clock: Clock) -> Compared:
+        """Whether a face of one photo and a face of another are one person's."""
+        rate, threshold = self.viewer.identities.threshold(request.false_accept_rate)
+        seen: list[tuple[SeenFace, Reading]] = []
+        sides = (("first", request.first, request.first_face), ("second", request.second, request.second_face))
+        for name, data, selector in sides:
+            photo, found = self._find_some(data, f"{name}.data", clock, f"the {name} photo: ")
+            index = find(selector, found)
+            if index is None:
+                missing = Missing(f"{name}_face", selector, None, len(found)).error()
+                raise RequestError(missing.reason, missing.field, f"the {name} photo: {missing}")
+            (face,) = self.viewer.see(photo.pixels, [(index, found[index])], clock)
+            if face.reading is None:
+                raise unusable(face, f"{name}_face")
+            seen.append((face, face.reading))
+        (first, one), (second, other) = seen
+        return Compared(first, second, similarity(one.embedding, other.embedding), threshold, rate)
+
+    def age(self, request: AgeRequest, method: AgeCgan, clock: Clock) -> Aged:
+        """The request's photo at each of the ages asked for. ``RequestError`` says what about it cannot be done."""
+        self._check(request, method)
+        photo, found = self._find_some(request.data, _FOUND_FIELD, clock)
+        wished, missing = wishes(
+            found,
+            bool(request.targets),
+            request.source,
+            request.faces,
+            request.face_targets,
+            self._limits.max_faces,
+        )
+        work, failed = self._prepare(photo, found, wished, method, clock)
+        if not work:
+            raise failed[0].error if failed else missing[0].error()
+        with clock.stage("encode"):
+            latents = method.encode([each.crop for each in work])
         with clock.stage("generate"):
-            latents = np.stack([face.latent for face in faces])
-            drawn = method.generate(latents, conditions)
-        mask = compositing.oval_mask(method.crop_size)
+            own = method.generate(latents, _conditions([each.source for each in work], method))
+            common = [
+                _at_targets(each, request.targets, method, latent) for each, latent in zip(work, latents, strict=True)
+            ]
+        lost = [FaceResult(target=each.target, error=each.error()) for each in missing]
+        left = [FaceResult(each.face, error=each.error) for each in failed]
         pictures = []
-        for index in range(len(targets)):
+        for place in range(max(1, len(request.targets))):
+            aims = [each.wish.target or request.targets[place] for each in work]
+            drawn = [ages[0 if each.wish.target else place] for each, ages in zip(work, common, strict=True)]
             with clock.stage("paste"):
                 pixels = photo.pixels.copy()
-                for face, ages in zip(faces, drawn, strict=True):
-                    compositing.add_delta(pixels, ages[index] - face.drawn, face.matrix, mask)
+                patches = [
+                    _patch(each, source, target, request.blend)
+                    for each, source, target in zip(work, own, drawn, strict=True)
+                ]
+                compositing.apply(pixels, patches, request.strength)
+            with clock.stage("reread"):
+                after = self.viewer.read(pixels, [each.face.found for each in work])
+            results = [_result(*each) for each in zip(work, aims, after, strict=True)] + left
+            results.sort(key=lambda result: result.face.index if result.face else 0)
             with clock.stage("write"):
-                pictures.append(store(pixels, photo, output))
-        return Aged(pictures, faces)
-
-    def _conditions(self, targets: Sequence[Age], method: AgeCgan) -> Array:
-        if not targets:
-            raise RequestError(
-                "TARGET_MISSING", "targets", "no target age is given; give an age group or a number of years"
-            )
-        if len(targets) > self._limits.max_targets:
-            words = f"{len(targets)} target ages are given; at most {self._limits.max_targets} are allowed"
-            raise RequestError("TARGET_TOO_MANY", "targets", words)
-        return np.stack([_condition(age, method, f"targets[{index}]") for index, age in enumerate(targets)])
+                pictures.append(AgedPicture(store(pixels, photo, request.output), results + lost))
+        return Aged(pictures, len(found))
 
     def reconstruct(
-        self, data: bytes, source: Age | None, method: AgeCgan, clock: Clock
-    ) -> tuple[Photo, list[ReadFace]]:
-        """What the networks make of the faces in ``data``'s photo; errors as ``age``."""
-        given = None if source is None else _condition(source, method, "source")
-        with clock.stage("decode"):
-            photo = decode(data, self._limits)
-        with clock.stage("detect"):
-            found = self._detector.detect(photo.pixels)[: self._limits.max_faces]
-        if not found:
-            words = "no face was found; send a photo with at least one upright face seen from the front"
-            raise RequestError("NO_FACE", "image.data", words)
-        template, size = self.bundle.manifest.alignment, method.crop_size
-        with clock.stage("align"):
-            matrices = [crop_matrix(face.landmarks, template, size) for face in found]
-            crops = [warp_crop(photo.pixels, matrix, size) for matrix in matrices]
+        self, request: ReconstructRequest, method: AgeCgan, clock: Clock
+    ) -> list[ReconstructedFace | FailedFace]:
+        """What ``method``'s networks make of the faces in the request's photo; errors as ``age``."""
+        if request.source is not None:
+            _require_known(request.source, method, "source")
+        self._check_count(len(request.faces), "faces")
+        photo, found = self._find_some(request.data, _FOUND_FIELD, clock)
+        wished, missing = wishes(found, True, request.source, request.faces, (), self._limits.max_faces)
+        work, failed = self._prepare(photo, found, wished, method, clock)
+        lost = [FailedFace(None, each.error()) for each in missing]
+        if not work:
+            raise (failed or lost)[0].error
         with clock.stage("encode"):
-            latents = method.encode(crops)
-        every = np.eye(len(method.groups), dtype=np.float32) if given is None else given[None]
+            latents = method.encode([each.crop for each in work])
         with clock.stage("generate"):
-            drawn = method.generate(latents, every)
-        faces = []
-        for face, matrix, crop, latent, ages in zip(found, matrices, crops, latents, drawn, strict=True):
-            nearest = 0 if given is not None else method.nearest_group(crop, ages)
-            own = source if source is not None else Age(group=method.groups[nearest].label)
-            faces.append(ReadFace(face, matrix, crop, latent, own, ages[nearest]))
-        return photo, faces
+            drawn = method.generate(latents, _conditions([each.source for each in work], method))
+        shown = [np.rint(picture * 255).clip(0, 255).astype(np.uint8) for picture in drawn]
+        size = self.viewer.identities.crop_size
+        with clock.stage("reread"):
+            after = self.viewer.identities.embeddings([cv2.resize(picture, (size, size)) for picture in shown])
+        results: list[ReconstructedFace | FailedFace] = list(failed)
+        with clock.stage("write"):
+            for each, latent, picture, embedding in zip(work, latents, shown, after, strict=True):
+                difference = (picture.astype(np.float32) - each.crop) / 255
+                results.append(
+                    ReconstructedFace(
+                        face=each.face,
+                        source=each.source,
+                        source_given=each.wish.source is not None,
+                        crop=store(each.crop, Photo(each.crop, photo.format), request.output),
+                        picture=store(picture, Photo(picture, photo.format), request.output),
+                        latent=latent,
+                        pixel_error=float(np.sqrt(np.square(difference).mean())),
+                        similarity=similarity(each.before.embedding, embedding),
+                    )
+                )
+        return [*sorted(results, key=lambda result: result.face.index if result.face else 0), *lost]
+
+    def _check(self, request: AgeRequest, method: AgeCgan) -> None:
+        if not request.targets and not request.face_targets:
+            words = "no target age is given; give an age group or a number of years"
+            raise RequestError("TARGET_MISSING", "targets", words)
+        if request.faces and not request.targets:
+            words = "faces are named, but no target age is given for them; give one, or name them in face_targets alone"
+            raise RequestError("TARGET_MISSING", "targets", words)
+        if len(request.targets) > self._limits.max_targets:
+            words = f"{len(request.targets)} target ages are given; at most {self._limits.max_targets} are allowed"
+            raise RequestError("TARGET_TOO_MANY", "targets", words)
+        field = "faces" if request.faces else "face_targets"
+        self._check_count(len(request.faces) + len(request.face_targets), field)
+        for index, age in enumerate(request.targets):
+            _require_known(age, method, f"targets[{index}]")
+        if request.source is not None:
+            _require_known(request.source, method, "source")
+        for index, own in enumerate(request.face_targets):
+            _require_known(own.target, method, f"face_targets[{index}].target")
+            if own.source is not None:
+                _require_known(own.source, method, f"face_targets[{index}].source")
+        most = 1.0 if request.blend == "replace" else MAX_STRENGTH
+        if not 0 <= request.strength <= most:
+            words = f"strength {request.strength:g} is out of range; it must be between 0 and {most:g} for this blend"
+            raise RequestError("SETTING_OUT_OF_RANGE", "strength", words)
+
+    def _check_count(self, named: int, field: str) -> None:
+        if named > self._limits.max_faces:
+            words = f"{named} faces are named; at most {self._limits.max_faces} are allowed"
+            raise RequestError("FACE_TOO_MANY", field, words)
+
+    def _find(self, data: bytes, field: str, clock: Clock, which: str = "") -> tuple[Photo, list[DetectedFace]]:
+        with clock.stage("decode"):
+            try:
+                photo = decode(data, self._limits)
+            except RequestError as error:
+                raise RequestError(error.reason, field, f"{which}{error}") from error
+        with clock.stage("detect"):
+            return photo, self.viewer.detector.detect(photo.pixels)
+
+    def _find_some(self, data: bytes, field: str, clock: Clock, which: str = "") -> tuple[Photo, list[DetectedFace]]:
+        """As ``_find``, but a photo without a face is an error; ``which`` tells one of several photos from the others."""
+        photo, found = self._find(data, field, clock, which)
+        if not found:
+            words = "no face was found; send a photo in which a face is seen from the front, at least 20 pixels wide"
+            raise RequestError("NO_FACE", field, f"{which}{words}")
+        return photo, found
+
+    def _prepare(
+        self, photo: Photo, found: Sequence[DetectedFace], wished: Sequence[Wish], method: AgeCgan, clock: Clock
+    ) -> tuple[list[_Work], list[FailedFace]]:
+        """The faces of ``wished``, read and cut out for ``method``, and those that cannot be."""
+        work: list[_Work] = []
+        failed: list[FailedFace] = []
+        seen = self.viewer.see(photo.pixels, [(wish.index, found[wish.index]) for wish in wished], clock)
+        with clock.stage("align"):
+            for wish, face in zip(wished, seen, strict=True):
+                if face.reading is None:
+                    failed.append(FailedFace(face, unusable(face, _FOUND_FIELD)))
+                    continue
+                matrix = self.viewer.matrix(face.found, method.crop_size)
+                crop = warp_crop(photo.pixels, matrix, method.crop_size)
+                source = wish.source or Age(years=float(np.clip(face.reading.age, MIN_AGE, MAX_AGE)))
+                work.append(_Work(wish, face, face.reading, source, matrix, crop))
+        return work, failed
 
 
-def _condition(age: Age, method: AgeCgan, field_name: str) -> Array:
+def _at_targets(work: _Work, targets: Sequence[Age], method: AgeCgan, latent: Array) -> Array:
+    """The face drawn at the age wished for it alone, or else at each of ``targets``; (ages, size, size, 3)."""
+    conditions = _conditions([work.wish.target] if work.wish.target else targets, method)
+    return method.generate(np.repeat(latent[None], len(conditions), axis=0), conditions)
+
+
+def _patch(work: _Work, source: Array, target: Array, blend: BlendMode) -> compositing.Patch:
+    landmarks = cv2.transform(work.face.found.landmarks[None], work.matrix)[0]
+    mask = compositing.face_mask(landmarks, len(work.crop))
+    if blend == "replace":
+        return compositing.replacement_patch(work.matrix, mask, work.crop, target)
+    return compositing.delta_patch(work.matrix, mask, source, target)
+
+
+def _result(work: _Work, target: Age, after: Reading) -> FaceResult:
+    likeness = similarity(work.before.embedding, after.embedding)
+    return FaceResult(work.face, work.source, work.wish.source is not None, target, after, likeness)
+
+
+def _conditions(ages: Sequence[Age], method: AgeCgan) -> Array:
+    return np.stack([age.condition(method.groups) for age in ages])
+
+
+def _require_known(age: Age, method: AgeCgan, field: str) -> None:
+    """Raise ``RequestError`` for ``field`` unless ``method`` knows ``age``."""
     try:
-        return age.condition(method.groups)
+        age.condition(method.groups)
     except AgeError as error:
-        known = age.group is None
-        raise RequestError("AGE_OUT_OF_RANGE" if known else "AGE_GROUP_UNKNOWN", field_name, str(error)) from error
+        reason = "AGE_OUT_OF_RANGE" if age.group is None else "AGE_GROUP_UNKNOWN"
+        raise RequestError(reason, field, str(error)) from error
 
 
 def store(pixels: NDArray[np.uint8], photo: Photo, output: Output) -> StoredPicture:
-    """``pixels`` RGB uint8 as ``output`` asks, or else in the format that ``photo`` came in."""
+    """``pixels`` RGB uint8 as ``output`` asks, or else in the format of ``photo``, with its alpha and perhaps its metadata."""
     kind = output.format or photo.format
-    if not 1 <= output.quality <= 100:
-        raise RequestError("SETTING_OUT_OF_RANGE", "output.quality", f"quality {output.quality} is not from 1 to 100")
-    assert kind in FORMATS
     height, width = pixels.shape[:2]
-    return StoredPicture(encode(pixels, kind, output.quality), kind, width, height)
+    metadata = photo.metadata if output.keep_metadata else None
+    return StoredPicture(encode(pixels, kind, output.quality, photo.alpha, metadata), kind, width, height)

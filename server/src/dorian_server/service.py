@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 import grpc
-import numpy as np
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
@@ -15,8 +14,9 @@ from grpc_status import rpc_status
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1 import face_aging_pb2_grpc
 from dorian_server import messages
+from dorian_server.clock import Clock
 from dorian_server.errors import RequestError, UnknownMethodError
-from dorian_server.pipeline import Clock, Output, Pipeline, store
+from dorian_server.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ DOMAIN = "dorian.v1"
 # Clients take 8 KiB of trailers; a status has its words in there three times, up to twelve bytes for a character.
 _WORDS_HEAD, _WORDS_TAIL = 180, 120
 Answer = TypeVar("Answer")
+Reading = TypeVar("Reading", pb.DetectFacesResponse, pb.CompareFacesResponse)
 
 
 class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
@@ -35,6 +36,12 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
     def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
         return _answer(context, lambda: self._age(request))
 
+    def DetectFaces(self, request: pb.DetectFacesRequest, context: grpc.ServicerContext) -> pb.DetectFacesResponse:
+        return _answer(context, lambda: self._detect(request))
+
+    def CompareFaces(self, request: pb.CompareFacesRequest, context: grpc.ServicerContext) -> pb.CompareFacesResponse:
+        return _answer(context, lambda: self._compare(request))
+
     def Reconstruct(self, request: pb.ReconstructRequest, context: grpc.ServicerContext) -> pb.ReconstructResponse:
         return _answer(context, lambda: self._reconstruct(request))
 
@@ -43,42 +50,39 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
 
     def _age(self, request: pb.AgeTransformRequest) -> pb.AgeTransformResponse:
         method = self._pipeline.method(request.method)
-        output = messages.read_output(request.output)
-        targets = [messages.read_age(age, f"targets[{index}]") for index, age in enumerate(request.targets)]
-        source = messages.read_age(request.source, "source") if request.HasField("source") else None
         clock = Clock()
-        aged = self._pipeline.age(request.image.data, targets, source, method, output, clock)
+        aged = self._pipeline.age(messages.read_age_request(request), method, clock)
         return pb.AgeTransformResponse(
-            results=messages.write_aged(aged, targets, source is not None),
+            results=messages.write_aged(aged),
+            provenance=messages.write_provenance(self._pipeline, method),
+            times=messages.write_times(clock),
+            faces_found=aged.faces_found,
+        )
+
+    def _detect(self, request: pb.DetectFacesRequest) -> pb.DetectFacesResponse:
+        clock = Clock()
+        response = messages.write_detected(self._pipeline.detect(request.image.data, clock))
+        return self._signed(response, clock)
+
+    def _compare(self, request: pb.CompareFacesRequest) -> pb.CompareFacesResponse:
+        clock = Clock()
+        response = messages.write_compared(self._pipeline.compare(messages.read_compare_request(request), clock))
+        return self._signed(response, clock)
+
+    def _signed(self, response: Reading, clock: Clock) -> Reading:
+        response.provenance.CopyFrom(messages.write_provenance(self._pipeline))
+        response.times.extend(messages.write_times(clock))
+        return response
+
+    def _reconstruct(self, request: pb.ReconstructRequest) -> pb.ReconstructResponse:
+        method = self._pipeline.method(request.method)
+        clock = Clock()
+        faces = self._pipeline.reconstruct(messages.read_reconstruct_request(request), method, clock)
+        return pb.ReconstructResponse(
+            faces=[messages.write_reconstruction(face) for face in faces],
             provenance=messages.write_provenance(self._pipeline, method),
             times=messages.write_times(clock),
         )
-
-    def _reconstruct(self, request: pb.ReconstructRequest) -> pb.ReconstructResponse:
-        if request.mode not in (pb.RECONSTRUCTION_MODE_UNSPECIFIED, pb.RECONSTRUCTION_MODE_INITIAL):
-            words = f"reconstruction mode {request.mode} is unknown; known: INITIAL"
-            raise RequestError("SETTING_OUT_OF_RANGE", "mode", words)
-        method = self._pipeline.method(request.method)
-        output: Output = messages.read_output(request.output)
-        source = messages.read_age(request.source, "source") if request.HasField("source") else None
-        clock = Clock()
-        photo, faces = self._pipeline.reconstruct(request.image.data, source, method, clock)
-        response = pb.ReconstructResponse(provenance=messages.write_provenance(self._pipeline, method))
-        with clock.stage("write"):
-            for face in faces:
-                error = float(np.sqrt(np.square(face.drawn - face.crop.astype(np.float32) / 255).mean()))
-                drawn = np.rint(face.drawn * 255).clip(0, 255).astype(np.uint8)
-                response.faces.add(
-                    face=messages.write_face(face),
-                    crop=messages.write_picture(store(face.crop, photo, output)),
-                    reconstruction=messages.write_picture(store(drawn, photo, output)),
-                    latent=face.latent.tolist(),
-                    source=messages.write_age(face.source),
-                    source_given=source is not None,
-                    pixel_error=error,
-                )
-        response.times.extend(messages.write_times(clock))
-        return response
 
 
 def _answer(context: grpc.ServicerContext, work: Callable[[], Answer]) -> Answer:

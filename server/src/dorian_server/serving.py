@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -10,10 +11,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from dorian.v1 import face_aging_pb2_grpc
 from dorian_bundle import Bundle, BundleError, load
-from dorian_server.detection import CascadeDetector
+from dorian_server.detection import NetworkDetector
 from dorian_server.errors import StartupError
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.pipeline import Pipeline
+from dorian_server.reading import AgeReader, IdentityReader
+from dorian_server.seeing import FaceViewer
 from dorian_server.service import FaceAgingService
 from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
 from dorian_server.sessions.session import Session
@@ -30,16 +33,29 @@ def build_pipeline(settings: Settings) -> Pipeline:
     """The pipeline on ``settings.bundle``, every graph opened. ``StartupError`` says what is wrong with the bundle."""
     try:
         bundle = load(settings.bundle)
+        viewer = build_viewer(bundle, lambda name: _session(bundle, name, settings))
         methods = [AgeCgan(method, lambda name: _session(bundle, name, settings)) for method in bundle.manifest.methods]
     except BundleError as error:
         raise StartupError(str(error)) from error
-    return Pipeline(bundle, methods, CascadeDetector(), settings.limits)
+    return Pipeline(bundle, methods, viewer, settings.limits)
+
+
+def build_viewer(bundle: Bundle, open_session: Callable[[str], Session]) -> FaceViewer:
+    """The networks of ``bundle`` that see faces, each graph opened, by its name, with ``open_session``."""
+    readers = bundle.manifest.readers
+    return FaceViewer(
+        NetworkDetector(readers, bundle.manifest.alignment, open_session),
+        AgeReader(readers.age_estimator, open_session(readers.age_estimator.graph)),
+        IdentityReader(readers.facenet, open_session(readers.facenet.graph)),
+        bundle.manifest.alignment,
+    )
 
 
 def _session(bundle: Bundle, name: str, settings: Settings) -> Session:
-    precision = None if settings.precision == "auto" else settings.precision
-    signature = bundle.manifest.graphs[name].signature
-    return OnnxRuntimeSession(bundle.graph_path(name, precision), signature, settings.threads)
+    graph = bundle.manifest.graphs[name]
+    # Some graphs come in one precision alone, whatever is asked for.
+    chosen = next((file.precision for file in graph.files if file.precision == settings.precision), None)
+    return OnnxRuntimeSession(bundle.graph_path(name, chosen), graph.signature, settings.threads)
 
 
 def start(settings: Settings) -> tuple[grpc.Server, int]:

@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -16,7 +16,6 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dorian_training.checkpoint import WEIGHTS_FILE, load_resume, save_resume, save_weights
-from dorian_training.data.batches import Batch
 from dorian_training.distributed import Place, first_says, share_start
 from dorian_training.errors import ConfigError
 from dorian_training.methods.stage import Stage
@@ -24,10 +23,14 @@ from dorian_training.methods.stage import Stage
 log = logging.getLogger(__name__)
 
 
-class BatchStream(Protocol):
+BatchKind = TypeVar("BatchKind")
+BatchGiven = TypeVar("BatchGiven", covariant=True)
+
+
+class BatchStream(Protocol[BatchGiven]):
     """An endless stream of batches that can be continued where it stopped."""
 
-    def next(self) -> Batch: ...
+    def next(self) -> BatchGiven: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
@@ -44,7 +47,12 @@ class LoopSettings:
 
 
 def train(
-    stage: Stage, batches: BatchStream, settings: LoopSettings, folder: Path, place: Place, about: dict[str, Any]
+    stage: Stage[BatchKind],
+    batches: BatchStream[BatchKind],
+    settings: LoopSettings,
+    folder: Path,
+    place: Place,
+    about: dict[str, Any],
 ) -> int:
     """Train ``stage`` to ``settings.steps``, from where the run in ``folder`` stopped; returns the steps done in all.
 
@@ -66,16 +74,17 @@ def train(
     )
     with bar:
         while number < settings.steps and in_time():
+            stage.schedule(number / settings.steps)
             losses = stage.step(batches.next(), number)
             number += 1
             bar.update()
             last = number == settings.steps
             if writer and (number % settings.log_every == 0 or last):
                 _log(writer, bar, losses, number)
-            if place.leads and (number % settings.sample_every == 0 or last):
-                write_grid(folder / "samples" / f"{number:07d}.jpg", stage.samples())
             if number % settings.save_every == 0 and not last:
                 run.save(number)
+            if place.leads and (number % settings.sample_every == 0 or last):
+                _watch(writer, stage, folder, number)
         run.save(number)
     if writer:
         writer.close()
@@ -85,7 +94,9 @@ def train(
 class _Run:
     """The part of a run that outlives the process."""
 
-    def __init__(self, stage: Stage, batches: BatchStream, folder: Path, place: Place, about: dict[str, Any]) -> None:
+    def __init__(
+        self, stage: Stage[Any], batches: BatchStream[Any], folder: Path, place: Place, about: dict[str, Any]
+    ) -> None:
         self.stage, self.batches, self.place, self.about = stage, batches, place, about
         self.folder = folder
         self.own = folder if place.leads else folder / f"rank{place.rank}"
@@ -118,6 +129,16 @@ class _Run:
             torch.cuda.set_rng_state(state["random_cuda"], self.place.device)
         log.info("resumed %s at step %d", self.folder, state["step"])
         return int(state["step"])
+
+
+def _watch(writer: SummaryWriter | None, stage: Stage[Any], folder: Path, number: int) -> None:
+    samples = stage.samples()
+    if samples is not None:
+        write_grid(folder / "samples" / f"{number:07d}.jpg", samples)
+    for name, value in stage.measure().items():
+        log.info("step %d: %s %.4f", number, name, value)
+        if writer:
+            writer.add_scalar(name, value, number)
 
 
 def _log(writer: SummaryWriter, bar: tqdm[Any], losses: dict[str, Tensor], number: int) -> None:

@@ -1,8 +1,10 @@
-"""The synchronous client: it keeps the channel and makes the calls; `_wire` builds and reads what they carry."""
+"""The synchronous client: it keeps the channel and makes the calls.
+
+`_requests` builds what they carry, and `_responses` reads it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from types import TracebackType
 from typing import TypeVar
 
@@ -10,9 +12,19 @@ import grpc
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
-from dorian_client import _wire
+from dorian_client import _requests, _responses
 from dorian_client._photos import PhotoLike, read_photo
-from dorian_client._results import Age, AgeResult, BundleInfo, Method, ReconstructResult
+from dorian_client._requests import Ages, FaceAges, Faces
+from dorian_client._results import (
+    Age,
+    AgeResult,
+    BundleInfo,
+    CompareResult,
+    DetectResult,
+    FaceLike,
+    Method,
+    ReconstructResult,
+)
 from dorian_client._status import error_from_rpc
 
 _MAX_MESSAGE_BYTES = 64 * 2**20
@@ -35,6 +47,9 @@ class Client:
     (height, width, 3) in RGB order or (height, width) for grey, or a PIL image. Arrays and PIL images travel as PNG.
 
     An age is the label of an age group, as methods() gives it ("60+"), or years as a number.
+
+    A face is named by "largest", by its index as detect() gives it (0 is the largest), or by a Box, which stands for the
+    face that overlaps it most. faces takes one name or several; None stands for all faces, at most the 32 largest.
 
     format, quality: how to store the pictures that come back; format "jpeg", "png" or "webp", by default the format of
     the photo that was sent; quality 1 to 100 for JPEG and WebP.
@@ -70,40 +85,110 @@ class Client:
     def age(
         self,
         photo: PhotoLike,
-        to: Age | Iterable[Age],
+        to: Ages = None,
         *,
+        faces: Faces = None,
+        face_ages: FaceAges = None,
         source: Age | None = None,
         method: str | None = None,
+        strength: float | None = None,
+        blend: str | None = None,
         format: str | None = None,
         quality: int | None = None,
+        keep_metadata: bool = False,
     ) -> AgeResult:
         """Returns the photo with its faces at the age `to`, or at each of several, asked for in one request.
 
+        faces: the faces to change to the ages in `to`.
+        face_ages: ages for single faces, which they have in every picture, as a mapping from faces to ages or as pairs
+            ({0: "60+", 2: 8}). Without `to` there is one picture, in which only these faces change.
         source: the age that the faces have now; None lets the server estimate it, face by face.
         method: a method's name; None for the server's default.
+        strength: how much of the change is made, 0 to 1.5; None for 1.
+        blend: "delta" adds the difference between the face drawn at the two ages to the photo; "replace" puts the drawn
+            face, matched in colour, in its place; None for "delta".
+        keep_metadata: whether what the photo's EXIF says of camera, time and author stays; its place never does.
+
+        A face that could not be treated has an error in its report; the others are changed all the same.
         """
-        request = _wire.age_request(read_photo(photo), to, source=source, method=method, format=format, quality=quality)
-        return _wire.read_age_response(self._call(self._stub.AgeTransform, request), len(request.targets))
+        request = _requests.age_request(
+            read_photo(photo),
+            to,
+            faces=faces,
+            face_ages=face_ages,
+            source=source,
+            method=method,
+            strength=strength,
+            blend=blend,
+            output=_requests.output_options(format, quality, keep_metadata=keep_metadata),
+        )
+        return _responses.read_age_response(self._call(self._stub.AgeTransform, request), request.targets)
 
     def sweep(
         self,
         photo: PhotoLike,
         *,
+        faces: Faces = None,
+        face_ages: FaceAges = None,
         source: Age | None = None,
         method: str | None = None,
+        strength: float | None = None,
+        blend: str | None = None,
         format: str | None = None,
         quality: int | None = None,
+        keep_metadata: bool = False,
     ) -> AgeResult:
         """Returns the photo at every age group of the method, youngest first; the arguments are those of age()."""
         data = read_photo(photo)
-        chosen = _wire.pick_method(self.bundle(), method)
-        labels = [group.label for group in chosen.age_groups]
-        return self.age(data, labels, source=source, method=chosen.name, format=format, quality=quality)
+        chosen = _requests.pick_method(self.bundle(), method)
+        return self.age(
+            data,
+            [group.label for group in chosen.age_groups],
+            faces=faces,
+            face_ages=face_ages,
+            source=source,
+            method=chosen.name,
+            strength=strength,
+            blend=blend,
+            format=format,
+            quality=quality,
+            keep_metadata=keep_metadata,
+        )
+
+    def detect(self, photo: PhotoLike) -> DetectResult:
+        """Returns where the faces of a photo are, and how old they look; a photo without a face gives none."""
+        request = _requests.detect_request(read_photo(photo))
+        return _responses.read_detect_response(self._call(self._stub.DetectFaces, request))
+
+    def compare(
+        self,
+        first: PhotoLike,
+        second: PhotoLike,
+        *,
+        first_face: FaceLike | None = None,
+        second_face: FaceLike | None = None,
+        false_accept_rate: float | None = None,
+    ) -> CompareResult:
+        """Tells whether a face of one photo and a face of another are the same person's.
+
+        first_face, second_face: which face of each photo; None for the largest.
+        false_accept_rate: how often two people may be taken for one, one of the rates that bundle() names; None for
+            0.001.
+        """
+        request = _requests.compare_request(
+            read_photo(first),
+            read_photo(second),
+            first_face=first_face,
+            second_face=second_face,
+            false_accept_rate=false_accept_rate,
+        )
+        return _responses.read_compare_response(self._call(self._stub.CompareFaces, request))
 
     def reconstruct(
         self,
         photo: PhotoLike,
         *,
+        faces: Faces = None,
         source: Age | None = None,
         method: str | None = None,
         format: str | None = None,
@@ -111,12 +196,17 @@ class Client:
     ) -> ReconstructResult:
         """Returns, for each face, the crop that the networks saw, its latent and what the generator draws from it.
 
+        faces: the faces to reconstruct.
         source: the age at which to draw the faces; None lets the server estimate it, face by face.
         """
-        request = _wire.reconstruct_request(
-            read_photo(photo), source=source, method=method, format=format, quality=quality
+        request = _requests.reconstruct_request(
+            read_photo(photo),
+            faces=faces,
+            source=source,
+            method=method,
+            output=_requests.output_options(format, quality),
         )
-        return _wire.read_reconstruct_response(self._call(self._stub.Reconstruct, request))
+        return _responses.read_reconstruct_response(self._call(self._stub.Reconstruct, request))
 
     def methods(self) -> list[Method]:
         """Returns the methods that the server has, the default first."""
@@ -124,7 +214,7 @@ class Client:
 
     def bundle(self) -> BundleInfo:
         """Returns what the server has loaded: methods, version, hash and licence."""
-        return _wire.read_list_response(self._call(self._stub.ListMethods, pb.ListMethodsRequest()))
+        return _responses.read_list_response(self._call(self._stub.ListMethods, pb.ListMethodsRequest()))
 
     def close(self) -> None:
         """Ends the connection and any call under way; closing twice does no harm."""

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from PIL import Image
 
-from dorian_client._pictures import FORMATS_BY_SUFFIX, format_of
+from dorian_client._pictures import DEFAULT_QUALITY, FORMATS_BY_SUFFIX, Picture, format_of, save_image
 
 _PLACE = "{age}"
 _SUFFIXES_BY_FORMAT = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
@@ -35,13 +36,23 @@ def plan_pictures(out: str, photo: Path, ages: Sequence[str], format: str | None
     return paths
 
 
-def plan_sheet(out: str, photo: Path, name: str, format: str | None) -> Path:
-    """Returns the path for one sheet: OUT itself, or PHOTO-NAME.SUFFIX in the folder OUT."""
+def plan_picture(out: str, photo: Path, name: str, format: str | None) -> Path:
+    """Returns the path for a picture of no single age: OUT itself, or PHOTO-NAME.SUFFIX in the folder OUT."""
     if _PLACE in out:
-        raise click.UsageError(f"{_PLACE} has no place in {out!r}: all ages go onto one sheet")
+        raise click.UsageError(f"{_PLACE} has no place in {out!r}: no single age is asked for")
     path = _in_folder(out, photo, name, format) if _is_folder(out) else Path(out)
     _check(path, out, photo, format)
     return path
+
+
+def write(picture: Picture | Image.Image, path: Path, quality: int | None = None, *, quietly: bool = False) -> None:
+    """Writes a picture to a planned path, makes the folder for it, and says so; on stderr if `quietly`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(picture, Picture):
+        picture.save(path, quality=quality or DEFAULT_QUALITY)
+    else:
+        save_image(picture, path, quality=quality or DEFAULT_QUALITY)
+    click.echo(f"wrote {click.format_filename(path)}", err=quietly)
 
 
 def _is_folder(out: str) -> bool:

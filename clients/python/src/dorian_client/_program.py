@@ -23,12 +23,14 @@ from dorian_client.errors import (
 
 EXIT_OTHER, EXIT_USAGE, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_SERVER = 1, 2, 3, 4, 5
 
+_WHOLE_FACE = "take a photo in which a whole face is seen from the front, and not too small"
+_LIST_FACES = "'dorian detect PHOTO' lists the faces of a photo, with the index that --face takes"
 _LIST_METHODS = "'dorian methods' lists the methods and age groups that the server has"
 
 # The first class that an error is an instance of decides.
 _EXITS: list[tuple[type[DorianError], int, str | None]] = [
     (PhotoError, EXIT_REFUSED, None),
-    (NoFaceError, EXIT_REFUSED, "take a photo in which a whole face is seen from the front, and not too small"),
+    (NoFaceError, EXIT_REFUSED, _WHOLE_FACE),
     (InvalidRequest, EXIT_REFUSED, None),
     (NotFound, EXIT_REFUSED, _LIST_METHODS),
     (ConnectionFailed, EXIT_UNREACHABLE, "is the server running? Give its address with --server HOST:PORT"),
@@ -37,7 +39,12 @@ _EXITS: list[tuple[type[DorianError], int, str | None]] = [
     (InternalError, EXIT_SERVER, "the server's log says more"),
     (ServerError, EXIT_SERVER, None),
 ]
-_HINTS_BY_REASON = {"AGE_GROUP_UNKNOWN": _LIST_METHODS}
+_HINTS_BY_REASON = {
+    "AGE_GROUP_UNKNOWN": _LIST_METHODS,
+    "FACE_NOT_FOUND": _LIST_FACES,
+    "FACE_TOO_MANY": _LIST_FACES,
+    "FACE_UNUSABLE": _WHOLE_FACE,
+}
 
 
 class Program(click.Group):

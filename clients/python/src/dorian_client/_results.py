@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from dorian_client._pictures import Picture
 
@@ -22,9 +22,56 @@ class Box:
     height: float
 
 
+# Names one face of a photo: the largest, its index (0 is the largest), or a rectangle that it overlaps.
+FaceLike: TypeAlias = Literal["largest"] | int | Box
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Five points of a face, (x, y) in pixels of the photo as it is shown, (0, 0) the centre of the top left pixel.
+
+    Right and left are the person's own.
+    """
+
+    right_eye: tuple[float, float]
+    left_eye: tuple[float, float]
+    nose: tuple[float, float]
+    right_mouth: tuple[float, float]
+    left_mouth: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face of the photo.
+
+    index: its place among the photo's faces from largest to smallest, from 0; it names the face in requests.
+    box: where the face is.
+    score: how sure the detector is, 0 to 1.
+    landmarks: eyes, nose and mouth; None where the server gives none.
+    estimated_age: the age in years that the face looks; None where it could not be read.
+    """
+
+    index: int
+    box: Box
+    score: float
+    landmarks: Landmarks | None
+    estimated_age: float | None
+
+
+@dataclass(frozen=True)
+class FaceError:
+    """Why one face could not be treated, while others were: the server's reason ("FACE_NOT_FOUND"), and in words."""
+
+    reason: str
+    message: str
+
+
 @dataclass(frozen=True)
 class Provenance:
-    """Where a result comes from: the method, and the bundle's name, version and SHA-256 in hexadecimal."""
+    """Where a result comes from: the method, and the bundle's name, version and SHA-256 in hexadecimal.
+
+    method: empty where none took part.
+    """
 
     method: str
     bundle: str
@@ -32,41 +79,8 @@ class Provenance:
     bundle_sha256: str
 
 
-@dataclass(frozen=True)
-class FaceReport:
-    """What was done to one face.
-
-    box: where the face is.
-    score: how sure the detector is, 0 to 1.
-    source: the age that the face was taken to have, a group's label or years; None where the server does not say.
-    source_given: whether source came with the request, rather than from the server's estimate.
-    target: the age that was aimed at, in the same terms.
-    """
-
-    box: Box
-    score: float
-    source: Age | None
-    source_given: bool
-    target: Age | None
-
-
-@dataclass(frozen=True)
-class AgedPhoto:
-    """The photo at one of the ages asked for, with a report per face, largest first."""
-
-    picture: Picture
-    faces: tuple[FaceReport, ...]
-
-
-@dataclass(frozen=True)
-class AgeResult:
-    """The photo at the ages asked for.
-
-    photos: one for each age, in their order.
-    times: the server's seconds by stage (decode, detect, align, encode, generate, paste, write), for all ages together.
-    """
-
-    photos: tuple[AgedPhoto, ...]
+@dataclass(frozen=True, kw_only=True)
+class _Result:
     provenance: Provenance
     times: Mapping[str, float]
 
@@ -76,40 +90,132 @@ class AgeResult:
         return sum(self.times.values())
 
 
+@dataclass(frozen=True, kw_only=True)
+class _FaceResult:
+    face: Face | None
+    error: FaceError | None
+
+    @property
+    def box(self) -> Box | None:
+        """Where the face is; None where there is none."""
+        return None if self.face is None else self.face.box
+
+    @property
+    def score(self) -> float | None:
+        """How sure the detector is of the face, 0 to 1; None where there is none."""
+        return None if self.face is None else self.face.score
+
+
 @dataclass(frozen=True)
-class Reconstruction:
+class FaceReport(_FaceResult):
+    """What was done to one face.
+
+    face: the face, as it was found; None where the request named one that is not there.
+    error: why the face was left as it was; None where it was changed.
+    source: the age that the face was taken to have, a group's label or years; None where the server does not say.
+    source_given: whether source came with the request, rather than from the server's estimate.
+    target: the age that was aimed at, in the same terms.
+    estimated_age_after: the age in years that the face looks in the picture that came back; None where it was not read.
+    identity_similarity: cosine similarity of the face's embeddings before and after, -1 to 1; None where not measured.
+    """
+
+    source: Age | None
+    source_given: bool
+    target: Age | None
+    estimated_age_after: float | None
+    identity_similarity: float | None
+
+
+@dataclass(frozen=True)
+class AgedPhoto:
+    """The photo at one of the ages asked for.
+
+    faces: a report per face that was to change, largest first; then one per name that no face has.
+    target: the age asked for; None where faces were given ages of their own, and no other age was asked for.
+    """
+
+    picture: Picture
+    faces: tuple[FaceReport, ...]
+    target: Age | None
+
+
+@dataclass(frozen=True)
+class AgeResult(_Result):
+    """The photo at the ages asked for.
+
+    photos: one for each age, in their order.
+    faces_found: how many faces were found in the photo, changed or not.
+    times: the server's seconds by stage (decode, detect, align, read, encode, generate, paste, reread, write), for all
+        ages together.
+    """
+
+    photos: tuple[AgedPhoto, ...]
+    faces_found: int
+
+
+@dataclass(frozen=True)
+class DetectResult(_Result):
+    """The faces of a photo, largest first; times as in AgeResult.
+
+    width, height: of the photo as it is shown, in pixels.
+    """
+
+    faces: tuple[Face, ...]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class CompareResult(_Result):
+    """Whether a face of one photo and a face of another are the same person's; times as in AgeResult.
+
+    first_embedding, second_embedding: the faces' FaceNet embeddings, of length 1.
+    similarity: cosine similarity of the embeddings, -1 to 1.
+    distance: squared Euclidean distance of the embeddings, 0 to 4.
+    same_person: whether similarity reaches threshold.
+    threshold: the similarity at which two faces count as one person's.
+    false_accept_rate: share of pairs of different people that reached threshold when it was measured.
+    """
+
+    first: Face
+    second: Face
+    first_embedding: tuple[float, ...] = field(repr=False)
+    second_embedding: tuple[float, ...] = field(repr=False)
+    similarity: float
+    distance: float
+    same_person: bool
+    threshold: float
+    false_accept_rate: float
+
+
+@dataclass(frozen=True)
+class Reconstruction(_FaceResult):
     """What the networks make of one face.
 
-    box, score: where the face is, and how sure the detector is, 0 to 1.
+    face: the face, as it was found; None where the request named one that is not there.
+    error: why the face could not be reconstructed; None where it was. With an error, all but face is None or empty.
     crop: the aligned crop that the networks saw.
     picture: what the generator draws from the latent.
     latent: the latent's numbers.
     source, source_given: the age at which the face was drawn, and whether it came with the request.
     pixel_error: root mean square difference between crop and picture, with pixel values from 0 to 1.
+    identity_similarity: cosine similarity of the embeddings of crop and picture, -1 to 1; None where not measured.
     """
 
-    box: Box
-    score: float
-    crop: Picture
-    picture: Picture
+    crop: Picture | None
+    picture: Picture | None
     latent: tuple[float, ...] = field(repr=False)
     source: Age | None
     source_given: bool
-    pixel_error: float
+    pixel_error: float | None
+    identity_similarity: float | None
 
 
 @dataclass(frozen=True)
-class ReconstructResult:
+class ReconstructResult(_Result):
     """What the networks make of the faces in a photo, largest first; times as in AgeResult."""
 
     faces: tuple[Reconstruction, ...]
-    provenance: Provenance
-    times: Mapping[str, float]
-
-    @property
-    def seconds(self) -> float:
-        """The server's seconds for all stages together."""
-        return sum(self.times.values())
 
 
 @dataclass(frozen=True)
@@ -153,6 +259,7 @@ class BundleInfo:
 
     sha256: of the bundle's manifest, in hexadecimal.
     weights_licence: an SPDX expression, or words.
+    false_accept_rates: those that Client.compare() can be asked for.
     """
 
     name: str
@@ -161,3 +268,4 @@ class BundleInfo:
     weights_licence: str
     server_version: str
     methods: tuple[Method, ...]
+    false_accept_rates: tuple[float, ...]

@@ -3,7 +3,7 @@
     DorianError
     ├── PhotoError               the photo cannot be sent; nothing has been asked of a server
     └── ServerError              what was asked has failed; has code, reason, field and metadata
-        ├── InvalidRequest       the photo or a setting was refused; asking again gives the same answer
+        ├── InvalidRequest       the photo, a face of it or a setting was refused; asking again gives the same answer
         │   └── NoFaceError      no face was found in the photo
         ├── NotFound             a name that the server does not know, such as a method's
         ├── Busy                 the server has too much to do; asking again later may work
@@ -55,7 +55,7 @@ class ServerError(DorianError):
 
 
 class InvalidRequest(ServerError):
-    """The photo or a setting was refused; asking again gives the same answer."""
+    """The photo, a face of it or a setting was refused; asking again gives the same answer."""
 
 
 class NoFaceError(InvalidRequest):

@@ -13,6 +13,12 @@ class ImageFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     IMAGE_FORMAT_PNG: _ClassVar[ImageFormat]
     IMAGE_FORMAT_WEBP: _ClassVar[ImageFormat]
 
+class Blend(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BLEND_UNSPECIFIED: _ClassVar[Blend]
+    BLEND_DELTA: _ClassVar[Blend]
+    BLEND_REPLACE: _ClassVar[Blend]
+
 class ReconstructionMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RECONSTRUCTION_MODE_UNSPECIFIED: _ClassVar[ReconstructionMode]
@@ -21,6 +27,9 @@ IMAGE_FORMAT_UNSPECIFIED: ImageFormat
 IMAGE_FORMAT_JPEG: ImageFormat
 IMAGE_FORMAT_PNG: ImageFormat
 IMAGE_FORMAT_WEBP: ImageFormat
+BLEND_UNSPECIFIED: Blend
+BLEND_DELTA: Blend
+BLEND_REPLACE: Blend
 RECONSTRUCTION_MODE_UNSPECIFIED: ReconstructionMode
 RECONSTRUCTION_MODE_INITIAL: ReconstructionMode
 
@@ -37,12 +46,14 @@ class Image(_message.Message):
     def __init__(self, data: _Optional[bytes] = ..., format: _Optional[_Union[ImageFormat, str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class OutputOptions(_message.Message):
-    __slots__ = ("format", "quality")
+    __slots__ = ("format", "quality", "keep_metadata")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
+    KEEP_METADATA_FIELD_NUMBER: _ClassVar[int]
     format: ImageFormat
     quality: int
-    def __init__(self, format: _Optional[_Union[ImageFormat, str]] = ..., quality: _Optional[int] = ...) -> None: ...
+    keep_metadata: bool
+    def __init__(self, format: _Optional[_Union[ImageFormat, str]] = ..., quality: _Optional[int] = ..., keep_metadata: bool = ...) -> None: ...
 
 class Age(_message.Message):
     __slots__ = ("group", "years")
@@ -63,6 +74,24 @@ class Box(_message.Message):
     width: float
     height: float
     def __init__(self, x: _Optional[float] = ..., y: _Optional[float] = ..., width: _Optional[float] = ..., height: _Optional[float] = ...) -> None: ...
+
+class Point(_message.Message):
+    __slots__ = ("x", "y")
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    x: float
+    y: float
+    def __init__(self, x: _Optional[float] = ..., y: _Optional[float] = ...) -> None: ...
+
+class FaceSelector(_message.Message):
+    __slots__ = ("largest", "index", "box")
+    LARGEST_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    largest: bool
+    index: int
+    box: Box
+    def __init__(self, largest: bool = ..., index: _Optional[int] = ..., box: _Optional[_Union[Box, _Mapping]] = ...) -> None: ...
 
 class Provenance(_message.Message):
     __slots__ = ("method", "bundle", "bundle_version", "bundle_sha256")
@@ -85,38 +114,76 @@ class StageTime(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class Face(_message.Message):
-    __slots__ = ("box", "score")
+    __slots__ = ("box", "score", "landmarks", "estimated_age", "index")
     BOX_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
+    LANDMARKS_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_AGE_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
     box: Box
     score: float
-    def __init__(self, box: _Optional[_Union[Box, _Mapping]] = ..., score: _Optional[float] = ...) -> None: ...
+    landmarks: _containers.RepeatedCompositeFieldContainer[Point]
+    estimated_age: float
+    index: int
+    def __init__(self, box: _Optional[_Union[Box, _Mapping]] = ..., score: _Optional[float] = ..., landmarks: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., estimated_age: _Optional[float] = ..., index: _Optional[int] = ...) -> None: ...
+
+class FaceError(_message.Message):
+    __slots__ = ("reason", "message")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    message: str
+    def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class FaceReport(_message.Message):
-    __slots__ = ("face", "source", "source_given", "target")
+    __slots__ = ("face", "source", "source_given", "target", "estimated_age_after", "identity_similarity", "error")
     FACE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_GIVEN_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_AGE_AFTER_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
     face: Face
     source: Age
     source_given: bool
     target: Age
-    def __init__(self, face: _Optional[_Union[Face, _Mapping]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., source_given: bool = ..., target: _Optional[_Union[Age, _Mapping]] = ...) -> None: ...
+    estimated_age_after: float
+    identity_similarity: float
+    error: FaceError
+    def __init__(self, face: _Optional[_Union[Face, _Mapping]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., source_given: bool = ..., target: _Optional[_Union[Age, _Mapping]] = ..., estimated_age_after: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., error: _Optional[_Union[FaceError, _Mapping]] = ...) -> None: ...
+
+class FaceTarget(_message.Message):
+    __slots__ = ("face", "target", "source")
+    FACE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    face: FaceSelector
+    target: Age
+    source: Age
+    def __init__(self, face: _Optional[_Union[FaceSelector, _Mapping]] = ..., target: _Optional[_Union[Age, _Mapping]] = ..., source: _Optional[_Union[Age, _Mapping]] = ...) -> None: ...
 
 class AgeTransformRequest(_message.Message):
-    __slots__ = ("image", "targets", "source", "method", "output")
+    __slots__ = ("image", "targets", "source", "method", "output", "faces", "face_targets", "strength", "blend")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    FACES_FIELD_NUMBER: _ClassVar[int]
+    FACE_TARGETS_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    BLEND_FIELD_NUMBER: _ClassVar[int]
     image: Image
     targets: _containers.RepeatedCompositeFieldContainer[Age]
     source: Age
     method: str
     output: OutputOptions
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Age, _Mapping]]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ...) -> None: ...
+    faces: _containers.RepeatedCompositeFieldContainer[FaceSelector]
+    face_targets: _containers.RepeatedCompositeFieldContainer[FaceTarget]
+    strength: float
+    blend: Blend
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Age, _Mapping]]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., face_targets: _Optional[_Iterable[_Union[FaceTarget, _Mapping]]] = ..., strength: _Optional[float] = ..., blend: _Optional[_Union[Blend, str]] = ...) -> None: ...
 
 class AgedImage(_message.Message):
     __slots__ = ("image", "faces")
@@ -127,31 +194,95 @@ class AgedImage(_message.Message):
     def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceReport, _Mapping]]] = ...) -> None: ...
 
 class AgeTransformResponse(_message.Message):
-    __slots__ = ("results", "provenance", "times")
+    __slots__ = ("results", "provenance", "times", "faces_found")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
     TIMES_FIELD_NUMBER: _ClassVar[int]
+    FACES_FOUND_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[AgedImage]
     provenance: Provenance
     times: _containers.RepeatedCompositeFieldContainer[StageTime]
-    def __init__(self, results: _Optional[_Iterable[_Union[AgedImage, _Mapping]]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
+    faces_found: int
+    def __init__(self, results: _Optional[_Iterable[_Union[AgedImage, _Mapping]]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., faces_found: _Optional[int] = ...) -> None: ...
+
+class DetectFacesRequest(_message.Message):
+    __slots__ = ("image",)
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    image: Image
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
+
+class DetectFacesResponse(_message.Message):
+    __slots__ = ("faces", "width", "height", "provenance", "times")
+    FACES_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    faces: _containers.RepeatedCompositeFieldContainer[Face]
+    width: int
+    height: int
+    provenance: Provenance
+    times: _containers.RepeatedCompositeFieldContainer[StageTime]
+    def __init__(self, faces: _Optional[_Iterable[_Union[Face, _Mapping]]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
+
+class CompareFacesRequest(_message.Message):
+    __slots__ = ("first", "second", "first_face", "second_face", "false_accept_rate")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FACE_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FACE_FIELD_NUMBER: _ClassVar[int]
+    FALSE_ACCEPT_RATE_FIELD_NUMBER: _ClassVar[int]
+    first: Image
+    second: Image
+    first_face: FaceSelector
+    second_face: FaceSelector
+    false_accept_rate: float
+    def __init__(self, first: _Optional[_Union[Image, _Mapping]] = ..., second: _Optional[_Union[Image, _Mapping]] = ..., first_face: _Optional[_Union[FaceSelector, _Mapping]] = ..., second_face: _Optional[_Union[FaceSelector, _Mapping]] = ..., false_accept_rate: _Optional[float] = ...) -> None: ...
+
+class CompareFacesResponse(_message.Message):
+    __slots__ = ("first", "second", "first_embedding", "second_embedding", "similarity", "distance", "same_person", "threshold", "false_accept_rate", "provenance", "times")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    FIRST_EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    SECOND_EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    SAME_PERSON_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    FALSE_ACCEPT_RATE_FIELD_NUMBER: _ClassVar[int]
+    PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    first: Face
+    second: Face
+    first_embedding: _containers.RepeatedScalarFieldContainer[float]
+    second_embedding: _containers.RepeatedScalarFieldContainer[float]
+    similarity: float
+    distance: float
+    same_person: bool
+    threshold: float
+    false_accept_rate: float
+    provenance: Provenance
+    times: _containers.RepeatedCompositeFieldContainer[StageTime]
+    def __init__(self, first: _Optional[_Union[Face, _Mapping]] = ..., second: _Optional[_Union[Face, _Mapping]] = ..., first_embedding: _Optional[_Iterable[float]] = ..., second_embedding: _Optional[_Iterable[float]] = ..., similarity: _Optional[float] = ..., distance: _Optional[float] = ..., same_person: bool = ..., threshold: _Optional[float] = ..., false_accept_rate: _Optional[float] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
 
 class ReconstructRequest(_message.Message):
-    __slots__ = ("image", "mode", "source", "method", "output")
+    __slots__ = ("image", "mode", "source", "method", "output", "faces")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    FACES_FIELD_NUMBER: _ClassVar[int]
     image: Image
     mode: ReconstructionMode
     source: Age
     method: str
     output: OutputOptions
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., mode: _Optional[_Union[ReconstructionMode, str]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ...) -> None: ...
+    faces: _containers.RepeatedCompositeFieldContainer[FaceSelector]
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., mode: _Optional[_Union[ReconstructionMode, str]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ...) -> None: ...
 
 class Reconstruction(_message.Message):
-    __slots__ = ("face", "crop", "reconstruction", "latent", "source", "source_given", "pixel_error")
+    __slots__ = ("face", "crop", "reconstruction", "latent", "source", "source_given", "pixel_error", "identity_similarity", "error")
     FACE_FIELD_NUMBER: _ClassVar[int]
     CROP_FIELD_NUMBER: _ClassVar[int]
     RECONSTRUCTION_FIELD_NUMBER: _ClassVar[int]
@@ -159,6 +290,8 @@ class Reconstruction(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_GIVEN_FIELD_NUMBER: _ClassVar[int]
     PIXEL_ERROR_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
     face: Face
     crop: Image
     reconstruction: Image
@@ -166,7 +299,9 @@ class Reconstruction(_message.Message):
     source: Age
     source_given: bool
     pixel_error: float
-    def __init__(self, face: _Optional[_Union[Face, _Mapping]] = ..., crop: _Optional[_Union[Image, _Mapping]] = ..., reconstruction: _Optional[_Union[Image, _Mapping]] = ..., latent: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., source_given: bool = ..., pixel_error: _Optional[float] = ...) -> None: ...
+    identity_similarity: float
+    error: FaceError
+    def __init__(self, face: _Optional[_Union[Face, _Mapping]] = ..., crop: _Optional[_Union[Image, _Mapping]] = ..., reconstruction: _Optional[_Union[Image, _Mapping]] = ..., latent: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., source_given: bool = ..., pixel_error: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., error: _Optional[_Union[FaceError, _Mapping]] = ...) -> None: ...
 
 class ReconstructResponse(_message.Message):
     __slots__ = ("faces", "provenance", "times")
@@ -211,17 +346,19 @@ class Method(_message.Message):
     def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ...) -> None: ...
 
 class ListMethodsResponse(_message.Message):
-    __slots__ = ("methods", "bundle", "bundle_version", "bundle_sha256", "weights_licence", "server_version")
+    __slots__ = ("methods", "bundle", "bundle_version", "bundle_sha256", "weights_licence", "server_version", "false_accept_rates")
     METHODS_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_SHA256_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_LICENCE_FIELD_NUMBER: _ClassVar[int]
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FALSE_ACCEPT_RATES_FIELD_NUMBER: _ClassVar[int]
     methods: _containers.RepeatedCompositeFieldContainer[Method]
     bundle: str
     bundle_version: str
     bundle_sha256: str
     weights_licence: str
     server_version: str
-    def __init__(self, methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., bundle: _Optional[str] = ..., bundle_version: _Optional[str] = ..., bundle_sha256: _Optional[str] = ..., weights_licence: _Optional[str] = ..., server_version: _Optional[str] = ...) -> None: ...
+    false_accept_rates: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., bundle: _Optional[str] = ..., bundle_version: _Optional[str] = ..., bundle_sha256: _Optional[str] = ..., weights_licence: _Optional[str] = ..., server_version: _Optional[str] = ..., false_accept_rates: _Optional[_Iterable[float]] = ...) -> None: ...

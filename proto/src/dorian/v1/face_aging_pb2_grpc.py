@@ -20,6 +20,16 @@ class FaceAgingStub(object):
                 request_serializer=dorian_dot_v1_dot_face__aging__pb2.AgeTransformRequest.SerializeToString,
                 response_deserializer=dorian_dot_v1_dot_face__aging__pb2.AgeTransformResponse.FromString,
                 )
+        self.DetectFaces = channel.unary_unary(
+                '/dorian.v1.FaceAging/DetectFaces',
+                request_serializer=dorian_dot_v1_dot_face__aging__pb2.DetectFacesRequest.SerializeToString,
+                response_deserializer=dorian_dot_v1_dot_face__aging__pb2.DetectFacesResponse.FromString,
+                )
+        self.CompareFaces = channel.unary_unary(
+                '/dorian.v1.FaceAging/CompareFaces',
+                request_serializer=dorian_dot_v1_dot_face__aging__pb2.CompareFacesRequest.SerializeToString,
+                response_deserializer=dorian_dot_v1_dot_face__aging__pb2.CompareFacesResponse.FromString,
+                )
         self.Reconstruct = channel.unary_unary(
                 '/dorian.v1.FaceAging/Reconstruct',
                 request_serializer=dorian_dot_v1_dot_face__aging__pb2.ReconstructRequest.SerializeToString,
@@ -38,6 +48,20 @@ class FaceAgingServicer(object):
 
     def AgeTransform(self, request, context):
         """Returns the photo with its faces at the age asked for, once for each target.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DetectFaces(self, request, context):
+        """Returns where the faces of a photo are, and how old they look.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareFaces(self, request, context):
+        """Tells whether a face of one photo and a face of another are the same person's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -64,6 +88,16 @@ def add_FaceAgingServicer_to_server(servicer, server):
                     servicer.AgeTransform,
                     request_deserializer=dorian_dot_v1_dot_face__aging__pb2.AgeTransformRequest.FromString,
                     response_serializer=dorian_dot_v1_dot_face__aging__pb2.AgeTransformResponse.SerializeToString,
+            ),
+            'DetectFaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.DetectFaces,
+                    request_deserializer=dorian_dot_v1_dot_face__aging__pb2.DetectFacesRequest.FromString,
+                    response_serializer=dorian_dot_v1_dot_face__aging__pb2.DetectFacesResponse.SerializeToString,
+            ),
+            'CompareFaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareFaces,
+                    request_deserializer=dorian_dot_v1_dot_face__aging__pb2.CompareFacesRequest.FromString,
+                    response_serializer=dorian_dot_v1_dot_face__aging__pb2.CompareFacesResponse.SerializeToString,
             ),
             'Reconstruct': grpc.unary_unary_rpc_method_handler(
                     servicer.Reconstruct,
@@ -100,6 +134,40 @@ class FaceAging(object):
         return grpc.experimental.unary_unary(request, target, '/dorian.v1.FaceAging/AgeTransform',
             dorian_dot_v1_dot_face__aging__pb2.AgeTransformRequest.SerializeToString,
             dorian_dot_v1_dot_face__aging__pb2.AgeTransformResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def DetectFaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/dorian.v1.FaceAging/DetectFaces',
+            dorian_dot_v1_dot_face__aging__pb2.DetectFacesRequest.SerializeToString,
+            dorian_dot_v1_dot_face__aging__pb2.DetectFacesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def CompareFaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/dorian.v1.FaceAging/CompareFaces',
+            dorian_dot_v1_dot_face__aging__pb2.CompareFacesRequest.SerializeToString,
+            dorian_dot_v1_dot_face__aging__pb2.CompareFacesResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

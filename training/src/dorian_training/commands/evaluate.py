@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dorian_bundle import BundleError, load
+from dorian_training.commands.evaluate_faces import evaluate_faces
 from dorian_training.commands.options import data_option
 from dorian_training.data.crops import cut_crops
 from dorian_training.data.sources import load_sources
@@ -54,8 +55,10 @@ def age_groups(bundle: Path, judge: Path, sources: tuple[str, ...], faces: int, 
     click.echo(f"rising: {figures['rising']}; oldest less youngest: {figures['span']:.1f} years")
     click.echo(f"the judge's mean error on real faces of known age: {figures['judge_error_on_real']:.1f} years")
     if out:
-        out.write_text(json.dumps({"judged_age": figures}, indent=2) + "\n")
+        out.write_text(json.dumps({"age_cgan": {"judged_age": figures}}, indent=2) + "\n")
 
+
+main.add_command(evaluate_faces)
 
 if __name__ == "__main__":
     main()

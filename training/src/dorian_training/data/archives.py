@@ -54,6 +54,7 @@ def _records(folder: Path, rows: csv.DictReader[str], wanted: set[str]) -> Itera
                 ethnicity=row["ethnicity"],
                 identity=row["identity"],
                 landmarks=tuple((float(row[f"{p}_x"]), float(row[f"{p}_y"])) for p in _POINTS),
+                box=(float(row["box_x"]), float(row["box_y"]), float(row["box_w"]), float(row["box_h"])),
             )
         except (KeyError, TypeError, ValueError) as error:  # TypeError: a row that ends early
             raise DataError(f"{folder / 'faces.csv'}, line {rows.line_num}: {error}") from error

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dorian_bundle.ages import AgeGroup, group_of_age
+from dorian_training.data.augmentation import Augmentation, augmented
 from dorian_training.data.crops import Crops
 from dorian_training.errors import DataError
 
@@ -21,6 +22,11 @@ class Batch:
 
     image: Tensor
     group: Tensor
+
+
+def as_images(pixels: Tensor) -> Tensor:
+    """``pixels`` uint8 RGB (batch, height, width, 3) as float32 in [-1, 1], (batch, 3, height, width)."""
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def groups_of(crops: Crops, groups: Sequence[AgeGroup]) -> np.ndarray:
@@ -61,7 +67,7 @@ class BalancedBatches:
             [self._members[g][int(p * len(self._members[g]))] for g, p in zip(group.tolist(), place, strict=True)]
         )
         device = self._pixels.device
-        pixels = self._pixels[chosen.to(device)].permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        pixels = as_images(self._pixels[chosen.to(device)])
         image = torch.where(mirrored.to(device)[:, None, None, None], pixels.flip(3), pixels)
         return Batch(image.contiguous(memory_format=torch.channels_last), group.to(device))
 
@@ -70,3 +76,80 @@ class BalancedBatches:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._generator.set_state(state["generator"])
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """``image`` float32 RGB in [-1, 1], (batch, 3, size, size), channels_last; ``label`` (batch, ...) as it was given."""
+
+    image: Tensor
+    label: Tensor
+
+
+class LabelledBatches:
+    """Draws faces with the chances ``weights`` (none: alike), augmented, each with its row of ``labels``.
+
+    ``crops`` are cut with ``MARGIN`` around ``size``. Pixels stay uint8 on ``device``; the stream resumes exactly.
+    """
+
+    def __init__(
+        self,
+        crops: Crops,
+        labels: Tensor,
+        batch_size: int,
+        seed: int,
+        size: int,
+        augmentation: Augmentation,
+        weights: Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.batch_size = batch_size
+        self._size, self._augmentation = size, augmentation
+        self._pixels = torch.from_numpy(crops.pixels).to(device)
+        self._labels = labels.to(device)
+        self._weights = torch.ones(len(crops)) if weights is None else weights.float()
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def next(self) -> LabelledBatch:
+        """The next batch."""
+        chosen = self._choose().to(self._pixels.device)
+        image = augmented(as_images(self._pixels[chosen]), self._size, self._augmentation, self._generator)
+        return LabelledBatch(image, self._labels[chosen])
+
+    def _choose(self) -> Tensor:
+        return torch.multinomial(self._weights, self.batch_size, replacement=True, generator=self._generator)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._generator.set_state(state["generator"])
+
+
+class IdentityBatches(LabelledBatches):
+    """Draws ``FACES_EACH`` faces of each of several people, all people alike; labels are identity indices from 0 on."""
+
+    FACES_EACH = 4
+
+    def __init__(
+        self,
+        crops: Crops,
+        identities: Tensor,
+        batch_size: int,
+        seed: int,
+        size: int,
+        augmentation: Augmentation,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(crops, identities, batch_size, seed, size, augmentation, device=device)
+        order = torch.argsort(identities, stable=True)
+        self._members = torch.split(order, torch.bincount(identities).tolist())
+
+    def _choose(self) -> Tensor:
+        people = torch.randperm(len(self._members), generator=self._generator)[: -(-self.batch_size // self.FACES_EACH)]
+        faces = []
+        for person in people.tolist():
+            own = self._members[person]
+            places = torch.randperm(len(own), generator=self._generator)[: self.FACES_EACH]
+            faces.append(own[places])
+        return torch.cat(faces)[: self.batch_size]

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE, AlignmentTemplate, crop_matrix, warp_crop
 from dorian_bundle.errors import AlignmentError
+from dorian_training.data.augmentation import MARGIN
 from dorian_training.data.records import FaceRecord, PictureReader
 from dorian_training.errors import DataError
 
@@ -42,6 +43,17 @@ class Crops:
     def where(self, keep: NDArray[np.bool_]) -> Crops:
         """The faces at which ``keep`` (faces,) is true."""
         return Crops(self.pixels[keep], tuple(record for record, kept in zip(self.records, keep, strict=True) if kept))
+
+
+def with_margin(
+    size: int, template: AlignmentTemplate = DEFAULT_TEMPLATE, margin: float = MARGIN
+) -> tuple[int, AlignmentTemplate]:
+    """Side and template of crops whose centres are ``size`` pixels wide and aligned to ``template``.
+
+    ``margin`` is what they show beyond it, as a fraction of ``size``, on each side; see ``augmented``.
+    """
+    side = size + 2 * round(size * margin)
+    return side, template.zoomed(size / side)
 
 
 def cut_face(image: NDArray[np.uint8], record: FaceRecord, template: AlignmentTemplate, size: int) -> NDArray[np.uint8]:

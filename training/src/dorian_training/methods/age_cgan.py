@@ -52,7 +52,7 @@ PAPER_ADVERSARIAL = AdversarialSettings(
 )
 
 
-class AdversarialStage(Stage):
+class AdversarialStage(Stage[Batch]):
     """G and D against each other on images and their age groups (eq. 1)."""
 
     name = "adversarial"
@@ -133,7 +133,7 @@ class _Change:
         return padded[:, :, self.dy : self.dy + height, self.dx : self.dx + width] + self.light
 
 
-class LatentStage(Stage):
+class LatentStage(Stage[Batch]):
     """E learns to undo a frozen G: on generated pairs G(z, y) → z (eq. 2), and on what G makes of E(x) for real images x."""
 
     name = "latent"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +13,13 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from dorian_training.checkpoint import load_network
-from dorian_training.data.batches import Batch
 from dorian_training.distributed import average_gradients
 
+BatchKind = TypeVar("BatchKind")
 _MANY_STEPS = 100_000  # after which an average's memory is as long as its decay says
 
 
-class Stage(ABC):
+class Stage(ABC, Generic[BatchKind]):
     """One stage of a method: networks that learn, their averages, their optimisers, and one step of learning.
 
     ``networks`` are those that the stage works with, learning or not; ``averages`` are exponential moving averages
@@ -35,16 +37,26 @@ class Stage(ABC):
         self.carried: dict[str, dict[str, Tensor]] = {}
 
     @abstractmethod
-    def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
+    def step(self, batch: BatchKind, number: int) -> dict[str, Tensor]:
         """Learn from ``batch``; returns losses by name, detached. ``number`` counts from 0."""
-
-    @abstractmethod
-    def samples(self) -> Tensor:
-        """Pictures to look at: float RGB in [-1, 1], (rows, columns, 3, height, width), the same faces each time."""
 
     @abstractmethod
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
         """Begin with the ``weights`` of an earlier run (see ``weights``); ``CheckpointError`` if they do not fit."""
+
+    def samples(self) -> Tensor | None:
+        """Pictures to look at: float RGB in [-1, 1], (rows, columns, 3, height, width), the same faces each time.
+
+        ``None`` where a stage draws nothing.
+        """
+        return None
+
+    def measure(self) -> dict[str, float]:
+        """Figures to watch on faces that the stage does not learn from, by name."""
+        return {}
+
+    def schedule(self, done: float) -> None:
+        """Set what changes over a run, of which a share ``done`` from 0 to 1 lies behind."""
 
     def add_network(self, name: str, network: nn.Module) -> nn.Module:
         network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -66,16 +78,31 @@ class Stage(ABC):
         load_network(average.module, weights, f"{name}_ema")
         average.n_averaged.fill_(_MANY_STEPS)
 
-    def add_optimizer(self, name: str, rate: float, betas: tuple[float, float]) -> Optimizer:
-        self.optimizers[name] = torch.optim.Adam(self.networks[name].parameters(), lr=rate, betas=betas, fused=True)
+    def add_optimizer(self, name: str, rate: float, betas: tuple[float, float], weight_decay: float = 0.0) -> Optimizer:
+        """Adam for network ``name``; with ``weight_decay``, decoupled, on matrices and kernels alone."""
+        matrices = [parameter for parameter in self.networks[name].parameters() if parameter.ndim > 1]
+        others = [parameter for parameter in self.networks[name].parameters() if parameter.ndim <= 1]
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizers[name] = torch.optim.AdamW(
+            [group for group in groups if group["params"]], lr=rate, betas=betas, fused=True
+        )
         return self.optimizers[name]
 
-    def descend(self, name: str, loss: Tensor) -> Tensor:
-        """One optimiser step of network ``name`` down ``loss``; returns the loss, detached."""
-        self.optimizers[name].zero_grad(set_to_none=True)
+    def set_rate(self, rate: float) -> None:
+        """Let all optimisers go on at the learning rate ``rate``."""
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def descend(self, names: str | Sequence[str], loss: Tensor) -> Tensor:
+        """One optimiser step of the network or networks ``names`` down ``loss``; returns the loss, detached."""
+        chosen = [names] if isinstance(names, str) else names
+        for name in chosen:
+            self.optimizers[name].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        average_gradients(self.networks[name])
-        self.optimizers[name].step()
+        for name in chosen:
+            average_gradients(self.networks[name])
+            self.optimizers[name].step()
         return loss.detach()
 
     def weights(self) -> dict[str, dict[str, Tensor]]:
@@ -98,3 +125,10 @@ class Stage(ABC):
             for name, part in getattr(self, kind).items():
                 part.load_state_dict(state[kind][name])
         self.carried = state["carried"]
+
+
+def cosine_rate(done: float, warm_up: float) -> float:
+    """Share of the full learning rate when ``done`` of a run lies behind: up in a line to 1 at ``warm_up``, down in a cosine."""
+    if done < warm_up:
+        return done / warm_up
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warm_up) / (1 - warm_up))))

@@ -1,0 +1,134 @@
+"""The command that ages a photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from PIL import Image
+
+from dorian_client._commands import words
+from dorian_client._commands.options import (
+    FACE_HELP,
+    connect,
+    read_age,
+    read_face_and_age,
+    with_method,
+    with_out,
+    with_photo,
+    with_server,
+    with_source,
+)
+from dorian_client._outputs import plan_picture, plan_pictures, write
+from dorian_client._photos import open_upright, read_photo
+from dorian_client._pictures import format_of
+from dorian_client._results import Age, AgeResult, Face, FaceLike, FaceReport
+from dorian_client._sheet import make_sheet
+
+
+@click.command()
+@with_photo
+@click.option(
+    "--to", "ages", type=read_age, metavar="AGE", multiple=True, help="Age to aim at; may be given several times."
+)
+@click.option(
+    "--face", "faces", type=read_face_and_age, metavar="FACE[=AGE]", multiple=True,
+    help=f"A face to change [default: all], or one with an age of its own; may be given several times. FACE: {FACE_HELP}.",
+)  # fmt: skip
+@click.option("--sweep", is_flag=True, help="One labelled sheet: the photo, then all age groups (or those of --to).")
+@with_out
+@with_source
+@with_method
+@click.option("--strength", type=float, metavar="NUMBER", help="How much of the change to make, 0 to 1.5 [default: 1].")
+@click.option(
+    "--blend", type=click.Choice(["delta", "replace"]),
+    help="Add the change to the face, or draw the face anew [default: delta].",
+)  # fmt: skip
+@click.option("--format", type=click.Choice(["jpeg", "png", "webp"]), help="[default: by OUT's suffix]")
+@click.option("--quality", type=click.IntRange(1, 100), help="For JPEG and WebP [default: the server's].")
+@click.option("--keep-metadata", is_flag=True, help="Keep the camera, time and author of the photo's EXIF.")
+@with_server
+def age(
+    photo: Path, ages: tuple[Age, ...], faces: tuple[tuple[FaceLike, Age | None], ...], sweep: bool, out: str,
+    format: str | None, quality: int | None, keep_metadata: bool, server: str, timeout: float, **settings: Any,
+) -> None:  # fmt: skip
+    """Ages the faces in PHOTO, a JPEG, PNG or WebP file.
+
+    An AGE is the label of an age group ("60+", "19-29") or a number of years ("45").
+
+    With --face only the faces named are changed: to the ages of --to, or to one of their own, --face FACE=AGE, which
+    they have in every picture. If all --face have one, all other faces are changed to the ages of --to, if it is given.
+
+    OUT is a file ending in .jpg, .png or .webp, or a folder (one that exists, or a name that ends with /). With several
+    --to and no --sweep it is a folder or has {age} in its name. In a folder, pictures are called PHOTO-AGE, the sheet
+    PHOTO-sweep, and the one picture without --to PHOTO-aged. The photo itself is never overwritten.
+
+    A face that could not be changed is left as it was, with a warning; if no face could be, nothing is written.
+
+    \b
+    Examples:
+      dorian age portrait.jpg --to 60+ -o older.jpg
+      dorian age portrait.jpg --to 8 --to 45 --to 60+ -o "portrait-{age}.png"
+      dorian age portrait.jpg --to 60+ --from 30-39 -o aged/
+      dorian age portrait.jpg --sweep -o sheet.jpg
+      dorian age wedding.jpg --to 60+ --face largest -o older.jpg
+      dorian age wedding.jpg --face 0=60+ --face 1=45 -o older.jpg
+      dorian age portrait.jpg --to 60+ --strength 0.7 --keep-metadata -o older.jpg
+    """
+    named = [face for face, own in faces if own is None]
+    face_ages = [(face, own) for face, own in faces if own is not None]
+    if not ages and not sweep and (named or not face_ages):
+        raise click.UsageError(
+            "no age to aim at: give --to AGE, or --sweep for all age groups, or every face's own, --face FACE=AGE"
+        )
+    if sweep and keep_metadata:
+        raise click.UsageError("a sheet has no metadata of the photo's: --keep-metadata cannot go with --sweep")
+    paths = _plan(out, photo, ages, sweep, format)
+    data = read_photo(photo)
+    settings |= {
+        "faces": named or None, "face_ages": face_ages, "format": format or format_of(paths[0]), "quality": quality,
+    }  # fmt: skip
+    with connect(server, timeout) as client:
+        if sweep and not ages:
+            result = client.sweep(data, **settings)
+        else:
+            result = client.age(data, ages, keep_metadata=keep_metadata, **settings)
+    words.warn_of_failures([report for aged in result.photos for report in aged.faces])
+    _print_changes(result)
+    if sweep:
+        write(_sweep_sheet(data, result), paths[0], quality)
+        return
+    for path, aged in zip(paths, result.photos, strict=True):
+        write(aged.picture, path, quality)
+
+
+def _plan(out: str, photo: Path, ages: Sequence[Age], sweep: bool, format: str | None) -> list[Path]:
+    if ages and not sweep:
+        return plan_pictures(out, photo, [words.in_words(age) for age in ages], format)
+    return [plan_picture(out, photo, "sweep" if sweep else "aged", format)]
+
+
+def _sweep_sheet(photo: bytes, result: AgeResult) -> Image.Image:
+    labels = [words.in_words(aged.target) for aged in result.photos]
+    return make_sheet([open_upright(photo), *(aged.picture for aged in result.photos)], ["photo", *labels])
+
+
+def _print_changes(result: AgeResult) -> None:
+    """Prints what became of each face: on a line of its own, or with a line below it for each of several targets."""
+    reports: dict[Face, list[FaceReport]] = {}
+    for report in (report for aged in result.photos for report in aged.faces):
+        if report.face is not None and report.error is None:
+            reports.setdefault(report.face, []).append(report)
+    for face, changes in reports.items():
+        begin = f"{words.place(face)}, from {words.origin(changes[0])}"
+        ends = list(dict.fromkeys(_describe(change) for change in changes))
+        click.echo(f"{begin} {ends[0]}" if len(ends) == 1 else "\n  ".join([begin, *ends]))
+    click.echo(f"changed {len(reports)} of {words.count_faces(result.faces_found)} in {result.seconds:.2f} s")
+
+
+def _describe(change: FaceReport) -> str:
+    after = change.estimated_age_after
+    looks = "" if after is None else f", looks {words.estimate(after)} after"
+    return f"to {words.in_words(change.target)}{looks}{words.similarity(change)}"

@@ -1,0 +1,42 @@
+"""The command that lists what the server has."""
+
+from __future__ import annotations
+
+import click
+
+from dorian_client._commands import words
+from dorian_client._commands.options import connect, with_json, with_server
+from dorian_client._results import BundleInfo
+
+
+@click.command()
+@with_json
+@with_server
+def methods(as_json: bool, server: str, timeout: float) -> None:
+    """Lists the methods and age groups that the server has.
+
+    With --json also the false-accept rates that 'dorian compare' can be asked for.
+
+    \b
+    Examples:
+      dorian methods
+      dorian methods --json
+    """
+    with connect(server, timeout) as client:
+        bundle = client.bundle()
+    if as_json:
+        words.print_json(bundle)
+    else:
+        click.echo(_describe(bundle))
+
+
+def _describe(bundle: BundleInfo) -> str:
+    lines = [
+        f"bundle {bundle.name} {bundle.version} ({bundle.sha256[:12]}), server {bundle.server_version}",
+        f"weights: {bundle.weights_licence}",
+    ]
+    for method in bundle.methods:
+        lines += ["", method.name + (" (default)" if method.is_default else ""), f"  {method.description}"]
+        lines += [f"  {method.family}, crops of {method.crop_size} px"]
+        lines += [f"  ages {', '.join(group.label for group in method.age_groups)}"]
+    return "\n".join(lines)

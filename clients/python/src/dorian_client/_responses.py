@@ -1,0 +1,179 @@
+"""Reads the messages that answer, into this package's types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian_client._pictures import Picture
+from dorian_client._requests import FORMATS
+from dorian_client._results import (
+    Age,
+    AgedPhoto,
+    AgeGroup,
+    AgeResult,
+    Box,
+    BundleInfo,
+    CompareResult,
+    DetectResult,
+    Face,
+    FaceError,
+    FaceReport,
+    Landmarks,
+    Method,
+    Provenance,
+    Reconstruction,
+    ReconstructResult,
+)
+from dorian_client.errors import InternalError
+
+_FORMAT_NAMES = {number: name for name, number in FORMATS.items()}
+_LANDMARKS = 5
+
+
+def read_age_response(response: pb.AgeTransformResponse, targets: Sequence[pb.Age]) -> AgeResult:
+    """Reads the answer to a request with those targets; raises InternalError if it has another number of photos."""
+    ages = [_read_age(target) for target in targets] or [None]
+    if len(response.results) != len(ages):
+        raise InternalError(f"the server sent {len(response.results)} photos for {len(ages)} ages", code="INTERNAL")
+    return AgeResult(
+        photos=tuple(
+            AgedPhoto(_read_picture(result.image), tuple(map(_read_report, result.faces)), age)
+            for result, age in zip(response.results, ages, strict=True)
+        ),
+        faces_found=response.faces_found,
+        provenance=_read_provenance(response.provenance),
+        times=_read_times(response.times),
+    )
+
+
+def read_detect_response(response: pb.DetectFacesResponse) -> DetectResult:
+    """Reads the faces of a photo."""
+    return DetectResult(
+        faces=tuple(map(_read_face, response.faces)),
+        width=response.width,
+        height=response.height,
+        provenance=_read_provenance(response.provenance),
+        times=_read_times(response.times),
+    )
+
+
+def read_compare_response(response: pb.CompareFacesResponse) -> CompareResult:
+    """Reads whether two faces are the same person's."""
+    return CompareResult(
+        first=_read_face(response.first),
+        second=_read_face(response.second),
+        first_embedding=tuple(response.first_embedding),
+        second_embedding=tuple(response.second_embedding),
+        similarity=response.similarity,
+        distance=response.distance,
+        same_person=response.same_person,
+        threshold=response.threshold,
+        false_accept_rate=response.false_accept_rate,
+        provenance=_read_provenance(response.provenance),
+        times=_read_times(response.times),
+    )
+
+
+def read_reconstruct_response(response: pb.ReconstructResponse) -> ReconstructResult:
+    """Reads what the networks make of each face."""
+    return ReconstructResult(
+        faces=tuple(map(_read_reconstruction, response.faces)),
+        provenance=_read_provenance(response.provenance),
+        times=_read_times(response.times),
+    )
+
+
+def read_list_response(response: pb.ListMethodsResponse) -> BundleInfo:
+    """Reads what the server has loaded."""
+    return BundleInfo(
+        name=response.bundle,
+        version=response.bundle_version,
+        sha256=response.bundle_sha256,
+        weights_licence=response.weights_licence,
+        server_version=response.server_version,
+        methods=tuple(map(_read_method, response.methods)),
+        false_accept_rates=tuple(response.false_accept_rates),
+    )
+
+
+def _read_picture(image: pb.Image) -> Picture:
+    return Picture(image.data, _FORMAT_NAMES.get(image.format, ""), image.width, image.height)
+
+
+def _read_age(age: pb.Age) -> Age | None:
+    match age.WhichOneof("kind"):
+        case "group":
+            return age.group
+        case "years":
+            return age.years
+        case _:
+            return None
+
+
+def _read_face(face: pb.Face) -> Face:
+    box, points = face.box, [(point.x, point.y) for point in face.landmarks]
+    return Face(
+        index=face.index,
+        box=Box(box.x, box.y, box.width, box.height),
+        score=face.score,
+        landmarks=Landmarks(*points) if len(points) == _LANDMARKS else None,
+        estimated_age=face.estimated_age if face.HasField("estimated_age") else None,
+    )
+
+
+def _read_error(error: pb.FaceError) -> FaceError:
+    return FaceError(error.reason, error.message)
+
+
+def _read_report(report: pb.FaceReport) -> FaceReport:
+    return FaceReport(
+        face=_read_face(report.face) if report.HasField("face") else None,
+        source=_read_age(report.source),
+        source_given=report.source_given,
+        target=_read_age(report.target),
+        estimated_age_after=report.estimated_age_after if report.HasField("estimated_age_after") else None,
+        identity_similarity=report.identity_similarity if report.HasField("identity_similarity") else None,
+        error=_read_error(report.error) if report.HasField("error") else None,
+    )
+
+
+def _read_reconstruction(result: pb.Reconstruction) -> Reconstruction:
+    failed = result.HasField("error")
+    return Reconstruction(
+        face=_read_face(result.face) if result.HasField("face") else None,
+        crop=None if failed else _read_picture(result.crop),
+        picture=None if failed else _read_picture(result.reconstruction),
+        latent=tuple(result.latent),
+        source=_read_age(result.source),
+        source_given=result.source_given,
+        pixel_error=None if failed else result.pixel_error,
+        identity_similarity=result.identity_similarity if result.HasField("identity_similarity") else None,
+        error=_read_error(result.error) if failed else None,
+    )
+
+
+def _read_method(method: pb.Method) -> Method:
+    return Method(
+        name=method.name,
+        family=method.family,
+        description=method.description,
+        age_groups=tuple(map(_read_group, method.age_groups)),
+        crop_size=method.crop_size,
+        is_default=method.is_default,
+    )
+
+
+def _read_group(group: pb.AgeGroup) -> AgeGroup:
+    return AgeGroup(group.label, group.low, group.high if group.HasField("high") else None, group.centre)
+
+
+def _read_provenance(provenance: pb.Provenance) -> Provenance:
+    return Provenance(provenance.method, provenance.bundle, provenance.bundle_version, provenance.bundle_sha256)
+
+
+def _read_times(times: Iterable[pb.StageTime]) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for time in times:
+        seconds[time.stage] = seconds.get(time.stage, 0.0) + time.seconds
+    return seconds

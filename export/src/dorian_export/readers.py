@@ -1,0 +1,151 @@
+"""The networks that see faces as graphs, each proven against torch, and FaceNet's thresholds as measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from dorian_bundle.families import (
+    DETECTOR_STRIDES,
+    age_estimator_signature,
+    detector_signature,
+    facenet_signature,
+    landmark_refiner_signature,
+)
+from dorian_bundle.graphs import Graph, Precision
+from dorian_bundle.manifest import AcceptThreshold
+from dorian_export.errors import ExportError
+from dorian_export.graphs import AgeEstimatorGraph, DetectorGraph, FaceNetGraph, LandmarkRefinerGraph
+from dorian_export.parity import BATCHES, Array
+from dorian_export.proven import export_proven, require_faces, require_family
+from dorian_training.checkpoint import load_network, load_weights
+from dorian_training.data.crops import Crops
+from dorian_training.evaluation.verification import all_pairs, similarities, threshold_at
+from dorian_training.methods.facenet import embed, identity_labels
+from dorian_training.networks import age_estimator, compact_facenet, detector, landmark_refiner
+
+RATES = (1e-2, 1e-3, 1e-4)  # false-accept rates at which thresholds are measured
+_LEAST_OTHERS = 10 / min(RATES)  # pairs of different people, so that ten lie above the strictest threshold
+_VIEW = (96, 128)  # height and width of the pictures that the detector is proven on
+
+Exported = tuple[dict[str, Graph], dict[str, float]]
+
+
+def export_detector(
+    checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
+) -> Exported:
+    """The graph ``detector``; ``crops`` as for ``export_age_estimator``."""
+    network, _ = _network(checkpoint, "detector", detector.DetectorShape, detector.Detector)
+    require_faces(crops)
+    pictures = np.stack([cv2.resize(crop, _VIEW[::-1]) for crop in crops[: max(BATCHES)]])
+    multiple = DETECTOR_STRIDES[-1]
+    graph, differences = export_proven(
+        "detector",
+        DetectorGraph(network),
+        detector_signature(),
+        _image_inputs(pictures),
+        folder,
+        precisions,
+        {"height": multiple, "width": multiple},
+    )
+    return {"detector": graph}, differences
+
+
+def export_landmark_refiner(
+    checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
+) -> Exported:
+    """The graph ``landmark_refiner``; ``crops`` as for ``export_age_estimator``."""
+    shape, build = landmark_refiner.LandmarkRefinerShape, landmark_refiner.LandmarkRefiner
+    network, _ = _network(checkpoint, "landmark_refiner", shape, build)
+    require_faces(crops)
+    graph, differences = export_proven(
+        "landmark_refiner",
+        LandmarkRefinerGraph(network),
+        landmark_refiner_signature(landmark_refiner.SIZE),
+        _image_inputs(crops[: max(BATCHES)]),
+        folder,
+        precisions,
+    )
+    return {"landmark_refiner": graph}, differences
+
+
+def export_age_estimator(
+    checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
+) -> Exported:
+    """The graph ``age_estimator``. ``crops``: at least 8 aligned faces, uint8 RGB (faces, 64, 64, 3), for parity."""
+    network, _ = _network(checkpoint, "age_estimator", age_estimator.AgeEstimatorShape, age_estimator.AgeEstimator)
+    require_faces(crops)
+    graph, differences = export_proven(
+        "age_estimator",
+        AgeEstimatorGraph(network),
+        age_estimator_signature(age_estimator.SIZE),
+        _image_inputs(crops[: max(BATCHES)]),
+        folder,
+        precisions,
+    )
+    return {"age_estimator": graph}, differences
+
+
+def export_facenet(
+    checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
+) -> Exported:
+    """The graph ``facenet``; ``crops`` as for ``export_age_estimator``."""
+    network, about = _network(checkpoint, "facenet", compact_facenet.FaceNetShape, compact_facenet.CompactFaceNet)
+    require_faces(crops)
+    graph, differences = export_proven(
+        "facenet",
+        FaceNetGraph(network),
+        facenet_signature(compact_facenet.SIZE, about["shape"]["embedding"]),
+        _image_inputs(crops[: max(BATCHES)]),
+        folder,
+        precisions,
+    )
+    return {"facenet": graph}, differences
+
+
+def accept_thresholds(checkpoint: Path, faces: Crops) -> tuple[AcceptThreshold, ...]:
+    """Similarities that pairs of different people among ``faces`` reach at each of ``RATES``, measured over all pairs.
+
+    ``ExportError`` if there are too few pairs for the strictest rate.
+    """
+    network, _ = _network(checkpoint, "facenet", compact_facenet.FaceNetShape, compact_facenet.CompactFaceNet)
+    known = faces.where(np.asarray([bool(record.identity) for record in faces.records], dtype=bool))
+    pairs = all_pairs(identity_labels(known).numpy())
+    others = int((~pairs.same).sum())
+    if others < _LEAST_OTHERS:
+        raise ExportError(
+            f"FaceNet's thresholds need {_LEAST_OTHERS:,.0f} pairs of different people in the validation split; there are {others:,}"
+        )
+    found = _mirrored_embeddings(network, known)
+    similarity = similarities(found, pairs)
+    return tuple(
+        AcceptThreshold(false_accept_rate=rate, similarity=round(threshold_at(similarity, pairs.same, rate), 4))
+        for rate in RATES
+    )
+
+
+def _mirrored_embeddings(network: nn.Module, faces: Crops) -> Array:
+    mirrored = Crops(np.ascontiguousarray(faces.pixels[:, :, ::-1]), faces.records)
+    summed = sum(embed(network, each, torch.device("cpu")) for each in (faces, mirrored))
+    return np.asarray(summed / np.linalg.norm(summed, axis=1, keepdims=True), dtype=np.float32)
+
+
+def _network(checkpoint: Path, family: str, shape: Any, build: Any) -> tuple[nn.Module, dict[str, Any]]:
+    weights, about = load_weights(checkpoint)
+    require_family(about, family)
+    network: nn.Module = build(shape.from_dict(about["shape"])).eval()
+    load_network(network, weights, f"{family}_ema")
+    return network, about
+
+
+def _image_inputs(pictures: NDArray[np.uint8]) -> list[dict[str, Array]]:
+    """Random inputs, and real ones."""
+    real: Array = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+    return [{"image": np.random.default_rng(0).random(real.shape, dtype=np.float32)}, {"image": real}]

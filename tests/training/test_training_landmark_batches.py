@@ -1,0 +1,150 @@
+"""Views for the landmark refiner: what is drawn at a landmark lies where its label says, however the view is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dorian_bundle.alignment import DEFAULT_TEMPLATE, crop_matrix
+from dorian_training.data.archives import load_archives
+from dorian_training.data.crops import Crops, cut_crops
+from dorian_training.data.landmark_batches import (
+    MARGIN,
+    LandmarkBatch,
+    LandmarkBatches,
+    Wrongness,
+    cut_template,
+    landmarks_in,
+)
+
+MakeCrops = Callable[..., Crops]
+SIZE = 32
+SIDE = 48
+COUNT = 40
+RIGHT = Wrongness(shift=0, scale=0, turn=0)
+MIRRORED = (1, 0, 2, 4, 3)  # right and left change places
+
+
+@pytest.fixture(scope="module")
+def places() -> Tensor:
+    """Landmarks of faces, in fractions of a crop's side, in the middle half of it."""
+    return 0.3 + 0.4 * torch.rand(COUNT, 5, 2, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def marked(make_crops: MakeCrops, places: Tensor) -> Callable[[int], Crops]:
+    """Black crops with a white blob at one of the landmarks."""
+
+    def marked(landmark: int) -> Crops:
+        line = (np.arange(SIDE) + 0.5) / SIDE
+        x, y = places[:, landmark].numpy().T[:, :, None, None]
+        blob = np.exp(-((line[None, None, :] - x) ** 2 + (line[None, :, None] - y) ** 2) / (2 * 0.03**2))
+        return make_crops([30] * COUNT, np.repeat((255 * blob[..., None]).astype(np.uint8), 3, axis=3))
+
+    return marked
+
+
+def batches_of(crops: Crops, places: Tensor, wrongness: Wrongness, count: int = 64, seed: int = 0) -> LandmarkBatches:
+    return LandmarkBatches(crops, places, count, seed, SIZE, wrongness)
+
+
+def blobs(images: Tensor) -> Tensor:
+    """Where the middles of the blobs lie, in fractions of the view (batch, 2)."""
+    grey = images.mean(dim=1)
+    low, high = grey.amin(dim=(1, 2), keepdim=True), grey.amax(dim=(1, 2), keepdim=True)
+    weight = ((grey - low) / (high - low) - 0.3).clamp(min=0)
+    line = (torch.arange(SIZE) + 0.5) / SIZE
+    total = weight.sum(dim=(1, 2))
+    return torch.stack([(weight.sum(1) * line).sum(1) / total, (weight.sum(2) * line).sum(1) / total], dim=1)
+
+
+@pytest.mark.parametrize("landmark", range(5))
+@pytest.mark.parametrize("wrongness", [RIGHT, Wrongness(0.05, 0.15, 25.0)], ids=["right", "wrong"])
+def test_labels_follow_what_they_label(
+    marked: Callable[[int], Crops], places: Tensor, landmark: int, wrongness: Wrongness
+) -> None:
+    batch = batches_of(marked(landmark), places, wrongness).next()
+    found = blobs(batch.image)
+    own, other = ((batch.landmarks[:, which] - found).norm(dim=1) for which in (landmark, MIRRORED[landmark]))
+    seen = ((found > 0.15) & (found < 0.85)).all(dim=1)  # wholly in the view
+    assert seen.sum() > 40
+    assert torch.minimum(own, other)[seen].max() < 1.2 / SIZE
+    if MIRRORED[landmark] != landmark:
+        assert 0.25 < (own < other)[seen].float().mean() < 0.75  # about half of them are mirrored
+
+
+def test_what_a_batch_is(marked: Callable[[int], Crops], places: Tensor) -> None:
+    batch = batches_of(marked(0), places, Wrongness(), 7).next()
+    assert (batch.image.shape, batch.image.dtype) == ((7, 3, SIZE, SIZE), torch.float32)
+    assert (batch.landmarks.shape, batch.landmarks.dtype) == ((7, 5, 2), torch.float32)
+    assert batch.image.is_contiguous(memory_format=torch.channels_last)
+    assert batch.image.abs().max() <= 1
+
+
+def test_views_that_are_not_wrong_show_the_middle(marked: Callable[[int], Crops], places: Tensor) -> None:
+    batch = batches_of(marked(2), places, RIGHT, 200).next()
+    middle = 0.5 + (places - 0.5) * SIDE / SIZE
+    turned = middle[:, MIRRORED] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
+    known = torch.cat([middle, turned])
+    distance = (batch.landmarks[:, None] - known[None]).abs().amax(dim=(2, 3))
+    assert distance.amin(dim=1).max() < 1e-5
+
+
+def test_wrongness_reaches_as_far_as_it_may(marked: Callable[[int], Crops]) -> None:
+    """Of a face whose landmarks are the middle of the crop and points beside and above it."""
+    cross = torch.tensor([(0.5, 0.5), (0.5, 0.5), (0.5, 0.5), (0.6, 0.5), (0.6, 0.5)]).expand(COUNT, 5, 2)
+    seen = batches_of(marked(0), cross, Wrongness(0.06, 0.2, 20.0), 2000).next().landmarks
+    right = batches_of(marked(0), cross, RIGHT, 10).next().landmarks
+    arm = 0.1 * SIDE / SIZE
+    assert (right[:, 3, 0] - 0.5).abs().tolist() == pytest.approx([arm] * 10, abs=1e-5)
+    beside = seen[:, 3] - seen[:, 2]
+    scale = arm / beside.norm(dim=1)
+    assert 0.8 - 1e-3 < scale.min() < 0.82
+    assert 1.18 < scale.max() < 1.2 + 1e-3
+    turn = torch.atan(beside[:, 1] / beside[:, 0]) * 180 / torch.pi
+    assert -20.01 < turn.min() < -19
+    assert 19 < turn.max() < 20.01
+    moved = (seen[:, 2] - 0.5).norm(dim=1) * scale * SIZE / SIDE
+    assert 0.06 < moved.max() <= 0.06 * 2**0.5 + 1e-3
+
+
+def test_streams_follow_their_seed_and_go_on_where_their_state_was_taken(
+    marked: Callable[[int], Crops], places: Tensor
+) -> None:
+    def same(a: LandmarkBatch, b: LandmarkBatch) -> bool:
+        return torch.equal(a.image, b.image) and torch.equal(a.landmarks, b.landmarks)
+
+    one, two, other = (batches_of(marked(0), places, Wrongness(), 8, seed) for seed in (0, 0, 1))
+    first = one.next()
+    torch.manual_seed(5)  # what others draw has no part in it
+    assert same(two.next(), first)
+    state = one.state_dict()
+    following = [one.next() for _ in range(3)]
+    assert not same(other.next(), first)
+    other.load_state_dict(state)
+    assert all(same(other.next(), batch) for batch in following)
+
+
+def test_crops_have_room_for_wrong_views() -> None:
+    side, template = cut_template(64, DEFAULT_TEMPLATE)
+    assert side == 64 * (1 + 2 * MARGIN)
+    assert template.points(side) == pytest.approx(DEFAULT_TEMPLATE.points(64) + 64 * MARGIN)
+
+
+def test_landmarks_are_found_in_their_crops(tmp_path: Path, write_archives: Callable[..., Path]) -> None:
+    rows = [{"nose_x": 39.5 + index, "nose_y": 40.4 - index} for index in range(4)]
+    crops = cut_crops(load_archives(write_archives(tmp_path, rows)), SIDE)
+    found = landmarks_in(crops, DEFAULT_TEMPLATE)
+    assert found.shape == (4, 5, 2)
+    for record, places in zip(crops.records, found, strict=True):
+        points = np.asarray(record.landmarks)
+        matrix = crop_matrix(points, DEFAULT_TEMPLATE, SIDE)
+        expected = (points @ matrix[:, :2].T + matrix[:, 2] + 0.5) / SIDE
+        assert places == pytest.approx(expected, abs=1e-6)
+    assert np.abs(found[0].numpy() - DEFAULT_TEMPLATE.landmarks).max() < 0.02
+    assert float((found[3] - found[0]).abs().max()) > 0.02

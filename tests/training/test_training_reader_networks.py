@@ -1,0 +1,244 @@
+"""The networks that read faces: what they take and give, how large they are, and where a detector's cells look."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.families import DETECTOR_CHANNELS, DETECTOR_STRIDES
+from dorian_training.networks.age_estimator import YEARS, AgeEstimator, AgeEstimatorShape, expected_age
+from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.detector import CHANNELS, STRIDES, Detector, DetectorShape, read_cells
+from dorian_training.networks.landmark_refiner import SIZE, ZOOM, LandmarkRefiner, LandmarkRefinerShape, view_template
+
+SMALL: dict[str, tuple[Any, Any]] = {
+    "facenet": (CompactFaceNet, FaceNetShape(stem=8, widths=(8, 16, 16), blocks=(1, 2, 1), embedding=12, dropout=0.5)),
+    "age_estimator": (AgeEstimator, AgeEstimatorShape(widths=(4, 8, 8), strides=(2, 1, 2), dropout=0.5)),
+    "detector": (Detector, DetectorShape(stem=(4, 8), widths=(8, 12, 16), depths=(1, 2, 1), neck=8)),
+    "landmark_refiner": (LandmarkRefiner, LandmarkRefinerShape(stem=(4, 8), width=8, dilations=(1, 2))),
+}
+
+
+@pytest.fixture(params=list(SMALL))
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def built(family: str) -> nn.Module:
+    """A small network whose batch statistics are not those of its start."""
+    build, shape = SMALL[family]
+    torch.manual_seed(0)
+    network: nn.Module = build(shape)
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(8, 3, 64, 64) * 2 + 1)
+    return network.eval()
+
+
+def megabytes(network: nn.Module) -> float:
+    """Size in half precision."""
+    return 2 * sum(t.numel() for t in network.state_dict().values() if t.is_floating_point()) / 1e6
+
+
+def joined(answer: Tensor | tuple[Tensor, ...]) -> Tensor:
+    maps = [answer] if isinstance(answer, Tensor) else answer
+    return torch.cat([each.flatten(1) for each in maps], dim=1)
+
+
+def test_shapes_survive_json(family: str) -> None:
+    _, shape = SMALL[family]
+    for each in (shape, type(shape)()):
+        assert type(shape).from_dict(json.loads(json.dumps(each.as_dict()))) == each
+    assert shape != type(shape)()
+
+
+def test_the_same_weights_fit_a_network_of_the_same_shape(family: str) -> None:
+    build, shape = SMALL[family]
+    again = build(type(shape).from_dict(json.loads(json.dumps(shape.as_dict()))))
+    again.load_state_dict(built(family).state_dict())
+    with pytest.raises(RuntimeError, match=r"size mismatch|Unexpected key|Missing key"):
+        build(type(shape)()).load_state_dict(built(family).state_dict())
+
+
+@torch.no_grad()
+def test_rows_of_a_batch_do_not_mix_at_inference(family: str) -> None:
+    network, images = built(family), torch.randn(4, 3, 64, 64)
+    whole = joined(network(images))
+    assert (whole[1:] - whole[:-1]).abs().amax(dim=1).min() > 1e-4
+    for row in range(4):
+        assert torch.allclose(joined(network(images[row : row + 1])), whole[row : row + 1], atol=1e-5)
+
+
+def test_every_weight_learns(family: str) -> None:
+    network = built(family).train()
+    answer = joined(network(torch.randn(4, 3, 64, 64)))
+    (answer * torch.randn(answer.shape)).sum().backward()
+    still = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert still == []
+
+
+@pytest.mark.parametrize(
+    ("network", "limit"),
+    [
+        (CompactFaceNet(FaceNetShape()), 5.0),
+        (AgeEstimator(AgeEstimatorShape()), 3.0),
+        (Detector(DetectorShape()), 1.5),
+        (LandmarkRefiner(LandmarkRefinerShape()), 0.3),
+    ],
+    ids=list(SMALL),
+)
+def test_what_ships_is_small(network: nn.Module, limit: float) -> None:
+    assert 0.6 * limit < megabytes(network) < limit
+
+
+# --- FaceNet ---
+
+
+@torch.no_grad()
+def test_embeddings_have_length_1() -> None:
+    network = built("facenet")
+    found = network(torch.randn(5, 3, 64, 64))
+    assert found.shape == (5, 12)
+    assert found.norm(dim=1) == pytest.approx(torch.ones(5), abs=1e-6)
+    halved = network.half()(torch.randn(5, 3, 64, 64).half())
+    assert halved.dtype == torch.float32
+    assert halved.norm(dim=1) == pytest.approx(torch.ones(5), abs=1e-6)
+    assert CompactFaceNet(FaceNetShape()).eval()(torch.zeros(2, 3, 64, 64)).shape == (2, 128)
+
+
+# --- the landmark refiner ---
+
+
+def refiner_of(maps: Tensor) -> LandmarkRefiner:
+    """A refiner whose maps, (5, 16, 16), are these, whatever it sees."""
+
+    class Fixed(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return maps[None].expand(len(image), -1, -1, -1)
+
+    network = LandmarkRefiner(LandmarkRefinerShape())
+    network.features, network.maps = nn.Sequential(), Fixed()  # type: ignore[assignment]
+    return network.eval()
+
+
+def test_landmarks_are_mean_places_under_their_maps() -> None:
+    maps = torch.full((5, 16, 16), -1e4)
+    maps[0, 3, 12] = 0  # row before column
+    maps[1, 15, 15] = 0
+    maps[2] = 0.0
+    maps[3, 4, 4], maps[3, 4, 8] = math.log(3), 0  # three to one
+    maps[4, 0, 0] = 0
+    found = refiner_of(maps)(torch.zeros(2, 3, 64, 64))
+    places = [(12.5, 3.5), (15.5, 15.5), (8, 8), (5.5, 4.5), (0.5, 0.5)]
+    assert found[1] == pytest.approx(torch.tensor(places) / 16, abs=1e-5)
+    assert torch.equal(found[0], found[1])
+
+
+@torch.no_grad()
+def test_landmarks_move_with_what_is_seen() -> None:
+    """Four pixels to the right are a cell of the maps to the right."""
+    network = built("landmark_refiner")
+    maps: list[Tensor] = []
+    network.maps.register_forward_hook(lambda module, given, answer: maps.append(answer))  # type: ignore[union-attr]
+    image = torch.randn(1, 3, SIZE, SIZE)
+    for picture in (image, image.roll(4, dims=3)):
+        found = network(picture)
+        assert found.shape == (1, 5, 2)
+        assert 0 < found.min() < found.max() < 1
+    assert torch.allclose(maps[1][..., 6:11, 6:11], maps[0][..., 6:11, 5:10], atol=1e-5)
+
+
+def test_views_show_the_face_smaller_than_crops() -> None:
+    assert view_template() == DEFAULT_TEMPLATE.zoomed(ZOOM)
+    assert 0 < ZOOM < 1
+
+
+# --- the age estimator ---
+
+
+@torch.no_grad()
+def test_ages_are_spread_over_a_hundred_years() -> None:
+    assert YEARS == 101
+    assert built("age_estimator")(torch.randn(5, 3, 64, 64)).shape == (5, 101)
+
+
+def test_the_expected_age_is_the_mean_of_the_distribution() -> None:
+    certain = torch.full((3, 101), -1e4)
+    certain[0, 0] = certain[1, 37] = certain[2, 100] = 0
+    assert expected_age(certain).tolist() == [0, 37, 100]
+    assert float(expected_age(torch.zeros(1, 101))) == pytest.approx(50)
+    two = torch.full((1, 101), -1e4)
+    two[0, 20], two[0, 60] = math.log(3), 0.0  # three to one
+    assert float(expected_age(two)) == pytest.approx(30)
+
+
+# --- the detector ---
+
+
+def test_cells_are_those_that_the_bundle_declares() -> None:
+    assert (STRIDES, CHANNELS) == (DETECTOR_STRIDES, DETECTOR_CHANNELS)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(32, 32), (64, 160), (96, 32)])
+def test_a_map_per_stride_at_any_multiple_of_32(size: tuple[int, int]) -> None:
+    maps = built("detector")(torch.randn(2, 3, *size))
+    assert [level.shape for level in maps] == [(2, 15, size[0] // s, size[1] // s) for s in STRIDES]
+
+
+@torch.no_grad()
+def test_before_it_learns_one_cell_in_a_hundred_holds_a_face() -> None:
+    torch.manual_seed(0)
+    maps = Detector(DetectorShape()).eval()(torch.randn(1, 3, 128, 128))
+    scores = torch.cat([level[:, 0].flatten() for level in maps]).sigmoid()
+    assert float(scores.mean()) == pytest.approx(0.01, rel=0.1)
+
+
+@torch.no_grad()
+def test_what_a_coarse_map_sees_reaches_the_finer_ones() -> None:
+    """The corner of an image changes what a cell of stride 8 says far beyond its own convolutions' sight."""
+    network = built("detector")
+    image = torch.randn(1, 3, 256, 256)
+    changed = image.clone()
+    changed[..., :8, :8] += 3
+    differs = (network(image)[0] - network(changed)[0]).abs().amax(dim=(0, 1)) > 0
+    assert differs[:4, :4].all()
+    assert int(differs.any(dim=1).nonzero().max()) >= 8
+
+
+def test_cells_are_read_from_their_centres_in_strides() -> None:
+    maps = tuple(torch.zeros(2, 15, 64 // stride, 96 // stride) for stride in STRIDES)
+    offsets = torch.arange(10) / 4 - 1
+    maps[1][1, :, 2, 5] = torch.tensor([2.5, 0.25, -0.5, math.log(3), math.log(2), *offsets])
+    cells = read_cells(maps)
+    counts = [96, 24, 6]
+    assert cells.strides.tolist() == [8.0] * 96 + [16.0] * 24 + [32.0] * 6
+    assert (cells.score.shape, cells.boxes.shape, cells.landmarks.shape) == ((2, 126), (2, 126, 4), (2, 126, 5, 2))
+    assert cells.centres[:2].tolist() == [[4, 4], [12, 4]]  # across before down
+    assert cells.centres[12].tolist() == [4, 12]
+    assert cells.centres[counts[0]].tolist() == [8, 8]
+    assert cells.centres[-1].tolist() == [80, 48]
+    at = counts[0] + 2 * 6 + 5
+    centre = torch.tensor([16 * 5.5, 16 * 2.5])
+    assert cells.centres[at].tolist() == centre.tolist()
+    assert float(cells.score[1, at]) == 2.5
+    assert cells.boxes[1, at].tolist() == pytest.approx([16 * 5.5 + 4, 16 * 2.5 - 8, 48, 32])
+    assert cells.landmarks[1, at] == pytest.approx(centre + 16 * offsets.reshape(5, 2))
+    others = torch.ones(126, dtype=torch.bool)
+    others[at] = False
+    assert torch.equal(cells.boxes[1, others, :2], cells.centres[others])
+    assert torch.equal(cells.boxes[0, :, 2], cells.strides)
+    assert torch.equal(cells.landmarks[0], cells.centres[:, None].expand(-1, 5, -1))
+
+
+def test_sizes_that_would_overflow_are_held_back() -> None:
+    maps = tuple(torch.full((1, 15, 32 // stride, 32 // stride), 90.0, requires_grad=True) for stride in STRIDES)
+    boxes = read_cells(maps).boxes
+    assert boxes[0, 0, 2:].tolist() == pytest.approx([8 * math.exp(6)] * 2)
+    assert bool(boxes.isfinite().all())

@@ -1,0 +1,396 @@
+"""Training of the networks that read faces: that they learn, what they are watched by, and that runs resume exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dorian_training.checkpoint import load_resume, load_weights
+from dorian_training.data.augmentation import Augmentation, centred
+from dorian_training.data.batches import IdentityBatches, LabelledBatches, as_images
+from dorian_training.data.crops import Crops
+from dorian_training.data.face_labels import FACE, NO_FACE
+from dorian_training.data.landmark_batches import LandmarkBatches, Wrongness
+from dorian_training.data.scene_batches import SceneBatches
+from dorian_training.data.scenes import Scenes
+from dorian_training.distributed import Place
+from dorian_training.errors import CheckpointError
+from dorian_training.loop import LoopSettings, train
+from dorian_training.methods.age_estimator import (
+    AgeEstimatorSettings,
+    AgeEstimatorStage,
+    age_labels,
+    flattening_weights,
+    read_ages,
+)
+from dorian_training.methods.detector import DetectorSettings, DetectorStage
+from dorian_training.methods.facenet import FaceNetSettings, FaceNetStage, embed, identity_labels
+from dorian_training.methods.landmark_refiner import LandmarkRefinerSettings, LandmarkRefinerStage
+from dorian_training.methods.stage import Stage
+from dorian_training.networks.age_estimator import AgeEstimatorShape
+from dorian_training.networks.compact_facenet import FaceNetShape
+from dorian_training.networks.detector import DetectorShape
+from dorian_training.networks.landmark_refiner import LandmarkRefinerShape
+
+MakeCrops = Callable[..., Crops]
+Differing = Callable[[Any, Any], list[str]]
+CPU = torch.device("cpu")
+PLACE = Place(0, 1, CPU)
+PEOPLE, EACH, SIDE = 4, 6, 72
+KINDS = ["facenet", "age_estimator", "detector", "landmark_refiner"]
+LOSSES = {
+    "facenet": {"margin", "contrast"},
+    "age_estimator": {"likelihood", "years_outside"},
+    "detector": {"score", "box", "landmarks"},
+    "landmark_refiner": {"loss"},
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def people(make_crops: MakeCrops) -> Crops:
+    """Faces of four people with a colour each, the brighter the older."""
+    random = np.random.default_rng(0)
+    colours = random.integers(-60, 60, (PEOPLE, 1, 1, 1, 3)) + 40 * np.arange(PEOPLE)[:, None, None, None, None] + 60
+    noise = random.integers(-30, 30, (PEOPLE, EACH, SIDE, SIDE, 3))
+    pixels = np.clip(colours + noise, 0, 255).astype(np.uint8).reshape(-1, SIDE, SIDE, 3)
+    crops = make_crops([20 * (1 + index // EACH) for index in range(len(pixels))], pixels)
+    named = [replace(record, identity=str(8 + index // EACH)) for index, record in enumerate(crops.records)]
+    return Crops(crops.pixels, tuple(named))
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Scenes:
+    """Dark scenes of 64 pixels with a bright square each, which is a face."""
+    random, count = np.random.default_rng(0), 12
+    pixels = random.integers(0, 60, (count, 64, 64, 3), dtype=np.uint8)
+    boxes, landmarks = np.zeros((count, 32, 4), np.float32), np.zeros((count, 32, 5, 2), np.float32)
+    kind = np.full((count, 32), NO_FACE, np.int8)
+    for index in range(count):
+        side = int(random.integers(16, 30))
+        x, y = random.integers(0, 64 - side, 2).tolist()
+        pixels[index, y : y + side, x : x + side] += 180
+        boxes[index, 0], kind[index, 0] = (x, y, side, side), FACE
+        landmarks[index, 0] = np.array([x, y]) + side * np.array(
+            [(0.3, 0.3), (0.7, 0.3), (0.5, 0.5), (0.3, 0.7), (0.7, 0.7)]
+        )
+    return Scenes(pixels, boxes, landmarks, kind)
+
+
+@pytest.fixture(scope="module")
+def marked(make_crops: MakeCrops) -> tuple[Crops, Tensor]:
+    """Black crops with bright spots of another colour at each landmark, and where these are, in fractions of the side."""
+    random, count, side = np.random.default_rng(0), 12, 96
+    pixels, places = np.zeros((count, side, side, 3), np.uint8), random.uniform(0.35, 0.65, (count, 5, 2))
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]
+    for image, points in zip(pixels, places, strict=True):
+        for (x, y), colour in zip(points * side, colours, strict=True):
+            image[round(y) - 3 : round(y) + 3, round(x) - 3 : round(x) + 3] = colour
+    return make_crops([30] * count, pixels), torch.from_numpy(places)
+
+
+@pytest.fixture(scope="module")
+def make(people: Crops) -> Callable[..., Stage[Any]]:
+    """A stage of small networks, initialised from ``seed``, with changed settings."""
+
+    def make(kind: str, seed: int = 0, amp: bool = False, watched: Any = None, **changes: float) -> Stage[Any]:
+        torch.manual_seed(seed)
+        if kind == "facenet":
+            shape = FaceNetShape(stem=8, widths=(8, 16, 16), blocks=(1, 1, 1), embedding=8, dropout=0.1)
+            return FaceNetStage(shape, FaceNetSettings(**changes), PEOPLE, CPU, amp, watched)
+        if kind == "age_estimator":
+            return AgeEstimatorStage(
+                AgeEstimatorShape((4, 8), (2, 2), 0.1), AgeEstimatorSettings(**changes), CPU, amp, watched
+            )
+        if kind == "landmark_refiner":
+            refiner = LandmarkRefinerShape((4, 8), 8, (1, 2))
+            return LandmarkRefinerStage(refiner, LandmarkRefinerSettings(**changes), CPU, amp, watched)
+        return DetectorStage(DetectorShape((4, 8), (8, 8, 8), (1, 1, 1), 8), DetectorSettings(**changes), CPU, amp)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def batches_of(people: Crops, scenes: Scenes, marked: tuple[Crops, Tensor]) -> Callable[..., Any]:
+    """What a stage learns from."""
+
+    def batches(kind: str, seed: int = 0) -> Any:
+        if kind == "facenet":
+            return IdentityBatches(people, identity_labels(people), 12, seed, 64, Augmentation())
+        if kind == "age_estimator":
+            weights = flattening_weights(people)
+            return LabelledBatches(people, age_labels(people), 12, seed, 64, Augmentation(light=0), weights)
+        if kind == "landmark_refiner":
+            crops, places = marked
+            return LandmarkBatches(crops, places, 12, seed, 64, Wrongness())
+        return SceneBatches(scenes, 6, seed)
+
+    return batches
+
+
+def total(losses: dict[str, Tensor]) -> float:
+    return float(torch.stack(list(losses.values())).sum())
+
+
+def copied(stage: Stage[Any]) -> dict[str, dict[str, Tensor]]:
+    return {name: {key: value.clone() for key, value in state.items()} for name, state in stage.weights().items()}
+
+
+def test_a_step_changes_every_network_and_its_average(
+    kind: str, make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], differing: Differing
+) -> None:
+    stage, batches = make(kind), batches_of(kind)
+    stage.step(batches.next(), 0)  # after the first, an average is its network
+    before = copied(stage)
+    losses = stage.step(batches.next(), 1)
+    assert losses.keys() == LOSSES[kind]
+    assert all(loss.shape == () and not loss.requires_grad for loss in losses.values())
+    assert {path.split("/")[1] for path in differing(before, stage.weights())} == stage.weights().keys()
+    assert stage.weights().keys() == {"facenet": {"facenet", "facenet_ema", "classifier"}}.get(
+        kind, {kind, f"{kind}_ema"}
+    )
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_a_few_steps_lower_the_loss(
+    kind: str, amp: bool, make: Callable[..., Stage[Any]], batches_of: Callable[..., Any]
+) -> None:
+    stage, batches = make(kind, amp=amp, learning_rate=0.01), batches_of(kind)
+    losses = [total(stage.step(batches.next(), number)) for number in range(40)]
+    assert all(map(math.isfinite, losses))
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_a_run_resumes_exactly(
+    kind: str,
+    tmp_path: Path,
+    make: Callable[..., Stage[Any]],
+    batches_of: Callable[..., Any],
+    differing: Differing,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    about = {"stage": kind}
+
+    def run(stage: Stage[Any], folder: str, seed: int = 0) -> None:
+        torch.manual_seed(seed)
+        train(stage, batches_of(kind, seed), LoopSettings(4, save_every=2), tmp_path / folder, PLACE, about)
+
+    run(make(kind), "whole")
+    stage = make(kind)
+    step = stage.step
+
+    def cut_off(batch: Any, number: int) -> dict[str, Tensor]:
+        if number == 3:
+            raise KeyboardInterrupt
+        return step(batch, number)
+
+    monkeypatch.setattr(stage, "step", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        run(stage, "parts")
+    run(make(kind, seed=9), "parts", seed=9)  # all of another seed: what goes on can only come from the folder
+    assert differing(load_resume(tmp_path / "whole"), load_resume(tmp_path / "parts")) == []
+    assert differing(load_weights(tmp_path / "whole"), load_weights(tmp_path / "parts")) == []
+
+
+def test_a_run_goes_on_from_another(kind: str, make: Callable[..., Stage[Any]], differing: Differing) -> None:
+    earlier, stage = make(kind, seed=1), make(kind, seed=2)
+    weights = copied(earlier)
+    assert differing(weights, stage.weights()) != []
+    stage.start_from(weights)
+    assert differing(weights, stage.weights()) == []
+    assert int(stage.averages[kind].n_averaged) > 10_000  # with the long memory of one that has seen many steps
+    with pytest.raises(CheckpointError, match=f"no '{kind}_ema'"):
+        stage.start_from({name: state for name, state in weights.items() if name != f"{kind}_ema"})
+    with pytest.raises(CheckpointError, match=f"no '{kind}'"):
+        stage.start_from({})
+
+
+def test_the_rate_follows_the_run(kind: str, make: Callable[..., Stage[Any]]) -> None:
+    stage = make(kind, learning_rate=0.4, warm_up=0.2)
+    rates = []
+    for done in (0, 0.1, 0.2, 0.6):
+        stage.schedule(done)
+        rates.append({group["lr"] for optimizer in stage.optimizers.values() for group in optimizer.param_groups})
+    assert rates[0] == {0}
+    assert [rate.pop() for rate in rates[1:]] == pytest.approx([0.2, 0.4, 0.2])
+
+
+def test_only_matrices_and_kernels_decay(kind: str, make: Callable[..., Stage[Any]]) -> None:
+    stage = make(kind, weight_decay=0.07)
+    for name, optimizer in stage.optimizers.items():
+        decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+        for parameter in stage.networks[name].parameters():
+            assert decay[id(parameter)] == (0.07 if parameter.ndim > 1 else 0)
+
+
+# --- FaceNet ---
+
+
+def test_the_margin_grows_over_its_part_of_the_run(
+    make: Callable[..., Stage[Any]], monkeypatch: pytest.MonkeyPatch, batches_of: Callable[..., Any]
+) -> None:
+    def parts(**changes: float) -> list[float]:
+        stage, seen = make("facenet", **changes), list[float]()
+        classifier = stage.networks["classifier"]
+        forward = classifier.forward
+
+        def note(embedding: Tensor, identity: Tensor, part: float) -> Tensor:
+            seen.append(part)
+            result: Tensor = forward(embedding, identity, part)
+            return result
+
+        monkeypatch.setattr(classifier, "forward", note)
+        for done in (0.0, 0.3, 0.45, 0.6, 0.9):
+            stage.schedule(done)
+            stage.step(batches_of("facenet").next(), 0)
+        return seen
+
+    assert parts() == pytest.approx([0, 0, 0.5, 1, 1])
+    assert parts(margin_from=0.4, margin_full=0.4) == [0, 0, 1, 1, 1]
+    assert parts(margin_from=0, margin_full=0) == [1] * 5
+
+
+def test_people_are_told_apart_on_faces_that_are_watched(
+    make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], people: Crops
+) -> None:
+    stage, batches = make("facenet", watched=people, learning_rate=0.01), batches_of("facenet")
+    before = copied(stage)["facenet_ema"]
+    for number in range(60):
+        stage.step(batches.next(), number)
+    first, again = stage.measure(), stage.measure()
+    assert first == again
+    assert first["verification"] > 0.9
+    stage.averages["facenet"].module.load_state_dict(before)  # the average is what counts
+    assert stage.measure()["verification"] < first["verification"]
+
+
+def test_embeddings_are_of_the_middles_of_crops(make: Callable[..., Stage[Any]], people: Crops) -> None:
+    network = make("facenet").averages["facenet"]
+    found = embed(network, people, CPU)
+    assert (found.shape, found.dtype) == ((len(people), 8), np.float32)
+    images = centred(as_images(torch.from_numpy(people.pixels)), 64)
+    assert np.allclose(found, network(images).numpy(), atol=1e-5)
+
+
+def with_people(crops: Crops, people: Sequence[tuple[str, str]]) -> Crops:
+    """Faces of these people, by set and name."""
+    records = [replace(crops.records[i], source=s, identity=name) for i, (s, name) in enumerate(people)]
+    return Crops(crops.pixels[: len(records)], tuple(records))
+
+
+def test_people_are_numbered_by_their_sets_and_names(people: Crops) -> None:
+    faces = [("celeba", "10"), ("celeba", "9"), ("cacd", "9"), ("celeba", "10"), ("imdb-wiki", "Ada"), ("cacd", "9")]
+    labels = identity_labels(with_people(people, faces))
+    assert (labels.tolist(), labels.dtype) == ([2, 1, 0, 2, 3, 0], torch.int64)
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "a", "a"]])
+def test_without_pairs_of_both_kinds_there_is_nothing_to_measure(
+    make: Callable[..., Stage[Any]], people: Crops, names: list[str]
+) -> None:
+    watched = with_people(people, [("celeba", name) for name in names])
+    assert make("facenet", watched=watched).measure() == {}
+
+
+# --- the age estimator ---
+
+
+def test_the_error_in_years_is_of_exact_ages_alone(make: Callable[..., Stage[Any]], people: Crops) -> None:
+    records = list(people.records[:4])
+    records[1] = replace(records[1], age_low=10, age_high=19)
+    watched = Crops(people.pixels[:4], tuple(records))
+    stage = make("age_estimator", watched=watched)
+    ages = read_ages(stage.averages["age_estimator"], watched, CPU)
+    assert ages.shape == (4,)
+    assert stage.measure() == {"error_in_years": pytest.approx(np.abs(ages[[0, 2, 3]] - 20).mean(), abs=1e-4)}
+
+
+def test_brackets_alone_and_no_faces_have_no_error_in_years(make: Callable[..., Stage[Any]], people: Crops) -> None:
+    brackets = Crops(people.pixels[:2], tuple(replace(r, age_low=10, age_high=19) for r in people.records[:2]))
+    assert make("age_estimator", watched=brackets).measure() == {}
+    assert make("age_estimator").measure() == make("facenet").measure() == make("detector").measure() == {}
+
+
+def test_ages_are_learnt(make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], people: Crops) -> None:
+    stage, batches = make("age_estimator", watched=people, learning_rate=0.02), batches_of("age_estimator")
+    before = stage.measure()["error_in_years"]
+    for number in range(60):
+        stage.step(batches.next(), number)
+    assert stage.measure()["error_in_years"] < 0.6 * before
+
+
+def test_labels_are_brackets_of_whole_years(make_crops: MakeCrops) -> None:
+    crops = make_crops([30, 0], np.zeros((2, 8, 8, 3), np.uint8))
+    crops = Crops(crops.pixels, (replace(crops.records[0], age_high=39), crops.records[1]))
+    assert age_labels(crops).tolist() == [[30, 39], [0, 0]]
+
+
+def test_rare_ages_are_lifted_by_the_root_of_their_rarity(make_crops: MakeCrops) -> None:
+    ages = [20, 21, 24, 23, 70, 0, 4, 25]
+    weights = flattening_weights(make_crops(ages, np.zeros((8, 8, 8, 3), np.uint8)))
+    assert weights.tolist() == pytest.approx([0.5, 0.5, 0.5, 0.5, 1, 0.5**0.5, 0.5**0.5, 1])
+
+
+# --- the landmark refiner ---
+
+
+def test_the_landmark_error_is_a_part_of_the_distance_between_the_eyes(
+    make: Callable[..., Stage[Any]], batches_of: Callable[..., Any]
+) -> None:
+    watched = batches_of("landmark_refiner").next()
+    stage = make("landmark_refiner", watched=watched)
+    off = stage.averages["landmark_refiner"](watched.image).numpy() - watched.landmarks.numpy()
+    eyes = np.linalg.norm(watched.landmarks[:, 0] - watched.landmarks[:, 1], axis=1)
+    expected = (np.linalg.norm(off, axis=2).mean(axis=1) / eyes).mean()
+    assert stage.measure() == {"landmark_error": pytest.approx(float(expected), rel=1e-4)}
+    assert make("landmark_refiner").measure() == {}
+
+
+def test_landmark_losses_are_in_hundredths_of_the_view(
+    make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, batch = make("landmark_refiner"), batches_of("landmark_refiner").next()
+    off = torch.zeros_like(batch.landmarks)
+    off[0, 0, 0], off[1, 2, 1] = 0.03, -0.005
+    stage.refiner.forward = lambda image: (batch.landmarks + off).requires_grad_()  # type: ignore[attr-defined]
+    monkeypatch.setattr(stage, "descend", lambda name, loss: loss)
+    expected = (2.5 + 0.5**2 / 2) / off.numel()
+    assert float(stage.step(batch, 0)["loss"]) == pytest.approx(expected, rel=1e-3)
+
+
+# --- the detector ---
+
+
+def test_the_parts_of_the_detectors_loss_have_their_weights(
+    make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, seen = make("detector", box_weight=3.0, landmark_weight=5.0), list[float]()
+    monkeypatch.setattr(stage, "descend", lambda name, loss: seen.append(float(loss.detach())))
+    losses = {name: float(loss) for name, loss in stage.step(batches_of("detector").next(), 0).items()}
+    assert seen == pytest.approx([losses["score"] + 3 * losses["box"] + 5 * losses["landmarks"]], rel=1e-5)
+
+
+def test_a_detector_finds_what_it_learnt_to(
+    make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], scenes: Scenes
+) -> None:
+    stage, batches = make("detector", learning_rate=0.02, ema_decay=0.9), batches_of("detector")
+    for number in range(120):
+        stage.step(batches.next(), number)
+    level = stage.averages["detector"](as_images(torch.from_numpy(scenes.pixels)))[0]
+    best = level[:, 0].flatten(1).argmax(dim=1)
+    cells = torch.stack([best % 8, best // 8], dim=1) * 8 + 4
+    boxes = torch.from_numpy(scenes.boxes[:, 0])
+    inside = ((cells >= boxes[:, :2]) & (cells <= boxes[:, :2] + boxes[:, 2:])).all(dim=1)
+    assert inside.float().mean() > 0.9

@@ -1,0 +1,39 @@
+"""A bundle's graphs, opened with ONNX Runtime: as functions of named arrays, and on aligned crops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from dorian_bundle import Bundle
+from dorian_bundle.detection import Array, Run
+from dorian_training.errors import DataError
+
+_BATCH = 32
+
+
+def open_graph(bundle: Bundle, name: str) -> Run:
+    """The graph ``name`` as a function from inputs to outputs, by name; ``DataError`` if it cannot be opened."""
+    path = bundle.graph_path(name)
+    try:
+        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has no common base for its errors
+        raise DataError(f"{path} cannot be opened as a graph: {error}") from error
+    outputs = [output.name for output in session.get_outputs()]
+
+    def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        return dict(zip(outputs, session.run(outputs, dict(inputs)), strict=True))
+
+    return run
+
+
+def read_crops(run: Run, output: str, crops: NDArray[np.uint8]) -> Array:
+    """What the graph says as ``output`` of aligned RGB ``crops`` uint8 (faces, size, size, 3); float32 (faces, …)."""
+    parts = []
+    for start in range(0, len(crops), _BATCH):
+        batch = crops[start : start + _BATCH].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+        parts.append(run({"image": np.ascontiguousarray(batch)})[output])
+    return np.concatenate(parts)
