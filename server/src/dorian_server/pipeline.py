@@ -219,7 +219,7 @@ class Pipeline:
             except RequestError as error:
                 raise RequestError(error.reason, field, f"{which}{error}") from error
         with clock.stage("detect"):
-            return photo, self.viewer.detector.detect(photo.pixels)
+            return photo, self.viewer.detector.detect(photo.pixels)[: self._limits.max_found]
 
     def _find_some(self, data: bytes, field: str, clock: Clock, which: str = "") -> tuple[Photo, list[DetectedFace]]:
         """As ``_find``, but a photo without a face is an error; ``which`` tells one of several photos from the others."""

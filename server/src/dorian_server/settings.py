@@ -9,13 +9,17 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Limits:
-    """What a photo may be. ``min_side`` in pixels; ``max_targets`` and ``max_faces`` per request."""
+    """What a photo may be, and be asked for. ``min_side`` in pixels; ``max_targets`` and ``max_faces`` per request.
+
+    ``max_found``: faces of a photo that are looked at, the largest first.
+    """
 
     max_image_bytes: int = 16 * 2**20
     max_pixels: int = 50_000_000
     min_side: int = 32
     max_targets: int = 32
     max_faces: int = 32
+    max_found: int = 256
 
 
 @dataclass(frozen=True)
