@@ -14,7 +14,7 @@ from dorian_bundle.detection import (
     MAX_SIDE,
     MIN_CONTAINED,
     MIN_OVERLAP,
-    REDUCED_SIDE,
+    REDUCED_SIDES,
     DetectedFace,
     decode,
     find_faces,
@@ -166,19 +166,20 @@ def test_a_small_photo_is_seen_once_padded_to_multiples_of_32() -> None:
 @pytest.mark.parametrize(
     ("size", "seen"),
     [
-        ((320, 64), [(320, 64)]),
-        ((64, 321), [(64, 352), (64, 320)]),
-        ((480, 640), [(480, 640), (256, 320)]),
-        ((1920, 960), [(1920, 960), (320, 160)]),
-        ((1000, 3840), [(512, 1920), (96, 320)]),
-        ((3, 700), [(32, 704), (32, 320)]),
+        ((128, 64), [(128, 64)]),
+        ((320, 64), [(320, 64), (128, 32)]),
+        ((64, 321), [(64, 352), (64, 320), (32, 128)]),
+        ((480, 640), [(480, 640), (256, 320), (96, 128)]),
+        ((1920, 960), [(1920, 960), (320, 160), (128, 64)]),
+        ((1000, 3840), [(512, 1920), (96, 320), (64, 128)]),
+        ((3, 700), [(32, 704), (32, 320), (32, 128)]),
     ],
 )
-def test_larger_photos_are_looked_at_twice(size: tuple[int, int], seen: list[tuple[int, int]]) -> None:
+def test_larger_photos_are_looked_at_again_and_again(size: tuple[int, int], seen: list[tuple[int, int]]) -> None:
     run = Planted({})
     find_faces(run, picture(*size), 0.5)
     assert [image.shape[2:] for image in run.seen] == seen
-    assert (MAX_SIDE, REDUCED_SIDE) == (1920, 320)
+    assert (MAX_SIDE, *REDUCED_SIDES) == (1920, 320, 128)
 
 
 @pytest.mark.parametrize("stride", DETECTOR_STRIDES)
@@ -221,6 +222,13 @@ def test_the_largest_face_comes_first() -> None:
     )
     assert [face.box[2] for face in find_faces(run, picture(256, 256), 0.5)] == pytest.approx([90, 50, 30])
     assert [face.box[2] for face in find_faces(run, picture(256, 256), 0.65)] == pytest.approx([50, 30])
+
+
+@pytest.mark.parametrize(("side", "needed"), [(12, 0.8), (20, 0.8), (31, 0.7), (42, 0.6), (64, 0.4), (80, 0.4)])
+def test_the_smaller_a_face_the_surer_it_must_be(side: float, needed: float) -> None:
+    for score, count in ((needed - 0.01, 0), (needed + 0.01, 1)):
+        run = Planted({256: [((100, 100, side * 0.8, side), score, 8)]})
+        assert len(find_faces(run, picture(256, 256), 0.4, 0.8)) == count
 
 
 def test_boxes_end_at_the_frame_and_landmarks_do_not() -> None:

@@ -43,10 +43,11 @@ def test_sizes_have_bounds(manifest: dict[str, Any], crop_size: object) -> None:
     }
 
 
-@pytest.mark.parametrize("min_score", [0, 1, -0.5, "any"])
-def test_a_face_counts_from_a_score_between_0_and_1(manifest: dict[str, Any], min_score: object) -> None:
-    manifest["readers"]["detector"]["min_score"] = min_score
-    with pytest.raises(ValidationError, match=r"readers\.detector\.min_score"):
+@pytest.mark.parametrize("name", ["min_score", "min_small_score"])
+@pytest.mark.parametrize("score", [0, 1, -0.5, "any"])
+def test_a_face_counts_from_a_score_between_0_and_1(manifest: dict[str, Any], name: str, score: object) -> None:
+    manifest["readers"]["detector"][name] = score
+    with pytest.raises(ValidationError, match=rf"readers\.detector\.{name}"):
         Manifest.model_validate(manifest)
 
 

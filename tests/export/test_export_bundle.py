@@ -111,7 +111,8 @@ def test_the_graphs_that_see_faces(bundle: Bundle) -> None:
         assert entry.signature() == graph.signature == signature
         # Those that run once for each face are in half precision alone.
         assert [file.precision for file in graph.files] == (["fp32", "fp16"] if name == "detector" else ["fp16"])
-    assert (readers.detector.min_score, readers.age_estimator.crop_size) == (0.5, 64)
+    assert (readers.detector.min_score, readers.detector.min_small_score) == (0.4, 0.65)
+    assert readers.age_estimator.crop_size == 64
     assert (readers.facenet.crop_size, readers.facenet.embedding_size) == (64, 12)
     assert (readers.landmark_refiner.view_size, readers.landmark_refiner.zoom) == (64, 0.8)
 

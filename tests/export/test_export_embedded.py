@@ -195,7 +195,7 @@ def test_rarer_false_accepts_need_more_similarity(embedded: Bundle) -> None:
 
 def test_the_astronauts_face_is_found(embedded: Bundle, photo: NDArray[np.uint8], read: Callable[[str], Run]) -> None:
     readers = embedded.manifest.readers
-    (face,) = find_faces(read("detector"), photo, readers.detector.min_score)
+    (face,) = find_faces(read("detector"), photo, readers.detector.min_score, readers.detector.min_small_score)
     template = embedded.manifest.alignment.zoomed(readers.landmark_refiner.zoom)
     (refined,) = refine(read("landmark_refiner"), photo, [face], template, readers.landmark_refiner.view_size)
     between = ASTRONAUT[1][0] - ASTRONAUT[0][0]

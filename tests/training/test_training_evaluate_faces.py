@@ -135,7 +135,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         provenance=ORIGIN,
     )
     readers = FaceReaders(
-        detector=FaceDetector(graph="detector", min_score=0.5, provenance=ORIGIN),
+        detector=FaceDetector(graph="detector", min_score=0.5, min_small_score=0.5, provenance=ORIGIN),
         landmark_refiner=LandmarkRefiner(graph="landmark_refiner", view_size=64, zoom=ZOOM, provenance=ORIGIN),
         age_estimator=AgeEstimator(graph="age_estimator", crop_size=64, provenance=ORIGIN),
         facenet=FaceNet(

@@ -114,10 +114,12 @@ def test_the_bundles_detector_is_decoded() -> None:
         return {"map_8": level[:, :, :1, :1], "map_16": level[:, :, :1, :1], "map_32": level}
 
     pixels = np.zeros((100, 120, 3), dtype=np.uint8)
-    (box,) = network_finder(run, 0.5)(pixels).boxes
+    (box,) = network_finder(run, (0.5, 0.5))(pixels).boxes
     assert box == pytest.approx([16, 16, 64, 64])
-    assert len(network_finder(run, 0.95)(pixels).from_score(0).boxes) == 0
-    moved = network_finder(run, 0.5, lambda _, faces: [replace(face, landmarks=np.ones((5, 2))) for face in faces])
+    assert len(network_finder(run, (0.95, 0.95))(pixels).from_score(0).boxes) == 0
+    moved = network_finder(
+        run, (0.5, 0.5), lambda _, faces: [replace(face, landmarks=np.ones((5, 2))) for face in faces]
+    )
     assert (moved(pixels).landmarks == np.ones((1, 5, 2))).all()
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from dorian_training.data import scene_batches
 from dorian_training.data.archives import load_archives
 from dorian_training.data.face_labels import FACE, IGNORED, NO_FACE, FaceLabels, LabelledPicture
 from dorian_training.data.face_teacher import FaceTeacher, completed
 from dorian_training.data.records import MEAN_LANDMARKS, FaceRecord, PictureReader
-from dorian_training.data.scene_batches import SceneBatches
+from dorian_training.data.scene_batches import SceneBatch, SceneBatches, reduced
 from dorian_training.data.scene_effects import with_effects
 from dorian_training.data.scene_layouts import MAX_FACES, empty_scene, pasted_scene, photo_scene, tile_scene
 from dorian_training.data.scene_sources import PHOTO_SOURCE, SceneSources
@@ -317,6 +318,13 @@ def dotted() -> Scenes:
     return Scenes(pixels, boxes, landmarks, kind)
 
 
+@pytest.fixture
+def whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are not reduced."""
+    monkeypatch.setattr(scene_batches, "_REDUCED", 0.0)
+
+
+@pytest.mark.usefixtures("whole")
 def test_batches_mirror_pixels_boxes_and_landmarks_alike(dotted: Scenes) -> None:
     batch = SceneBatches(dotted, 32, seed=0).next()
     assert (batch.image.shape, batch.image.dtype) == ((32, 3, SIZE, SIZE), torch.float32)
@@ -339,6 +347,36 @@ def test_batches_mirror_pixels_boxes_and_landmarks_alike(dotted: Scenes) -> None
     assert seen == {(False, 20), (True, 20), (False, 50), (True, 50)}
 
 
+def test_some_batches_are_reduced_and_padded_to_the_detectors_stride(dotted: Scenes) -> None:
+    stream = SceneBatches(dotted, 2, seed=0)
+    sides = [stream.next().image.shape[2] for _ in range(60)]
+    assert set(sides) <= {32, 64, 96}
+    assert len(set(sides)) > 1
+    assert 8 < sum(side < 96 for side in sides) < 30
+
+
+def test_reducing_takes_labels_along() -> None:
+    image = torch.full((1, 3, 128, 128), -0.5)
+    image[:, :, 40:44, 80:84] = 1.0
+    boxes = torch.tensor([[[80.0, 40.0, 4.0, 4.0], [20.0, 20.0, 60.0, 60.0], [0.0, 0.0, 0.0, 0.0]]])
+    landmarks = torch.zeros(1, 3, 5, 2)
+    landmarks[0, :2] = torch.tensor([81.5, 41.5])
+    kind = torch.tensor([[FACE, FACE, NO_FACE]], dtype=torch.int8)
+    small = reduced(SceneBatch(image, boxes, landmarks, kind), 80)
+    assert small.image.shape == (1, 3, 96, 96)
+    assert (small.image[:, :, 80:] == -1).all()
+    assert (small.image[:, :, :, 80:] == -1).all()
+    assert torch.allclose(small.image[:, :, 60:80, :40], torch.tensor(-0.5))
+    assert small.boxes[0].tolist() == [[50.0, 25.0, 2.5, 2.5], [12.5, 12.5, 37.5, 37.5], [0.0, 0.0, 0.0, 0.0]]
+    assert small.kind.tolist() == [[IGNORED, FACE, NO_FACE]]
+    assert torch.allclose(small.landmarks[0, 0], torch.tensor([(81.5 + 0.5) * 0.625 - 0.5, (41.5 + 0.5) * 0.625 - 0.5]))
+    assert not small.landmarks[0, 2].any()
+    peak = small.image[0].sum(dim=0).flatten().argmax()
+    assert abs(int(peak) % 96 - 51) <= 1
+    assert abs(int(peak) // 96 - 26) <= 1
+
+
+@pytest.mark.usefixtures("whole")
 def test_scenes_come_in_changing_light(dotted: Scenes) -> None:
     means = SceneBatches(dotted, 32, seed=0).next().image.mean(dim=(2, 3))
     assert means.std(dim=0).min() > 0.02

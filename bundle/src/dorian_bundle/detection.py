@@ -1,4 +1,4 @@
-"""Finding faces with a detector's graph: run at two scales, its maps decoded and its overlaps suppressed in NumPy.
+"""Finding faces with a detector's graph: run at several scales, its maps decoded and its overlaps suppressed in NumPy.
 
 Whoever runs the graph, in whatever runtime, finds the same faces: the server, and the evaluation that measures it.
 """
@@ -21,9 +21,13 @@ Array = NDArray[np.float32]
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 MAX_SIDE = 1920  # of what the detector sees; larger photos are reduced to it
-REDUCED_SIDE = 320  # of the second look, at which faces of half the photo have the size that the detector knows best
+REDUCED_SIDES = (
+    320,
+    128,
+)  # of further looks, at which faces of half the photo, or all of it, have the size it knows best
 MIN_OVERLAP = 0.4  # of the union, from which on two boxes are one face
 MIN_CONTAINED = 0.75  # of the smaller box, likewise
+SMALL, LARGE = 20.0, 64.0  # longer sides of faces, in pixels, between which the score that they need changes
 _MULTIPLE = DETECTOR_STRIDES[-1]
 _REFINED_AT_ONCE = 32  # faces
 
@@ -57,15 +61,21 @@ class Candidates:
         return Candidates(boxes, landmarks, self.scores)
 
 
-def find_faces(run: Run, pixels: NDArray[np.uint8], min_score: float) -> list[DetectedFace]:
+def find_faces(
+    run: Run, pixels: NDArray[np.uint8], min_score: float, min_small_score: float | None = None
+) -> list[DetectedFace]:
     """Faces of at least ``min_score`` in RGB ``pixels`` uint8 (height, width, 3), largest first, boxes cut at the frame.
 
+    Ears, watches and lamps look like small faces: as seen by the network, one of ``SMALL`` pixels or less needs
+    ``min_small_score`` (none: the same), one of ``LARGE`` or more ``min_score``, and in between what lies between.
+
     ``run`` is the graph: inputs to outputs by name (see ``detector_signature``). It finds faces of 20 pixels up to the whole
-    frame: those that fill much of a photo lie beyond what a cell sees, and are found at a second look, on a reduced photo.
+    frame: those that fill much of a photo lie beyond what a cell sees, and are found at further looks, on reduced photos.
     """
     longest = max(pixels.shape[:2])
-    sides = [min(longest, MAX_SIDE)] + ([REDUCED_SIDE] if longest > REDUCED_SIDE else [])
-    looks = [_look(run, _reduced(pixels, side / longest), min_score).scaled(longest / side) for side in sides]
+    sides = [min(longest, MAX_SIDE), *(side for side in REDUCED_SIDES if side < longest)]
+    scores = (min_score, min_score if min_small_score is None else min_small_score)
+    looks = [_look(run, _reduced(pixels, side / longest), *scores).scaled(longest / side) for side in sides]
     found = _joined(looks)
     found = found.chosen(suppress(found.boxes, found.scores))
     height, width = pixels.shape[:2]
@@ -101,12 +111,15 @@ def refine(
     return refined
 
 
-def _look(run: Run, pixels: NDArray[np.uint8], min_score: float) -> Candidates:
+def _look(run: Run, pixels: NDArray[np.uint8], min_score: float, min_small_score: float) -> Candidates:
     height, width = pixels.shape[:2]
     padded = np.zeros((1, 3, _up(height), _up(width)), dtype=np.float32)
     np.multiply(pixels.transpose(2, 0, 1), np.float32(1 / 255), out=padded[0, :, :height, :width])
     maps = run({"image": padded})
-    return _joined([decode(maps[f"map_{stride}"][0], stride, min_score) for stride in DETECTOR_STRIDES])
+    lowest = min(min_score, min_small_score)
+    found = _joined([decode(maps[f"map_{stride}"][0], stride, lowest) for stride in DETECTOR_STRIDES])
+    needed = np.interp(found.boxes[:, 2:].max(axis=1, initial=0), (SMALL, LARGE), (min_small_score, min_score))
+    return found.chosen(np.flatnonzero(found.scores >= needed))
 
 
 def _joined(parts: Sequence[Candidates]) -> Candidates:

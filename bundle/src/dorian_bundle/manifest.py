@@ -49,10 +49,14 @@ class Provenance(Entry):
 
 
 class FaceDetector(Entry):
-    """The network that finds faces. A face counts from ``min_score`` on."""
+    """The network that finds faces. A face counts from ``min_score`` on, a small one from ``min_small_score`` on.
+
+    See ``dorian_bundle.detection.find_faces``.
+    """
 
     graph: str
     min_score: float = Field(gt=0, lt=1)
+    min_small_score: float = Field(gt=0, lt=1)
     provenance: Provenance
 
     def signature(self) -> Signature:

@@ -40,7 +40,8 @@ from dorian_training.networks import age_estimator, compact_facenet, landmark_re
 from dorian_training.networks.age_cgan import SIZE
 
 _SHEET_ROWS = 10
-MIN_SCORE = 0.5  # from which on the detector's finding counts as a face
+# From which on the detector's finding counts as a face, and a small one; chosen on the validation split.
+MIN_SCORE, MIN_SMALL_SCORE = 0.4, 0.65
 _DESCRIPTION = (
     "Age-cGAN after Antipov et al. 2017: an encoder finds the face's latent, a generator draws it at six age groups,"
     " and the difference between two of them is added to the photo."
@@ -138,7 +139,12 @@ def _readers(checkpoints: Checkpoints, people: Crops, naming: Naming, difference
     }
     _, about = load_weights(checkpoints.facenet)
     return FaceReaders(
-        detector=FaceDetector(graph="detector", min_score=MIN_SCORE, provenance=origins["detector"]),
+        detector=FaceDetector(
+            graph="detector",
+            min_score=MIN_SCORE,
+            min_small_score=MIN_SMALL_SCORE,
+            provenance=origins["detector"],
+        ),
         landmark_refiner=LandmarkRefiner(
             graph="landmark_refiner",
             view_size=landmark_refiner.SIZE,

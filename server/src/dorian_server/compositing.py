@@ -29,6 +29,7 @@ BORDER = 0.08  # of the crop's side, over which the mask fades towards what the 
 MEAN_LUMA_KEPT = 0.5
 MEAN_CHROMA_KEPT = 0.0
 CHROMA_KEPT = 0.8
+FULL_COLOUR = 0.04  # mean chroma of a crop, of 1, from which on a photo counts as one in colour
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
@@ -67,10 +68,18 @@ def face_mask(landmarks: NDArray[np.float64], size: int) -> Array:
     return np.asarray(_smooth(depth / FEATHER) * _smooth(edge), dtype=np.float32)
 
 
-def delta_patch(matrix: NDArray[np.float64], mask: Array, source: Array, target: Array) -> Patch:
+def colourfulness(crop: NDArray[np.uint8]) -> float:
+    """How much colour ``crop``, uint8 RGB (size, size, 3), has: from 0 for a grey photo to 1 for any that is in colour."""
+    pixels = crop.astype(np.float32) / 255
+    chroma = pixels - (pixels @ _LUMA)[..., None]
+    return min(1.0, float(np.abs(chroma).mean()) / FULL_COLOUR)
+
+
+def delta_patch(matrix: NDArray[np.float64], mask: Array, source: Array, target: Array, colour: float = 1.0) -> Patch:
     """The difference between a face drawn at its ``target`` and at its ``source`` age, float32 RGB (size, size, 3).
 
-    What differs all over is held back: it would show as a tint, or as a halo along the mask.
+    What differs all over is held back: it would show as a tint, or as a halo along the mask. ``colour`` is how much of a
+    difference in colour the photo bears (see ``colourfulness``).
     """
     delta = target - source
     luma = delta @ _LUMA
@@ -79,7 +88,7 @@ def delta_patch(matrix: NDArray[np.float64], mask: Array, source: Array, target:
     mean_luma = float((luma * weight).sum())
     mean_chroma = (chroma * weight[..., None]).sum(axis=(0, 1))
     luma = luma - (1 - MEAN_LUMA_KEPT) * mean_luma
-    chroma = CHROMA_KEPT * (chroma - (1 - MEAN_CHROMA_KEPT) * mean_chroma)
+    chroma = colour * CHROMA_KEPT * (chroma - (1 - MEAN_CHROMA_KEPT) * mean_chroma)
     return Patch(matrix, mask, luma[..., None] + chroma)
 
 

@@ -30,8 +30,8 @@ class NetworkDetector:
     ) -> None:
         self._detector = open_session(readers.detector.graph)
         self._refiner = open_session(readers.landmark_refiner.graph)
-        self._min_score = readers.detector.min_score
+        self._scores = readers.detector.min_score, readers.detector.min_small_score
         self._view = template.zoomed(readers.landmark_refiner.zoom), readers.landmark_refiner.view_size
 
     def detect(self, pixels: NDArray[np.uint8]) -> list[DetectedFace]:
-        return refine(self._refiner.run, pixels, find_faces(self._detector.run, pixels, self._min_score), *self._view)
+        return refine(self._refiner.run, pixels, find_faces(self._detector.run, pixels, *self._scores), *self._view)

@@ -259,7 +259,7 @@ def _patch(work: _Work, source: Array, target: Array, blend: BlendMode) -> compo
     mask = compositing.face_mask(landmarks, len(work.crop))
     if blend == "replace":
         return compositing.replacement_patch(work.matrix, mask, work.crop, target)
-    return compositing.delta_patch(work.matrix, mask, source, target)
+    return compositing.delta_patch(work.matrix, mask, source, target, compositing.colourfulness(work.crop))
 
 
 def _result(work: _Work, target: Age, after: Reading) -> FaceResult:

@@ -103,10 +103,10 @@ def _detector(measurement: Measurement) -> dict[str, Any]:
     from dorian_training.evaluation.graphs import open_graph
 
     entry, options = measurement.bundle.manifest.readers.detector, measurement.options
-    run = open_graph(measurement.bundle, entry.graph)
+    run, scores = open_graph(measurement.bundle, entry.graph), (entry.min_score, entry.min_small_score)
     finders = {
-        "bundle": network_finder(run, entry.min_score, bundle_refiner(measurement.bundle)),
-        "unrefined": network_finder(run, entry.min_score),
+        "bundle": network_finder(run, scores, bundle_refiner(measurement.bundle)),
+        "unrefined": network_finder(run, scores),
     }
     if options["yunet"]:
         finders["yunet"] = yunet_finder(options["yunet"])
@@ -121,9 +121,10 @@ def _detector(measurement: Measurement) -> dict[str, Any]:
     )
     return {
         "min_score": entry.min_score,
+        "min_small_score": entry.min_small_score,
         "yunet": bool(options["yunet"]),
         "test": detector_figures(finders, test),
-        "val": threshold_figures(network_finder(run, min(THRESHOLDS)), val),
+        "val": threshold_figures(network_finder(run, (min(THRESHOLDS),) * 2), val),
         "time": time_figures(finders, test.photo(), options["repeats"]),
     }
 

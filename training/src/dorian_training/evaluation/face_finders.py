@@ -29,11 +29,14 @@ _CASCADE_SCALE, _CASCADE_NEIGHBOURS, _CASCADE_LEAST = (
 )  # its steps between scales; its smallest face in pixels
 
 
-def network_finder(run: Run, min_score: float, refiner: Refiner | None = None) -> Finder:
-    """The detector whose graph is ``run``, decoded as the server decodes it; ``refiner`` mends the landmarks of a photo's faces."""
+def network_finder(run: Run, scores: tuple[float, float], refiner: Refiner | None = None) -> Finder:
+    """The detector whose graph is ``run``, decoded as the server decodes it; ``refiner`` mends the landmarks of a photo's faces.
+
+    ``scores``: from which on a face counts, and a small one.
+    """
 
     def find(pixels: NDArray[np.uint8]) -> Found:
-        faces = find_faces(run, pixels, min_score)
+        faces = find_faces(run, pixels, *scores)
         if refiner:
             faces = refiner(pixels, faces)
         return Found(

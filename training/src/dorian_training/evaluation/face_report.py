@@ -51,7 +51,7 @@ def _detector_sets(figures: dict[str, Any]) -> str:
 
 Faces of the test split, in the sets' pictures as they are and in composites. Recall: share of listed faces, by the longer side of
 what shows of them, that a finding overlaps by {HIT:g} of the union, boxes cut to the picture. The bundle's detector counts from a score of
-{figures["min_score"]:g}, YuNet from {YUNET_SCORE:g}. False: findings per 100 pictures, unless something excused
+{figures["min_score"]:g}, small faces from up to {figures["min_small_score"]:g}; YuNet from {YUNET_SCORE:g}. False: findings per 100 pictures, unless something excused
 overlaps them by {EXCUSED:g} of the union and holds their centre: every listed face, every face too small or too hidden to be
 listed{excuse if yunet else ""}. Landmarks: mean error in % of the distance between the eyes, on faces of 40 px that are found;
 unrefined: as the detector gives them, without the landmark refiner's second look.
@@ -78,7 +78,7 @@ def _detector_thresholds(figures: dict[str, Any]) -> str:
             parts = [_share(its["recall"]["40+"]), _share(its["recall"]["20-40"]), _number(its["false_per_100"], 1)]
             cells.append(" / ".join(parts))
         rows.append([threshold, *cells])
-    return f"""The bundle's detector on the validation split, by score: recall from 40 px on / recall from 20 to 40 px / false faces per 100
+    return f"""The bundle's detector on the validation split, by one score for small and large faces: recall from 40 px on / recall from 20 to 40 px / false faces per 100
 pictures.
 
 {_table(head, rows)}"""
