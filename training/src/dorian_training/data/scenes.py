@@ -28,7 +28,7 @@ from dorian_training.data.stored_arrays import digest, draft_of, key_of, store
 Layout = Callable[[SceneSources, int, np.random.Generator], LabelledPicture]
 
 # Raised when rendering changes, so that older arrays on disk are not taken for new ones.
-_RENDER_VERSION = 1
+_RENDER_VERSION = 2
 SMALLEST_FACE = 10.0  # pixels: the longer side of a face that is learnt
 _PHOTOS, _TILES, _PASTED, _EMPTY = 0.38, 0.28, 0.28, 0.06  # shares of scenes
 
