@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from dorian_bundle.families import (
     facenet_signature,
     landmark_refiner_signature,
 )
-from dorian_bundle.graphs import Graph, Precision
+from dorian_bundle.graphs import Graph, Precision, Signature
 from dorian_bundle.manifest import AcceptThreshold
 from dorian_export.errors import ExportError
 from dorian_export.graphs import AgeEstimatorGraph, DetectorGraph, FaceNetGraph, LandmarkRefinerGraph
@@ -43,19 +43,10 @@ def export_detector(
 ) -> Exported:
     """The graph ``detector``; ``crops`` as for ``export_age_estimator``."""
     network, _ = _network(checkpoint, "detector", detector.DetectorShape, detector.Detector)
-    require_faces(crops)
+    require_faces(crops)  # before they are stacked
     pictures = np.stack([cv2.resize(crop, _VIEW[::-1]) for crop in crops[: max(BATCHES)]])
-    multiple = DETECTOR_STRIDES[-1]
-    graph, differences = export_proven(
-        "detector",
-        DetectorGraph(network),
-        detector_signature(),
-        _image_inputs(pictures),
-        folder,
-        precisions,
-        {"height": multiple, "width": multiple},
-    )
-    return {"detector": graph}, differences
+    multiples = dict.fromkeys(("height", "width"), DETECTOR_STRIDES[-1])
+    return _exported("detector", DetectorGraph(network), detector_signature(), pictures, folder, precisions, multiples)
 
 
 def export_landmark_refiner(
@@ -64,16 +55,8 @@ def export_landmark_refiner(
     """The graph ``landmark_refiner``; ``crops`` as for ``export_age_estimator``."""
     shape, build = landmark_refiner.LandmarkRefinerShape, landmark_refiner.LandmarkRefiner
     network, _ = _network(checkpoint, "landmark_refiner", shape, build)
-    require_faces(crops)
-    graph, differences = export_proven(
-        "landmark_refiner",
-        LandmarkRefinerGraph(network),
-        landmark_refiner_signature(landmark_refiner.SIZE),
-        _image_inputs(crops[: max(BATCHES)]),
-        folder,
-        precisions,
-    )
-    return {"landmark_refiner": graph}, differences
+    signature = landmark_refiner_signature(landmark_refiner.SIZE)
+    return _exported("landmark_refiner", LandmarkRefinerGraph(network), signature, crops, folder, precisions)
 
 
 def export_age_estimator(
@@ -81,16 +64,8 @@ def export_age_estimator(
 ) -> Exported:
     """The graph ``age_estimator``. ``crops``: at least 8 aligned faces, uint8 RGB (faces, 64, 64, 3), for parity."""
     network, _ = _network(checkpoint, "age_estimator", age_estimator.AgeEstimatorShape, age_estimator.AgeEstimator)
-    require_faces(crops)
-    graph, differences = export_proven(
-        "age_estimator",
-        AgeEstimatorGraph(network),
-        age_estimator_signature(age_estimator.SIZE),
-        _image_inputs(crops[: max(BATCHES)]),
-        folder,
-        precisions,
-    )
-    return {"age_estimator": graph}, differences
+    signature = age_estimator_signature(age_estimator.SIZE)
+    return _exported("age_estimator", AgeEstimatorGraph(network), signature, crops, folder, precisions)
 
 
 def export_facenet(
@@ -98,16 +73,24 @@ def export_facenet(
 ) -> Exported:
     """The graph ``facenet``; ``crops`` as for ``export_age_estimator``."""
     network, about = _network(checkpoint, "facenet", compact_facenet.FaceNetShape, compact_facenet.CompactFaceNet)
-    require_faces(crops)
-    graph, differences = export_proven(
-        "facenet",
-        FaceNetGraph(network),
-        facenet_signature(compact_facenet.SIZE, about["shape"]["embedding"]),
-        _image_inputs(crops[: max(BATCHES)]),
-        folder,
-        precisions,
-    )
-    return {"facenet": graph}, differences
+    signature = facenet_signature(compact_facenet.SIZE, about["shape"]["embedding"])
+    return _exported("facenet", FaceNetGraph(network), signature, crops, folder, precisions)
+
+
+def _exported(
+    name: str,
+    network: nn.Module,
+    signature: Signature,
+    pictures: NDArray[np.uint8],
+    folder: Path,
+    precisions: Sequence[Precision],
+    multiples: Mapping[str, int] | None = None,
+) -> Exported:
+    """The graph ``name`` of ``network``, proven on ``pictures`` (faces, height, width, 3); the rest as ``export_proven``."""
+    require_faces(pictures)
+    inputs = _image_inputs(pictures[: max(BATCHES)])
+    graph, differences = export_proven(name, network, signature, inputs, folder, precisions, multiples)
+    return {name: graph}, differences
 
 
 def accept_thresholds(checkpoint: Path, faces: Crops) -> tuple[AcceptThreshold, ...]:

@@ -124,6 +124,8 @@ class Pipeline:
             ]
         lost = [FaceResult(target=each.target, error=each.error()) for each in missing]
         left = [FaceResult(each.face, error=each.error) for each in failed]
+        with clock.stage("paste"):
+            masks = [_mask(each) for each in work]
         pictures = []
         for place in range(max(1, len(request.targets))):
             aims = [each.wish.target or request.targets[place] for each in work]
@@ -131,8 +133,8 @@ class Pipeline:
             with clock.stage("paste"):
                 pixels = photo.pixels.copy()
                 patches = [
-                    _patch(each, source, target, request.blend)
-                    for each, source, target in zip(work, own, drawn, strict=True)
+                    _patch(each, mask, source, target, request.blend)
+                    for each, mask, source, target in zip(work, masks, own, drawn, strict=True)
                 ]
                 compositing.apply(pixels, patches, request.strength)
             with clock.stage("reread"):
@@ -254,9 +256,12 @@ def _at_targets(work: _Work, targets: Sequence[Age], method: AgeCgan, latent: Ar
     return method.generate(np.repeat(latent[None], len(conditions), axis=0), conditions)
 
 
-def _patch(work: _Work, source: Array, target: Array, blend: BlendMode) -> compositing.Patch:
+def _mask(work: _Work) -> Array:
     landmarks = cv2.transform(work.face.found.landmarks[None], work.matrix)[0]
-    mask = compositing.face_mask(landmarks, len(work.crop))
+    return compositing.face_mask(landmarks, len(work.crop))
+
+
+def _patch(work: _Work, mask: Array, source: Array, target: Array, blend: BlendMode) -> compositing.Patch:
     if blend == "replace":
         return compositing.replacement_patch(work.matrix, mask, work.crop, target)
     return compositing.delta_patch(work.matrix, mask, source, target, compositing.colourfulness(work.crop))

@@ -39,8 +39,10 @@ class FaceViewer:
         """What is read from ``faces``, all of which can be aligned, in the photo ``pixels``."""
         if not faces:
             return []
-        ages = self.ages.ages(self.crops(pixels, faces, self.ages.crop_size))
-        embeddings = self.identities.embeddings(self.crops(pixels, faces, self.identities.crop_size))
+        sizes = {self.ages.crop_size, self.identities.crop_size}
+        crops = {size: self.crops(pixels, faces, size) for size in sizes}
+        ages = self.ages.ages(crops[self.ages.crop_size])
+        embeddings = self.identities.embeddings(crops[self.identities.crop_size])
         return [Reading(float(age), embedding) for age, embedding in zip(ages, embeddings, strict=True)]
 
     def see(self, pixels: Pixels, faces: Sequence[tuple[int, DetectedFace]], clock: Clock) -> list[SeenFace]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from dorian_bundle import BundleError
 from dorian_training.checkpoint import RESUME_FILE, load_weights
 from dorian_training.commands.options import Command
+from dorian_training.data.records import FaceRecord
 from dorian_training.distributed import Place, joined
 from dorian_training.errors import ConfigError, TrainingError
 from dorian_training.loop import BatchKind, BatchStream, LoopSettings, train
@@ -120,3 +122,35 @@ def run(
         config = {**about, "loop": asdict(loop), "amp": options["amp"], "device": str(place.device)}
         (options["out"] / CONFIG_FILE).write_text(yaml.safe_dump(config, sort_keys=False))
     train(stage, batches, loop, options["out"], place, about)
+
+
+def run_stage(
+    stage: Stage[BatchKind],
+    batches: BatchStream[BatchKind],
+    records: Sequence[FaceRecord],
+    place: Place,
+    options: dict[str, Any],
+    about: dict[str, Any],
+    settings: Any,
+    known: dict[str, Any],
+) -> None:
+    """Train ``stage`` on ``records``, from where ``--from`` says or, if it is ``known``, from where the run stopped.
+
+    ``about`` is what the run notes beside what all runs do: the network's shape, and how it was trained.
+    """
+    earlier: list[dict[str, Any]] = []
+    if options["start"] and not known:
+        weights, start = load_weights(options["start"])
+        stage.start_from(weights)
+        earlier = earlier_stages(start)
+    about = {
+        "family": stage.name,
+        **about,
+        "stage": stage.name,
+        "earlier": known.get("earlier", earlier),
+        "data": dict(sorted(Counter(record.source for record in records).items())),
+        "seed": options["seed"],
+        "batch_size": options["batch_size"] * place.world,
+        "settings": asdict(settings),
+    }
+    run(stage, batches, place, options, about)

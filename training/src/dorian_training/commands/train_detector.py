@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dorian_training.checkpoint import load_weights
 from dorian_training.commands.options import data_option
-from dorian_training.commands.runs import begun, changed, earlier_stages, in_place, run, run_options
+from dorian_training.commands.runs import begun, changed, in_place, run_options, run_stage
 from dorian_training.data.scene_batches import SceneBatches
 from dorian_training.data.scenes import render_scenes
 from dorian_training.data.sources import load_sources
@@ -62,20 +59,6 @@ def _detector(place: Place, **options: Any) -> None:
     shape = DetectorShape.from_dict(known["shape"]) if known else DetectorShape()
     settings = changed(DetectorSettings(), options["changes"])
     stage = DetectorStage(shape, settings, place.device, options["amp"])
-    earlier = known.get("earlier", [])
-    if options["start"] and not known:
-        weights, start = load_weights(options["start"])
-        stage.start_from(weights)
-        earlier = earlier_stages(start)
-    about = {
-        "family": stage.name,
-        "shape": shape.as_dict(),
-        "stage": stage.name,
-        "earlier": earlier,
-        "data": dict(sorted(Counter(record.source for record in records).items())),
-        "scenes": {"count": options["scenes"], "size": options["size"], "teacher": bool(options["teacher"])},
-        "seed": options["seed"],
-        "batch_size": options["batch_size"] * place.world,
-        "settings": asdict(settings),
-    }
-    run(stage, batches, place, options, about)
+    scenes_used = {"count": options["scenes"], "size": options["size"], "teacher": bool(options["teacher"])}
+    about = {"shape": shape.as_dict(), "scenes": scenes_used}
+    run_stage(stage, batches, records, place, options, about, settings, known)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from dorian_bundle.alignment import AlignmentTemplate
-from dorian_training.checkpoint import load_weights
 from dorian_training.commands.options import data_option
-from dorian_training.commands.runs import begun, changed, earlier_stages, in_place, run, run_options
+from dorian_training.commands.runs import begun, changed, in_place, run_options, run_stage
 from dorian_training.data.augmentation import Augmentation
 from dorian_training.data.batches import IdentityBatches, LabelledBatches
 from dorian_training.data.crops import Crops, cut_crops, with_margin
@@ -21,7 +19,6 @@ from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.distributed import Place
 from dorian_training.errors import DataError
-from dorian_training.loop import BatchKind, BatchStream
 from dorian_training.methods.age_estimator import (
     AgeEstimatorSettings,
     AgeEstimatorStage,
@@ -30,7 +27,6 @@ from dorian_training.methods.age_estimator import (
 )
 from dorian_training.methods.facenet import FaceNetSettings, FaceNetStage, identity_labels
 from dorian_training.methods.landmark_refiner import LandmarkRefinerSettings, LandmarkRefinerStage
-from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
 from dorian_training.networks.age_estimator import AgeEstimatorShape
 from dorian_training.networks.compact_facenet import SIZE as FACENET_SIZE
@@ -87,10 +83,10 @@ def _facenet(place: Place, **options: Any) -> None:
     shape = FaceNetShape.from_dict(known["shape"]) if known else FaceNetShape()
     settings = changed(FaceNetSettings(), options["changes"])
     stage = FaceNetStage(shape, settings, identities, place.device, options["amp"], val)
-    _run(
+    run_stage(
         stage,
         batches,
-        train,
+        train.records,
         place,
         options,
         {"shape": shape.as_dict(), "identities": identities},
@@ -115,7 +111,7 @@ def _age_estimator(place: Place, **options: Any) -> None:
     shape = AgeEstimatorShape.from_dict(known["shape"]) if known else AgeEstimatorShape()
     settings = changed(AgeEstimatorSettings(), options["changes"])
     stage = AgeEstimatorStage(shape, settings, place.device, options["amp"], val)
-    _run(stage, batches, train, place, options, {"shape": shape.as_dict()}, settings, known)
+    run_stage(stage, batches, train.records, place, options, {"shape": shape.as_dict()}, settings, known)
 
 
 def _landmark_refiner(place: Place, **options: Any) -> None:
@@ -133,7 +129,7 @@ def _landmark_refiner(place: Place, **options: Any) -> None:
     settings = changed(LandmarkRefinerSettings(), options["changes"])
     stage = LandmarkRefinerStage(shape, settings, place.device, options["amp"], watched)
     batches = batches_of(train, options["batch_size"], seed)
-    _run(stage, batches, train, place, options, {"shape": shape.as_dict()}, settings, known)
+    run_stage(stage, batches, train.records, place, options, {"shape": shape.as_dict()}, settings, known)
 
 
 def _cut(
@@ -148,31 +144,3 @@ def _cut(
     train, val = (cut_crops(part, side, cache, template) if part else None for part in parts.values())
     assert train is not None
     return train, val
-
-
-def _run(
-    stage: Stage[BatchKind],
-    batches: BatchStream[BatchKind],
-    crops: Crops,
-    place: Place,
-    options: dict[str, Any],
-    about: dict[str, Any],
-    settings: Any,
-    known: dict[str, Any],
-) -> None:
-    earlier: list[dict[str, Any]] = []
-    if options["start"] and not known:
-        weights, start = load_weights(options["start"])
-        stage.start_from(weights)
-        earlier = earlier_stages(start)
-    about = {
-        "family": stage.name,
-        **about,
-        "stage": stage.name,
-        "earlier": known.get("earlier", earlier),
-        "data": dict(sorted(Counter(record.source for record in crops.records).items())),
-        "seed": options["seed"],
-        "batch_size": options["batch_size"] * place.world,
-        "settings": asdict(settings),
-    }
-    run(stage, batches, place, options, about)
