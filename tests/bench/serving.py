@@ -1,4 +1,4 @@
-"""Threads against asyncio, beside the pipeline alone: the same photo, the same work, in one run.
+"""Threads against asyncio, beside the pipeline alone and the networks that age one face: the same work, in one run.
 
 Prints requests per second and median latency; this is what docs/decisions/0005-threads-not-asyncio.md rests on.
 """
@@ -16,14 +16,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import numpy as np
+from numpy.typing import NDArray
 
 from dorian.v1 import face_aging_pb2_grpc
 from dorian_client import Client
 from dorian_server.clock import Clock
+from dorian_server.methods.method import Method
+from dorian_server.pictures import decode
+from dorian_server.pipeline import Pipeline
 from dorian_server.requests import Age, AgeRequest
 from dorian_server.service import FaceAgingService
 from dorian_server.serving import build_pipeline, start
-from dorian_server.settings import Settings
+from dorian_server.settings import Limits, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTO = (ROOT / "examples" / "astronaut.jpg").read_bytes()
@@ -31,6 +36,8 @@ WORKERS = 4
 SECONDS = 8.0
 ROUNDS = 3
 CONCURRENCY = (1, 8)
+NETWORKS = "one face: networks' part"  # no photo, no detector: the default method's drawing at one target
+WIDTH = len(NETWORKS)
 
 Call = Callable[[], object]
 
@@ -85,25 +92,38 @@ def load(call: Call, concurrency: int) -> tuple[float, float]:
     return len(taken) / (time.perf_counter() - begin), statistics.median(taken)
 
 
+def one_face(pipeline: Pipeline, method: Method) -> NDArray[np.uint8]:
+    """The aligned crop of the photo's largest face, as ``method`` takes it."""
+    pixels = decode(PHOTO, Limits()).pixels
+    (face, *_) = pipeline.viewer.detector.detect(pixels)
+    (crop,) = pipeline.viewer.crops(pixels, [face], method.manifest.crop_size)
+    return crop
+
+
 def main() -> None:
     settings = Settings(ROOT / "models" / "default", host="127.0.0.1", port=0, workers=WORKERS)
     pipeline = build_pipeline(settings)
     method = pipeline.method("")
+    crop, source, target = one_face(pipeline, method), Age(group="30-39"), Age(group="60+")
+
+    def networks() -> object:
+        return method.draw([crop], [source], [[target]], Clock())
 
     def in_process() -> object:
-        return pipeline.age(AgeRequest(PHOTO, [Age(group="60+")]), method, Clock())
+        return pipeline.age(AgeRequest(PHOTO, [target]), method, Clock())
 
     with threaded(settings) as one, on_asyncio(settings) as other, Client(one) as first, Client(other) as second:
         calls: dict[str, Call] = {
+            NETWORKS: networks,
             "in process": in_process,
             "threads": lambda: first.age(PHOTO, "60+"),
             "asyncio": lambda: second.age(PHOTO, "60+"),
         }
-        same = {name: call() for name, call in list(calls.items())[1:]}
+        same = {name: calls[name]() for name in ("threads", "asyncio")}
         pictures = {result.photos[0].picture.data for result in same.values()}
         if len(pictures) != 1:
             sys.exit("threads and asyncio gave different pictures")
-        print(f"{'':>12} {'callers':>8} {'requests/s':>11} {'median ms':>10}")
+        print(f"{'':>{WIDTH}} {'callers':>8} {'requests/s':>11} {'median ms':>10}")
         for concurrency in CONCURRENCY:
             rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
             for _ in range(ROUNDS):  # interleaved, so that a slow minute of the machine meets all alike
@@ -111,7 +131,7 @@ def main() -> None:
                     rounds[name].append(load(call, concurrency))
             for name, figures in rounds.items():
                 rate, latency = (statistics.median(column) for column in zip(*figures, strict=True))
-                print(f"{name:>12} {concurrency:>8} {rate:>11.1f} {latency * 1000:>10.1f}")
+                print(f"{name:>{WIDTH}} {concurrency:>8} {rate:>11.1f} {latency * 1000:>10.1f}")
 
 
 if __name__ == "__main__":

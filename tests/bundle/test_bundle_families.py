@@ -7,6 +7,8 @@ from dorian_bundle.families import (
     DETECTOR_STRIDES,
     age_cgan_signatures,
     age_estimator_signature,
+    age_translator_signature,
+    cyclegan_signature,
     detector_signature,
     facenet_signature,
     landmark_refiner_signature,
@@ -19,6 +21,14 @@ def test_age_cgan() -> None:
         "encoder": "(image float32[batch, 3, 48, 48]) -> (latent float32[batch, 7])",
         "generator": "(latent float32[batch, 7], condition float32[batch, 3]) -> (image float32[batch, 3, 48, 48])",
     }
+
+
+def test_translators_take_and_give_crops() -> None:
+    assert str(age_translator_signature(48)) == (
+        "(image float32[batch, 3, 48, 48], source_age float32[batch], target_age float32[batch])"
+        " -> (delta float32[batch, 3, 48, 48])"
+    )
+    assert str(cyclegan_signature(48)) == "(image float32[batch, 3, 48, 48]) -> (translated float32[batch, 3, 48, 48])"
 
 
 def test_a_detector_has_a_map_per_stride_of_any_size() -> None:

@@ -87,7 +87,7 @@ def test_a_folder_without_a_manifest(tmp_path: Path) -> None:
         load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("data", [b"", b"not json", b'{"schema_version": 2', b"\xff\xfe\x00"])
+@pytest.mark.parametrize("data", [b"", b"not json", b'{"schema_version": 3', b"\xff\xfe\x00"])
 def test_a_manifest_that_is_not_json(folder: Path, data: bytes) -> None:
     (folder / "manifest.json").write_bytes(data)
     with pytest.raises(ManifestError) as caught:
@@ -99,8 +99,9 @@ def test_a_manifest_that_is_not_json(folder: Path, data: bytes) -> None:
     ("content", "version"),
     [
         ({"schema_version": 1}, "1"),
-        ({"schema_version": 3}, "3"),
-        ({"schema_version": "2"}, "'2'"),
+        ({"schema_version": 2}, "2"),
+        ({"schema_version": 4}, "4"),
+        ({"schema_version": "3"}, "'3'"),
         ({}, "None"),
         ([], "None"),
         (7, "None"),
@@ -118,10 +119,13 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Content], object], list[str]]] = {
     "unknown field": (lambda m: m.update(colour="red"), ["colour: ", "not permitted"]),
     "unknown field inside": (
         lambda m: method(m)["provenance"].update(mood="fine"),
-        ["methods.0.provenance.mood: ", "not permitted"],
+        ["methods.0.age_cgan.provenance.mood: ", "not permitted"],
     ),
-    "missing field": (lambda m: method(m).pop("latent_size"), ["methods.0.latent_size: ", "required"]),
-    "unknown family": (lambda m: method(m).update(family="magic"), ["methods.0.family: ", "'age_cgan'"]),
+    "missing field": (lambda m: method(m).pop("latent_size"), ["methods.0.age_cgan.latent_size: ", "required"]),
+    "unknown family": (
+        lambda m: method(m).update(family="magic"),
+        ["methods.0: ", "'magic'", "'age_cgan', 'age_translator', 'cyclegan'"],
+    ),
     "no methods": (lambda m: m.update(methods=[]), ["methods: ", "at least 1"]),
     "two things at once": (lambda m: m.update(colour="red", name=""), ["colour: ", "; ", "name: "]),
     "path above the bundle": (
@@ -224,7 +228,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Content], object], list[str]]] = {
     ),
     "centre outside its group": (
         lambda m: method(m)["age_groups"][0].update(centre=30),
-        ["methods.0.age_groups.0: ", "age group '0-18': centre 30.0 lies outside 0..18"],
+        ["methods.0.age_cgan.age_groups.0: ", "age group '0-18': centre 30.0 lies outside 0..18"],
     ),
 }
 

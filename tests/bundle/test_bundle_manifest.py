@@ -36,7 +36,7 @@ def test_sizes_have_bounds(manifest: dict[str, Any], crop_size: object) -> None:
     with pytest.raises(ValidationError) as caught:
         Manifest.model_validate(manifest)
     assert {problem["loc"] for problem in caught.value.errors()} >= {
-        ("methods", 0, "crop_size"),
+        ("methods", 0, "age_cgan", "crop_size"),
         ("readers", "age_estimator", "crop_size"),
         ("readers", "facenet", "crop_size"),
         ("readers", "landmark_refiner", "view_size"),
@@ -79,7 +79,7 @@ def test_readers_say_what_their_graphs_take_and_give(manifest: dict[str, Any]) -
 @pytest.mark.parametrize("name", ["", "Age", "1st", "age-cgan", "age cgan"])
 def test_method_names_are_plain(manifest: dict[str, Any], name: str) -> None:
     manifest["methods"][0]["name"] = name
-    with pytest.raises(ValidationError, match=r"methods\.0\.name"):
+    with pytest.raises(ValidationError, match=r"methods\.0\.age_cgan\.name"):
         Manifest.model_validate(manifest)
 
 
@@ -97,5 +97,5 @@ def test_two_methods_may_share_graphs(manifest: dict[str, Any]) -> None:
 
 def test_a_bundle_says_what_its_weights_were_trained_on(manifest: dict[str, Any]) -> None:
     manifest["methods"][0]["provenance"]["data"] = []
-    with pytest.raises(ValidationError, match=r"methods\.0\.provenance\.data"):
+    with pytest.raises(ValidationError, match=r"methods\.0\.age_cgan\.provenance\.data"):
         Manifest.model_validate(manifest)

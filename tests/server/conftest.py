@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from tiny_methods import write_bundle
 
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle, load
 from dorian_bundle.detection import DetectedFace
 from dorian_bundle.graphs import Signature
 from dorian_server.methods.age_cgan import AgeCgan
+from dorian_server.methods.method import Method
 from dorian_server.pipeline import Pipeline
 from dorian_server.reading import AgeReader, IdentityReader
 from dorian_server.seeing import FaceViewer
@@ -117,14 +119,15 @@ def embedded(default_bundle: Bundle) -> Pipeline:
 
 @pytest.fixture(scope="session")
 def networks(embedded: Pipeline) -> AgeCgan:
-    """The embedded bundle's networks of its default method."""
-    return embedded.method("")
+    """The embedded bundle's Age-cGAN."""
+    (method,) = (method for method in embedded.methods if isinstance(method, AgeCgan))
+    return method
 
 
 @pytest.fixture(scope="session")
-def group_levels(default_bundle: Bundle) -> Floats:
+def group_levels(networks: AgeCgan) -> Floats:
     """The green that ``flat_networks`` draw for each age group, in [0, 1]."""
-    groups = len(default_bundle.manifest.methods[0].age_groups)
+    groups = len(networks.groups)
     return np.asarray([(40 + 25 * index) / 255 for index in range(groups)], dtype=np.float32)
 
 
@@ -186,10 +189,9 @@ class FlatFaceNet:
 
 
 @pytest.fixture(scope="session")
-def flat_networks(default_bundle: Bundle, group_levels: Floats) -> AgeCgan:
-    """Networks of the embedded bundle's shapes that draw flat colours: red tells the latent, green the age."""
-    manifest = default_bundle.manifest
-    method, graphs = manifest.methods[0], manifest.graphs
+def flat_networks(default_bundle: Bundle, networks: AgeCgan, group_levels: Floats) -> AgeCgan:
+    """Networks of the embedded Age-cGAN's shapes that draw flat colours: red tells the latent, green the age."""
+    method, graphs = networks.manifest, default_bundle.manifest.graphs
     sessions = {
         method.graphs["encoder"]: FlatEncoder(graphs[method.graphs["encoder"]].signature),
         method.graphs["generator"]: FlatGenerator(graphs[method.graphs["generator"]].signature, group_levels),
@@ -243,12 +245,14 @@ def flat_readers(default_bundle: Bundle) -> tuple[AgeReader, IdentityReader]:
 def flat_pipeline(
     default_bundle: Bundle, flat_networks: AgeCgan, flat_readers: tuple[AgeReader, IdentityReader]
 ) -> Callable[..., tuple[Pipeline, FixedDetector]]:
-    """A pipeline on ``flat_networks`` and ``flat_readers`` that finds given faces, and the detector in it."""
+    """A pipeline on ``flat_readers`` and ``flat_networks``, or other methods, that finds given faces; and the detector in it."""
 
-    def build(*faces: DetectedFace, limits: Limits | None = None) -> tuple[Pipeline, FixedDetector]:
+    def build(
+        *faces: DetectedFace, limits: Limits | None = None, methods: Sequence[Method] = (flat_networks,)
+    ) -> tuple[Pipeline, FixedDetector]:
         detector = FixedDetector(faces)
         viewer = FaceViewer(detector, *flat_readers, default_bundle.manifest.alignment)
-        return Pipeline(default_bundle, [flat_networks], viewer, limits or Limits()), detector
+        return Pipeline(default_bundle, methods, viewer, limits or Limits()), detector
 
     return build
 
@@ -269,3 +273,18 @@ def stub(address: str) -> Iterator[FaceAgingStub]:
     """The service at ``address``."""
     with grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)]) as channel:
         yield FaceAgingStub(channel)
+
+
+@pytest.fixture(scope="session")
+def several_bundle(default_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of a known age translator, the embedded Age-cGAN and known filters; see ``tiny_methods``."""
+    return write_bundle(default_bundle, tmp_path_factory.mktemp("several") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def several(several_bundle: Bundle) -> Iterator[FaceAgingStub]:
+    """The service on ``several_bundle``."""
+    server, port = start(Settings(several_bundle.folder, host="127.0.0.1", port=0, threads=THREADS))
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", -1)]) as channel:
+        yield FaceAgingStub(channel)
+    server.stop(None).wait()

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from dorian_bundle import AgeError
 from dorian_bundle.ages import PAPER_GROUPS, age_condition, group_condition
+from dorian_server.batches import pictures_of
+from dorian_server.clock import Clock
 from dorian_server.methods.age_cgan import AgeCgan
-from dorian_server.reading import pictures_of
 from dorian_server.requests import Age
 
 Floats = NDArray[np.float32]
+GROUPS = [Age(group=group.label) for group in PAPER_GROUPS]
 
 
 def flat_crop(level: int, size: int = 64) -> NDArray[np.uint8]:
@@ -55,11 +57,11 @@ def test_pictures_are_channels_first_from_0_to_1() -> None:
 
 @pytest.mark.parametrize("faces", [1, 3])
 def test_the_embedded_networks_shapes(networks: AgeCgan, faces: int) -> None:
-    size, latent, groups = networks.crop_size, networks.manifest.latent_size, len(networks.groups)
+    size, latent = networks.manifest.crop_size, networks.manifest.latent_size
     crops = list(np.random.default_rng(0).integers(0, 256, (faces, size, size, 3), dtype=np.uint8))
     latents = networks.encode(crops)
     assert latents.shape == (faces, latent)
-    drawn = networks.generate(latents, np.eye(groups, dtype=np.float32)[:faces])
+    drawn = networks.generate(latents, GROUPS[:faces])
     assert drawn.shape == (faces, size, size, 3)
     assert drawn.dtype == np.float32
     assert drawn.min() >= 0
@@ -75,22 +77,49 @@ def test_each_picture_is_of_its_own_latent_and_condition(flat_networks: AgeCgan,
     latents = np.zeros((3, flat_networks.manifest.latent_size), np.float32)
     latents[:, 0] = reds = (0.1, 0.8, 0.4)
     order = [4, 0, 2]
-    drawn = flat_networks.generate(latents, np.eye(len(group_levels), dtype=np.float32)[order])
+    drawn = flat_networks.generate(latents, [GROUPS[group] for group in order])
     for picture, red, group in zip(drawn, reds, order, strict=True):
         assert np.allclose(picture, np.array([red, group_levels[group], 0.5], np.float32), atol=1e-6)
 
 
 def test_a_picture_does_not_depend_on_what_is_drawn_beside_it(networks: AgeCgan) -> None:
     latents = np.random.default_rng(0).normal(size=(3, networks.manifest.latent_size)).astype(np.float32)
-    conditions = np.eye(len(networks.groups), dtype=np.float32)[[0, 5, 3]]
-    together = networks.generate(latents, conditions)
+    ages = [GROUPS[0], GROUPS[5], Age(years=47.0)]
+    together = networks.generate(latents, ages)
     for index in range(3):
-        (alone,) = networks.generate(latents[[index]], conditions[[index]])
+        (alone,) = networks.generate(latents[[index]], [ages[index]])
         assert np.abs(together[index] - alone).max() < 1e-5
 
 
 def test_the_age_asked_for_changes_the_picture(networks: AgeCgan) -> None:
     latent = np.random.default_rng(0).normal(size=(1, networks.manifest.latent_size)).astype(np.float32)
-    conditions = np.eye(len(networks.groups), dtype=np.float32)
-    drawn = networks.generate(np.repeat(latent, len(conditions), axis=0), conditions)
+    drawn = networks.generate(np.repeat(latent, len(GROUPS), axis=0), GROUPS)
     assert np.abs(np.diff(drawn, axis=0)).mean(axis=(1, 2, 3)).min() > 1e-3
+
+
+def test_drawings_are_each_faces_own_at_its_source_and_at_its_targets(
+    flat_networks: AgeCgan, group_levels: Floats
+) -> None:
+    crops, sources = [flat_crop(10), flat_crop(200)], [GROUPS[2], GROUPS[5]]
+    targets = [[GROUPS[0], GROUPS[4], GROUPS[2]], [GROUPS[1]]]
+    clock = Clock()
+    drawings = flat_networks.draw(crops, sources, targets, clock)
+    assert list(clock.seconds) == ["encode", "generate"]
+    assert [len(each) for each in drawings] == [3, 1]
+    for crop, source, aims, drawn in zip(crops, (2, 5), ((0, 4, 2), (1,)), drawings, strict=True):
+        for aim, drawing in zip(aims, drawn, strict=True):
+            red = float(crop[0, 0, 0]) / 255
+            assert np.allclose(drawing.before, np.array([red, group_levels[source], 0.5], np.float32), atol=1e-6)
+            assert np.allclose(drawing.picture, np.array([red, group_levels[aim], 0.5], np.float32), atol=1e-6)
+            assert np.allclose(drawing.delta[..., 1], group_levels[aim] - group_levels[source], atol=1e-6)
+
+
+def test_ages_in_years() -> None:
+    assert [Age(group=group.label).years_in(PAPER_GROUPS) for group in PAPER_GROUPS] == [9, 24, 34.5, 44.5, 54.5, 70]
+    assert Age(years=47.25).years_in(()) == 47.25
+
+
+@pytest.mark.parametrize("age", [Age(group="61+"), Age(years=-3), Age(years=121), Age(years=np.nan), Age()])
+def test_years_of_ages_that_do_not_exist(age: Age) -> None:
+    with pytest.raises(AgeError):
+        age.years_in(PAPER_GROUPS)

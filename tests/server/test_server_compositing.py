@@ -1,9 +1,9 @@
-"""Masks and patches: what changes, by how much, what stays bit for bit, and what is not even looked at."""
+"""Patches: what changes, by how much, what stays bit for bit, and what is not even looked at."""
 
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -12,14 +12,16 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.masks import face_mask
 from dorian_server.compositing import (
     CHROMA_KEPT,
-    FEATHER,
     MEAN_LUMA_KEPT,
     Patch,
     apply,
+    coverage,
     delta_patch,
-    face_mask,
+    difference,
+    learned_patch,
     replacement_patch,
 )
 
@@ -33,11 +35,6 @@ GREY = np.ones(3)
 RED = np.array([1, -0.299 / 0.587, 0])  # a tint: it has no luma
 MASK = face_mask(DEFAULT_TEMPLATE.points(SIZE), SIZE)
 ALL = np.ones((SIZE, SIZE), np.float32)
-# A face in a crop of 201 pixels, 40 between its eyes and down to its mouth: the mask's middle is the pixel 101, 100.
-SIDE = 201
-UPRIGHT = np.array([(80, 80), (120, 80), (100, 100), (85, 120), (115, 120)], dtype=np.float64)
-MIDDLE = (101, 100)
-HALF_WIDTH, HALF_HEIGHT = 50, 53
 
 
 def square(left: float, top: float, side: float, degrees: float = 0.0) -> Matrix:
@@ -58,12 +55,6 @@ def levels(red: float, green: float, blue: float) -> Floats:
     return flat(red / 255, green / 255, blue / 255)
 
 
-def faded(depth: float) -> float:
-    """The mask at a depth: 0 at the rim, 1 in the middle."""
-    inside = float(np.clip(depth / FEATHER, 0, 1))
-    return inside**2 * (3 - 2 * inside)
-
-
 @pytest.fixture
 def photo() -> Pixels:
     """Noise (200, 240, 3) in the middle of the range, so that nothing is clipped."""
@@ -77,110 +68,65 @@ def crop() -> Pixels:
     return np.asarray(cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR))
 
 
-# --- masks ---
-
-
-@pytest.mark.parametrize("size", [48, 64, 65, 256])
-def test_the_mask_of_an_aligned_face_is_symmetric_and_fades_to_nothing_at_the_crops_border(size: int) -> None:
-    mask = face_mask(DEFAULT_TEMPLATE.points(size), size)
-    assert mask.shape == (size, size)
-    assert mask.dtype == np.float32
-    assert (mask.min(), mask.max()) == (0, 1)
-    assert np.allclose(mask, mask[:, ::-1], atol=1e-6)
-    assert not np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).any()
-    assert np.abs(np.diff(mask, axis=0)).max() < 20 / size, "it must fade smoothly"
-    assert 0.4 < mask.mean() < 0.7
-
-
-def test_the_mask_is_whole_on_the_features() -> None:
-    points = np.rint(DEFAULT_TEMPLATE.points(256)).astype(int)
-    mask = face_mask(DEFAULT_TEMPLATE.points(256), 256)
-    assert mask[points[:, 1], points[:, 0]].tolist() == [1] * 5
-
-
-@pytest.mark.parametrize("distance", [0, 10, 25, 30, 40, 48, 50, 60])
-def test_the_mask_falls_with_the_distance_from_its_middle(distance: int) -> None:
-    mask = face_mask(UPRIGHT, SIDE)
-    row, column = MIDDLE
-    for side in (-distance, distance):
-        assert mask[row, column + side] == pytest.approx(faded(1 - distance / HALF_WIDTH), abs=1e-6)
-        assert mask[row + side, column] == pytest.approx(faded(1 - distance / HALF_HEIGHT), abs=1e-6)
-
-
-def test_the_mask_is_round_at_the_chin_and_squarer_at_the_forehead() -> None:
-    mask = face_mask(UPRIGHT, SIDE)
-    row, column = MIDDLE
-    across, far = 30 / HALF_WIDTH, 30 / HALF_HEIGHT
-    assert mask[row + 30, column + 30] == pytest.approx(faded(1 - np.hypot(across, far)), abs=1e-6)
-    assert mask[row - 30, column + 30] == pytest.approx(faded(1 - np.cbrt(across**3 + far**3)), abs=1e-6)
-
-
-def test_the_mask_follows_the_landmarks() -> None:
-    mask = face_mask(UPRIGHT, SIDE)
-    moved = face_mask(np.add(UPRIGHT, (7, -5)), SIDE)
-    assert np.allclose(moved[20:-20, 20:-20], mask[25:-15, 13:-27], atol=1e-6)
-    turned = face_mask(np.stack([UPRIGHT[:, 1], SIDE - 1 - UPRIGHT[:, 0]], axis=1), SIDE)
-    assert np.allclose(turned, np.rot90(mask), atol=1e-6)
-    double = face_mask(UPRIGHT * 2, 2 * SIDE - 1)
-    assert np.allclose(double[::2, ::2], mask, atol=1e-6)
-
-
-def test_the_mask_of_a_face_seen_from_the_side_stays_wide() -> None:
-    aside = UPRIGHT.copy()
-    aside[:, 0] = 100 + (aside[:, 0] - 100) / 40
-    mask = face_mask(aside, SIDE)
-    row, column = MIDDLE
-    half_width = 0.8 * HALF_WIDTH
-    for distance in (20, 30, 35):
-        assert mask[row, column + distance] == pytest.approx(faded(1 - distance / half_width), abs=1e-6)
-
-
-@pytest.mark.parametrize("landmarks", [np.full((5, 2), 30.0), UPRIGHT * 0.01, UPRIGHT * 50])
-def test_the_mask_of_landmarks_that_are_no_face_is_finite(landmarks: Matrix) -> None:
-    mask = face_mask(landmarks, SIDE)
-    assert np.isfinite(mask).all()
-    assert not mask[0].any()
-
-
-# --- the difference between two drawings ---
+# --- a difference ---
 
 
 @pytest.mark.parametrize("level", [-0.3, 0.0, 0.2])
 def test_of_a_difference_in_light_all_over_a_part_is_kept(level: float) -> None:
-    patch = delta_patch(square(0, 0, SIZE), MASK, flat(0.4, 0.5, 0.6), flat(0.4, 0.5, 0.6) + np.float32(level))
+    patch = delta_patch(square(0, 0, SIZE), MASK, flat(level, level, level))
     assert np.allclose(patch.values, MEAN_LUMA_KEPT * level, atol=1e-6)
     assert not patch.replaces
 
 
 def test_a_tint_all_over_vanishes() -> None:
-    source = np.random.default_rng(0).uniform(0, 1, (SIZE, SIZE, 3)).astype(np.float32)
-    patch = delta_patch(square(0, 0, SIZE), MASK, source, source + flat(*(0.2 * RED)))
+    patch = delta_patch(square(0, 0, SIZE), MASK, flat(*(0.2 * RED)))
     assert np.allclose(patch.values, 0, atol=1e-5)
 
 
 def test_of_a_colour_all_over_its_light_is_kept_in_part_and_without_the_colour() -> None:
-    patch = delta_patch(square(0, 0, SIZE), MASK, flat(0, 0, 0), flat(0.1, 0.2, -0.3))
+    patch = delta_patch(square(0, 0, SIZE), MASK, flat(0.1, 0.2, -0.3))
     assert np.allclose(patch.values, MEAN_LUMA_KEPT * LUMA @ (0.1, 0.2, -0.3), atol=1e-5)
 
 
 @pytest.mark.parametrize(("colour", "kept"), [(GREY, 1.0), (RED, CHROMA_KEPT)], ids=["light", "colour"])
 def test_what_is_lighter_here_and_darker_there_stays(colour: NDArray[np.float64], kept: float) -> None:
     sides = np.where(np.arange(SIZE) < SIZE / 2, -0.2, 0.2)[None, :, None]
-    target = np.asarray(np.tile(sides * colour, (SIZE, 1, 1)), dtype=np.float32)
-    patch = delta_patch(square(0, 0, SIZE), MASK, flat(0, 0, 0), target)
-    assert np.allclose(patch.values, kept * target, atol=1e-5)
+    delta = np.asarray(np.tile(sides * colour, (SIZE, 1, 1)), dtype=np.float32)
+    patch = delta_patch(square(0, 0, SIZE), MASK, delta)
+    assert np.allclose(patch.values, kept * delta, atol=1e-5)
 
 
 def test_what_lies_beside_the_face_does_not_count_for_the_mean() -> None:
-    target = flat(0.2, 0.2, 0.2)
-    target[MASK == 0] = 0.9
-    patch = delta_patch(square(0, 0, SIZE), MASK, flat(0, 0, 0), target)
+    delta = flat(0.2, 0.2, 0.2)
+    delta[MASK == 0] = 0.9
+    patch = delta_patch(square(0, 0, SIZE), MASK, delta)
     assert np.allclose(patch.values[MASK > 0], MEAN_LUMA_KEPT * 0.2, atol=1e-6)
 
 
-def test_of_two_equal_drawings_nothing_is_left() -> None:
-    drawn = np.random.default_rng(0).uniform(0, 1, (SIZE, SIZE, 3)).astype(np.float32)
-    assert not delta_patch(square(0, 0, SIZE), MASK, drawn, drawn.copy()).values.any()
+@pytest.mark.parametrize("of", [delta_patch, learned_patch])
+def test_of_no_difference_nothing_is_left(of: Callable[..., Patch]) -> None:
+    assert not of(square(0, 0, SIZE), MASK, flat(0, 0, 0)).values.any()
+
+
+@pytest.mark.parametrize("of", [delta_patch, learned_patch])
+def test_a_photo_without_colour_gets_none(of: Callable[..., Patch]) -> None:
+    delta = np.random.default_rng(0).uniform(-0.3, 0.3, (SIZE, SIZE, 3)).astype(np.float32)
+    coloured, grey = (of(square(0, 0, SIZE), MASK, delta, colour).values for colour in (1.0, 0.0))
+    assert np.ptp(coloured, axis=2).max() > 0.1
+    assert np.ptp(grey, axis=2).max() < 1e-6
+    assert np.allclose(grey @ LUMA, coloured @ LUMA, atol=1e-6)
+
+
+def test_what_was_learned_under_the_mask_is_added_as_it_is() -> None:
+    delta = np.random.default_rng(0).uniform(-0.3, 0.3, (SIZE, SIZE, 3)).astype(np.float32) + flat(0.2, 0, -0.1)
+    patch = learned_patch(square(0, 0, SIZE), MASK, delta)
+    assert np.array_equal(patch.values, delta)
+    assert not patch.replaces
+
+
+def test_a_little_colour_bears_a_little() -> None:
+    grey, half, whole = (learned_patch(square(0, 0, SIZE), MASK, flat(0.2, 0, 0), part).values for part in (0, 0.5, 1))
+    assert np.allclose(half, (grey + whole) / 2, atol=1e-6)
 
 
 # --- the drawing itself ---
@@ -342,6 +288,35 @@ def test_faces_apart_change_as_if_they_were_alone(photo: Pixels) -> None:
     for patch in patches:
         apply(apart, [patch], 1)
     assert np.array_equal(together, apart)
+
+
+# --- what was added, as a layer of its own ---
+
+
+def test_differences_are_signed_about_128_and_cut() -> None:
+    before, after = (np.array([[row]], np.uint8) for row in ([10, 200, 0], [13, 190, 0]))
+    assert difference(before, after).tolist() == [[[131, 118, 128]]]
+    steps = np.arange(256, dtype=np.uint8)
+    before, after = (np.repeat(grid[..., None], 3, axis=2) for grid in np.meshgrid(steps, steps))
+    expected = np.clip(after.astype(int) - before, -128, 127) + 128
+    assert np.array_equal(difference(before, after), expected)
+
+
+def test_coverage_is_the_mask_where_it_lies_on_the_photo(photo: Pixels) -> None:
+    covered = coverage(photo, [Patch(square(50, 40, SIZE), MASK, flat(0, 0, 0))])
+    assert (covered.shape, covered.dtype) == (photo.shape[:2], np.uint8)
+    face = np.s_[40 : 40 + SIZE, 50 : 50 + SIZE]
+    assert np.array_equal(covered[face], np.rint(255 * MASK))
+    covered[face] = 0
+    assert not covered.any()
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_where_masks_overlap_the_most_counts(photo: Pixels, replaces: bool) -> None:
+    patches = [Patch(square(left, 20, 100, degrees=9), MASK, flat(0, 0, 0), replaces) for left in (-30.0, 10.0, 900.0)]
+    alone = [coverage(photo, [patch]) for patch in patches]
+    assert not alone[2].any(), "outside of the photo"
+    assert np.array_equal(coverage(photo, patches), np.maximum(*alone[:2]))
 
 
 # --- the frame, and what lies beyond ---

@@ -29,6 +29,7 @@ Box = pb.Box
 Face = pb.FaceSelector
 Own = pb.FaceTarget
 OLD = Age(group="60+")
+YOUNG = Age(filter="young")
 Write = Callable[..., bytes]
 
 
@@ -98,7 +99,8 @@ AGE_TRANSFORM: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("good", {"source": Age(years=121)}, "AGE_OUT_OF_RANGE", "source", "age 121 is out of range"),
     ("good", {"source": Age(group="old")}, "AGE_GROUP_UNKNOWN", "source", "unknown age group 'old'"),
     ("good", {"source": Age()}, "TARGET_MISSING", "source", "source is empty"),
-    ("good", {"method": "magic"}, "METHOD_UNKNOWN", "method", "no method 'magic'; it has age_cgan"),
+    ("good", {"targets": [Age(filter="blue")]}, "FILTER_UNKNOWN", "targets[0]", "has no filter 'blue'; the bundle has"),
+    ("good", {"method": "magic"}, "METHOD_UNKNOWN", "method", "no method 'magic'; it has age_"),
     ("good", {"output": {"quality": 101}}, "SETTING_OUT_OF_RANGE", "output.quality", "quality 101 is out of range"),
     ("good", {"output": {"quality": -1}}, "SETTING_OUT_OF_RANGE", "output.quality", "between 1 and 100"),
     ("good", {"output": {"format": 9}}, "SETTING_OUT_OF_RANGE", "output.format", "known: JPEG, PNG, WebP"),
@@ -151,6 +153,56 @@ RECONSTRUCT: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("good", {"faces": [Face(index=3)]}, "FACE_NOT_FOUND", "faces[0]", "no face is at index 3"),
     ("good", {"faces": [Face(index=0)] * 33}, "FACE_TOO_MANY", "faces", "33 faces are named"),
     ("good", {"faces": [Face(largest=True), Face()]}, "SETTING_OUT_OF_RANGE", "faces[1]", "names no face"),
+]
+# Of a bundle of several methods: what each cannot do, and what none can.
+METHODS: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"method": "magic"}, "METHOD_UNKNOWN", "method", "no method 'magic'; it has age_translator, age_cgan, cyclegan"),
+    ({"targets": [Age(years=-1)]}, "AGE_OUT_OF_RANGE", "targets[0]", "age -1 is out of range"),
+    ({"targets": [Age(years=math.nan)]}, "AGE_OUT_OF_RANGE", "targets[0]", "age nan is out of range"),
+    ({"targets": [OLD, Age(group="61+")]}, "AGE_GROUP_UNKNOWN", "targets[1]", "'61+'; known: 0-18"),
+    ({"method": "cyclegan"}, "TARGET_UNSUITABLE", "targets[0]", "cyclegan draws no ages, but filters: young, old"),
+    ({"method": "cyclegan", "targets": [YOUNG, Age(years=5)]}, "TARGET_UNSUITABLE", "targets[1]", "draws no ages"),
+    (
+        {"method": "age_cgan", "targets": [OLD, YOUNG]},
+        "FILTER_UNKNOWN",
+        "targets[1]",
+        "age_cgan has no filter 'young'; the bundle has young, old (cyclegan)",
+    ),
+    (
+        {"method": "cyclegan", "targets": [Age(filter="blue")]},
+        "FILTER_UNKNOWN",
+        "targets[0]",
+        "the bundle has young, old",
+    ),
+    ({"targets": [Age(filter="")]}, "FILTER_UNKNOWN", "targets[0]", "no filter ''; the bundle has young, old"),
+    ({"targets": [YOUNG, OLD]}, "FILTER_UNKNOWN", "targets[0]", "age_translator has no filter 'young'"),
+    (
+        {"targets": [OLD], "face_targets": [Own(face=Face(index=0), target=YOUNG)]},
+        "FILTER_UNKNOWN",
+        "face_targets[0].target",
+        "age_translator has no filter 'young'",
+    ),
+    (
+        {"targets": [YOUNG], "face_targets": [Own(face=Face(index=0), target=OLD)], "method": "cyclegan"},
+        "TARGET_UNSUITABLE",
+        "face_targets[0].target",
+        "cyclegan draws no ages",
+    ),
+    ({"source": YOUNG}, "TARGET_UNSUITABLE", "source", "the filter 'young' is no age that a face has"),
+    (
+        {"targets": [], "face_targets": [Own(face=Face(index=0), target=YOUNG, source=YOUNG)]},
+        "TARGET_UNSUITABLE",
+        "face_targets[0].source",
+        "give an age group or a number of years",
+    ),
+    ({"targets": [YOUNG], "source": OLD}, "AGE_GROUP_UNKNOWN", "source", "cyclegan has no age groups; give a number"),
+    ({"targets": [YOUNG], "source": Age(years=121)}, "AGE_OUT_OF_RANGE", "source", "age 121 is out of range"),
+]
+METHODS_THAT_RECONSTRUCT: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"method": "age_translator"}, "METHOD_UNSUITABLE", "method", "age_translator has no encoder"),
+    ({"method": "cyclegan"}, "METHOD_UNSUITABLE", "method", "so it cannot reconstruct; age_cgan can"),
+    ({"method": "magic"}, "METHOD_UNKNOWN", "method", "no method 'magic'"),
+    ({"source": YOUNG}, "TARGET_UNSUITABLE", "source", "the filter 'young' is no age that a face has"),
 ]
 DETECT_FACES: list[tuple[str, str, str, str]] = [
     ("empty", "IMAGE_EMPTY", DATA, "the image is empty"),
@@ -223,6 +275,22 @@ def test_reconstruct_refuses(
     expect_alive(stub)
 
 
+@pytest.mark.parametrize(("fields", "reason", "field", "words"), METHODS)
+def test_methods_refuse_what_they_cannot_draw(
+    several: FaceAgingStub, photos: dict[str, bytes], fields: dict[str, Any], reason: str, field: str, words: str
+) -> None:
+    request = pb.AgeTransformRequest(image=pb.Image(data=photos["good"]), **{"targets": [OLD]} | fields)
+    expect(refused(several.AgeTransform, request), reason, field, words)
+
+
+@pytest.mark.parametrize(("fields", "reason", "field", "words"), METHODS_THAT_RECONSTRUCT)
+def test_methods_refuse_to_reconstruct(
+    several: FaceAgingStub, photos: dict[str, bytes], fields: dict[str, Any], reason: str, field: str, words: str
+) -> None:
+    request = pb.ReconstructRequest(image=pb.Image(data=photos["good"]), **fields)
+    expect(refused(several.Reconstruct, request), reason, field, words)
+
+
 @pytest.mark.parametrize(("photo", "reason", "field", "words"), DETECT_FACES)
 def test_detect_faces_refuses(
     stub: FaceAgingStub, photos: dict[str, bytes], photo: str, reason: str, field: str, words: str
@@ -271,7 +339,7 @@ def test_a_request_of_nothing(stub: FaceAgingStub) -> None:
 def test_every_reason_of_the_contract_is_tested_here_and_no_other_is_given() -> None:
     table = CONTRACT.read_text(encoding="utf-8").partition("The reasons:")[2].partition("syntax")[0]
     documented = set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", table)) - {"INVALID_ARGUMENT", "NOT_FOUND"}
-    tables = [*AGE_TRANSFORM, *RECONSTRUCT, *DETECT_FACES, *COMPARE_FACES]
+    tables = [*AGE_TRANSFORM, *RECONSTRUCT, *METHODS, *METHODS_THAT_RECONSTRUCT, *DETECT_FACES, *COMPARE_FACES]
     assert {reason for *_, reason, _, _ in tables} | {"FACE_UNUSABLE"} == documented
 
 
@@ -284,7 +352,7 @@ def test_a_long_name_in_a_request_does_not_swell_the_status(
     request = pb.AgeTransformRequest(image=image, targets=[Age(group=name)])
     expect(refused(stub.AgeTransform, request), "AGE_GROUP_UNKNOWN", "targets[0]", "known: 0-18, 19-29")
     request = pb.AgeTransformRequest(image=image, targets=[Age(group="60+")], method=name)
-    expect(refused(stub.AgeTransform, request), "METHOD_UNKNOWN", "method", "it has age_cgan")
+    expect(refused(stub.AgeTransform, request), "METHOD_UNKNOWN", "method", "; it has age_")
 
 
 @pytest.mark.parametrize("rpc", ["AgeTransform", "DetectFaces", "CompareFaces", "Reconstruct"])

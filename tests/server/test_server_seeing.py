@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from dorian_bundle import Bundle
 from dorian_bundle.detection import DetectedFace
 from dorian_bundle.manifest import AcceptThreshold
+from dorian_server.batches import run_in_parts
 from dorian_server.clock import Clock
 from dorian_server.errors import RequestError
 from dorian_server.pipeline import Pipeline
-from dorian_server.reading import USUAL_RATE, AgeReader, IdentityReader, run_in_parts, similarity
+from dorian_server.reading import USUAL_RATE, AgeReader, IdentityReader, similarity
 from dorian_server.requests import Age, AgeRequest, CompareRequest, FaceSelector, ReconstructRequest
 from dorian_server.results import ReconstructedFace
 
@@ -60,7 +61,7 @@ class Counting:
 def test_many_faces_are_read_a_few_at_a_time(faces: int, batches: list[int]) -> None:
     session = Counting()
     numbers = np.arange(faces, dtype=np.float32)[:, None]
-    assert np.array_equal(run_in_parts(session, "in", "out", numbers), numbers[:, 0])
+    assert np.array_equal(run_in_parts(session, {"in": numbers}, "out"), numbers[:, 0])
     assert session.batches == batches
 
 

@@ -14,9 +14,12 @@ import pytest
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
+from dorian_server.batches import pictures_of
 from dorian_server.detection import NetworkDetector
 from dorian_server.errors import StartupError
-from dorian_server.reading import pictures_of
+from dorian_server.methods.age_cgan import AgeCgan
+from dorian_server.methods.age_translator import AgeTranslator
+from dorian_server.methods.cyclegan import CycleGan
 from dorian_server.serving import build_pipeline, start
 from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
 from dorian_server.settings import Settings
@@ -52,6 +55,12 @@ def test_a_pipeline_has_the_bundles_methods_in_their_order(default_bundle: Bundl
     pipeline = build_pipeline(Settings(default_bundle.folder, threads=1))
     assert [method.manifest for method in pipeline.methods] == list(default_bundle.manifest.methods)
     assert pipeline.bundle.sha256 == default_bundle.sha256
+
+
+def test_each_family_has_its_own_kind_of_method(several_bundle: Bundle) -> None:
+    methods = build_pipeline(Settings(several_bundle.folder, threads=1)).methods
+    assert [type(method) for method in methods] == [AgeTranslator, AgeCgan, CycleGan]
+    assert [method.manifest for method in methods] == list(several_bundle.manifest.methods)
 
 
 def test_a_pipeline_sees_faces_with_the_bundles_readers(default_bundle: Bundle) -> None:
@@ -92,7 +101,7 @@ def test_a_graph_that_comes_in_one_precision_is_served_whatever_is_asked_for(
     encoder = text["graphs"]["age_cgan_encoder"]
     encoder["files"] = [file for file in encoder["files"] if file["precision"] == kept]
     (broken_folder / "manifest.json").write_text(json.dumps(text))
-    (method,) = build_pipeline(Settings(broken_folder, precision=asked, threads=1)).methods
+    method = build_pipeline(Settings(broken_folder, precision=asked, threads=1)).encoding_method("age_cgan")
     crop = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     path = default_bundle.graph_path("age_cgan_encoder", kept)
     session = OnnxRuntimeSession(path, default_bundle.manifest.graphs["age_cgan_encoder"].signature, 1)
@@ -111,7 +120,8 @@ def test_a_server_starts_on_a_free_port_and_stops(default_bundle: Bundle, caplog
     try:
         assert port > 0
         name, version = default_bundle.manifest.name, default_bundle.manifest.version
-        assert f"serving {name} {version} (age_cgan) on 127.0.0.1:{port}" in caplog.text
+        methods = ", ".join(method.name for method in default_bundle.manifest.methods)
+        assert f"serving {name} {version} ({methods}) on 127.0.0.1:{port}" in caplog.text
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             assert FaceAgingStub(channel).ListMethods(pb.ListMethodsRequest(), timeout=60).bundle == name
     finally:

@@ -56,3 +56,16 @@ def age_cgan_signatures(crop_size: int, latent_size: int, groups: int) -> dict[s
         "encoder": Signature(inputs=(image,), outputs=(latent,)),
         "generator": Signature(inputs=(latent, condition), outputs=(image,)),
     }
+
+
+def age_translator_signature(crop_size: int) -> Signature:
+    """Age translator: aligned crop, the age it has and the age to draw it at, in years → what to add to it, in [-1, 1]."""
+    image = TensorSpec(name="image", shape=(BATCH, 3, crop_size, crop_size))
+    ages = (TensorSpec(name="source_age", shape=(BATCH,)), TensorSpec(name="target_age", shape=(BATCH,)))
+    return Signature(inputs=(image, *ages), outputs=(TensorSpec(name="delta", shape=image.shape),))
+
+
+def cyclegan_signature(crop_size: int) -> Signature:
+    """A translator of CycleGAN: aligned crop → the same crop in the other domain."""
+    image = TensorSpec(name="image", shape=(BATCH, 3, crop_size, crop_size))
+    return Signature(inputs=(image,), outputs=(TensorSpec(name="translated", shape=image.shape),))

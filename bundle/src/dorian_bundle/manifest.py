@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dorian_bundle.ages import AgeGroup, check_groups
+from dorian_bundle.ages import MAX_AGE, MIN_AGE, AgeGroup, check_groups
 from dorian_bundle.alignment import AlignmentTemplate
+from dorian_bundle.calibration import Calibration
 from dorian_bundle.errors import BundleError
 from dorian_bundle.families import (
     age_cgan_signatures,
     age_estimator_signature,
+    age_translator_signature,
+    cyclegan_signature,
     detector_signature,
     facenet_signature,
     landmark_refiner_signature,
 )
 from dorian_bundle.graphs import Graph, Signature
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
+_NAME = "^[a-z][a-z0-9_]*$"  # of methods and filters, as requests give them
 
 
 class Entry(BaseModel):
@@ -133,7 +137,7 @@ class AgeCganMethod(Entry):
     """A method of the family ``age_cgan``. ``graphs`` maps its roles (encoder, generator) to names of graphs."""
 
     family: Literal["age_cgan"] = "age_cgan"
-    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
+    name: str = Field(pattern=_NAME)
     description: str
     graphs: dict[str, str]
     age_groups: tuple[AgeGroup, ...]
@@ -151,6 +155,66 @@ class AgeCganMethod(Entry):
             _require(graphs, role, self.graphs[role], signature)
 
 
+class AgeTranslatorMethod(Entry):
+    """A method of the family ``age_translator``: any age, in years or as the centre of one of ``age_groups``.
+
+    ``graph`` draws ages from ``min_years`` to ``max_years``; those beyond are drawn as the nearest of them. ``calibration``
+    says what it is to be asked for.
+    """
+
+    family: Literal["age_translator"] = "age_translator"
+    name: str = Field(pattern=_NAME)
+    description: str
+    graph: str
+    age_groups: tuple[AgeGroup, ...]
+    crop_size: int = Field(ge=16, le=1024)
+    min_years: float = Field(ge=MIN_AGE, le=MAX_AGE)
+    max_years: float = Field(ge=MIN_AGE, le=MAX_AGE)
+    calibration: Calibration
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AgeTranslatorMethod:
+        if self.min_years >= self.max_years:
+            raise ValueError(f"min_years {self.min_years:g} must be less than max_years {self.max_years:g}")
+        return self
+
+    def check(self, graphs: dict[str, Graph]) -> None:
+        """Raise ``BundleError`` unless the age groups hold together and the graph is there, of the right shape."""
+        check_groups(self.age_groups)
+        _require(graphs, "translator", self.graph, age_translator_signature(self.crop_size))
+
+
+class Filter(Entry):
+    """A change that has a name and no age: ``graph`` makes it."""
+
+    name: str = Field(pattern=_NAME)
+    description: str
+    graph: str
+
+
+class CycleGanMethod(Entry):
+    """A method of the family ``cyclegan``: named filters, each a translator from one domain of faces to another."""
+
+    family: Literal["cyclegan"] = "cyclegan"
+    name: str = Field(pattern=_NAME)
+    description: str
+    filters: tuple[Filter, ...] = Field(min_length=1)
+    crop_size: int = Field(ge=16, le=1024)
+    provenance: Provenance
+
+    def check(self, graphs: dict[str, Graph]) -> None:
+        """Raise ``BundleError`` unless filters have names of their own and graphs of the right shape."""
+        names = [each.name for each in self.filters]
+        if len(set(names)) != len(names):
+            raise BundleError(f"filter names repeat: {', '.join(names)}")
+        for each in self.filters:
+            _require(graphs, f"filter {each.name!r}", each.graph, cyclegan_signature(self.crop_size))
+
+
+Method = Annotated[AgeCganMethod | AgeTranslatorMethod | CycleGanMethod, Field(discriminator="family")]
+
+
 def _require(graphs: dict[str, Graph], role: str, name: str, signature: Signature) -> None:
     if name not in graphs:
         raise BundleError(f"its {role} is the graph {name!r}, which the bundle lacks")
@@ -160,20 +224,23 @@ def _require(graphs: dict[str, Graph], role: str, name: str, signature: Signatur
 class Manifest(Entry):
     """All of ``manifest.json``. The first method is the default one."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     name: str = Field(min_length=1)
     version: str = Field(min_length=1)
     created: str
     alignment: AlignmentTemplate
     graphs: dict[str, Graph]
     readers: FaceReaders
-    methods: tuple[AgeCganMethod, ...] = Field(min_length=1)
+    methods: tuple[Method, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _holds_together(self) -> Manifest:
         names = [method.name for method in self.methods]
         if len(set(names)) != len(names):
             raise ValueError(f"method names repeat: {', '.join(names)}")
+        filters = [each.name for method in self.methods if method.family == "cyclegan" for each in method.filters]
+        if len(set(filters)) != len(filters):
+            raise ValueError(f"filter names repeat: {', '.join(filters)}")
         parts = [("readers", self.readers)] + [(f"method {method.name!r}", method) for method in self.methods]
         for words, part in parts:
             try:

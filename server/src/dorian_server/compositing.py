@@ -15,16 +15,6 @@ from numpy.typing import NDArray
 
 from dorian_server.sessions.session import Array
 
-# The face around its landmarks: half its width in distances between the eyes, and how far it reaches above the eyes and
-# below the mouth in distances between these; it takes in the hair above the forehead.
-HALF_WIDTH = 1.25
-ABOVE_EYES = 0.80
-BELOW_MOUTH = 0.85
-# Above the eyes the outline is squarer than an ellipse: temples and hair.
-ROUND, SQUARE = 2.0, 3.0
-FEATHER = 0.45  # of the way from the rim to the centre
-BORDER = 0.08  # of the crop's side, over which the mask fades towards what the networks did not see
-
 # Of a difference's mean over the face: changes of light and tint that belong to the drawing, not to the age.
 MEAN_LUMA_KEPT = 0.5
 MEAN_CHROMA_KEPT = 0.0
@@ -47,49 +37,33 @@ class Patch:
     replaces: bool = False
 
 
-def face_mask(landmarks: NDArray[np.float64], size: int) -> Array:
-    """Weights (size, size) in [0, 1] of the face with ``landmarks`` (5, 2), in pixels of the crop: 1 within, 0 at the border."""
-    eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
-    down = mouth - eyes
-    length = max(float(np.hypot(*down)), 1e-6)
-    down = down / length
-    half_width = HALF_WIDTH * max(float(np.hypot(*(landmarks[1] - landmarks[0]))), 0.8 * length)
-    top, bottom = -ABOVE_EYES * length, (1 + BELOW_MOUTH) * length
-    rows, columns = np.mgrid[:size, :size]
-    x, y = columns - eyes[0], rows - eyes[1]
-    along = x * down[0] + y * down[1]
-    across = np.abs(x * down[1] - y * down[0]) / half_width
-    centre = (top + bottom) / 2
-    upwards = along < centre
-    far = np.abs(along - centre) / ((bottom - top) / 2)
-    power = np.where(upwards, SQUARE, ROUND)
-    depth = 1 - (across**power + far**power) ** (1 / power)
-    edge = (np.minimum.reduce([rows, columns, size - 1 - rows, size - 1 - columns])) / (BORDER * size)
-    return np.asarray(_smooth(depth / FEATHER) * _smooth(edge), dtype=np.float32)
-
-
 def colourfulness(crop: NDArray[np.uint8]) -> float:
     """How much colour ``crop``, uint8 RGB (size, size, 3), has: from 0 for a grey photo to 1 for any that is in colour."""
-    pixels = crop.astype(np.float32) / 255
-    chroma = pixels - (pixels @ _LUMA)[..., None]
+    _, chroma = _luma_and_chroma(np.asarray(crop, dtype=np.float32) / np.float32(255))
     return min(1.0, float(np.abs(chroma).mean()) / FULL_COLOUR)
 
 
-def delta_patch(matrix: NDArray[np.float64], mask: Array, source: Array, target: Array, colour: float = 1.0) -> Patch:
-    """The difference between a face drawn at its ``target`` and at its ``source`` age, float32 RGB (size, size, 3).
+def delta_patch(matrix: NDArray[np.float64], mask: Array, delta: Array, colour: float = 1.0) -> Patch:
+    """The difference ``delta``, float32 RGB (size, size, 3), between a face drawn at its target and at its source age.
 
     What differs all over is held back: it would show as a tint, or as a halo along the mask. ``colour`` is how much of a
     difference in colour the photo bears (see ``colourfulness``).
     """
-    delta = target - source
-    luma = delta @ _LUMA
-    chroma = delta - luma[..., None]
+    luma, chroma = _luma_and_chroma(delta)
     weight = mask / max(float(mask.sum()), 1e-6)
-    mean_luma = float((luma * weight).sum())
+    mean_luma = float((luma * weight[..., None]).sum())
     mean_chroma = (chroma * weight[..., None]).sum(axis=(0, 1))
     luma = luma - (1 - MEAN_LUMA_KEPT) * mean_luma
-    chroma = colour * CHROMA_KEPT * (chroma - (1 - MEAN_CHROMA_KEPT) * mean_chroma)
-    return Patch(matrix, mask, luma[..., None] + chroma)
+    return Patch(matrix, mask, luma + colour * CHROMA_KEPT * (chroma - (1 - MEAN_CHROMA_KEPT) * mean_chroma))
+
+
+def learned_patch(matrix: NDArray[np.float64], mask: Array, delta: Array, colour: float = 1.0) -> Patch:
+    """The difference ``delta``, float32 RGB (size, size, 3), of a network that learned what it does under ``mask``.
+
+    It is added as it is, but its colour only as far as the photo bears it; ``colour`` as in ``delta_patch``.
+    """
+    _, chroma = _luma_and_chroma(delta)
+    return Patch(matrix, mask, delta - (1 - colour) * chroma)
 
 
 def replacement_patch(matrix: NDArray[np.float64], mask: Array, crop: NDArray[np.uint8], target: Array) -> Patch:
@@ -122,6 +96,23 @@ def apply(photo: NDArray[np.uint8], patches: Sequence[Patch], strength: float) -
         region[:] = np.clip(np.rint(region + change), 0, 255).astype(np.uint8)
 
 
+def coverage(photo: NDArray[np.uint8], patches: Sequence[Patch]) -> NDArray[np.uint8]:
+    """How far the masks of ``patches`` lie on each pixel of ``photo``, uint8 (height, width) from 0 to 255; of several, the most."""
+    covered = np.zeros(photo.shape[:2], dtype=np.uint8)
+    for layer in (_layer(photo, patch) for patch in patches):
+        if layer is not None:
+            region = covered[layer.rows, layer.columns]
+            np.maximum(region, np.rint(255 * layer.mask).astype(np.uint8), out=region)
+    return covered
+
+
+def difference(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """``after`` less ``before``, both RGB uint8 (height, width, 3), cut to -128 and 127, as uint8 with 128 for no change."""
+    # Subtraction stops at 0: of each pixel's two differences one is what it gained or lost, the other is 0.
+    gained, lost = np.minimum(cv2.subtract(after, before), 127), np.minimum(cv2.subtract(before, after), 128)
+    return np.asarray(128 + gained - lost, dtype=np.uint8)
+
+
 @dataclass(frozen=True)
 class _Layer:
     """A patch in pixels of the photo: the region's slices, the change under its mask in [-1, 1], and the mask."""
@@ -130,6 +121,12 @@ class _Layer:
     columns: slice
     change: Array
     mask: Array
+
+
+def _luma_and_chroma(values: Array) -> tuple[Array, Array]:
+    """Luma (size, size, 1) of RGB ``values`` (size, size, 3), and what they have beside it."""
+    luma = (values @ _LUMA)[..., None]
+    return luma, values - luma
 
 
 def _layer(photo: NDArray[np.uint8], patch: Patch) -> _Layer | None:
@@ -175,8 +172,3 @@ def _share(layer: _Layer, layers: Sequence[_Layer]) -> Array:
         )
         total[own] += other.mask[theirs]
     return np.where(total > layer.mask, layer.mask / np.maximum(total, 1e-6), 1).astype(np.float32)
-
-
-def _smooth(depth: NDArray[np.floating]) -> NDArray[np.floating]:
-    inside = np.clip(depth, 0, 1)
-    return np.asarray(inside**2 * (3 - 2 * inside))

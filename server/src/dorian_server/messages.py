@@ -10,7 +10,7 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian_server import __version__
 from dorian_server.clock import Clock
 from dorian_server.errors import RequestError
-from dorian_server.methods.age_cgan import AgeCgan
+from dorian_server.methods.method import Method
 from dorian_server.pictures import DEFAULT_QUALITY, Format
 from dorian_server.pipeline import Pipeline
 from dorian_server.requests import (
@@ -49,13 +49,15 @@ _FORMAT_CODES = {name: code for code, name in _FORMATS.items()}
 
 
 def read_age(message: pb.Age, field: str) -> Age:
-    """The age in ``message``; ``RequestError`` if none is set."""
+    """The age or the filter in ``message``; ``RequestError`` if neither is set."""
     kind = message.WhichOneof("kind")
     if kind == "group":
         return Age(group=message.group)
     if kind == "years":
         return Age(years=message.years)
-    raise RequestError("TARGET_MISSING", field, f"{field} is empty; set an age group or a number of years")
+    if kind == "filter":
+        return Age(filter=message.filter)
+    raise RequestError("TARGET_MISSING", field, f"{field} is empty; set an age group, a number of years or a filter")
 
 
 def read_output(message: pb.OutputOptions) -> Output:
@@ -105,6 +107,7 @@ def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
         strength=message.strength if message.HasField("strength") else 1.0,
         blend=_BLENDS[message.blend],
         output=read_output(message.output),
+        with_delta=message.with_delta,
     )
 
 
@@ -139,7 +142,7 @@ def write_picture(picture: StoredPicture) -> pb.Image:
 
 
 def write_age(age: Age) -> pb.Age:
-    return pb.Age(group=age.group) if age.group is not None else pb.Age(years=age.years)
+    return pb.Age(group=age.group, years=age.years, filter=age.filter)
 
 
 def write_face(face: SeenFace) -> pb.Face:
@@ -161,7 +164,7 @@ def write_times(clock: Clock) -> list[pb.StageTime]:
     return [pb.StageTime(stage=stage, seconds=seconds) for stage, seconds in clock.seconds.items()]
 
 
-def write_provenance(pipeline: Pipeline, method: AgeCgan | None = None) -> pb.Provenance:
+def write_provenance(pipeline: Pipeline, method: Method | None = None) -> pb.Provenance:
     bundle = pipeline.bundle
     return pb.Provenance(
         method=method.manifest.name if method else "",
@@ -174,7 +177,11 @@ def write_provenance(pipeline: Pipeline, method: AgeCgan | None = None) -> pb.Pr
 def write_aged(aged: Aged) -> list[pb.AgedImage]:
     """A result per picture, each with its report per face."""
     return [
-        pb.AgedImage(image=write_picture(each.picture), faces=[_write_report(face) for face in each.faces])
+        pb.AgedImage(
+            image=write_picture(each.picture),
+            faces=[_write_report(face) for face in each.faces],
+            delta=write_picture(each.delta) if each.delta else None,
+        )
         for each in aged.pictures
     ]
 
@@ -243,15 +250,16 @@ def write_methods(pipeline: Pipeline) -> pb.ListMethodsResponse:
         server_version=__version__,
         false_accept_rates=sorted(pipeline.viewer.identities.thresholds, reverse=True),
     )
-    for index, method in enumerate(manifest.methods):
+    for index, method in enumerate(pipeline.methods):
         entry = response.methods.add(
-            name=method.name,
-            family=method.family,
-            description=method.description,
-            crop_size=method.crop_size,
+            name=method.manifest.name,
+            family=method.manifest.family,
+            description=method.manifest.description,
+            crop_size=method.manifest.crop_size,
             is_default=index == 0,
+            filters=[pb.Filter(name=each.name, description=each.description) for each in method.filters],
         )
-        for group in method.age_groups:
+        for group in method.groups:
             added = entry.age_groups.add(label=group.label, low=group.low, centre=group.centre)
             if group.high is not None:
                 added.high = group.high

@@ -9,21 +9,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle import AgeError, Bundle
+from dorian_bundle import Bundle
 from dorian_bundle.ages import MAX_AGE, MIN_AGE
 from dorian_bundle.alignment import warp_crop
 from dorian_bundle.detection import DetectedFace
-from dorian_server import compositing
+from dorian_bundle.masks import face_mask
+from dorian_server import choice, compositing
 from dorian_server.clock import Clock
 from dorian_server.errors import RequestError, UnknownMethodError
-from dorian_server.methods.age_cgan import AgeCgan
+from dorian_server.methods.method import Drawing, EncodingMethod, Method
 from dorian_server.pictures import Photo, decode, encode
 from dorian_server.reading import similarity
 from dorian_server.requests import (
     MAX_STRENGTH,
     Age,
     AgeRequest,
-    BlendMode,
     CompareRequest,
     Output,
     ReconstructRequest,
@@ -63,18 +63,27 @@ class _Work:
 class Pipeline:
     """A bundle's methods, the networks that see faces, and limits; safe to call from several threads."""
 
-    def __init__(self, bundle: Bundle, methods: Sequence[AgeCgan], viewer: FaceViewer, limits: Limits) -> None:
+    def __init__(self, bundle: Bundle, methods: Sequence[Method], viewer: FaceViewer, limits: Limits) -> None:
         self.bundle = bundle
         self.methods = list(methods)
         self.viewer = viewer
         self._limits = limits
 
-    def method(self, name: str) -> AgeCgan:
+    def method(self, name: str) -> Method:
         """The method called ``name``, or the default one for an empty name; ``UnknownMethodError`` if there is none."""
         for method in self.methods:
             if name in ("", method.manifest.name):
                 return method
         raise UnknownMethodError(name, [method.manifest.name for method in self.methods])
+
+    def method_for(self, request: AgeRequest, name: str) -> Method:
+        """The method called ``name``, or for an empty name the first that can draw all targets of ``request``, if any can."""
+        return self.method(name) if name else choice.method_for(self.methods, request)
+
+    def encoding_method(self, name: str) -> EncodingMethod:
+        """The method called ``name``, or the first with an encoder for an empty name; ``RequestError`` if it has none."""
+        able = (method for method in self.methods if isinstance(method, EncodingMethod))
+        return choice.require_encoder(self.method(name) if name else next(able, self.methods[0]), self.methods)
 
     def detect(self, data: bytes, clock: Clock) -> Detected:
         """The faces of ``data``'s photo, each with what is read from it; none is no error."""
@@ -100,7 +109,7 @@ class Pipeline:
         (first, one), (second, other) = seen
         return Compared(first, second, similarity(one.embedding, other.embedding), threshold, rate)
 
-    def age(self, request: AgeRequest, method: AgeCgan, clock: Clock) -> Aged:
+    def age(self, request: AgeRequest, method: Method, clock: Clock) -> Aged:
         """The request's photo at each of the ages asked for. ``RequestError`` says what about it cannot be done."""
         self._check(request, method)
         photo, found = self._find_some(request.data, _FOUND_FIELD, clock)
@@ -115,13 +124,12 @@ class Pipeline:
         work, failed = self._prepare(photo, found, wished, method, clock)
         if not work:
             raise failed[0].error if failed else missing[0].error()
-        with clock.stage("encode"):
-            latents = method.encode([each.crop for each in work])
-        with clock.stage("generate"):
-            own = method.generate(latents, _conditions([each.source for each in work], method))
-            common = [
-                _at_targets(each, request.targets, method, latent) for each, latent in zip(work, latents, strict=True)
-            ]
+        drawings = method.draw(
+            [each.crop for each in work],
+            [each.source for each in work],
+            [[each.wish.target] if each.wish.target else request.targets for each in work],
+            clock,
+        )
         lost = [FaceResult(target=each.target, error=each.error()) for each in missing]
         left = [FaceResult(each.face, error=each.error) for each in failed]
         with clock.stage("paste"):
@@ -129,12 +137,12 @@ class Pipeline:
         pictures = []
         for place in range(max(1, len(request.targets))):
             aims = [each.wish.target or request.targets[place] for each in work]
-            drawn = [ages[0 if each.wish.target else place] for each, ages in zip(work, common, strict=True)]
+            drawn = [ages[0 if each.wish.target else place] for each, ages in zip(work, drawings, strict=True)]
             with clock.stage("paste"):
                 pixels = photo.pixels.copy()
                 patches = [
-                    _patch(each, mask, source, target, request.blend)
-                    for each, mask, source, target in zip(work, masks, own, drawn, strict=True)
+                    _patch(each, mask, drawing, method, request)
+                    for each, mask, drawing in zip(work, masks, drawn, strict=True)
                 ]
                 compositing.apply(pixels, patches, request.strength)
             with clock.stage("reread"):
@@ -142,15 +150,16 @@ class Pipeline:
             results = [_result(*each) for each in zip(work, aims, after, strict=True)] + left
             results.sort(key=lambda result: result.face.index if result.face else 0)
             with clock.stage("write"):
-                pictures.append(AgedPicture(store(pixels, photo, request.output), results + lost))
+                delta = _delta(photo.pixels, pixels, patches) if request.with_delta else None
+                pictures.append(AgedPicture(store(pixels, photo, request.output), results + lost, delta))
         return Aged(pictures, len(found))
 
     def reconstruct(
-        self, request: ReconstructRequest, method: AgeCgan, clock: Clock
+        self, request: ReconstructRequest, method: EncodingMethod, clock: Clock
     ) -> list[ReconstructedFace | FailedFace]:
         """What ``method``'s networks make of the faces in the request's photo; errors as ``age``."""
         if request.source is not None:
-            _require_known(request.source, method, "source")
+            choice.require_source(request.source, method, "source")
         self._check_count(len(request.faces), "faces")
         photo, found = self._find_some(request.data, _FOUND_FIELD, clock)
         wished, missing = wishes(found, True, request.source, request.faces, (), self._limits.max_faces)
@@ -161,7 +170,7 @@ class Pipeline:
         with clock.stage("encode"):
             latents = method.encode([each.crop for each in work])
         with clock.stage("generate"):
-            drawn = method.generate(latents, _conditions([each.source for each in work], method))
+            drawn = method.generate(latents, [each.source for each in work])
         shown = [np.rint(picture * 255).clip(0, 255).astype(np.uint8) for picture in drawn]
         size = self.viewer.identities.crop_size
         with clock.stage("reread"):
@@ -184,9 +193,9 @@ class Pipeline:
                 )
         return [*sorted(results, key=lambda result: result.face.index if result.face else 0), *lost]
 
-    def _check(self, request: AgeRequest, method: AgeCgan) -> None:
+    def _check(self, request: AgeRequest, method: Method) -> None:
         if not request.targets and not request.face_targets:
-            words = "no target age is given; give an age group or a number of years"
+            words = "no target age is given; give an age group, a number of years or a filter"
             raise RequestError("TARGET_MISSING", "targets", words)
         if request.faces and not request.targets:
             words = "faces are named, but no target age is given for them; give one, or name them in face_targets alone"
@@ -196,14 +205,7 @@ class Pipeline:
             raise RequestError("TARGET_TOO_MANY", "targets", words)
         field = "faces" if request.faces else "face_targets"
         self._check_count(len(request.faces) + len(request.face_targets), field)
-        for index, age in enumerate(request.targets):
-            _require_known(age, method, f"targets[{index}]")
-        if request.source is not None:
-            _require_known(request.source, method, "source")
-        for index, own in enumerate(request.face_targets):
-            _require_known(own.target, method, f"face_targets[{index}].target")
-            if own.source is not None:
-                _require_known(own.source, method, f"face_targets[{index}].source")
+        choice.require_known(request, method, self.methods)
         most = 1.0 if request.blend == "replace" else MAX_STRENGTH
         if not 0 <= request.strength <= most:
             words = f"strength {request.strength:g} is out of range; it must be between 0 and {most:g} for this blend"
@@ -232,7 +234,7 @@ class Pipeline:
         return photo, found
 
     def _prepare(
-        self, photo: Photo, found: Sequence[DetectedFace], wished: Sequence[Wish], method: AgeCgan, clock: Clock
+        self, photo: Photo, found: Sequence[DetectedFace], wished: Sequence[Wish], method: Method, clock: Clock
     ) -> tuple[list[_Work], list[FailedFace]]:
         """The faces of ``wished``, read and cut out for ``method``, and those that cannot be."""
         work: list[_Work] = []
@@ -243,46 +245,36 @@ class Pipeline:
                 if face.reading is None:
                     failed.append(FailedFace(face, unusable(face, _FOUND_FIELD)))
                     continue
-                matrix = self.viewer.matrix(face.found, method.crop_size)
-                crop = warp_crop(photo.pixels, matrix, method.crop_size)
+                matrix = self.viewer.matrix(face.found, method.manifest.crop_size)
+                crop = warp_crop(photo.pixels, matrix, method.manifest.crop_size)
                 source = wish.source or Age(years=float(np.clip(face.reading.age, MIN_AGE, MAX_AGE)))
                 work.append(_Work(wish, face, face.reading, source, matrix, crop))
         return work, failed
 
 
-def _at_targets(work: _Work, targets: Sequence[Age], method: AgeCgan, latent: Array) -> Array:
-    """The face drawn at the age wished for it alone, or else at each of ``targets``; (ages, size, size, 3)."""
-    conditions = _conditions([work.wish.target] if work.wish.target else targets, method)
-    return method.generate(np.repeat(latent[None], len(conditions), axis=0), conditions)
-
-
 def _mask(work: _Work) -> Array:
     landmarks = cv2.transform(work.face.found.landmarks[None], work.matrix)[0]
-    return compositing.face_mask(landmarks, len(work.crop))
+    return face_mask(landmarks, len(work.crop))
 
 
-def _patch(work: _Work, mask: Array, source: Array, target: Array, blend: BlendMode) -> compositing.Patch:
-    if blend == "replace":
-        return compositing.replacement_patch(work.matrix, mask, work.crop, target)
-    return compositing.delta_patch(work.matrix, mask, source, target, compositing.colourfulness(work.crop))
+def _patch(work: _Work, mask: Array, drawing: Drawing, method: Method, request: AgeRequest) -> compositing.Patch:
+    if request.blend == "replace":
+        return compositing.replacement_patch(work.matrix, mask, work.crop, drawing.picture)
+    patch = compositing.learned_patch if method.learned_under_mask else compositing.delta_patch
+    return patch(work.matrix, mask, drawing.delta, compositing.colourfulness(work.crop))
+
+
+def _delta(before: NDArray[np.uint8], after: NDArray[np.uint8], patches: Sequence[compositing.Patch]) -> StoredPicture:
+    """What was added to the photo ``before``, as a PNG; its alpha is the masks', and above 0 wherever a pixel has changed."""
+    change = compositing.difference(before, after)
+    alpha = np.maximum(compositing.coverage(before, patches), (change != 128).any(axis=2).astype(np.uint8))
+    height, width = alpha.shape
+    return StoredPicture(encode(change, "PNG", alpha=alpha), "PNG", width, height)
 
 
 def _result(work: _Work, target: Age, after: Reading) -> FaceResult:
     likeness = similarity(work.before.embedding, after.embedding)
     return FaceResult(work.face, work.source, work.wish.source is not None, target, after, likeness)
-
-
-def _conditions(ages: Sequence[Age], method: AgeCgan) -> Array:
-    return np.stack([age.condition(method.groups) for age in ages])
-
-
-def _require_known(age: Age, method: AgeCgan, field: str) -> None:
-    """Raise ``RequestError`` for ``field`` unless ``method`` knows ``age``."""
-    try:
-        age.condition(method.groups)
-    except AgeError as error:
-        reason = "AGE_OUT_OF_RANGE" if age.group is None else "AGE_GROUP_UNKNOWN"
-        raise RequestError(reason, field, str(error)) from error
 
 
 def store(pixels: NDArray[np.uint8], photo: Photo, output: Output) -> StoredPicture:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from dorian_bundle.manifest import AgeEstimator as AgeEstimatorEntry
 from dorian_bundle.manifest import FaceNet as FaceNetEntry
+from dorian_server.batches import pictures_of, run_in_parts
 from dorian_server.errors import RequestError
 from dorian_server.sessions.session import Array, Session
 
-_BATCH = 32
 USUAL_RATE = 1e-3
 
 
@@ -25,7 +25,7 @@ class AgeReader:
 
     def ages(self, crops: Sequence[NDArray[np.uint8]]) -> Array:
         """Ages in years (faces,) of aligned RGB ``crops`` uint8 (``crop_size``, ``crop_size``, 3)."""
-        return run_in_parts(self._session, "image", "age", pictures_of(crops))
+        return run_in_parts(self._session, {"image": pictures_of(crops)}, "age")
 
 
 class IdentityReader:
@@ -38,7 +38,7 @@ class IdentityReader:
 
     def embeddings(self, crops: Sequence[NDArray[np.uint8]]) -> Array:
         """Embeddings (faces, embedding) of length 1 of aligned RGB ``crops`` uint8 (``crop_size``, ``crop_size``, 3)."""
-        return run_in_parts(self._session, "image", "embedding", pictures_of(crops))
+        return run_in_parts(self._session, {"image": pictures_of(crops)}, "embedding")
 
     def threshold(self, false_accept_rate: float) -> tuple[float, float]:
         """A measured false-accept rate and its similarity; 0 stands for ``USUAL_RATE``, or else the lowest measured.
@@ -56,15 +56,3 @@ class IdentityReader:
 def similarity(one: Array, other: Array) -> float:
     """Cosine similarity of two embeddings of length 1; rounding takes it nowhere beyond -1 and 1."""
     return float(np.clip(one @ other, -1, 1))
-
-
-def pictures_of(crops: Sequence[NDArray[np.uint8]]) -> Array:
-    """``crops`` as the graphs take them: float32 RGB in [0, 1], (faces, 3, size, size)."""
-    stacked = np.stack(crops).astype(np.float32) / 255
-    return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
-
-
-def run_in_parts(session: Session, name: str, output: str, batch: Array) -> Array:
-    """``output`` of ``session`` for ``batch`` as its input ``name``, a bounded number of faces at a time."""
-    parts = [session.run({name: batch[start : start + _BATCH]})[output] for start in range(0, len(batch), _BATCH)]
-    return np.concatenate(parts)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dorian_bundle.ages import AgeGroup, age_condition, group_condition, group_index
+from dorian_bundle.ages import AgeGroup, age_condition, check_age, group_condition, group_index
 from dorian_server.pictures import DEFAULT_QUALITY, Format
 from dorian_server.sessions.session import Array
 
@@ -17,10 +17,19 @@ MAX_STRENGTH = 1.5
 
 @dataclass(frozen=True)
 class Age:
-    """An age as it was asked for: the label of a ``group``, or a number of ``years``."""
+    """What was asked for: the label of an age ``group``, a number of ``years``, or the name of a ``filter``."""
 
     group: str | None = None
     years: float | None = None
+    filter: str | None = None
+
+    def years_in(self, groups: Sequence[AgeGroup]) -> float:
+        """Its years: a group's are its centre. ``dorian_bundle.AgeError`` if there is no such group or age."""
+        if self.group is not None:
+            return groups[group_index(groups, self.group)].centre
+        years = self.years if self.years is not None else float("nan")
+        check_age(years)
+        return years
 
     def condition(self, groups: Sequence[AgeGroup]) -> Array:
         """Its condition, float32 (groups,). ``dorian_bundle.AgeError`` if there is no such group or age."""
@@ -72,6 +81,7 @@ class AgeRequest:
     strength: float = 1.0
     blend: BlendMode = "delta"
     output: Output = Output()
+    with_delta: bool = False
 
 
 @dataclass(frozen=True)

@@ -62,10 +62,14 @@ class FaceResult:
 
 @dataclass(frozen=True)
 class AgedPicture:
-    """A photo at one of the ages asked for, and what became of its faces: largest first, then those that were not found."""
+    """A photo at one of the ages asked for, and what became of its faces: largest first, then those that were not found.
+
+    ``delta``: what was added to it, if that was asked for.
+    """
 
     picture: StoredPicture
     faces: list[FaceResult]
+    delta: StoredPicture | None = None
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,10 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         return _answer(context, lambda: messages.write_methods(self._pipeline))
 
     def _age(self, request: pb.AgeTransformRequest) -> pb.AgeTransformResponse:
-        method = self._pipeline.method(request.method)
+        asked = messages.read_age_request(request)
+        method = self._pipeline.method_for(asked, request.method)
         clock = Clock()
-        aged = self._pipeline.age(messages.read_age_request(request), method, clock)
+        aged = self._pipeline.age(asked, method, clock)
         return pb.AgeTransformResponse(
             results=messages.write_aged(aged),
             provenance=messages.write_provenance(self._pipeline, method),
@@ -75,7 +76,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         return response
 
     def _reconstruct(self, request: pb.ReconstructRequest) -> pb.ReconstructResponse:
-        method = self._pipeline.method(request.method)
+        method = self._pipeline.encoding_method(request.method)
         clock = Clock()
         faces = self._pipeline.reconstruct(messages.read_reconstruct_request(request), method, clock)
         return pb.ReconstructResponse(

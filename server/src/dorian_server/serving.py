@@ -11,9 +11,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from dorian.v1 import face_aging_pb2_grpc
 from dorian_bundle import Bundle, BundleError, load
+from dorian_bundle.manifest import AgeCganMethod, AgeTranslatorMethod, CycleGanMethod
+from dorian_bundle.manifest import Method as MethodEntry
 from dorian_server.detection import NetworkDetector
 from dorian_server.errors import StartupError
 from dorian_server.methods.age_cgan import AgeCgan
+from dorian_server.methods.age_translator import AgeTranslator
+from dorian_server.methods.cyclegan import CycleGan
+from dorian_server.methods.method import Method
 from dorian_server.pipeline import Pipeline
 from dorian_server.reading import AgeReader, IdentityReader
 from dorian_server.seeing import FaceViewer
@@ -34,10 +39,23 @@ def build_pipeline(settings: Settings) -> Pipeline:
     try:
         bundle = load(settings.bundle)
         viewer = build_viewer(bundle, lambda name: _session(bundle, name, settings))
-        methods = [AgeCgan(method, lambda name: _session(bundle, name, settings)) for method in bundle.manifest.methods]
+        methods = [
+            build_method(method, lambda name: _session(bundle, name, settings)) for method in bundle.manifest.methods
+        ]
     except BundleError as error:
         raise StartupError(str(error)) from error
     return Pipeline(bundle, methods, viewer, settings.limits)
+
+
+def build_method(manifest: MethodEntry, open_session: Callable[[str], Session]) -> Method:
+    """The method that ``manifest`` describes, each graph opened, by its name, with ``open_session``."""
+    match manifest:
+        case AgeCganMethod():
+            return AgeCgan(manifest, open_session)
+        case AgeTranslatorMethod():
+            return AgeTranslator(manifest, open_session)
+        case CycleGanMethod():
+            return CycleGan(manifest, open_session)
 
 
 def build_viewer(bundle: Bundle, open_session: Callable[[str], Session]) -> FaceViewer:

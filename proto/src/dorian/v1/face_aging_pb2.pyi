@@ -56,12 +56,14 @@ class OutputOptions(_message.Message):
     def __init__(self, format: _Optional[_Union[ImageFormat, str]] = ..., quality: _Optional[int] = ..., keep_metadata: bool = ...) -> None: ...
 
 class Age(_message.Message):
-    __slots__ = ("group", "years")
+    __slots__ = ("group", "years", "filter")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     YEARS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     group: str
     years: float
-    def __init__(self, group: _Optional[str] = ..., years: _Optional[float] = ...) -> None: ...
+    filter: str
+    def __init__(self, group: _Optional[str] = ..., years: _Optional[float] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("x", "y", "width", "height")
@@ -164,7 +166,7 @@ class FaceTarget(_message.Message):
     def __init__(self, face: _Optional[_Union[FaceSelector, _Mapping]] = ..., target: _Optional[_Union[Age, _Mapping]] = ..., source: _Optional[_Union[Age, _Mapping]] = ...) -> None: ...
 
 class AgeTransformRequest(_message.Message):
-    __slots__ = ("image", "targets", "source", "method", "output", "faces", "face_targets", "strength", "blend")
+    __slots__ = ("image", "targets", "source", "method", "output", "faces", "face_targets", "strength", "blend", "with_delta")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -174,6 +176,7 @@ class AgeTransformRequest(_message.Message):
     FACE_TARGETS_FIELD_NUMBER: _ClassVar[int]
     STRENGTH_FIELD_NUMBER: _ClassVar[int]
     BLEND_FIELD_NUMBER: _ClassVar[int]
+    WITH_DELTA_FIELD_NUMBER: _ClassVar[int]
     image: Image
     targets: _containers.RepeatedCompositeFieldContainer[Age]
     source: Age
@@ -183,15 +186,18 @@ class AgeTransformRequest(_message.Message):
     face_targets: _containers.RepeatedCompositeFieldContainer[FaceTarget]
     strength: float
     blend: Blend
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Age, _Mapping]]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., face_targets: _Optional[_Iterable[_Union[FaceTarget, _Mapping]]] = ..., strength: _Optional[float] = ..., blend: _Optional[_Union[Blend, str]] = ...) -> None: ...
+    with_delta: bool
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Age, _Mapping]]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., face_targets: _Optional[_Iterable[_Union[FaceTarget, _Mapping]]] = ..., strength: _Optional[float] = ..., blend: _Optional[_Union[Blend, str]] = ..., with_delta: bool = ...) -> None: ...
 
 class AgedImage(_message.Message):
-    __slots__ = ("image", "faces")
+    __slots__ = ("image", "faces", "delta")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     FACES_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
     image: Image
     faces: _containers.RepeatedCompositeFieldContainer[FaceReport]
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceReport, _Mapping]]] = ...) -> None: ...
+    delta: Image
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceReport, _Mapping]]] = ..., delta: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
 
 class AgeTransformResponse(_message.Message):
     __slots__ = ("results", "provenance", "times", "faces_found")
@@ -329,21 +335,31 @@ class AgeGroup(_message.Message):
     centre: float
     def __init__(self, label: _Optional[str] = ..., low: _Optional[int] = ..., high: _Optional[int] = ..., centre: _Optional[float] = ...) -> None: ...
 
+class Filter(_message.Message):
+    __slots__ = ("name", "description")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    description: str
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+
 class Method(_message.Message):
-    __slots__ = ("name", "family", "description", "age_groups", "crop_size", "is_default")
+    __slots__ = ("name", "family", "description", "age_groups", "crop_size", "is_default", "filters")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     AGE_GROUPS_FIELD_NUMBER: _ClassVar[int]
     CROP_SIZE_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    FILTERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     family: str
     description: str
     age_groups: _containers.RepeatedCompositeFieldContainer[AgeGroup]
     crop_size: int
     is_default: bool
-    def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ...) -> None: ...
+    filters: _containers.RepeatedCompositeFieldContainer[Filter]
+    def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ...) -> None: ...
 
 class ListMethodsResponse(_message.Message):
     __slots__ = ("methods", "bundle", "bundle_version", "bundle_sha256", "weights_licence", "server_version", "false_accept_rates")

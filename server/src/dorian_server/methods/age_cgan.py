@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dorian_bundle.manifest import AgeCganMethod
-from dorian_server.reading import pictures_of
+from dorian_bundle.manifest import AgeCganMethod, Filter
+from dorian_server.batches import pictures_of, run_in_parts
+from dorian_server.clock import Clock
+from dorian_server.methods.method import Crop, Drawing
+from dorian_server.requests import Age
 from dorian_server.sessions.session import Array, Session
 
 
 class AgeCgan:
-    """The networks of one age_cgan method. Crops are RGB uint8 (size, size, 3); pictures float32 RGB in [0, 1]."""
+    """The networks of one age_cgan method. A drawing is the generator's at the source age and at the target age."""
+
+    learned_under_mask = False
+    filters: Sequence[Filter] = ()
 
     def __init__(self, manifest: AgeCganMethod, open_session: Callable[[str], Session]) -> None:
         self.manifest = manifest
@@ -21,16 +26,27 @@ class AgeCgan:
         self._encoder = open_session(manifest.graphs["encoder"])
         self._generator = open_session(manifest.graphs["generator"])
 
-    @property
-    def crop_size(self) -> int:
-        """Side in pixels of the crops that the networks take."""
-        return self.manifest.crop_size
+    def draw(
+        self, crops: Sequence[Crop], sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
+    ) -> list[list[Drawing]]:
+        with clock.stage("encode"):
+            latents = self.encode(crops)
+        with clock.stage("generate"):
+            ages = [[source, *aims] for source, aims in zip(sources, targets, strict=True)]
+            rows = np.repeat(latents, [len(each) for each in ages], axis=0)
+            drawn = iter(self.generate(rows, [age for each in ages for age in each]))
+            drawings = []
+            for aims in targets:
+                own = next(drawn)
+                drawings.append([Drawing(own, next(drawn)) for _ in aims])
+            return drawings
 
-    def encode(self, crops: Sequence[NDArray[np.uint8]]) -> Array:
+    def encode(self, crops: Sequence[Crop]) -> Array:
         """Latents (faces, latent) of ``crops``: the initial approximation of Antipov et al. 2017, §3.2."""
-        return self._encoder.run({"image": pictures_of(crops)})["latent"]
+        return run_in_parts(self._encoder, {"image": pictures_of(crops)}, "latent")
 
-    def generate(self, latents: Array, conditions: Array) -> Array:
-        """Pictures (faces, size, size, 3) of ``latents`` (faces, latent) under ``conditions`` (faces, groups)."""
-        images = self._generator.run({"latent": latents, "condition": conditions})["image"]
+    def generate(self, latents: Array, ages: Sequence[Age]) -> Array:
+        """Pictures float32 RGB (faces, size, size, 3) in [0, 1] of ``latents`` (faces, latent), each at its age."""
+        conditions = np.stack([age.condition(self.groups) for age in ages])
+        images = run_in_parts(self._generator, {"latent": latents, "condition": conditions}, "image")
         return images.transpose(0, 2, 3, 1)

@@ -1,0 +1,93 @@
+"""Which of a bundle's methods serves a request, and what is said of a target that a method cannot draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dorian_bundle import AgeError
+from dorian_server.errors import RequestError
+from dorian_server.methods.method import EncodingMethod, Method
+from dorian_server.requests import Age, AgeRequest
+
+
+def method_for(methods: Sequence[Method], request: AgeRequest) -> Method:
+    """The first of ``methods`` that can draw all targets of ``request``; the first of all if none can."""
+    return next((method for method in methods if _draws_all(method, methods, request)), methods[0])
+
+
+def require_encoder(method: Method, methods: Sequence[Method]) -> EncodingMethod:
+    """``method``, if it has an encoder; ``RequestError`` names those of ``methods`` that do."""
+    if isinstance(method, EncodingMethod):
+        return method
+    able = [each.manifest.name for each in methods if isinstance(each, EncodingMethod)]
+    words = f"{method.manifest.name} has no encoder, so it cannot reconstruct; {', '.join(able) or 'no method'} can"
+    raise RequestError("METHOD_UNSUITABLE", "method", words)
+
+
+def require_known(request: AgeRequest, method: Method, methods: Sequence[Method]) -> None:
+    """``RequestError`` for the first target or source of ``request`` that ``method``, one of ``methods``, cannot take."""
+    for field, age in _targets(request):
+        _require_target(age, method, methods, field)
+    if request.source is not None:
+        require_source(request.source, method, "source")
+    for index, own in enumerate(request.face_targets):
+        if own.source is not None:
+            require_source(own.source, method, f"face_targets[{index}].source")
+
+
+def require_source(age: Age, method: Method, field: str) -> None:
+    """``RequestError`` for ``field`` unless a face can be told to ``method`` to have ``age``."""
+    if age.filter is not None:
+        words = f"the filter {age.filter!r} is no age that a face has; give an age group or a number of years"
+        raise RequestError("TARGET_UNSUITABLE", field, words)
+    if age.group is not None and not method.groups:
+        words = f"{method.manifest.name} has no age groups; give a number of years, or no {field}"
+        raise RequestError("AGE_GROUP_UNKNOWN", field, words)
+    _require_age(age, method, field)
+
+
+def _draws_all(method: Method, methods: Sequence[Method], request: AgeRequest) -> bool:
+    try:
+        for field, age in _targets(request):
+            _require_target(age, method, methods, field)
+    except RequestError:
+        return False
+    return True
+
+
+def _targets(request: AgeRequest) -> Iterator[tuple[str, Age]]:
+    """Each target of ``request``, with its field."""
+    for index, age in enumerate(request.targets):
+        yield f"targets[{index}]", age
+    for index, own in enumerate(request.face_targets):
+        yield f"face_targets[{index}].target", own.target
+
+
+def _require_target(age: Age, method: Method, methods: Sequence[Method], field: str) -> None:
+    name, filters = method.manifest.name, [each.name for each in method.filters]
+    if age.filter is not None and age.filter not in filters:
+        words = f"{name} has no filter {age.filter!r}; the bundle has {_filters_of(methods)}"
+        raise RequestError("FILTER_UNKNOWN", field, words)
+    if age.filter is None and not method.groups:
+        words = f"{name} draws no ages, but filters: {', '.join(filters)}"
+        raise RequestError("TARGET_UNSUITABLE", field, words)
+    if age.filter is None:
+        _require_age(age, method, field)
+
+
+def _require_age(age: Age, method: Method, field: str) -> None:
+    try:
+        age.years_in(method.groups)
+    except AgeError as error:
+        reason = "AGE_OUT_OF_RANGE" if age.group is None else "AGE_GROUP_UNKNOWN"
+        raise RequestError(reason, field, str(error)) from error
+
+
+def _filters_of(methods: Sequence[Method]) -> str:
+    """All filters in words: "young, old (cyclegan)"."""
+    known = [
+        f"{', '.join(each.name for each in method.filters)} ({method.manifest.name})"
+        for method in methods
+        if method.filters
+    ]
+    return "; ".join(known) or "no filters"

@@ -1,0 +1,79 @@
+"""What a method is to the pipeline: it draws faces at the ages, or through the filters, that are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dorian_bundle import manifest as bundle
+from dorian_bundle.ages import AgeGroup
+from dorian_server.clock import Clock
+from dorian_server.requests import Age
+from dorian_server.sessions.session import Array
+
+Crop = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A face ``before``, as the method's networks see it, and ``after``: float32 RGB (size, size, 3), about [0, 1]."""
+
+    before: Array
+    after: Array
+
+    @property
+    def delta(self) -> Array:
+        """What changes: float32 RGB (size, size, 3), about [-1, 1]."""
+        return self.after - self.before
+
+    @property
+    def picture(self) -> Array:
+        """The face at its target: float32 RGB (size, size, 3) in [0, 1]."""
+        return np.clip(self.after, 0, 1)
+
+
+class Method(Protocol):
+    """The networks of one method; safe to call from several threads.
+
+    It draws any age if it has ``groups``, and its ``filters``; either may be empty. ``learned_under_mask`` tells that its
+    deltas were trained as they come into the photo, so that nothing of them is to be held back.
+    """
+
+    learned_under_mask: bool
+
+    @property
+    def manifest(self) -> bundle.Method:
+        """What the bundle says of it."""
+        ...
+
+    @property
+    def groups(self) -> Sequence[AgeGroup]: ...
+
+    @property
+    def filters(self) -> Sequence[bundle.Filter]: ...
+
+    def draw(
+        self, crops: Sequence[Crop], sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
+    ) -> list[list[Drawing]]:
+        """Each face of ``crops``, aligned RGB uint8 (size, size, 3), from its age in ``sources`` to each of its ``targets``.
+
+        ``crops`` are one or more; all ages are known to the method. Each graph runs once for all, if they are not too many.
+        """
+        ...
+
+
+@runtime_checkable
+class EncodingMethod(Method, Protocol):
+    """A method with an encoder: a face becomes a latent, and a latent a picture."""
+
+    def encode(self, crops: Sequence[Crop]) -> Array:
+        """Latents (faces, latent) of ``crops``, aligned RGB uint8 (size, size, 3)."""
+        ...
+
+    def generate(self, latents: Array, ages: Sequence[Age]) -> Array:
+        """Pictures float32 RGB (faces, size, size, 3) in [0, 1] of ``latents`` (faces, latent), each at its age."""
+        ...
