@@ -28,6 +28,7 @@ from dorian_client.command import main
 
 MESSAGE_BYTES = 64 * 2**20
 GROUPS = {"0-18": (0, 18), "19-29": (19, 29), "30-39": (30, 39), "60+": (60, None)}
+FILTERS = {"young": "Younger.", "old": "Older."}
 FORMATS = {"JPEG": pb.IMAGE_FORMAT_JPEG, "PNG": pb.IMAGE_FORMAT_PNG, "WEBP": pb.IMAGE_FORMAT_WEBP}
 LANDMARKS = [(18, 20), (30, 20.5), (24, 28), (19, 34), (29, 35)]
 FACES = [
@@ -61,6 +62,7 @@ class FakeServer(FaceAgingServicer):
     requests: list[Any] = field(default_factory=list)
     held: threading.Event | None = None
     drop_results: int = 0
+    drop_deltas: bool = False
     faces: list[pb.Face] = field(default_factory=lambda: copy.deepcopy(FACES))
     unusable: set[int] = field(default_factory=set)
     similarity: float = 0.75
@@ -84,14 +86,16 @@ class FakeServer(FaceAgingServicer):
         photo, format = self._decode(request.image.data, request.output, context)
         self._check_method(request.method, context)
         for index, target in enumerate(request.targets):
-            self._check_age(target, f"targets[{index}]", context)
+            self._check_target(target, f"targets[{index}]", context)
         if not request.targets and not request.face_targets:
             self._abort(context, grpc.StatusCode.INVALID_ARGUMENT, "no age to aim at", "TARGET_MISSING", "targets")
         results = []
         for index, target in enumerate(request.targets or [None]):
             picture = ImageOps.invert(photo)
             picture.putpixel((0, 0), (index, 0, 0))
-            results.append(pb.AgedImage(image=_encode(picture, format), faces=self._reports(request, target)))
+            delta = _delta(photo, picture) if request.with_delta and not self.drop_deltas else None
+            reports = self._reports(request, target)
+            results.append(pb.AgedImage(image=_encode(picture, format), faces=reports, delta=delta))
         return pb.AgeTransformResponse(
             results=results[self.drop_results :],
             provenance=_provenance(request.method),
@@ -177,6 +181,13 @@ class FakeServer(FaceAgingServicer):
                     is_default=True,
                 ),
                 pb.Method(name="other", family="fake", description="Inverts too.", age_groups=groups[:2], crop_size=32),
+                pb.Method(
+                    name="painter",
+                    family="fake",
+                    description="Has no ages.",
+                    crop_size=32,
+                    filters=[pb.Filter(name=name, description=text) for name, text in FILTERS.items()],
+                ),
             ],
             bundle="fake-bundle",
             bundle_version="1.2.3",
@@ -219,11 +230,13 @@ class FakeServer(FaceAgingServicer):
         return upright.convert("RGB"), output.format or FORMATS[str(image.format)]
 
     def _check_method(self, name: str, context: grpc.ServicerContext) -> None:
-        if name not in ("", "inverter", "other"):
+        if name not in ("", "inverter", "other", "painter"):
             self._abort(context, grpc.StatusCode.NOT_FOUND, f"no method is called {name}", "METHOD_UNKNOWN", "method")
 
-    def _check_age(self, age: pb.Age, where: str, context: grpc.ServicerContext) -> None:
+    def _check_target(self, age: pb.Age, where: str, context: grpc.ServicerContext) -> None:
         bad = grpc.StatusCode.INVALID_ARGUMENT
+        if age.WhichOneof("kind") == "filter" and age.filter not in FILTERS:
+            self._abort(context, bad, f"no filter is called {age.filter}", "FILTER_UNKNOWN", f"{where}.filter")
         if age.WhichOneof("kind") == "group" and age.group not in GROUPS:
             self._abort(context, bad, f"no age group {age.group}", "AGE_GROUP_UNKNOWN", f"{where}.group")
         if age.WhichOneof("kind") == "years" and not 0 <= age.years <= 120:
@@ -241,9 +254,10 @@ class FakeServer(FaceAgingServicer):
         if face.index in self.unusable:
             return pb.FaceReport(face=face, target=target, error=UNUSABLE)
         given = request.HasField("source")
+        estimate = pb.Age(years=face.estimated_age) if face.HasField("estimated_age") else None
         return pb.FaceReport(
             face=face,
-            source=request.source if given else pb.Age(years=face.estimated_age),
+            source=request.source if given else estimate,
             source_given=given,
             target=target,
             estimated_age_after=face.estimated_age + 22.5,
@@ -270,6 +284,13 @@ def _pack(message: Any) -> any_pb2.Any:
 def _provenance(method: str | None = None) -> pb.Provenance:
     name = "" if method is None else method or "inverter"
     return pb.Provenance(method=name, bundle="fake-bundle", bundle_version="1.2.3", bundle_sha256="ab" * 32)
+
+
+def _delta(photo: Image.Image, picture: Image.Image) -> pb.Image:
+    change = np.asarray(picture, dtype=np.int16) - np.asarray(photo, dtype=np.int16)
+    layer = Image.fromarray((change + 128).clip(0, 255).astype(np.uint8))
+    layer.putalpha(255)
+    return _encode(layer, pb.IMAGE_FORMAT_PNG)
 
 
 def _encode(image: Image.Image, format: pb.ImageFormat) -> pb.Image:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from dorian.v1 import face_aging_pb2 as pb
-from dorian_client import AgeGroup, Box, Client, InternalError, NotFound, Provenance
+from dorian_client import AgeGroup, Box, Client, Filter, InternalError, NotFound, Provenance
 
 Pixels = npt.NDArray[np.uint8]
 BOXES = [Box(8, 4, 32, 40), Box(50, 6, 12, 14)]
@@ -89,7 +89,7 @@ def test_a_sweep_asks_for_all_age_groups_at_once(
 
 
 def test_a_sweep_of_an_unknown_method(client: Client, pixels: Pixels) -> None:
-    with pytest.raises(NotFound, match="'nonsense'; the server has inverter, other") as caught:
+    with pytest.raises(NotFound, match="'nonsense'; the server has inverter, other, painter") as caught:
         client.sweep(pixels, method="nonsense")
     assert (caught.value.code, caught.value.reason, caught.value.field) == ("NOT_FOUND", "METHOD_UNKNOWN", "method")
 
@@ -112,11 +112,13 @@ def test_methods_and_bundle(client: Client) -> None:
     assert (bundle.name, bundle.version, bundle.sha256) == ("fake-bundle", "1.2.3", "ab" * 32)
     assert (bundle.weights_licence, bundle.server_version) == ("CC0-1.0", "0.0.1")
     assert bundle.false_accept_rates == (0.01, 0.001)
-    first, second = client.methods()
+    first, second, third = client.methods()
     assert (first.name, first.family, first.description, first.crop_size) == ("inverter", "fake", "Inverts.", 64)
     assert (first.is_default, second.is_default) == (True, False)
     assert first.age_groups[0] == AgeGroup("0-18", 0, 18, 0.0)
     assert first.age_groups[-1] == AgeGroup("60+", 60, None, 60.0)
+    assert (first.filters, third.age_groups, third.filters) == ((), (), (Filter("young"), Filter("old")))
+    assert [filter.description for filter in third.filters] == ["Younger.", "Older."]
 
 
 def test_results_are_frozen_and_free_of_messages(client: Client, pixels: Pixels) -> None:
@@ -162,6 +164,11 @@ def test_a_closed_client_makes_no_calls(fake: Any) -> None:
         ({"to": b"60+"}, TypeError, "an age cannot be bytes"),
         ({"to": [None]}, TypeError, "an age cannot be NoneType"),
         ({"to": 30, "source": [1]}, TypeError, "an age cannot be list"),
+        (
+            {"to": 30, "source": Filter("old")},
+            TypeError,
+            "cannot have the filter 'old' as their age; it is only to aim at",
+        ),
         ({"to": 30, "format": "gif"}, ValueError, "'gif'; give one of jpeg, png, webp"),
         ({"to": 30, "quality": 2**40}, ValueError, "a quality cannot be"),
         ({"to": 30, "strength": "1"}, TypeError, "a strength cannot be str; give a number"),

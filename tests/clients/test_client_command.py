@@ -49,8 +49,8 @@ def test_one_age(run: Run, pixels: Pixels) -> None:
     result = run("age", "portrait.png", "--to", "60+", "-o", "older.png")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
-        "face 0: 32x40 at (8, 4), from 34 (estimated) to 60+, looks 57 after, similarity 0.88",
-        "face 1: 12x14 at (50, 6), from 8 (estimated) to 60+, looks 30 after, similarity 0.75",
+        "face 0: 32x40 at (8, 4), by inverter from 34 (estimated) to 60+, looks 57 after, similarity 0.88",
+        "face 1: 12x14 at (50, 6), by inverter from 8 (estimated) to 60+, looks 30 after, similarity 0.75",
         "changed 2 of 2 faces in 0.75 s",
         "wrote older.png",
     ]
@@ -103,7 +103,7 @@ def test_several_ages_into_names(run: Run, fake: Any) -> None:
     result = run("age", "portrait.png", "--to", "8", "--to", "60+", "-o", "at-{age}.png")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[:3] == [
-        "face 0: 32x40 at (8, 4), from 34 (estimated)",
+        "face 0: 32x40 at (8, 4), by inverter from 34 (estimated)",
         "  to 8, looks 57 after, similarity 0.88",
         "  to 60+, looks 57 after, similarity 0.88",
     ]
@@ -166,7 +166,14 @@ def test_reconstruct(run: Run, pixels: Pixels) -> None:
 def test_methods(run: Run) -> None:
     result = run("methods")
     assert result.exit_code == 0, result.output
-    for words in ("fake-bundle 1.2.3", "inverter (default)", "other\n", "0-18, 19-29, 30-39, 60+", "CC0-1.0"):
+    for words in (
+        "fake-bundle 1.2.3",
+        "inverter (default)",
+        "other\n",
+        "painter\n  Has no ages.\n  fake, crops of 32 px\n  filter young: Younger.\n  filter old: Older.\n",
+        "0-18, 19-29, 30-39, 60+",
+        "CC0-1.0",
+    ):
         assert words in result.stdout
 
 
@@ -174,6 +181,7 @@ def test_methods_as_json(run: Run) -> None:
     bundle = json.loads(run("methods", "--json").stdout)
     assert bundle["name"] == "fake-bundle"
     assert bundle["false_accept_rates"] == [0.01, 0.001]
+    assert bundle["methods"][2]["filters"][1] == {"name": "old", "description": "Older."}
     assert bundle["methods"][0]["age_groups"][-1] == {"label": "60+", "low": 60, "high": None, "centre": 60.0}
 
 
@@ -184,7 +192,7 @@ def test_methods_as_json(run: Run) -> None:
         (["nonsense"], "dorian: No such command 'nonsense'"),
         (["age"], "dorian: Missing argument 'PHOTO'"),
         (["age", "portrait.png", "--to", "8"], "dorian: Missing option '-o'"),
-        (["age", "portrait.png", "-o", "a.png"], "give --to AGE, or --sweep"),
+        (["age", "portrait.png", "-o", "a.png"], "give --to AGE, or --filter NAME, or --sweep"),
         (["age", "portrait.png", "--to", "8", "--to", "9", "-o", "a.png"], "put {age} into its name"),
         (["age", "portrait.png", "--to", "45", "--to", "45.0", "-o", "{age}.png"], "into the same file '45.png'"),
         (["age", "portrait.png", "--to", "8", "-o", "a.gif"], "end it in .jpg, .jpeg, .png or .webp"),
@@ -271,6 +279,9 @@ def test_settings_that_are_refused(run: Run) -> None:
         ("INVALID_ARGUMENT", "FACE_NOT_FOUND", 3, "hint: 'dorian detect PHOTO' lists the faces"),
         ("INVALID_ARGUMENT", "FACE_TOO_MANY", 3, "hint: 'dorian detect PHOTO' lists the faces"),
         ("INVALID_ARGUMENT", "FACE_UNUSABLE", 3, "hint: take a photo"),
+        ("INVALID_ARGUMENT", "FILTER_UNKNOWN", 3, "hint: 'dorian methods'"),
+        ("INVALID_ARGUMENT", "METHOD_UNSUITABLE", 3, "hint: 'dorian methods'"),
+        ("INVALID_ARGUMENT", "TARGET_UNSUITABLE", 3, "hint: 'dorian methods'"),
         ("INVALID_ARGUMENT", "SETTING_OUT_OF_RANGE", 3, "dorian: in the server's words"),
         ("NOT_FOUND", "METHOD_UNKNOWN", 3, "hint: 'dorian methods'"),
         ("UNAVAILABLE", "STOPPING", 4, "hint: is the server running?"),

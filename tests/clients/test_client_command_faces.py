@@ -119,7 +119,7 @@ def test_comparing_a_face_that_is_not_there(run: Run) -> None:
 
 def test_one_face_of_several(run: Run) -> None:
     assert _aged(run("age", "portrait.png", "--to", "60+", "--face", "1", "-o", "a.png")) == [
-        "face 1: 12x14 at (50, 6), from 8 (estimated) to 60+, looks 30 after, similarity 0.75",
+        "face 1: 12x14 at (50, 6), by inverter from 8 (estimated) to 60+, looks 30 after, similarity 0.75",
         "changed 1 of 2 faces in 0.75 s",
     ]
 
@@ -150,8 +150,8 @@ def test_faces_as_they_are_written(text: str, selector: pb.FaceSelector, run: Ru
 def test_ages_of_their_own_give_one_picture(run: Run, pixels: Pixels) -> None:
     lines = _aged(run("age", "portrait.png", "--face", "0=60+", "--face", "1=45", "--from", "30", "-o", "new/"))
     assert [line.split(", looks")[0] for line in lines] == [
-        "face 0: 32x40 at (8, 4), from 30 (given) to 60+",
-        "face 1: 12x14 at (50, 6), from 30 (given) to 45",
+        "face 0: 32x40 at (8, 4), by inverter from 30 (given) to 60+",
+        "face 1: 12x14 at (50, 6), by inverter from 30 (given) to 45",
         "changed 2 of 2 faces in 0.75 s",
     ]
     np.testing.assert_array_equal(np.asarray(Image.open("new/portrait-aged.png"))[1:], 255 - pixels[1:])
@@ -160,8 +160,8 @@ def test_ages_of_their_own_give_one_picture(run: Run, pixels: Pixels) -> None:
 def test_an_age_of_its_own_beside_several(run: Run) -> None:
     result = run("age", "portrait.png", "--to", "20", "--to", "30", "--face", "1=45", "-o", "{age}.png")
     assert _aged(result) == [
-        "face 0: 32x40 at (8, 4), from 34 (estimated)",
-        "face 1: 12x14 at (50, 6), from 8 (estimated) to 45, looks 30 after, similarity 0.75",
+        "face 0: 32x40 at (8, 4), by inverter from 34 (estimated)",
+        "face 1: 12x14 at (50, 6), by inverter from 8 (estimated) to 45, looks 30 after, similarity 0.75",
         "changed 2 of 2 faces in 0.75 s",
     ]
     assert [line for line in result.stdout.splitlines() if line.startswith("  to")] == [
@@ -190,7 +190,7 @@ def test_faces_that_fail_beside_others(run: Run, fake: Any) -> None:
         "warning: the photo has no such face",
     ]
     assert _aged(result) == [
-        "face 1: 12x14 at (50, 6), from 8 (estimated)",
+        "face 1: 12x14 at (50, 6), by inverter from 8 (estimated)",
         "changed 1 of 2 faces in 0.75 s",
     ]
     assert len(list(Path("new").iterdir())) == 2

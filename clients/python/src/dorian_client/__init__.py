@@ -9,6 +9,7 @@ What may go wrong is drawn in dorian_client.errors.
 """
 
 from dorian_client._client import Client
+from dorian_client._layers import compose
 from dorian_client._photos import PhotoLike
 from dorian_client._pictures import Picture
 from dorian_client._results import (
@@ -24,11 +25,13 @@ from dorian_client._results import (
     FaceError,
     FaceLike,
     FaceReport,
+    Filter,
     Landmarks,
     Method,
     Provenance,
     Reconstruction,
     ReconstructResult,
+    Target,
 )
 from dorian_client._sheet import make_sheet
 from dorian_client.errors import (
@@ -62,6 +65,7 @@ __all__ = [
     "FaceError",
     "FaceLike",
     "FaceReport",
+    "Filter",
     "InternalError",
     "InvalidRequest",
     "Landmarks",
@@ -75,5 +79,7 @@ __all__ = [
     "ReconstructResult",
     "Reconstruction",
     "ServerError",
+    "Target",
+    "compose",
     "make_sheet",
 ]

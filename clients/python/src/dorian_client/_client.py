@@ -14,7 +14,7 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_client import _requests, _responses
 from dorian_client._photos import PhotoLike, read_photo
-from dorian_client._requests import Ages, FaceAges, Faces
+from dorian_client._requests import FaceAges, Faces, Targets
 from dorian_client._results import (
     Age,
     AgeResult,
@@ -46,7 +46,8 @@ class Client:
     A photo may be a path (str or PathLike), the bytes of a JPEG, PNG or WebP file, an array of uint8, either
     (height, width, 3) in RGB order or (height, width) for grey, or a PIL image. Arrays and PIL images travel as PNG.
 
-    An age is the label of an age group, as methods() gives it ("60+"), or years as a number.
+    An age is the label of an age group, as methods() gives it ("60+"), or years as a number. Where an age is to aim at, a
+    filter of methods() may stand in its place: Filter("old").
 
     A face is named by "largest", by its index as detect() gives it (0 is the largest), or by a Box, which stands for the
     face that overlaps it most. faces takes one name or several; None stands for all faces, at most the 32 largest.
@@ -85,7 +86,7 @@ class Client:
     def age(
         self,
         photo: PhotoLike,
-        to: Ages = None,
+        to: Targets = None,
         *,
         faces: Faces = None,
         face_ages: FaceAges = None,
@@ -96,6 +97,7 @@ class Client:
         format: str | None = None,
         quality: int | None = None,
         keep_metadata: bool = False,
+        with_delta: bool = False,
     ) -> AgeResult:
         """Returns the photo with its faces at the age `to`, or at each of several, asked for in one request.
 
@@ -103,11 +105,12 @@ class Client:
         face_ages: ages for single faces, which they have in every picture, as a mapping from faces to ages or as pairs
             ({0: "60+", 2: 8}). Without `to` there is one picture, in which only these faces change.
         source: the age that the faces have now; None lets the server estimate it, face by face.
-        method: a method's name; None for the server's default.
+        method: a method's name; None for the first that can draw all that is asked for, the server's default first.
         strength: how much of the change is made, 0 to 1.5; None for 1.
         blend: "delta" adds the difference between the face drawn at the two ages to the photo; "replace" puts the drawn
             face, matched in colour, in its place; None for "delta".
         keep_metadata: whether what the photo's EXIF says of camera, time and author stays; its place never does.
+        with_delta: whether what was added to the photo comes back, too, as a layer: AgedPhoto.delta.
 
         A face that could not be treated has an error in its report; the others are changed all the same.
         """
@@ -121,8 +124,9 @@ class Client:
             strength=strength,
             blend=blend,
             output=_requests.output_options(format, quality, keep_metadata=keep_metadata),
+            with_delta=with_delta,
         )
-        return _responses.read_age_response(self._call(self._stub.AgeTransform, request), request.targets)
+        return _responses.read_age_response(self._call(self._stub.AgeTransform, request), request)
 
     def sweep(
         self,
@@ -137,13 +141,17 @@ class Client:
         format: str | None = None,
         quality: int | None = None,
         keep_metadata: bool = False,
+        with_delta: bool = False,
     ) -> AgeResult:
-        """Returns the photo at every age group of the method, youngest first; the arguments are those of age()."""
+        """Returns the photo at every age group of the method, youngest first; the arguments are those of age().
+
+        Of a method without age groups, the photo with each of its filters. None for method is the server's default.
+        """
         data = read_photo(photo)
         chosen = _requests.pick_method(self.bundle(), method)
         return self.age(
             data,
-            [group.label for group in chosen.age_groups],
+            [group.label for group in chosen.age_groups] or chosen.filters,
             faces=faces,
             face_ages=face_ages,
             source=source,
@@ -153,6 +161,7 @@ class Client:
             format=format,
             quality=quality,
             keep_metadata=keep_metadata,
+            with_delta=with_delta,
         )
 
     def detect(self, photo: PhotoLike) -> DetectResult:
@@ -198,6 +207,7 @@ class Client:
 
         faces: the faces to reconstruct.
         source: the age at which to draw the faces; None lets the server estimate it, face by face.
+        method: a method's name; None for the first that has an encoder.
         """
         request = _requests.reconstruct_request(
             read_photo(photo),

@@ -13,27 +13,17 @@ from PIL import Image
 from dorian_client._pictures import DEFAULT_QUALITY, FORMATS_BY_SUFFIX, Picture, format_of, save_image
 
 _PLACE = "{age}"
+_INTO_SEVERAL = f"put {_PLACE} into its name, end it with / for a folder"
 _SUFFIXES_BY_FORMAT = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 
 
 def plan_pictures(out: str, photo: Path, ages: Sequence[str], format: str | None) -> list[Path]:
     """Returns a path for each age: OUT itself, OUT with {age} filled in, or PHOTO-AGE.SUFFIX in the folder OUT."""
-    if _is_folder(out):
-        paths = [_in_folder(out, photo, _safe(age), format) for age in ages]
-    elif _PLACE in out:
-        paths = [Path(out.replace(_PLACE, _safe(age))) for age in ages]
-    elif len(ages) == 1:
-        paths = [Path(out)]
-    else:
+    if len(ages) > 1 and not _is_folder(out) and _PLACE not in out:
         raise click.UsageError(
-            f"{len(ages)} ages cannot go into one file {out!r}: put {_PLACE} into its name, end it with / for a "
-            "folder, or ask for one sheet with --sweep"
+            f"{len(ages)} ages cannot go into one file {out!r}: {_INTO_SEVERAL}, or ask for one sheet with --sweep"
         )
-    for path in paths:
-        _check(path, out, photo, format)
-        if paths.count(path) > 1:
-            raise click.UsageError(f"two of the ages would go into the same file {str(path)!r}")
-    return paths
+    return _spread(out, photo, ages, format)
 
 
 def plan_picture(out: str, photo: Path, name: str, format: str | None) -> Path:
@@ -43,6 +33,23 @@ def plan_picture(out: str, photo: Path, name: str, format: str | None) -> Path:
     path = _in_folder(out, photo, name, format) if _is_folder(out) else Path(out)
     _check(path, out, photo, format)
     return path
+
+
+def plan_deltas(out: str, photo: Path, ages: Sequence[str], pictures: Sequence[Path]) -> list[Path]:
+    """Returns a path for the layer of each picture, as they have theirs: in the folder OUT, PHOTO-AGE-delta.png."""
+    if not _is_folder(out) and Path(out).suffix.lower() != ".png":
+        raise click.UsageError(f"a layer is a PNG with alpha: end {out!r} in .png, or with / for a folder")
+    if not ages:
+        paths = [plan_picture(out, photo, "aged-delta", "png")]
+    elif len(ages) > 1 and not _is_folder(out) and _PLACE not in out:
+        raise click.UsageError(f"{len(ages)} layers cannot go into one file {out!r}: {_INTO_SEVERAL}")
+    else:
+        paths = _spread(out, photo, ages, "png", "-delta")
+    taken = {picture.resolve() for picture in pictures}
+    for path in paths:
+        if path.resolve() in taken:
+            raise click.UsageError(f"a picture and a layer would go into the same file {str(path)!r}")
+    return paths
 
 
 def write(picture: Picture | Image.Image, path: Path, quality: int | None = None, *, quietly: bool = False) -> None:
@@ -57,6 +64,19 @@ def write(picture: Picture | Image.Image, path: Path, quality: int | None = None
 
 def _is_folder(out: str) -> bool:
     return out.endswith(("/", os.sep)) or (out != "" and Path(out).is_dir())
+
+
+def _spread(out: str, photo: Path, ages: Sequence[str], format: str | None, ending: str = "") -> list[Path]:
+    names = [_safe(age) for age in ages]
+    if _is_folder(out):
+        paths = [_in_folder(out, photo, name + ending, format) for name in names]
+    else:
+        paths = [Path(out.replace(_PLACE, name)) for name in names]
+    for path in paths:
+        _check(path, out, photo, format)
+        if paths.count(path) > 1:
+            raise click.UsageError(f"two of the ages would go into the same file {str(path)!r}")
+    return paths
 
 
 def _in_folder(out: str, photo: Path, name: str, format: str | None) -> Path:
@@ -79,6 +99,6 @@ def _check(path: Path, out: str, photo: Path, format: str | None) -> None:
     if format not in (None, asked_for):
         raise click.UsageError(f"--format {format} contradicts the name {path.name!r}")
     if path.exists() and photo.exists() and path.samefile(photo):
-        raise click.UsageError(f"{str(path)!r} is the photo itself, which is not overwritten; give another -o")
+        raise click.UsageError(f"{str(path)!r} is the photo itself, which is not overwritten; give another name")
     if not _is_folder(out) and not path.parent.is_dir():
         raise click.UsageError(f"there is no folder {str(path.parent)!r}")

@@ -40,12 +40,12 @@ def read_photo(photo: PhotoLike) -> bytes:
             raise PhotoError(f"a photo cannot be {type(photo).__name__}; give {_TAKEN}")
 
 
-def open_upright(photo: bytes) -> Image.Image:
-    """Returns a photo that the server took as a PIL image, turned upright; raises PhotoError if Pillow cannot read it."""
+def open_upright(photo: bytes, name: str = "the photo") -> Image.Image:
+    """Returns a file's bytes as a PIL image, turned upright; raises PhotoError, with its name, if Pillow cannot read it."""
     try:
         return ImageOps.exif_transpose(Image.open(io.BytesIO(photo)))
     except (OSError, SyntaxError, ValueError) as error:
-        raise PhotoError(f"the server took the photo, but it cannot be shown: {error}") from error
+        raise PhotoError(f"{name} cannot be opened here: {error}") from error
 
 
 def _read_file(path: str | os.PathLike[str]) -> bytes:

@@ -25,7 +25,7 @@ EXIT_OTHER, EXIT_USAGE, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_SERVER = 1, 2, 3, 4
 
 _WHOLE_FACE = "take a photo in which a whole face is seen from the front, and not too small"
 _LIST_FACES = "'dorian detect PHOTO' lists the faces of a photo, with the index that --face takes"
-_LIST_METHODS = "'dorian methods' lists the methods and age groups that the server has"
+_LIST_METHODS = "'dorian methods' lists the methods, age groups and filters that the server has"
 
 # The first class that an error is an instance of decides.
 _EXITS: list[tuple[type[DorianError], int, str | None]] = [
@@ -44,6 +44,9 @@ _HINTS_BY_REASON = {
     "FACE_NOT_FOUND": _LIST_FACES,
     "FACE_TOO_MANY": _LIST_FACES,
     "FACE_UNUSABLE": _WHOLE_FACE,
+    "FILTER_UNKNOWN": _LIST_METHODS,
+    "METHOD_UNSUITABLE": _LIST_METHODS,
+    "TARGET_UNSUITABLE": _LIST_METHODS,
 }
 
 

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 from dorian.v1 import face_aging_pb2 as pb
-from dorian_client._results import Age, Box, BundleInfo, FaceLike, Method
+from dorian_client._results import Age, Box, BundleInfo, FaceLike, Filter, Method, Target
 from dorian_client.errors import NotFound
 
 FORMATS: dict[str, pb.ImageFormat] = {
@@ -19,14 +19,14 @@ BLENDS: dict[str, pb.Blend] = {"delta": pb.BLEND_DELTA, "replace": pb.BLEND_REPL
 _LARGEST = "largest"
 _INT32_MAX = 2**31 - 1
 
-Ages: TypeAlias = Age | Iterable[Age] | None
+Targets: TypeAlias = Target | Iterable[Target] | None
 Faces: TypeAlias = FaceLike | Iterable[FaceLike] | None
-FaceAges: TypeAlias = Mapping[FaceLike, Age] | Iterable[tuple[FaceLike, Age]] | None
+FaceAges: TypeAlias = Mapping[FaceLike, Target] | Iterable[tuple[FaceLike, Target]] | None
 
 
 def age_request(
     photo: bytes,
-    to: Ages,
+    to: Targets,
     *,
     faces: Faces,
     face_ages: FaceAges,
@@ -35,16 +35,18 @@ def age_request(
     strength: float | None,
     blend: str | None,
     output: pb.OutputOptions,
+    with_delta: bool,
 ) -> pb.AgeTransformRequest:
-    """Returns the request for a photo, in a file's bytes, at one age or several. Raises TypeError and ValueError."""
+    """Returns the request for a photo, in a file's bytes, at one target or several. Raises TypeError and ValueError."""
     request = pb.AgeTransformRequest(
         image=pb.Image(data=photo),
-        targets=[] if to is None else [_write_age(age) for age in _several(to)],
+        targets=[] if to is None else [_write_target(target) for target in _several(to)],
         source=None if source is None else _write_age(source),
         method=method or "",
         output=output,
         faces=_write_faces(faces),
-        face_targets=_write_targets(face_ages),
+        face_targets=_write_face_targets(face_ages),
+        with_delta=with_delta,
     )
     if strength is not None:
         request.strength = _number(strength, "a strength")
@@ -113,9 +115,15 @@ def pick_method(bundle: BundleInfo, name: str | None) -> Method:
     raise NotFound(f"{wanted}; the server has {known}", code="NOT_FOUND", reason="METHOD_UNKNOWN", field="method")
 
 
+def _write_target(target: object) -> pb.Age:
+    return pb.Age(filter=target.name) if isinstance(target, Filter) else _write_age(target)
+
+
 def _write_age(age: object) -> pb.Age:
     if isinstance(age, str):
         return pb.Age(group=age)
+    if isinstance(age, Filter):
+        raise TypeError(f"faces cannot have the filter {age.name!r} as their age; it is only to aim at")
     if isinstance(age, bool) or not isinstance(age, Real):
         raise TypeError(f"an age cannot be {type(age).__name__}; give a group's label (a str) or years (a number)")
     return pb.Age(years=float(age))
@@ -130,14 +138,14 @@ def _write_faces(faces: Faces) -> list[pb.FaceSelector]:
     return selectors
 
 
-def _write_targets(face_ages: FaceAges) -> list[pb.FaceTarget]:
+def _write_face_targets(face_ages: FaceAges) -> list[pb.FaceTarget]:
     pairs: Any = face_ages.items() if isinstance(face_ages, Mapping) else face_ages or ()
     targets = []
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise TypeError(f"a face's age cannot be {pair!r}; give a mapping from faces to ages, or (face, age) pairs")
         face, age = pair
-        targets.append(pb.FaceTarget(face=_write_face(face), target=_write_age(age)))
+        targets.append(pb.FaceTarget(face=_write_face(face), target=_write_target(age)))
     return targets
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_client._pictures import Picture
@@ -19,11 +19,13 @@ from dorian_client._results import (
     Face,
     FaceError,
     FaceReport,
+    Filter,
     Landmarks,
     Method,
     Provenance,
     Reconstruction,
     ReconstructResult,
+    Target,
 )
 from dorian_client.errors import InternalError
 
@@ -31,16 +33,15 @@ _FORMAT_NAMES = {number: name for name, number in FORMATS.items()}
 _LANDMARKS = 5
 
 
-def read_age_response(response: pb.AgeTransformResponse, targets: Sequence[pb.Age]) -> AgeResult:
-    """Reads the answer to a request with those targets; raises InternalError if it has another number of photos."""
-    ages = [_read_age(target) for target in targets] or [None]
-    if len(response.results) != len(ages):
-        raise InternalError(f"the server sent {len(response.results)} photos for {len(ages)} ages", code="INTERNAL")
+def read_age_response(response: pb.AgeTransformResponse, request: pb.AgeTransformRequest) -> AgeResult:
+    """Reads the answer to a request; raises InternalError if photos or layers are missing."""
+    targets = [_read_target(target) for target in request.targets] or [None]
+    if len(response.results) != len(targets):
+        raise InternalError(f"the server sent {len(response.results)} photos for {len(targets)} ages", code="INTERNAL")
+    if request.with_delta and not all(result.HasField("delta") for result in response.results):
+        raise InternalError("the server sent no layer of what was added; it may be too old for that", code="INTERNAL")
     return AgeResult(
-        photos=tuple(
-            AgedPhoto(_read_picture(result.image), tuple(map(_read_report, result.faces)), age)
-            for result, age in zip(response.results, ages, strict=True)
-        ),
+        photos=tuple(_read_photo(result, target) for result, target in zip(response.results, targets, strict=True)),
         faces_found=response.faces_found,
         provenance=_read_provenance(response.provenance),
         times=_read_times(response.times),
@@ -101,6 +102,19 @@ def _read_picture(image: pb.Image) -> Picture:
     return Picture(image.data, _FORMAT_NAMES.get(image.format, ""), image.width, image.height)
 
 
+def _read_photo(result: pb.AgedImage, target: Target | None) -> AgedPhoto:
+    return AgedPhoto(
+        picture=_read_picture(result.image),
+        faces=tuple(map(_read_report, result.faces)),
+        target=target,
+        delta=_read_picture(result.delta) if result.HasField("delta") else None,
+    )
+
+
+def _read_target(target: pb.Age) -> Target | None:
+    return Filter(target.filter) if target.WhichOneof("kind") == "filter" else _read_age(target)
+
+
 def _read_age(age: pb.Age) -> Age | None:
     match age.WhichOneof("kind"):
         case "group":
@@ -131,7 +145,7 @@ def _read_report(report: pb.FaceReport) -> FaceReport:
         face=_read_face(report.face) if report.HasField("face") else None,
         source=_read_age(report.source),
         source_given=report.source_given,
-        target=_read_age(report.target),
+        target=_read_target(report.target),
         estimated_age_after=report.estimated_age_after if report.HasField("estimated_age_after") else None,
         identity_similarity=report.identity_similarity if report.HasField("identity_similarity") else None,
         error=_read_error(report.error) if report.HasField("error") else None,
@@ -161,6 +175,7 @@ def _read_method(method: pb.Method) -> Method:
         age_groups=tuple(map(_read_group, method.age_groups)),
         crop_size=method.crop_size,
         is_default=method.is_default,
+        filters=tuple(Filter(filter.name, filter.description) for filter in method.filters),
     )
 
 

@@ -13,6 +13,24 @@ Age: TypeAlias = str | float
 
 
 @dataclass(frozen=True)
+class Filter:
+    """A change that has a name and no age, to ask for in the place of an age: Filter("old").
+
+    description: one sentence for people, as Client.methods() gives it; filters of one name are equal without it.
+    """
+
+    name: str
+    description: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+# What may be aimed at.
+Target: TypeAlias = Age | Filter
+
+
+@dataclass(frozen=True)
 class Box:
     """A rectangle in pixels of the photo as it is shown, its origin at the top left."""
 
@@ -114,14 +132,14 @@ class FaceReport(_FaceResult):
     error: why the face was left as it was; None where it was changed.
     source: the age that the face was taken to have, a group's label or years; None where the server does not say.
     source_given: whether source came with the request, rather than from the server's estimate.
-    target: the age that was aimed at, in the same terms.
+    target: the age that was aimed at, in the same terms, or the filter.
     estimated_age_after: the age in years that the face looks in the picture that came back; None where it was not read.
     identity_similarity: cosine similarity of the face's embeddings before and after, -1 to 1; None where not measured.
     """
 
     source: Age | None
     source_given: bool
-    target: Age | None
+    target: Target | None
     estimated_age_after: float | None
     identity_similarity: float | None
 
@@ -131,12 +149,16 @@ class AgedPhoto:
     """The photo at one of the ages asked for.
 
     faces: a report per face that was to change, largest first; then one per name that no face has.
-    target: the age asked for; None where faces were given ages of their own, and no other age was asked for.
+    target: the age or filter asked for; None where faces were given ages of their own, and no other was asked for.
+    delta: what was added to the photo, if with_delta asked for it: a PNG of the photo's size with alpha, which is the mask
+        of the faces. Its colours are signed, 128 stands for no change: the photo's pixel plus colour minus 128 is the
+        picture's pixel before it was compressed. compose() adds it to the photo.
     """
 
     picture: Picture
     faces: tuple[FaceReport, ...]
-    target: Age | None
+    target: Target | None
+    delta: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -240,9 +262,10 @@ class Method:
     name: what to call it in a request.
     family: the family of networks.
     description: one sentence for people.
-    age_groups: youngest first.
+    age_groups: youngest first; none if it has filters alone.
     crop_size: side of the square crop that its networks see, in pixels.
-    is_default: whether it is the one that answers where no method is named.
+    is_default: whether it is the one that answers, if it can, where no method is named.
+    filters: those that it has; each may be asked for as it is.
     """
 
     name: str
@@ -251,6 +274,7 @@ class Method:
     age_groups: tuple[AgeGroup, ...]
     crop_size: int
     is_default: bool
+    filters: tuple[Filter, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def main(ctx: click.Context) -> None:
     \b
     Examples:
       dorian age portrait.jpg --to 60+ -o older.jpg
+      dorian age portrait.jpg --filter old -o older.jpg
       dorian age portrait.jpg --sweep -o sheet.jpg
       dorian detect wedding.jpg --draw faces.png
       dorian compare then.jpg now.jpg

@@ -13,7 +13,7 @@ from dorian_client._results import BundleInfo
 @with_json
 @with_server
 def methods(as_json: bool, server: str, timeout: float) -> None:
-    """Lists the methods and age groups that the server has.
+    """Lists the methods that the server has, with their age groups and filters.
 
     With --json also the false-accept rates that 'dorian compare' can be asked for.
 
@@ -38,5 +38,7 @@ def _describe(bundle: BundleInfo) -> str:
     for method in bundle.methods:
         lines += ["", method.name + (" (default)" if method.is_default else ""), f"  {method.description}"]
         lines += [f"  {method.family}, crops of {method.crop_size} px"]
-        lines += [f"  ages {', '.join(group.label for group in method.age_groups)}"]
+        if method.age_groups:
+            lines += [f"  ages {', '.join(group.label for group in method.age_groups)}"]
+        lines += [f"  filter {filter}: {filter.description}" for filter in method.filters]
     return "\n".join(lines)

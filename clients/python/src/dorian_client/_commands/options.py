@@ -68,5 +68,7 @@ with_out = click.option("-o", "--out", required=True, metavar="OUT", help="Where
 with_source = click.option(
     "--from", "source", type=read_age, metavar="AGE", help="Age that the faces have now [default: estimated]."
 )
-with_method = click.option("--method", metavar="NAME", help="A method's name [default: the server's default].")
+with_method = click.option(
+    "--method", metavar="NAME", help="A method's name [default: the first that can draw what is asked for]."
+)
 with_json = click.option("--json", "as_json", is_flag=True, help="As JSON, with everything that is known.")

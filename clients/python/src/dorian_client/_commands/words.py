@@ -9,19 +9,19 @@ from typing import Any
 
 import click
 
-from dorian_client._results import Age, Face, FaceReport, Reconstruction
+from dorian_client._results import Age, Face, FaceReport, Filter, Reconstruction, Target
 from dorian_client.errors import InvalidRequest
 
 
-def in_words(age: Age | None) -> str:
-    """Returns an age as it is written in a request."""
-    match age:
+def in_words(target: Target | None) -> str:
+    """Returns an age or a filter as it is written in a request."""
+    match target:
         case None:
             return "unknown"
-        case str():
-            return age
+        case str() | Filter():
+            return str(target)
         case _:
-            return f"{age:g}"
+            return f"{target:g}"
 
 
 def estimate(age: Age | None) -> str:
@@ -37,6 +37,8 @@ def place(face: Face) -> str:
 
 def origin(result: FaceReport | Reconstruction) -> str:
     """Returns the age that a face was taken to have, and where that is known from."""
+    if result.source is None:
+        return "unknown"
     return f"{in_words(result.source)} (given)" if result.source_given else f"{estimate(result.source)} (estimated)"
 
 
