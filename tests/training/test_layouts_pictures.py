@@ -45,7 +45,7 @@ def test_utkface_reads_labels_from_names(tmp_path: Path) -> None:
     }
     record = found["26_0_1_20170116184024662.jpg.chip.jpg"]
     assert (record.source, record.container, record.identity) == ("utkface", tmp_path, "")
-    assert (record.landmarks, record.box) == (None, None)
+    assert (record.landmarks, record.box, record.young) == (None, None, None)
     assert all(r.split == split_of(name) for name, r in found.items())
     assert_aligned(list(found.values()))
 
@@ -153,6 +153,7 @@ def test_celeba_with_landmarks_and_partition(tmp_path: Path) -> None:
         ("000002.jpg", "2937", "Male", "val"),
         ("000003.jpg", "8692", "Female", "test"),
     ]
+    assert [record.young for record in records] == [True, False, False]
     assert [record.landmarks for record in records] == list(CELEBA_MARKS.values())
     assert {(r.source, r.container, r.age, r.ethnicity) for r in records} == {
         ("celeba", tmp_path / "img_align_celeba", None, "")
@@ -171,6 +172,14 @@ def test_celeba_without_landmarks_or_partition(tmp_path: Path) -> None:
     assert {record.landmarks for record in records} == {CELEBA_ALIGNED}
     assert [record.split for record in records] == [split_of("2880"), split_of("2937"), split_of("8692")]
     assert_aligned(records)
+
+
+def test_celeba_tells_young_from_old_where_its_attribute_does(tmp_path: Path) -> None:
+    celeba(tmp_path)
+    rows = "000001.jpg -1 1\n000002.jpg 1 -1\n000003.jpg 0 0\n"
+    (tmp_path / "list_attr_celeba.txt").write_text(f"3\nYoung Male\n{rows}")
+    records = load_celeba(tmp_path)
+    assert [(record.young, record.gender) for record in records] == [(False, "Male"), (True, "Female"), (None, "")]
 
 
 def test_celeba_in_the_folders_it_is_published_in(tmp_path: Path) -> None:
@@ -203,7 +212,8 @@ def test_celeba_says_what_is_missing(tmp_path: Path, missing: str) -> None:
     ("name", "text", "message"),
     [
         ("list_attr_celeba.txt", "3\nEyeglasses Young\n000001.jpg 1 1\n", "has no column Male"),
-        ("list_attr_celeba.txt", "3\nMale\n000002.jpg 1\n", "has no line of 000001.jpg and of 1 more pictures"),
+        ("list_attr_celeba.txt", "3\nMale Eyeglasses\n000001.jpg 1 1\n", "has no column Young"),
+        ("list_attr_celeba.txt", "3\nMale Young\n000002.jpg 1 1\n", "has no line of 000001.jpg and of 1 more pictures"),
         ("list_landmarks_align_celeba.txt", "3\nlefteye_x lefteye_y\n000001.jpg 1 1\n", "has no column righteye_x, "),
         ("identity_CelebA.txt", "000001.jpg 2880\n000002.jpg\n", "cannot understand the line of 000002.jpg"),
         ("identity_CelebA.txt", "000001.jpg someone\n", "cannot understand the line of 000001.jpg"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dorian_training.data.augmentation import MARGIN, Augmentation, augmented, centred
+from dorian_training.data.augmentation import MARGIN, Augmentation, SharedChange, augmented, centred
 
 SIZE, SIDE = 32, 36
 FACES = 64
@@ -184,3 +184,33 @@ def test_a_seed_gives_the_same_faces_again() -> None:
     torch.manual_seed(99)  # what others draw has no part in it
     assert torch.equal(augmented(images, SIZE, Augmentation(), generator(3)), first)
     assert not torch.equal(augmented(images, SIZE, Augmentation(), generator(4)), first)
+
+
+# --- the change that a discriminator's images share ---
+
+
+def test_a_shared_change_moves_and_lights_all_images_alike() -> None:
+    images = noise(3)
+    made = SharedChange(dx=3, dy=0, margin=2, light=0.25)(images)
+    assert made.shape == images.shape
+    assert torch.allclose(made[:, :, 2:, :-1], images[:, :, :-2, 1:] + 0.25)  # one to the left, two down
+    assert torch.allclose(made[:, :, 2:, -1], images[:, :, :-2, -2] + 0.25)  # what comes in is reflected
+    assert torch.allclose(made[:, :, :2, :-1], images[:, :, 1:3, 1:].flip(2) + 0.25)
+
+
+@pytest.mark.parametrize("change", [SharedChange(2, 2, 2, 0.0), SharedChange(0, 0, 0, 0.0)])
+def test_the_middle_of_a_shared_change_is_none(change: SharedChange) -> None:
+    images = noise(3)
+    assert torch.equal(change(images), images)
+
+
+def test_shared_changes_reach_as_far_as_they_may_both_ways() -> None:
+    torch.manual_seed(0)
+    drawn = [SharedChange.draw(2, 0.1) for _ in range(300)]
+    assert {change.dx for change in drawn} == {change.dy for change in drawn} == {0, 1, 2, 3, 4}
+    assert len({(change.dx, change.dy) for change in drawn}) == 25
+    assert {change.margin for change in drawn} == {2}
+    lights = [change.light for change in drawn]
+    assert -0.1 <= min(lights) < -0.09
+    assert 0.09 < max(lights) <= 0.1
+    assert SharedChange.draw(0, 0.0) == SharedChange(0, 0, 0, 0.0)

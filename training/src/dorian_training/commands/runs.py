@@ -13,11 +13,14 @@ import torch
 import yaml
 
 from dorian_bundle import BundleError
+from dorian_bundle.alignment import AlignmentTemplate
 from dorian_training.checkpoint import RESUME_FILE, load_weights
 from dorian_training.commands.options import Command
+from dorian_training.data.crops import Crops, cut_crops
 from dorian_training.data.records import FaceRecord
+from dorian_training.data.sources import load_sources
 from dorian_training.distributed import Place, joined
-from dorian_training.errors import ConfigError, TrainingError
+from dorian_training.errors import ConfigError, DataError, TrainingError
 from dorian_training.loop import BatchKind, BatchStream, LoopSettings, train
 from dorian_training.methods.stage import Stage
 
@@ -154,3 +157,17 @@ def run_stage(
         "settings": asdict(settings),
     }
     run(stage, batches, place, options, about)
+
+
+def cut(
+    options: dict[str, Any], usable: Callable[[FaceRecord], bool], wide: tuple[int, AlignmentTemplate]
+) -> tuple[Crops, Crops | None]:
+    """Crops of the usable faces to train on, and of those to watch, if there are any; ``wide`` is their side and template."""
+    records: Sequence[FaceRecord] = [record for record in load_sources(options["sources"]) if usable(record)]
+    parts = {split: [record for record in records if record.split == split] for split in ("train", "val")}
+    if not parts["train"]:
+        raise DataError("none of the faces to train on carries the label that this needs")
+    cache, (side, template) = options["cache"].expanduser(), wide
+    train, val = (cut_crops(part, side, cache, template) if part else None for part in parts.values())
+    assert train is not None
+    return train, val

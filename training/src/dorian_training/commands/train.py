@@ -15,6 +15,7 @@ from dorian_training.commands.options import data_option
 from dorian_training.commands.runs import begun, changed, earlier_stages, in_place, run, run_options
 from dorian_training.commands.train_detector import detector
 from dorian_training.commands.train_readers import age_estimator, facenet, landmark_refiner
+from dorian_training.commands.train_translators import age_translator, cyclegan
 from dorian_training.data.batches import BalancedBatches, Batch
 from dorian_training.data.crops import cut_crops
 from dorian_training.data.sources import load_sources
@@ -96,6 +97,8 @@ def _stage(
 
 main.add_command(facenet)
 main.add_command(age_estimator)
+main.add_command(age_translator)
+main.add_command(cyclegan)
 main.add_command(detector)
 main.add_command(landmark_refiner)
 

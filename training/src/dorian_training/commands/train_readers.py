@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import click
 
-from dorian_bundle.alignment import AlignmentTemplate
 from dorian_training.commands.options import data_option
-from dorian_training.commands.runs import begun, changed, in_place, run_options, run_stage
+from dorian_training.commands.runs import begun, changed, cut, in_place, run_options, run_stage
 from dorian_training.data.augmentation import Augmentation
 from dorian_training.data.batches import IdentityBatches, LabelledBatches
-from dorian_training.data.crops import Crops, cut_crops, with_margin
+from dorian_training.data.crops import Crops, with_margin
 from dorian_training.data.landmark_batches import LandmarkBatches, Wrongness, cut_template, landmarks_in
-from dorian_training.data.records import FaceRecord
-from dorian_training.data.sources import load_sources
 from dorian_training.distributed import Place
-from dorian_training.errors import DataError
 from dorian_training.methods.age_estimator import (
     AgeEstimatorSettings,
     AgeEstimatorStage,
@@ -74,7 +69,7 @@ def landmark_refiner(**options: Any) -> None:
 
 
 def _facenet(place: Place, **options: Any) -> None:
-    train, val = _cut(options, lambda record: bool(record.identity), with_margin(FACENET_SIZE))
+    train, val = cut(options, lambda record: bool(record.identity), with_margin(FACENET_SIZE))
     labels = identity_labels(train)
     identities = int(labels.max()) + 1
     seed = options["seed"] + place.rank
@@ -96,7 +91,7 @@ def _facenet(place: Place, **options: Any) -> None:
 
 
 def _age_estimator(place: Place, **options: Any) -> None:
-    train, val = _cut(options, lambda record: record.age is not None, with_margin(AGE_SIZE))
+    train, val = cut(options, lambda record: record.age is not None, with_margin(AGE_SIZE))
     batches = LabelledBatches(
         train,
         age_labels(train),
@@ -116,7 +111,7 @@ def _age_estimator(place: Place, **options: Any) -> None:
 
 def _landmark_refiner(place: Place, **options: Any) -> None:
     side, template = cut_template(LANDMARK_SIZE, view_template())
-    train, val = _cut(options, lambda record: record.landmarks is not None, (side, template))
+    train, val = cut(options, lambda record: record.landmarks is not None, (side, template))
     seed = options["seed"] + place.rank
 
     def batches_of(crops: Crops, count: int, seed: int) -> LandmarkBatches:
@@ -130,17 +125,3 @@ def _landmark_refiner(place: Place, **options: Any) -> None:
     stage = LandmarkRefinerStage(shape, settings, place.device, options["amp"], watched)
     batches = batches_of(train, options["batch_size"], seed)
     run_stage(stage, batches, train.records, place, options, {"shape": shape.as_dict()}, settings, known)
-
-
-def _cut(
-    options: dict[str, Any], usable: Callable[[FaceRecord], bool], wide: tuple[int, AlignmentTemplate]
-) -> tuple[Crops, Crops | None]:
-    """Crops of the usable faces to train on, and of those to watch, if there are any; ``wide`` is their side and template."""
-    records: Sequence[FaceRecord] = [record for record in load_sources(options["sources"]) if usable(record)]
-    parts = {split: [record for record in records if record.split == split] for split in ("train", "val")}
-    if not parts["train"]:
-        raise DataError("none of the faces to train on carries the label that this needs")
-    cache, (side, template) = options["cache"].expanduser(), wide
-    train, val = (cut_crops(part, side, cache, template) if part else None for part in parts.values())
-    assert train is not None
-    return train, val

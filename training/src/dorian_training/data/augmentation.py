@@ -31,6 +31,32 @@ class Augmentation:
     erase: float = 0.2
 
 
+@dataclass(frozen=True)
+class SharedChange:
+    """One small shift and change of brightness for all images that a discriminator compares: a mild DiffAugment.
+
+    ``dx`` and ``dy`` from 0 to twice ``margin``, in pixels; ``light`` is added.
+    """
+
+    dx: int
+    dy: int
+    margin: int
+    light: float
+
+    @classmethod
+    def draw(cls, shift: int, brightness: float) -> SharedChange:
+        """One by up to ``shift`` pixels each way and ``brightness`` up or down, by torch's own random generator."""
+        dx, dy = torch.randint(0, 2 * shift + 1, (2,)).tolist()
+        return cls(dx, dy, shift, brightness * float(torch.rand(()) * 2 - 1))
+
+    def __call__(self, image: Tensor) -> Tensor:
+        if not self.margin:
+            return image + self.light
+        height, width = image.shape[2:]
+        padded = F.pad(image, (self.margin,) * 4, mode="reflect")
+        return padded[:, :, self.dy : self.dy + height, self.dx : self.dx + width] + self.light
+
+
 def augmented(images: Tensor, size: int, how: Augmentation, generator: torch.Generator) -> Tensor:
     """``images``, float RGB in [-1, 1] (batch, 3, side, side), as ``size`` × ``size`` views of their centre, each changed.
 

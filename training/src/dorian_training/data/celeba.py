@@ -27,6 +27,7 @@ _ALIGNED: Landmarks = ((69.5, 111.5), (107.5, 111.5), (88.0, 136.0), (71.0, 152.
 
 _PARTITIONS: dict[int, Split] = {0: "train", 1: "val", 2: "test"}
 _GENDERS = {1: "Male", -1: "Female"}
+_YOUNG = {1: True, -1: False}
 
 _Table = dict[str, tuple[int, ...]]
 
@@ -38,7 +39,7 @@ def load_celeba(folder: Path) -> list[FaceRecord]:
     """
     pictures = find_in(folder, "img_align_celeba", _LAYOUT, _PLACES)
     identities = _read(find_in(folder, "identity_CelebA.txt", _LAYOUT, _PLACES))
-    genders = _read(find_in(folder, "list_attr_celeba.txt", _LAYOUT, _PLACES), ("Male",), identities)
+    attributes = _read(find_in(folder, "list_attr_celeba.txt", _LAYOUT, _PLACES), ("Male", "Young"), identities)
     landmarks = _optional(folder, "list_landmarks_align_celeba.txt", _COLUMNS, identities)
     partitions = _optional(folder, "list_eval_partition.txt", (), identities)
     unknown = {number for (number,) in partitions.values()} - _PARTITIONS.keys()
@@ -50,9 +51,10 @@ def load_celeba(folder: Path) -> list[FaceRecord]:
             container=pictures,
             name=name,
             split=_PARTITIONS[partitions[name][0]] if partitions else split_of(str(identity)),
-            gender=_GENDERS.get(genders[name][0], ""),
+            gender=_GENDERS.get(attributes[name][0], ""),
             identity=str(identity),
             landmarks=_points(landmarks[name]) if landmarks else _ALIGNED,
+            young=_YOUNG.get(attributes[name][1]),
         )
         for name, (identity,) in identities.items()
     ]

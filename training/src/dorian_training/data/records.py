@@ -27,7 +27,8 @@ class FaceRecord:
     """One face. ``age_low`` to ``age_high`` are whole years, equal where the age is exact, ``None`` where it is unknown.
 
     ``landmarks`` are five points in pixels of the stored picture (see ``dorian_bundle.alignment``), or ``None``, which
-    stands for ``MEAN_LANDMARKS`` inside ``box`` (x, y, width, height; ``None``: the whole picture).
+    stands for ``MEAN_LANDMARKS`` inside ``box`` (x, y, width, height; ``None``: the whole picture). ``young`` is CelebA's
+    attribute.
     """
 
     source: str
@@ -41,6 +42,7 @@ class FaceRecord:
     identity: str = ""
     landmarks: Landmarks | None = None
     box: tuple[float, float, float, float] | None = None
+    young: bool | None = None
 
     @property
     def age(self) -> float | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 
@@ -35,9 +37,11 @@ def wrong_group_loss(logits: Tensor, group: Tensor, distance: int) -> Tensor:
     return (F.softplus(logits) * wrong).sum() / wrong.sum().clamp(min=1)
 
 
-def r1_penalty(discriminator: nn.Module, image: Tensor, condition: Tensor, group: Tensor) -> Tensor:
-    """R1 (Mescheder et al. 2018): mean squared norm of the gradient of the own logit at real images (batch, 3, h, w)."""
+def r1_penalty(logit_of: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """R1 (Mescheder et al. 2018): mean squared norm of the gradient of the own logit at real images (batch, 3, h, w).
+
+    ``logit_of`` takes the images to the logit (batch,) of each.
+    """
     image = image.detach().requires_grad_(True)
-    logit = own_logit(discriminator(image, condition), group)
-    (gradient,) = torch.autograd.grad(logit.sum(), image, create_graph=True)
+    (gradient,) = torch.autograd.grad(logit_of(image).sum(), image, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean()

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dorian_training.checkpoint import load_network
+from dorian_training.data.augmentation import SharedChange
 from dorian_training.data.batches import Batch
 from dorian_training.losses.adversarial import fake_loss, own_logit, r1_penalty, real_loss, wrong_group_loss
 from dorian_training.losses.reconstruction import charbonnier, feature_distance, latent_norm_penalty
@@ -80,7 +81,7 @@ class AdversarialStage(Stage[Batch]):
         latent = torch.randn(len(group), self.shape.latent, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             fake = self.generator(latent, condition)
-            change = _Change.draw(settings, self.device)
+            change = SharedChange.draw(settings.shift, settings.brightness)
             real_logits = self.discriminator(change(batch.image), condition).float()
             fake_logits = self.discriminator(change(fake.detach()), condition).float()
         real, faked = real_loss(own_logit(real_logits, group)), fake_loss(own_logit(fake_logits, group))
@@ -92,7 +93,7 @@ class AdversarialStage(Stage[Batch]):
             total = total + settings.wrong_group_weight * wrong
         self.descend("discriminator", total)
         if settings.r1_weight and number % settings.r1_every == 0:
-            penalty = r1_penalty(self.discriminator, batch.image, condition, group)
+            penalty = r1_penalty(lambda image: own_logit(self.discriminator(image, condition), group), batch.image)
             self.descend("discriminator", penalty * (settings.r1_weight / 2 * settings.r1_every))
             losses["d/r1"] = penalty.detach()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
@@ -109,28 +110,6 @@ class AdversarialStage(Stage[Batch]):
         condition = torch.eye(groups, device=self.device).repeat(_SAMPLE_ROWS, 1)
         images: Tensor = self.average(self._sample_latent.repeat_interleave(groups, dim=0), condition)
         return torch.unflatten(images, 0, (_SAMPLE_ROWS, groups))
-
-
-@dataclass(frozen=True)
-class _Change:
-    """One small shift and change of brightness, the same for real and generated images: a mild DiffAugment."""
-
-    dx: int
-    dy: int
-    margin: int
-    light: float
-
-    @classmethod
-    def draw(cls, settings: AdversarialSettings, device: torch.device) -> _Change:
-        dx, dy = torch.randint(0, 2 * settings.shift + 1, (2,)).tolist()
-        return cls(dx, dy, settings.shift, settings.brightness * float(torch.rand(()) * 2 - 1))
-
-    def __call__(self, image: Tensor) -> Tensor:
-        if not self.margin:
-            return image + self.light
-        height, width = image.shape[2:]
-        padded = F.pad(image, (self.margin,) * 4, mode="reflect")
-        return padded[:, :, self.dy : self.dy + height, self.dx : self.dx + width] + self.light
 
 
 class LatentStage(Stage[Batch]):

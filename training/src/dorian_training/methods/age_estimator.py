@@ -86,10 +86,10 @@ def age_labels(crops: Crops) -> Tensor:
     return torch.tensor([(record.age_low, record.age_high) for record in crops.records])
 
 
-def flattening_weights(crops: Crops, width: int = 5) -> Tensor:
-    """Chances (faces,) that lift rare ages: one over the root of how many faces share a label's ``width`` years."""
+def flattening_weights(crops: Crops, width: int = 5, power: float = 0.5) -> Tensor:
+    """Chances (faces,) that lift rare ages: one over how many faces share a label's ``width`` years, to a ``power``."""
     bins = np.asarray([int(record.age or 0) // width for record in crops.records])
-    return torch.from_numpy(1 / np.sqrt(np.bincount(bins)[bins])).float()
+    return torch.from_numpy(np.bincount(bins)[bins] ** -power).float()
 
 
 def read_ages(network: torch.nn.Module, crops: Crops, device: torch.device, amp: bool = False) -> np.ndarray:

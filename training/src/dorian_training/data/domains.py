@@ -1,0 +1,106 @@
+"""Two domains of faces, young and old: told by age, by CelebA's attribute, or by the folder that they lie in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dorian_training.data.augmentation import Augmentation
+from dorian_training.data.batches import LabelledBatches
+from dorian_training.data.crops import Crops
+from dorian_training.data.records import FaceRecord, split_of
+from dorian_training.errors import DataError
+
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+Domains = tuple[list[FaceRecord], list[FaceRecord]]
+
+
+def domains_by_age(records: Sequence[FaceRecord], young_until: int, old_from: int) -> Domains:
+    """Faces whose whole label lies at ``young_until`` years or below, and those at ``old_from`` or above."""
+    if young_until >= old_from:
+        raise DataError(f"the young end at {young_until} years, the old begin at {old_from}; they must lie apart")
+    known = [(record, record.age_low, record.age_high) for record in records]
+    young = [record for record, _, high in known if high is not None and high <= young_until]
+    old = [record for record, low, _ in known if low is not None and low >= old_from]
+    return _both(young, old)
+
+
+def domains_by_attribute(records: Sequence[FaceRecord]) -> Domains:
+    """Faces with and without CelebA's attribute "Young"."""
+    young = [record for record in records if record.young is True]
+    return _both(young, [record for record in records if record.young is False])
+
+
+def domains_by_folder(young: Path, old: Path) -> Domains:
+    """The pictures in two folders and their sub-folders: faces cut out alike, as those of aligned public sets."""
+    return _both(_pictures(young), _pictures(old))
+
+
+def evenly(domains: Domains, most: int, seed: int) -> Domains:
+    """As many faces of each domain, drawn at random: all of the smaller, but at most ``most`` (0: no limit)."""
+    count = min(len(domain) for domain in domains)
+    count = min(count, most) if most else count
+    drawn = random.Random(seed)
+    young, old = (drawn.sample(domain, count) for domain in domains)
+    return young, old
+
+
+@dataclass(frozen=True)
+class DomainBatch:
+    """Faces of both domains, unpaired: float32 RGB in [-1, 1], each (batch, 3, size, size), channels_last."""
+
+    young: Tensor
+    old: Tensor
+
+
+class DomainBatches:
+    """Draws faces of either domain, all alike, each by itself; ``crops`` are cut with ``MARGIN`` around ``size``."""
+
+    def __init__(
+        self,
+        crops: tuple[Crops, Crops],
+        batch_size: int,
+        seed: int,
+        size: int,
+        augmentation: Augmentation,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._streams = [
+            LabelledBatches(
+                each, torch.zeros(len(each)), batch_size, 2 * seed + number, size, augmentation, device=device
+            )
+            for number, each in enumerate(crops)
+        ]
+
+    def next(self) -> DomainBatch:
+        """The next batch."""
+        young, old = (stream.next().image for stream in self._streams)
+        return DomainBatch(young, old)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: stream.state_dict() for name, stream in zip(("young", "old"), self._streams, strict=True)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, stream in zip(("young", "old"), self._streams, strict=True):
+            stream.load_state_dict(state[name])
+
+
+def _pictures(folder: Path) -> list[FaceRecord]:
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES)
+    return [
+        FaceRecord(source="own pictures", container=folder, name=name, split=split_of(name))
+        for name in (str(path.relative_to(folder)) for path in found)
+    ]
+
+
+def _both(young: list[FaceRecord], old: list[FaceRecord]) -> Domains:
+    for name, domain in (("young", young), ("old", old)):
+        if not domain:
+            raise DataError(f"the domain of the {name} has no faces")
+    return young, old

@@ -1,0 +1,229 @@
+"""The age translator's training: a translator against a discriminator that knows ages, held to the person and the photo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.masks import face_mask
+from dorian_training.checkpoint import load_network
+from dorian_training.data.augmentation import SharedChange, centred
+from dorian_training.data.batches import LabelledBatch, as_images
+from dorian_training.data.crops import Crops
+from dorian_training.losses.adversarial import fake_loss, r1_penalty, real_loss
+from dorian_training.losses.age_bins import age_logit, wrong_age_loss
+from dorian_training.losses.reconstruction import charbonnier
+from dorian_training.losses.translation import broad_imbalance, broad_tint, identity_loss
+from dorian_training.methods.stage import Stage
+from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
+from dorian_training.networks.age_estimator import AgeEstimator, expected_age
+from dorian_training.networks.age_translator import AgeDiscriminator, AgeTranslator, AgeTranslatorShape
+from dorian_training.networks.compact_facenet import SIZE as FACENET_SIZE
+
+_OLDEST = 90.0
+_SAMPLE_AGES = (10.0, 25.0, 40.0, 55.0, 70.0)
+_SAMPLE_ROWS = 10
+_ADULT, _ELDER = 18, 70  # whose faces are watched
+
+
+@dataclass(frozen=True)
+class AgeTranslatorSettings:
+    """Numbers of the training. Weights of 0 switch a term off; shares are of the batch that a dear term looks at.
+
+    ``resolution``: side in pixels that is learnt at, at most the network's own. ``wrong_age_distance``: years.
+    ``target_spread``: by how much target ages, which are other faces' ages, are shaken, in years.
+    """
+
+    learning_rate: float = 2e-4
+    beta1: float = 0.0
+    beta2: float = 0.99
+    resolution: int = 96
+    r1_weight: float = 0.02
+    r1_every: int = 16
+    wrong_age_weight: float = 1.0
+    wrong_age_distance: float = 12.0
+    size_weight: float = 1.0
+    identity_weight: float = 1.0
+    identity_floor: float = 0.05
+    identity_allowed: float = 0.35
+    identity_share: float = 0.5
+    cycle_weight: float = 1.0
+    cycle_share: float = 0.25
+    tint_weight: float = 2.0
+    imbalance_weight: float = 0.5
+    target_spread: float = 3.0
+    shift: int = 4
+    brightness: float = 0.1
+    ema_decay: float = 0.999
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """Frozen networks of other trainings. ``facenet`` holds the person.
+
+    ``age_estimator`` lends the discriminator its first weights, and then watches the ages; it is in no loss.
+    """
+
+    facenet: nn.Module
+    age_estimator: AgeEstimator | None = None
+
+
+class AgeTranslatorStage(Stage[LabelledBatch]):
+    """Faces moved to other faces' ages; labels are brackets, (batch, 2) first and last whole year."""
+
+    name = "age_translator"
+
+    def __init__(
+        self,
+        shape: AgeTranslatorShape,
+        settings: AgeTranslatorSettings,
+        witnesses: Witnesses,
+        device: torch.device,
+        amp: bool,
+        watched: Crops | None = None,
+    ) -> None:
+        super().__init__(device)
+        self.shape, self.settings, self.amp, self.watched = shape, settings, amp, watched
+        self.translator = self.add_network("translator", AgeTranslator(shape.translator))
+        self.discriminator = AgeDiscriminator(shape.discriminator)
+        self.add_network("discriminator", self.discriminator)
+        self.average = self.add_average("translator", settings.ema_decay)
+        for name in self.networks:
+            self.add_optimizer(name, settings.learning_rate, (settings.beta1, settings.beta2))
+        self.witnesses = witnesses
+        for witness in (witnesses.facenet, witnesses.age_estimator):
+            if witness is not None:
+                witness.to(device).eval().requires_grad_(False)
+        if witnesses.age_estimator is not None:
+            self.discriminator.start_from_estimator(witnesses.age_estimator)
+        self._masks: dict[int, Tensor] = {}
+
+    def step(self, batch: LabelledBatch, number: int) -> dict[str, Tensor]:
+        settings, years = self.settings, self.shape.discriminator.years
+        image = _at_side(batch.image, settings.resolution)
+        low, high = batch.label[:, 0].float(), batch.label[:, 1].float()
+        source = low + (high + 1 - low) * torch.rand_like(low)
+        target = self._targets(source)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            delta = self.translator(image, source, target) * self._mask(image)
+            fake = (image + delta).clamp(-1, 1)
+            change = SharedChange.draw(settings.shift, settings.brightness)
+            judged = self.discriminator(torch.cat([change(image), change(fake.detach())])).float()
+        real_logits, fake_logits = judged.chunk(2)
+        real, faked = real_loss(age_logit(real_logits, source, years)), fake_loss(age_logit(fake_logits, target, years))
+        wrong = wrong_age_loss(real_logits, low, high, years, settings.wrong_age_distance)
+        self.descend("discriminator", real + faked + settings.wrong_age_weight * wrong)
+        losses = {"d/real": real.detach(), "d/fake": faked.detach(), "d/wrong_age": wrong.detach()}
+        if settings.r1_weight and number % settings.r1_every == 0:
+            penalty = r1_penalty(lambda real: age_logit(self.discriminator(real), source, years), image)
+            self.descend("discriminator", penalty * (settings.r1_weight / 2 * settings.r1_every))
+            losses["d/r1"] = penalty.detach()
+        self.discriminator.requires_grad_(False)
+        terms = self._terms(image, fake, delta, source, target, change)
+        self.discriminator.requires_grad_(True)
+        weights = {
+            "adversarial": 1.0,
+            "size": settings.size_weight,
+            "identity": settings.identity_weight,
+            "cycle": settings.cycle_weight,
+            "tint": settings.tint_weight,
+            "imbalance": settings.imbalance_weight,
+        }
+        self.descend("translator", torch.stack([weights[name] * term for name, term in terms.items()]).sum())
+        self.average.update_parameters(self.translator)
+        return losses | {f"g/{name}": term.detach() for name, term in terms.items()}
+
+    def _terms(
+        self, image: Tensor, fake: Tensor, delta: Tensor, source: Tensor, target: Tensor, change: SharedChange
+    ) -> dict[str, Tensor]:
+        """The translator's losses, by name, before they are weighed."""
+        settings = self.settings
+        terms = {"size": charbonnier(delta), "tint": broad_tint(delta), "imbalance": broad_imbalance(delta)}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            logits = self.discriminator(change(fake)).float()
+            terms["adversarial"] = real_loss(age_logit(logits, target, self.shape.discriminator.years))
+            if settings.identity_weight:
+                few = max(1, round(len(image) * settings.identity_share))
+                with torch.no_grad():
+                    before = self._embedding(image[:few])
+                similarity = (before * self._embedding(fake[:few])).sum(dim=1)
+                terms["identity"] = identity_loss(
+                    similarity, (target - source)[:few], settings.identity_floor, settings.identity_allowed
+                )
+            if settings.cycle_weight:
+                few = max(1, round(len(image) * settings.cycle_share))
+                back = self.translator(fake[-few:], target[-few:], source[-few:]) * self._mask(image)
+                terms["cycle"] = charbonnier(fake[-few:] + back - image[-few:])
+        return terms
+
+    def _targets(self, source: Tensor) -> Tensor:
+        """Other faces' ages, shaken: targets are spread as ages are, so that no span of ages sees fakes alone."""
+        others = source[torch.randperm(len(source), device=source.device)]
+        return (others + self.settings.target_spread * torch.randn_like(others)).clamp(0.5, _OLDEST)
+
+    def _embedding(self, image: Tensor) -> Tensor:
+        found: Tensor = self.witnesses.facenet(_at_side(image, FACENET_SIZE))
+        return found
+
+    def _mask(self, image: Tensor) -> Tensor:
+        side = image.shape[2]
+        if side not in self._masks:
+            self._masks[side] = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(side), side)).to(self.device)
+        return self._masks[side]
+
+    @torch.no_grad()
+    def _aged(self, image: Tensor, source: Tensor, age: float) -> Tensor:
+        """``image`` at ``age`` by the averaged translator."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            delta = self.average(image, source, torch.full_like(source, age))
+        result: Tensor = (image + delta * self._mask(image)).clamp(-1, 1)
+        return result
+
+    def samples(self) -> Tensor | None:
+        """A watched face per row: itself, then at 10, 25, 40, 55 and 70."""
+        if self.watched is None:
+            return None
+        image, source = self._adults(_SAMPLE_ROWS)
+        return torch.stack([image, *(self._aged(image, source, age) for age in _SAMPLE_AGES)], dim=1)
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """Watched adults at five ages: mean age then read, and mean similarity that the FaceNet of the loss sees."""
+        if self.watched is None or self.witnesses.age_estimator is None:
+            return {}
+        image, source = self._adults(200)
+        found = {}
+        for age in _SAMPLE_AGES:
+            aged = self._aged(image, source, age)
+            read = expected_age(self.witnesses.age_estimator(_at_side(aged, AGE_SIZE)).float())
+            similarity = (self._embedding(image) * self._embedding(aged)).sum(dim=1)
+            found[f"age_{age:.0f}/read"] = float(read.mean())
+            found[f"age_{age:.0f}/error"] = float((read - age).abs().mean())
+            found[f"age_{age:.0f}/similarity"] = float(similarity.mean())
+        return found
+
+    def _adults(self, count: int) -> tuple[Tensor, Tensor]:
+        """``count`` of the watched adults, at the resolution of training, and their ages."""
+        assert self.watched is not None
+        ages = np.asarray([record.age for record in self.watched.records], dtype=np.float32)
+        adults = np.flatnonzero((ages >= _ADULT) & (ages <= _ELDER))
+        chosen = np.random.default_rng(0).permutation(adults)[:count]
+        image = as_images(torch.from_numpy(self.watched.pixels[chosen])).to(self.device)
+        image = _at_side(centred(image, self.shape.translator.size), self.settings.resolution)
+        return image.contiguous(memory_format=torch.channels_last), torch.from_numpy(ages[chosen]).to(self.device)
+
+    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        for name, network in self.networks.items():
+            load_network(network, weights, name)
+        self.load_average("translator", weights)
+
+
+def _at_side(image: Tensor, side: int) -> Tensor:
+    if image.shape[2] == side:
+        return image
+    return F.interpolate(image, (side, side), mode="bilinear", antialias=True)

@@ -1,0 +1,169 @@
+"""CycleGAN (Zhu et al. 2017): translators between two domains of faces, and a discriminator of patches for each.
+
+Presets of one code: ``resnet9`` and ``unet`` are the published layouts (§4 and appendix 7.2; the U-Net is that of Isola et al.
+2017), ``lean`` the residual one in a size that few cores can train. Images are RGB in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dorian_training.networks.age_cgan import LEAK
+
+_SPREAD = 0.02  # of the weights at the start, in the paper
+
+
+@dataclass(frozen=True)
+class CycleGanShape:
+    """The plain numbers from which all four networks are built; checkpoints carry them.
+
+    ``width``: channels at full size. ``depth``: residual blocks of a ``resnet``, halvings of a ``unet``. ``outer``: kernel of a
+    ``resnet``'s first and last convolution. ``patches``: channels of the discriminator's convolutions, which halve, but for
+    the last.
+    """
+
+    size: int = 256
+    layout: Literal["resnet", "unet"] = "resnet"
+    width: int = 64
+    depth: int = 9
+    outer: int = 7
+    patches: tuple[int, ...] = (64, 128, 256, 512)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CycleGanShape:
+        """The shape whose ``as_dict`` gave ``values``, also after a trip through JSON."""
+        return cls(**{**values, "patches": tuple(values["patches"])})
+
+
+PRESETS: dict[str, CycleGanShape] = {
+    "resnet9": CycleGanShape(),
+    "unet": CycleGanShape(layout="unet", depth=8),
+    "lean": CycleGanShape(size=64, width=16, depth=5, outer=5, patches=(32, 64, 128)),
+}
+
+
+class ResidualTranslator(nn.Module):
+    """Image (batch, 3, size, size) → image in the other domain: two halvings, residual blocks, two doublings."""
+
+    def __init__(self, shape: CycleGanShape) -> None:
+        super().__init__()
+        width, edge = shape.width, shape.outer // 2
+        layers: list[nn.Module] = [nn.ReflectionPad2d(edge), nn.Conv2d(3, width, shape.outer), *_normed(width)]
+        for _ in range(2):
+            layers += [nn.Conv2d(width, 2 * width, 3, stride=2, padding=1), *_normed(2 * width)]
+            width *= 2
+        layers += [_Block(width) for _ in range(shape.depth)]
+        for _ in range(2):
+            layers += [nn.ConvTranspose2d(width, width // 2, 3, 2, 1, output_padding=1), *_normed(width // 2)]
+            width //= 2
+        layers += [nn.ReflectionPad2d(edge), nn.Conv2d(width, 3, shape.outer), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: Tensor) -> Tensor:
+        translated: Tensor = self.layers(image)
+        return translated
+
+
+class _Block(nn.Module):
+    """Two 3×3 convolutions beside a shortcut."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(width, width, 3),
+            *_normed(width),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(width, width, 3),
+            nn.InstanceNorm2d(width),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        result: Tensor = features + self.layers(features)
+        return result
+
+
+class UNetTranslator(nn.Module):
+    """Image (batch, 3, size, size) → image in the other domain: halved ``depth`` times, each map kept for the way back."""
+
+    def __init__(self, shape: CycleGanShape) -> None:
+        super().__init__()
+        widths = [min(shape.width << level, 8 * shape.width) for level in range(shape.depth)]
+        self.down = nn.ModuleList()
+        for level, (before, after) in enumerate(zip([3, *widths], widths, strict=False)):
+            layers: list[nn.Module] = [nn.LeakyReLU(LEAK)] if level else []
+            layers.append(nn.Conv2d(before, after, 4, 2, 1))
+            if 0 < level < shape.depth - 1:  # the image and a map of a single cell bear no normalisation
+                layers.append(nn.InstanceNorm2d(after))
+            self.down.append(nn.Sequential(*layers))
+        self.up = nn.ModuleList()
+        for level in range(shape.depth - 1, -1, -1):
+            inputs = widths[level] * (1 if level == shape.depth - 1 else 2)
+            outputs = widths[level - 1] if level else 3
+            ending: list[nn.Module] = [nn.InstanceNorm2d(outputs)] if level else [nn.Tanh()]
+            self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), *ending))
+
+    def forward(self, image: Tensor) -> Tensor:
+        kept = [image]
+        for down in self.down:
+            kept.append(down(kept[-1]))
+        features = kept.pop()
+        for up in self.up:
+            features = up(features)
+            if len(kept) > 1:
+                features = torch.cat([features, kept.pop()], dim=1)
+        return features
+
+
+class PatchDiscriminator(nn.Module):
+    """Image (batch, 3, size, size) → scores (batch, 1, rows, columns): near 1 where a patch looks real, near 0 where not.
+
+    With the published four convolutions a score sees 70 × 70 pixels.
+    """
+
+    def __init__(self, shape: CycleGanShape) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        inputs = 3
+        for index, width in enumerate(shape.patches):
+            stride = 1 if index == len(shape.patches) - 1 else 2
+            layers.append(nn.Conv2d(inputs, width, 4, stride, 1))
+            layers += [nn.InstanceNorm2d(width)] if index else []
+            layers.append(nn.LeakyReLU(LEAK))
+            inputs = width
+        self.layers = nn.Sequential(*layers, nn.Conv2d(inputs, 1, 4, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        scores: Tensor = self.layers(image)
+        return scores
+
+
+def build_translator(shape: CycleGanShape) -> nn.Module:
+    """A translator of ``shape``, freshly initialised as in the paper."""
+    return _started(ResidualTranslator(shape) if shape.layout == "resnet" else UNetTranslator(shape))
+
+
+def build_discriminator(shape: CycleGanShape) -> nn.Module:
+    """A discriminator of ``shape``, freshly initialised as in the paper."""
+    return _started(PatchDiscriminator(shape))
+
+
+def _normed(width: int) -> Iterable[nn.Module]:
+    return nn.InstanceNorm2d(width), nn.ReLU()
+
+
+def _started(network: nn.Module) -> nn.Module:
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(module.weight, 0.0, _SPREAD)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return network
