@@ -11,44 +11,56 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.families import age_cgan_signatures
 from dorian_bundle.graphs import Graph, Precision
+from dorian_bundle.manifest import AgeCganMethod
+from dorian_export.faces import Faces
 from dorian_export.graphs import EncoderGraph, GeneratorGraph, in_precision
+from dorian_export.made import Made, with_differences
+from dorian_export.origin import provenance
 from dorian_export.parity import BATCHES, Array
 from dorian_export.proven import export_proven, require_faces, require_family
-from dorian_training.checkpoint import load_network
+from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.networks.age_cgan import SIZE, AgeCganShape, build_encoder, build_generator
 
-ROLES = ("encoder", "generator")
+_ROLES = ("encoder", "generator")
+_DESCRIPTION = (
+    "Age-cGAN after Antipov et al. 2017: an encoder finds the face's latent, a generator draws it at six age groups,"
+    " and the difference between two of them is added to the photo."
+)
 
 
-def export_graphs(
-    weights: dict[str, dict[str, Tensor]],
-    about: dict[str, Any],
-    crops: NDArray[np.uint8],
-    folder: Path,
-    precisions: Sequence[Precision],
-) -> tuple[dict[str, Graph], dict[str, float]]:
-    """Write both networks' graphs into ``folder``; returns them by name, and the differences from torch by file.
-
-    ``crops``: at least 8 aligned faces, uint8 RGB (faces, 64, 64, 3), for parity on real inputs. ``ParityError`` if a graph
-    differs too much, ``CheckpointError`` if ``weights`` lack a network.
-    """
+def make_age_cgan(
+    checkpoint: Path, faces: Faces, folder: Path, precisions: Sequence[Precision], metrics: dict[str, Any]
+) -> Made:
+    """The method of ``checkpoint``: its encoder and generator, their graphs in ``folder``. Errors as ``make_age_translator``."""
+    weights, about = load_weights(checkpoint)
     require_family(about, "age_cgan")
-    require_faces(crops)
+    pictures = faces.pictures(SIZE)
+    require_faces(pictures)
     shape = AgeCganShape.from_dict(about["shape"])
     networks: dict[str, nn.Module] = {"encoder": build_encoder(shape), "generator": build_generator(shape)}
-    for role in ROLES:
+    for role in _ROLES:
         load_network(networks[role], weights, f"{role}_ema")
     wrapped = {"encoder": EncoderGraph(networks["encoder"]), "generator": GeneratorGraph(networks["generator"])}
-    inputs = _inputs(in_precision(wrapped["encoder"], "fp32"), shape, crops)
+    inputs = _inputs(in_precision(wrapped["encoder"], "fp32"), shape, pictures)
     graphs: dict[str, Graph] = {}
     differences: dict[str, float] = {}
     for role, signature in age_cgan_signatures(SIZE, shape.latent, shape.groups).items():
         name = f"age_cgan_{role}"
         graphs[name], found = export_proven(name, wrapped[role], signature, inputs, folder, precisions)
         differences |= found
-    return graphs, differences
+    entry = AgeCganMethod(
+        name="age_cgan",
+        description=_DESCRIPTION,
+        graphs={role: f"age_cgan_{role}" for role in _ROLES},
+        age_groups=PAPER_GROUPS,
+        crop_size=SIZE,
+        latent_size=shape.latent,
+        provenance=provenance(about, with_differences(metrics, differences)),
+    )
+    return Made(entry, graphs, differences)
 
 
 def _inputs(encoder: nn.Module, shape: AgeCganShape, crops: NDArray[np.uint8]) -> list[dict[str, Array]]:
@@ -66,8 +78,9 @@ def _inputs(encoder: nn.Module, shape: AgeCganShape, crops: NDArray[np.uint8]) -
     return [noise, {"image": faces, "latent": latents, "condition": conditions}]
 
 
-def group_sheet(weights: dict[str, dict[str, Tensor]], about: dict[str, Any], rows: int, seed: int = 0) -> Tensor:
+def group_sheet(checkpoint: Path, rows: int, seed: int = 0) -> Tensor:
     """Faces that the generator draws: a latent per row, an age group per column; (rows, groups, 3, 64, 64) in [-1, 1]."""
+    weights, about = load_weights(checkpoint)
     shape = AgeCganShape.from_dict(about["shape"])
     generator = build_generator(shape).eval()
     load_network(generator, weights, "generator_ema")

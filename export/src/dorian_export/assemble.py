@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dorian_bundle import write_manifest
-from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.graphs import Graph, Precision
 from dorian_bundle.manifest import (
     CARD_FILE,
-    AgeCganMethod,
     AgeEstimator,
     FaceDetector,
     FaceNet,
@@ -22,9 +20,14 @@ from dorian_bundle.manifest import (
     LandmarkRefiner,
     Manifest,
 )
-from dorian_export.age_cgan import ROLES, export_graphs, group_sheet
-from dorian_export.card import write_card
+from dorian_export.age_cgan import group_sheet, make_age_cgan
+from dorian_export.age_translator import make_age_translator
+from dorian_export.card import SAMPLES_FILE, curves_file, write_card
 from dorian_export.curves import draw_curves, read_curves
+from dorian_export.cyclegan import make_cyclegan
+from dorian_export.errors import ExportError
+from dorian_export.faces import Faces
+from dorian_export.made import Made, with_differences
 from dorian_export.origin import provenance
 from dorian_export.readers import (
     accept_thresholds,
@@ -37,37 +40,23 @@ from dorian_training.checkpoint import load_weights
 from dorian_training.data.crops import Crops
 from dorian_training.loop import write_grid
 from dorian_training.networks import age_estimator, compact_facenet, landmark_refiner
-from dorian_training.networks.age_cgan import SIZE
 
 _SHEET_ROWS = 10
 # From which on the detector's finding counts as a face, and a small one; chosen on the validation split.
 MIN_SCORE, MIN_SMALL_SCORE = 0.4, 0.65
-_DESCRIPTION = (
-    "Age-cGAN after Antipov et al. 2017: an encoder finds the face's latent, a generator draws it at six age groups,"
-    " and the difference between two of them is added to the photo."
-)
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The run folders or shipped checkpoints of a bundle's networks."""
+    """The run folders or shipped checkpoints of a bundle's networks; of the methods' at least one."""
 
-    age_cgan: Path
     detector: Path
     landmark_refiner: Path
     age_estimator: Path
     facenet: Path
-
-
-@dataclass(frozen=True)
-class Faces:
-    """Real faces of no training split: at least 8 ``crops`` to prove graphs on, and ``people`` to set thresholds on.
-
-    ``people`` are cut with a margin (see ``with_margin``), and their identities are known.
-    """
-
-    crops: Crops
-    people: Crops
+    age_translator: Path | None = None
+    age_cgan: Path | None = None
+    cyclegan: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -89,26 +78,20 @@ def build_bundle(
     """
     graphs: dict[str, Graph] = {}
     differences: dict[str, float] = {}
-    weights, about = load_weights(checkpoints.age_cgan)
+    methods = _methods(checkpoints, folder, faces, precisions, naming)
+    for made in methods:
+        graphs |= made.graphs
+        differences |= made.differences
+    pictures = faces.pictures(age_estimator.SIZE)
     exported = [
-        export_graphs(weights, about, faces.crops.pixels, folder, precisions),
-        export_detector(checkpoints.detector, faces.crops.pixels, folder, precisions),
-        export_landmark_refiner(checkpoints.landmark_refiner, faces.crops.pixels, folder, ("fp16",)),
-        export_age_estimator(checkpoints.age_estimator, faces.crops.pixels, folder, ("fp16",)),
-        export_facenet(checkpoints.facenet, faces.crops.pixels, folder, ("fp16",)),
+        export_detector(checkpoints.detector, pictures, folder, precisions),
+        export_landmark_refiner(checkpoints.landmark_refiner, pictures, folder, ("fp16",)),
+        export_age_estimator(checkpoints.age_estimator, pictures, folder, ("fp16",)),
+        export_facenet(checkpoints.facenet, pictures, folder, ("fp16",)),
     ]
     for found, off in exported:
         graphs |= found
         differences |= off
-    method = AgeCganMethod(
-        name="age_cgan",
-        description=_DESCRIPTION,
-        graphs={role: f"age_cgan_{role}" for role in ROLES},
-        age_groups=PAPER_GROUPS,
-        crop_size=SIZE,
-        latent_size=about["shape"]["latent"],
-        provenance=provenance(about, _metrics(naming, "age_cgan", differences)),
-    )
     manifest = Manifest(
         name=naming.name,
         version=naming.version,
@@ -116,20 +99,51 @@ def build_bundle(
         alignment=DEFAULT_TEMPLATE,
         graphs=graphs,
         readers=_readers(checkpoints, faces.people, naming, differences),
-        methods=(method,),
+        methods=tuple(made.entry for made in methods),
     )
-    write_grid(folder / "samples.jpg", group_sheet(weights, about, _SHEET_ROWS))
-    if curves := read_curves(checkpoints.age_cgan):
-        draw_curves(folder / "curves.png", curves)
-    counts = dict(zip((group.label for group in PAPER_GROUPS), about["group_counts"], strict=True))
-    (folder / CARD_FILE).write_text(write_card(manifest, counts, differences, bool(curves)), encoding="utf-8")
+    pictured = set()
+    if checkpoints.age_cgan:
+        write_grid(folder / SAMPLES_FILE, group_sheet(checkpoints.age_cgan, _SHEET_ROWS))
+        pictured.add(SAMPLES_FILE)
+    for made in methods:
+        if curves := read_curves(getattr(checkpoints, made.entry.family)):
+            draw_curves(folder / curves_file(made.entry), curves)
+            pictured.add(curves_file(made.entry))
+    (folder / CARD_FILE).write_text(write_card(manifest, differences, pictured), encoding="utf-8")
     write_manifest(folder, manifest)
     return manifest, differences
 
 
+def _methods(
+    checkpoints: Checkpoints, folder: Path, faces: Faces, precisions: Sequence[Precision], naming: Naming
+) -> list[Made]:
+    """The methods that there are checkpoints of, the default first."""
+    made = []
+    if checkpoints.age_translator:
+        metrics = naming.metrics.get("age_translator", {})
+        made.append(
+            make_age_translator(
+                checkpoints.age_translator, checkpoints.age_estimator, faces, folder, precisions, metrics
+            )
+        )
+    for name, path, make in (
+        ("age_cgan", checkpoints.age_cgan, make_age_cgan),
+        ("cyclegan", checkpoints.cyclegan, make_cyclegan),
+    ):
+        if path:
+            made.append(make(path, faces, folder, precisions, naming.metrics.get(name, {})))
+    if not made:
+        raise ExportError("a bundle needs a method; give at least one of age_translator, age_cgan and cyclegan")
+    return made
+
+
 def _readers(checkpoints: Checkpoints, people: Crops, naming: Naming, differences: dict[str, float]) -> FaceReaders:
+    def _metrics(part: str) -> dict[str, Any]:
+        own = {path: off for path, off in differences.items() if path.startswith(f"graphs/{part}.")}
+        return with_differences(naming.metrics.get(part, {}), own)
+
     origins = {
-        part: provenance(load_weights(path)[1], _metrics(naming, part, differences))
+        part: provenance(load_weights(path)[1], _metrics(part))
         for part, path in (
             ("detector", checkpoints.detector),
             ("landmark_refiner", checkpoints.landmark_refiner),
@@ -162,9 +176,3 @@ def _readers(checkpoints: Checkpoints, people: Crops, naming: Naming, difference
             provenance=origins["facenet"],
         ),
     )
-
-
-def _metrics(naming: Naming, part: str, differences: dict[str, float]) -> dict[str, Any]:
-    """What was measured on ``part``, and how far its graphs are from torch."""
-    own = {path: off for path, off in differences.items() if path.startswith(f"graphs/{part}")}
-    return {**naming.metrics.get(part, {}), "onnx_difference": own}

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from dorian_bundle.manifest import AgeCganMethod, Manifest, Provenance
+from dorian_bundle.calibration import Calibration
+from dorian_bundle.manifest import AgeCganMethod, AgeTranslatorMethod, CycleGanMethod, Manifest, Method, Provenance
+
+SAMPLES_FILE = "samples.jpg"
 
 
-def write_card(
-    manifest: Manifest, counts: Mapping[str, int], differences: Mapping[str, float], with_curves: bool
-) -> str:
-    """The card of a bundle with one Age-cGAN method, in Markdown; its pictures lie beside it.
+def curves_file(method: Method) -> str:
+    """Where a bundle keeps the picture of a method's learning curves."""
+    return f"curves_{method.name}.png"
 
-    ``counts``: training faces by age group; ``differences``: largest difference from torch by graph file.
+
+def write_card(manifest: Manifest, differences: Mapping[str, float], pictures: Collection[str]) -> str:
+    """The card of a bundle, in Markdown; the ``pictures`` that it shows lie beside it.
+
+    ``differences``: largest difference from torch by graph file.
     """
-    method = manifest.methods[0]
-    origin = method.provenance
-    steps = ", ".join(f"{stage} {count:,}" for stage, count in origin.steps.items())
-    groups = "\n".join(f"| {label} | {count:,} |" for label, count in counts.items())
-    data = "\n".join(f"| {entry.name} | {entry.faces:,} | {entry.licence} |" for entry in origin.data)
     parity = "\n".join(
         f"| `{file.path}` | {file.precision} | {file.bytes / 1e6:.1f} MB | {differences[file.path]:.1g} |"
         for graph in manifest.graphs.values()
@@ -26,41 +28,15 @@ def write_card(
     )
     return f"""# {manifest.name} {manifest.version}
 
-{method.description}
-
-![Generated faces](samples.jpg)
-
-*Faces that the generator draws: a latent per row, an age group per column ({", ".join(g.label for g in method.age_groups)}).*
+{"".join(f"- `{method.name}`: {method.description}{chr(10)}" for method in manifest.methods)}
+The first is what a request without a method's name gets.
 
 ## Use
 
 To age faces in photographs for research and demonstration. Not for identifying people, not for judging anybody's age, and not
 for deceiving anybody about either. A picture that this model made shows what it learned from its data, not how a person will look.
 
-## Data
-
-| set | faces | licence |
-|---|---|---|
-{data}
-
-| age group | training faces |
-|---|---|
-{groups}
-
-Each age group is drawn equally often. Only the training splits were used.
-
-## Licence
-
-{origin.licence}
-
-## Training
-
-Method: `{method.name}` (family `{method.family}`), {method.crop_size} px crops, latents of {method.latent_size}. Steps: {steps};
-batch {origin.training.get("batch_size")}, seed {origin.seed}. All settings are in `manifest.json` under `provenance`.
-
-{"![Learning curves](curves.png)" if with_curves else "(No learning curves were kept.)"}
-
-{_measured(method)}{_readers(manifest)}## Graphs
+{"".join(_method(method, pictures) for method in manifest.methods)}{_readers(manifest)}## Graphs
 
 Every graph takes and gives RGB in [0, 1]. The last column is the largest difference from the torch network in fp32, over random
 and real inputs at batches of 1, 3 and 8.
@@ -71,33 +47,129 @@ and real inputs at batches of 1, 3 and 8.
 
 ## Limits
 
-- It sees {method.crop_size} × {method.crop_size} pixels of a face: what it adds to a large photo is soft.
-- Upright faces seen from the front; glasses, hands and hair over the face confuse it.
-- It learned from photographs found on the web, with their balance of people, places and lighting; the youngest group spans
-  babies and teenagers, and one condition stands for them all.
+- The networks see {_sizes(manifest)} pixels of a face: what they add to a large photo is soft.
+- Upright faces seen from the front; glasses, hands and hair over the face confuse them.
+- They learned from photographs found on the web, with their balance of people, places and lighting. Few of them show children, or
+  people above seventy.
 """
 
 
-def _measured(method: AgeCganMethod) -> str:
+def _sizes(manifest: Manifest) -> str:
+    sizes = sorted({method.crop_size for method in manifest.methods})
+    return " or ".join(f"{size} × {size}" for size in sizes)
+
+
+def _method(method: Method, pictures: Collection[str]) -> str:
+    """All that is to be said of one method."""
+    origin = method.provenance
+    steps = ", ".join(f"{stage} {count:,}" for stage, count in origin.steps.items())
+    curves = curves_file(method)
+    return f"""## Method `{method.name}`
+
+Family `{method.family}`, {method.crop_size} px crops{_own_numbers(method)}. {origin.licence}
+
+{_table(("set", "faces", "licence"), ((entry.name, f"{entry.faces:,}", entry.licence) for entry in origin.data))}
+Only the training splits were used. Steps: {steps}; batch {origin.training.get("batch_size")}, seed {origin.seed}. All settings are
+in `manifest.json` under `provenance`.
+
+{f"![Learning curves]({curves})" if curves in pictures else "(No learning curves were kept.)"}
+
+{_details(method, pictures)}"""
+
+
+def _own_numbers(method: Method) -> str:
+    match method:
+        case AgeCganMethod():
+            return f", latents of {method.latent_size}"
+        case AgeTranslatorMethod():
+            return f", ages from {method.min_years:g} to {method.max_years:g} years"
+        case CycleGanMethod():
+            return ", filters " + " and ".join(f"`{each.name}`" for each in method.filters)
+
+
+def _details(method: Method, pictures: Collection[str]) -> str:
+    match method:
+        case AgeCganMethod():
+            return _age_groups(method) + _generated(method, pictures) + _judged_groups(method)
+        case AgeTranslatorMethod():
+            return _calibration(method.calibration) + _judged_targets(method)
+        case CycleGanMethod():
+            return _judged_targets(method)
+
+
+def _age_groups(method: AgeCganMethod) -> str:
+    counts = method.provenance.training.get("group_counts")
+    if not counts:
+        return ""
+    rows = ((group.label, f"{count:,}") for group, count in zip(method.age_groups, counts, strict=True))
+    return f"{_table(('age group', 'training faces'), rows)}\nEach age group is drawn equally often.\n\n"
+
+
+def _generated(method: AgeCganMethod, pictures: Collection[str]) -> str:
+    if SAMPLES_FILE not in pictures:
+        return ""
+    labels = ", ".join(group.label for group in method.age_groups)
+    return f"""![Generated faces]({SAMPLES_FILE})
+
+*Faces that the generator draws: a latent per row, an age group per column ({labels}).*
+
+"""
+
+
+def _judged_groups(method: AgeCganMethod) -> str:
     """A table of judged ages, if the manifest has them."""
     judged = method.provenance.metrics.get("judged_age")
     if not judged:
         return ""
-    head = " | ".join(group.label for group in method.age_groups)
-    rule = "---|" * (len(method.age_groups) + 1)
-    generated = " | ".join(f"{judged['generated'][group.label]:.1f}" for group in method.age_groups)
-    real = " | ".join(f"{judged['real'][group.label]:.1f}" for group in method.age_groups)
-    return f"""## Measured
-
-Mean age in years that an independent estimator reads from {judged["faces_per_group"]:,} generated faces of each group, beside
+    labels = [group.label for group in method.age_groups]
+    rows = ((kind, *(f"{judged[kind][label]:.1f}" for label in labels)) for kind in ("generated", "real"))
+    return f"""Mean age in years that an independent estimator reads from {judged["faces_per_group"]:,} generated faces of each group, beside
 real faces of the test split (`dorian-evaluate age-groups`):
 
-| | {head} |
-|{rule}
-| generated | {generated} |
-| real | {real} |
-
+{_table(("", *labels), rows)}
 """
+
+
+def _calibration(calibration: Calibration) -> str:
+    if not calibration.points:
+        return ""
+    points = calibration.points
+    rows = (
+        ("drawn at", *(f"{point.asked + point.offset:g}" for point in points)),
+        ("times", *(f"{point.strength:g}" for point in points)),
+    )
+    return f"""What it is asked for, so that a face wished at an age is read as real faces of that age are, as measured on faces of the
+validation split with the bundle's age estimator:
+
+{_table(("wished", *(f"{point.asked:g}" for point in points)), rows)}
+"""
+
+
+def _judged_targets(method: Method) -> str:
+    """Judged ages and similarities by target, as ``dorian-evaluate ageing`` writes them, if the manifest has them."""
+    targets: dict[str, Any] = method.provenance.metrics.get("ageing", {}).get("targets", {})
+    if not targets:
+        return ""
+    names = {
+        "judged": "judged age",
+        "error": "mean error, years",
+        "similarity": "mean similarity",
+        "accepted": "accepted",
+    }
+    rows = [
+        (words, *(f"{figures[key]:.2f}" if key in figures else "" for figures in targets.values()))
+        for key, words in names.items()
+    ]
+    return f"""Measured by independent judges on faces of the test split (`dorian-evaluate ageing`; docs/evaluation.md has all figures):
+
+{_table(("target", *targets), rows)}
+"""
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    names = list(head)
+    lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names), *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join(lines) + "\n"
 
 
 def _readers(manifest: Manifest) -> str:
@@ -109,29 +181,23 @@ def _readers(manifest: Manifest) -> str:
         ("Age estimator", readers.age_estimator.provenance),
         ("FaceNet", readers.facenet.provenance),
     )
-    rates = "\n".join(f"| {each.false_accept_rate:g} | {each.similarity:.3f} |" for each in readers.facenet.thresholds)
+    rates = [(f"{each.false_accept_rate:g}", f"{each.similarity:.3f}") for each in readers.facenet.thresholds]
     return f"""## The networks that see faces
 
 Every photo passes them, whatever the method. Figures are in `docs/evaluation.md`; all settings are in `manifest.json` under
 `readers`.
 
-| network | data (faces) | steps | batch |
-|---|---|---|---|
-{chr(10).join(_reader_row(name, origin) for name, origin in parts)}
-
+{_table(("network", "data (faces)", "steps", "batch"), (_reader_row(name, origin) for name, origin in parts))}
 {readers.detector.provenance.licence if len({o.licence for _, o in parts}) == 1 else " ".join(f"{n}: {o.licence}" for n, o in parts)}
 
 FaceNet takes two faces for one person's from this cosine similarity on, at these rates of false accepts, measured over all
 pairs of different people of a validation split:
 
-| false accepts | similarity |
-|---|---|
-{rates}
-
+{_table(("false accepts", "similarity"), rates)}
 """
 
 
-def _reader_row(name: str, origin: Provenance) -> str:
+def _reader_row(name: str, origin: Provenance) -> tuple[str, ...]:
     data = ", ".join(f"{entry.name} {entry.faces:,}" for entry in origin.data)
     steps = ", ".join(f"{count:,}" for count in origin.steps.values())
-    return f"| {name} | {data} | {steps} | {origin.training.get('batch_size')} |"
+    return name, data, steps, str(origin.training.get("batch_size"))

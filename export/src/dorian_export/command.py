@@ -16,20 +16,22 @@ import torch
 from dorian_bundle import BundleError
 from dorian_bundle.graphs import Precision
 from dorian_bundle.manifest import MANIFEST_FILE
-from dorian_export.assemble import Checkpoints, Faces, Naming, build_bundle
+from dorian_export.assemble import Checkpoints, Naming, build_bundle
 from dorian_export.check import check_bundle
 from dorian_export.curves import CURVES_FILE, read_curves, write_curves
 from dorian_export.errors import ExportError
-from dorian_export.parity import BATCHES
+from dorian_export.faces import Faces
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.commands.options import data_option
 from dorian_training.data.crops import cut_crops, with_margin
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import TrainingError
-from dorian_training.networks.age_cgan import SIZE
+from dorian_training.networks.age_translator import TranslatorShape
 from dorian_training.networks.compact_facenet import SIZE as FACENET_SIZE
 
+_CROP_SIZE = TranslatorShape().size  # the largest that a method's network takes
+_PROVEN_ON = 600  # faces at most; calibration is what needs so many
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _RUN = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -69,7 +71,9 @@ def checkpoint(runs: tuple[Path, ...], out: Path) -> None:
 
 
 @main.command()
-@click.option("--age-cgan", type=_RUN, required=True, help="Run or checkpoint of the method.")
+@click.option("--age-translator", type=_RUN, help="Run or checkpoint of the age translator, which is then the default.")
+@click.option("--age-cgan", type=_RUN, help="Run or checkpoint of Age-cGAN.")
+@click.option("--cyclegan", type=_RUN, help="Run or checkpoint of CycleGAN.")
 @click.option("--detector", type=_RUN, required=True, help="Run or checkpoint of the face detector.")
 @click.option("--landmark-refiner", type=_RUN, required=True, help="Run or checkpoint of the landmark refiner.")
 @click.option("--age-estimator", type=_RUN, required=True, help="Run or checkpoint of the age estimator.")
@@ -93,7 +97,9 @@ def checkpoint(runs: tuple[Path, ...], out: Path) -> None:
     help="JSON of measurements, as dorian-evaluate writes it, for manifest and card; once per file.",
 )
 def onnx(
-    age_cgan: Path,
+    age_translator: Path | None,
+    age_cgan: Path | None,
+    cyclegan: Path | None,
     detector: Path,
     landmark_refiner: Path,
     age_estimator: Path,
@@ -105,10 +111,11 @@ def onnx(
     version: str,
     metrics: tuple[Path, ...],
 ) -> None:
-    """Make a bundle of run folders or shipped checkpoints. Refused unless ONNX Runtime agrees with torch.
+    """Make a bundle of run folders or shipped checkpoints, of at least one method. Refused unless ONNX Runtime agrees with torch.
 
     \b
-    dorian-export onnx --age-cgan models/checkpoints/age_cgan --detector models/checkpoints/detector \\
+    dorian-export onnx --age-translator models/checkpoints/age_translator \\
+      --age-cgan models/checkpoints/age_cgan --cyclegan models/checkpoints/cyclegan --detector models/checkpoints/detector \\
       --landmark-refiner models/checkpoints/landmark_refiner --age-estimator models/checkpoints/age_estimator \\
       --facenet models/checkpoints/facenet --data faces/ --out models/default
     """
@@ -121,7 +128,7 @@ def onnx(
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         _, differences = build_bundle(
-            Checkpoints(age_cgan, detector, landmark_refiner, age_estimator, facenet),
+            Checkpoints(detector, landmark_refiner, age_estimator, facenet, age_translator, age_cgan, cyclegan),
             draft,
             faces,
             precisions,
@@ -136,8 +143,9 @@ def onnx(
 
 def _faces(records: Sequence[FaceRecord]) -> Faces:
     """Faces that nothing was trained on, where there are any: with ages for the graphs, with identities for thresholds."""
-    unseen = [record for record in records if record.split != "train" and record.age is not None] or list(records)
-    crops = cut_crops(unseen[:: max(1, len(unseen) // max(BATCHES))][: max(BATCHES)], SIZE)
+    unseen = [record for record in records if record.split == "val" and record.age is not None]
+    unseen = unseen or [record for record in records if record.age is not None]
+    crops = cut_crops(unseen[:: max(1, len(unseen) // _PROVEN_ON)][:_PROVEN_ON], _CROP_SIZE)
     people = [record for record in records if record.split == "val" and record.identity]
     if not people:
         raise ExportError("FaceNet's thresholds need faces with identities in a validation split; --data has none")

@@ -45,6 +45,30 @@ class GeneratorGraph(nn.Module):
         return image.float() * 0.5 + 0.5
 
 
+class AgeTranslatorGraph(nn.Module):
+    """An age translator whose image is RGB in [0, 1], as is the scale of its delta. Ages stay in full precision."""
+
+    def __init__(self, translator: nn.Module) -> None:
+        super().__init__()
+        self.translator = translator
+
+    def forward(self, image: Tensor, source_age: Tensor, target_age: Tensor) -> Tensor:
+        delta: Tensor = self.translator(_as(image * 2 - 1, self.translator), source_age, target_age)
+        return delta.float() * 0.5
+
+
+class FilterGraph(nn.Module):
+    """A translator from one domain to another whose images are RGB in [0, 1]."""
+
+    def __init__(self, translator: nn.Module) -> None:
+        super().__init__()
+        self.translator = translator
+
+    def forward(self, image: Tensor) -> Tensor:
+        translated: Tensor = self.translator(_as(image * 2 - 1, self.translator))
+        return translated.float() * 0.5 + 0.5
+
+
 class DetectorGraph(nn.Module):
     """A face detector whose image is RGB in [0, 1] and whose scores are probabilities."""
 

@@ -18,7 +18,7 @@ def provenance(about: dict[str, Any], metrics: dict[str, Any]) -> Provenance:
     steps: Counter[str] = Counter()
     for stage in stages:
         steps[stage["stage"]] += stage["steps"]
-    told = ("preset", "shape", "batch_size", "settings", "earlier", "scenes", "identities")
+    told = ("preset", "shape", "batch_size", "settings", "earlier", "scenes", "identities", "group_counts", "domains")
     return Provenance(
         licence=_licence(data),
         data=data,

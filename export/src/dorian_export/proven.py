@@ -50,3 +50,9 @@ def require_faces(crops: NDArray[np.uint8]) -> None:
     """Raise ``ExportError`` unless ``crops`` (faces, size, size, 3) are enough to prove graphs on."""
     if len(crops) < max(BATCHES):
         raise ExportError(f"{max(BATCHES)} real faces are needed to prove the graphs on, got {len(crops)}")
+
+
+def image_inputs(pictures: NDArray[np.uint8]) -> list[dict[str, Array]]:
+    """Random inputs, and real ones."""
+    real: Array = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+    return [{"image": np.random.default_rng(0).random(real.shape, dtype=np.float32)}, {"image": real}]

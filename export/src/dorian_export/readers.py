@@ -24,7 +24,7 @@ from dorian_bundle.manifest import AcceptThreshold
 from dorian_export.errors import ExportError
 from dorian_export.graphs import AgeEstimatorGraph, DetectorGraph, FaceNetGraph, LandmarkRefinerGraph
 from dorian_export.parity import BATCHES, Array
-from dorian_export.proven import export_proven, require_faces, require_family
+from dorian_export.proven import export_proven, image_inputs, require_faces, require_family
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.data.crops import Crops
 from dorian_training.evaluation.verification import all_pairs, similarities, threshold_at
@@ -88,7 +88,7 @@ def _exported(
 ) -> Exported:
     """The graph ``name`` of ``network``, proven on ``pictures`` (faces, height, width, 3); the rest as ``export_proven``."""
     require_faces(pictures)
-    inputs = _image_inputs(pictures[: max(BATCHES)])
+    inputs = image_inputs(pictures[: max(BATCHES)])
     graph, differences = export_proven(name, network, signature, inputs, folder, precisions, multiples)
     return {name: graph}, differences
 
@@ -126,9 +126,3 @@ def _network(checkpoint: Path, family: str, shape: Any, build: Any) -> tuple[nn.
     network: nn.Module = build(shape.from_dict(about["shape"])).eval()
     load_network(network, weights, f"{family}_ema")
     return network, about
-
-
-def _image_inputs(pictures: NDArray[np.uint8]) -> list[dict[str, Array]]:
-    """Random inputs, and real ones."""
-    real: Array = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
-    return [{"image": np.random.default_rng(0).random(real.shape, dtype=np.float32)}, {"image": real}]

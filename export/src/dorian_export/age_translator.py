@@ -1,0 +1,125 @@
+"""The age translator: a checkpoint's averaged network as a graph, proven against torch, and its calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dorian_bundle.ages import PAPER_GROUPS
+from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.calibration import Calibration
+from dorian_bundle.families import age_translator_signature
+from dorian_bundle.graphs import Precision
+from dorian_bundle.manifest import AgeTranslatorMethod
+from dorian_bundle.masks import face_mask
+from dorian_export.calibration import calibrate
+from dorian_export.faces import Faces
+from dorian_export.graphs import AgeTranslatorGraph
+from dorian_export.made import Made, with_differences
+from dorian_export.origin import provenance
+from dorian_export.parity import BATCHES, Array
+from dorian_export.proven import export_proven, require_faces, require_family
+from dorian_training.checkpoint import load_network, load_weights
+from dorian_training.data.batches import as_images
+from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
+from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape, expected_age
+from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
+
+YOUNGEST, OLDEST = 1.0, 90.0  # years that training drew
+_GRAPH = "age_translator"
+_BATCH = 64
+_ADULT, _ELDER = 18, 70  # whose faces the calibration changes
+_DESCRIPTION = "Age translator, Dorian's own: one pass of a residual network draws what a change of age adds to the face, at any age."
+
+
+def make_age_translator(
+    checkpoint: Path,
+    estimator: Path,
+    faces: Faces,
+    folder: Path,
+    precisions: Sequence[Precision],
+    metrics: dict[str, Any],
+) -> Made:
+    """The method of ``checkpoint``, calibrated by the age estimator of the checkpoint ``estimator``; graphs in ``folder``.
+
+    ``ParityError`` if a graph differs too much; ``ExportError`` if the checkpoint is of another family, or faces lack.
+    """
+    weights, about = load_weights(checkpoint)
+    require_family(about, "age_translator")
+    shape = AgeTranslatorShape.from_dict(about["shape"]).translator
+    network = AgeTranslator(shape).eval().requires_grad_(False)
+    load_network(network, weights, "translator_ema")
+    pictures = faces.pictures(shape.size)
+    require_faces(pictures)
+    graph, differences = export_proven(
+        _GRAPH,
+        AgeTranslatorGraph(network),
+        age_translator_signature(shape.size),
+        _inputs(pictures[: max(BATCHES)]),
+        folder,
+        precisions,
+    )
+    calibration = _calibration(network, estimator, faces, shape.size)
+    entry = AgeTranslatorMethod(
+        name="age_translator",
+        description=_DESCRIPTION,
+        graph=_GRAPH,
+        age_groups=PAPER_GROUPS,
+        crop_size=shape.size,
+        min_years=YOUNGEST,
+        max_years=OLDEST,
+        calibration=calibration,
+        provenance=provenance(about, with_differences(metrics, differences)),
+    )
+    return Made(entry, {_GRAPH: graph}, differences)
+
+
+def _inputs(pictures: NDArray[np.uint8]) -> list[dict[str, Array]]:
+    """Random inputs, and real ones; among the ages are changes up and down, and none."""
+    random = np.random.default_rng(0)
+    count = len(pictures)
+    real: Array = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+    noise: Array = random.random(real.shape, dtype=np.float32)
+    source = np.linspace(5, 80, count, dtype=np.float32)
+    targets = random.uniform(YOUNGEST, OLDEST, (2, count)).astype(np.float32)
+    targets[:, 0] = source[0]
+    return [
+        {"image": image, "source_age": source, "target_age": target}
+        for image, target in zip((noise, real), targets, strict=True)
+    ]
+
+
+def _calibration(network: nn.Module, estimator: Path, faces: Faces, size: int) -> Calibration:
+    weights, about = load_weights(estimator)
+    reader = AgeEstimator(AgeEstimatorShape.from_dict(about["shape"])).eval().requires_grad_(False)
+    load_network(reader, weights, "age_estimator_ema")
+    known = faces.crops.where(np.asarray([r.age_low == r.age_high for r in faces.crops.records], dtype=bool))
+    ages = np.asarray([record.age for record in known.records], dtype=np.float32)
+    images = as_images(torch.from_numpy(known.pixels))
+    if images.shape[2] != size:
+        images = F.interpolate(images, (size, size), mode="area")
+    adult = torch.from_numpy((ages >= _ADULT) & (ages <= _ELDER))
+    mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(size), size))
+
+    def read(image: Tensor) -> Tensor:
+        return expected_age(reader(F.interpolate(image, (AGE_SIZE, AGE_SIZE), mode="area")))
+
+    def mean_reading(asked: float, factor: float) -> float:
+        found = []
+        for image, source in zip(
+            torch.split(images[adult], _BATCH), torch.split(torch.from_numpy(ages)[adult], _BATCH), strict=True
+        ):
+            delta = factor * network(image, source, torch.full_like(source, asked))
+            found.append(read((image + mask * delta).clamp(-1, 1)))
+        return float(torch.cat(found).mean())
+
+    with torch.no_grad():
+        readings = torch.cat([read(part) for part in torch.split(images, _BATCH)]).numpy()
+        return calibrate(mean_reading, ages, readings, YOUNGEST, OLDEST)
