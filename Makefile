@@ -5,12 +5,12 @@ SERVE  := .venv-serve
 DEV    := .venv
 PROTO  := .venv-proto
 OUT    := proto/src
-RUN    ?= runs/age_cgan
+RUN    ?= runs/age_translator
 DATA   ?= ../shared/data
 PARTS  := dorian_bundle dorian_server dorian_client dorian_training dorian_export
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format proto bench train clean
+.PHONY: help demo serve test lint format proto bench train gallery clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -41,9 +41,12 @@ proto: $(PROTO)/done  ## generate the stubs from proto/dorian/v1
 bench: $(SERVE)/test  ## compare ways to serve, side by side
 	$(SERVE)/bin/python tests/bench/serving.py
 
-train: $(DEV)/done  ## train the default method on DATA, into RUN-adversarial and RUN-latent
-	$(DEV)/bin/dorian-train age-cgan --data $(DATA) --out $(RUN)-adversarial
-	$(DEV)/bin/dorian-train age-cgan --stage latent --from $(RUN)-adversarial --data $(DATA) --out $(RUN)-latent --steps 8000
+train: $(DEV)/done  ## train the default method on DATA, into RUN
+	$(DEV)/bin/dorian-train age-translator --data $(DATA) --facenet models/checkpoints/facenet \
+		--age-estimator models/checkpoints/age_estimator --out $(RUN)
+
+gallery: $(SERVE)/done  ## age twelve people by every method, leave demo/gallery/
+	$(SERVE)/bin/python examples/gallery.py
 
 clean:  ## remove environments and what the verbs made
 	rm -rf $(DEV) $(SERVE) $(PROTO) demo
