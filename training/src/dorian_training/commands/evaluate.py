@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dorian_bundle import BundleError, load
+from dorian_training.commands.evaluate_ageing import evaluate_ageing
 from dorian_training.commands.evaluate_faces import evaluate_faces
 from dorian_training.commands.options import data_option
 from dorian_training.data.crops import cut_crops
@@ -59,6 +60,7 @@ def age_groups(bundle: Path, judge: Path, sources: tuple[str, ...], faces: int, 
 
 
 main.add_command(evaluate_faces)
+main.add_command(evaluate_ageing)
 
 if __name__ == "__main__":
     main()

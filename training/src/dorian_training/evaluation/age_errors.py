@@ -23,13 +23,24 @@ def age_figures(read: Mapping[str, Floats], records: Sequence[FaceRecord]) -> di
     low = np.asarray([record.age_low for record in records], dtype=np.float64)
     high = np.asarray([record.age_high for record in records], dtype=np.float64)
     errors = {reader: years_outside(ages, low, high) for reader, ages in read.items()}
-    groups = {
-        "decade": np.asarray([decade((a + b) / 2) for a, b in zip(low, high, strict=True)]),
+    groups = face_groups(records)
+    kinds = {"exact": low == high, "bracket": low < high}
+    return {kind: _grouped(errors, groups, chosen) for kind, chosen in kinds.items() if chosen.any()}
+
+
+def face_groups(records: Sequence[FaceRecord]) -> dict[str, NDArray[np.str_]]:
+    """The ``decade``, ``gender`` and ``ethnicity`` of each of ``records``, all of known age; (faces,) each."""
+    ages = [record.age for record in records]
+    return {
+        "decade": np.asarray([decade(age) for age in ages if age is not None]),
         "gender": np.asarray([record.gender or "unknown" for record in records]),
         "ethnicity": np.asarray([record.ethnicity or "unknown" for record in records]),
     }
-    kinds = {"exact": low == high, "bracket": low < high}
-    return {kind: _grouped(errors, groups, chosen) for kind, chosen in kinds.items() if chosen.any()}
+
+
+def in_order(labels: NDArray[np.str_]) -> list[str]:
+    """The different ``labels``: decades by their years, other names by the alphabet."""
+    return sorted(set(labels.tolist()), key=_key)
 
 
 def years_outside(ages: Floats, low: Floats, high: Floats) -> Floats:
@@ -52,13 +63,10 @@ def _grouped(
 
     table: dict[str, Any] = {"all": row(chosen)}
     for name, labels in groups.items():
-        table[name] = {
-            label: row(chosen & (labels == label)) for label in sorted(set(labels[chosen].tolist()), key=_key)
-        }
+        table[name] = {label: row(chosen & (labels == label)) for label in in_order(labels[chosen])}
     return table
 
 
 def _key(label: str) -> tuple[int, str]:
-    """Decades by their years, other names by the alphabet."""
     digits = label.rstrip("+").split("-")[0]
     return (int(digits) if digits.isdigit() else 0, label)

@@ -12,6 +12,7 @@ from dorian_bundle import Bundle
 from dorian_bundle.manifest import AgeCganMethod
 from dorian_training.data.batches import groups_of
 from dorian_training.data.crops import Crops
+from dorian_training.errors import DataError
 from dorian_training.evaluation.age_judge import AgeJudge
 
 _BATCH = 64
@@ -40,7 +41,9 @@ def judged_ages(bundle: Bundle, judge: AgeJudge, real: Crops, count: int, seed: 
     The same latents serve every group, so that only the condition differs. Also what the two must show: ``rising``, whether
     the generated means rise from each group to the next, and ``span``, the last less the first.
     """
-    method = bundle.manifest.methods[0]
+    method = next((each for each in bundle.manifest.methods if isinstance(each, AgeCganMethod)), None)
+    if method is None:
+        raise DataError(f"{bundle.manifest.name} has no method that draws faces from latents: none of age_cgan")
     labels = [group.label for group in method.age_groups]
     means = [judge.ages(generated_faces(bundle, method, g, count, seed)).mean() for g in range(len(labels))]
     own, ages = groups_of(real, method.age_groups), judge.ages(real.pixels)

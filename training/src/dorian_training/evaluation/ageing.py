@@ -7,13 +7,13 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate
 from dorian_training.errors import DataError
 from dorian_training.evaluation.ageing_sheet import Row
+from dorian_training.evaluation.pictures import decoded
 from dorian_training.evaluation.seams import Pixels, changed_outside, changed_pixels, seam
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ def measured_ageing(
     photos: dict[str, Any] = {}
     rows: list[Row] = []
     for path in paths:
-        original = _decoded(path.read_bytes(), path.name)
+        original = decoded(path.read_bytes(), path.name)
         try:
             result = client.age(original, list(AGES), format="png")
         except (InvalidRequest, PhotoError) as error:
             photos[path.name] = {"refused": str(error)}
             continue
-        pictures = [_decoded(aged.picture.data, path.name) for aged in result.photos]
+        pictures = [decoded(aged.picture.data, path.name) for aged in result.photos]
         landmarks = _landmarks(result.photos[0].faces)
         photos[path.name] = {
             str(age): _figures(original, pixels, aged, landmarks, template)
@@ -110,13 +110,6 @@ def _summary(photos: dict[str, Any]) -> dict[str, Any]:
 def _landmarks(reports: Sequence[FaceReport]) -> list[NDArray[np.float64]]:
     faces = [report.face for report in reports if report.face is not None]
     return [np.asarray(astuple(face.landmarks), dtype=np.float64) for face in faces if face.landmarks is not None]
-
-
-def _decoded(data: bytes, name: str) -> Pixels:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if image is None:
-        raise DataError(f"{name} is not a picture")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dorian_bundle.alignment import AlignmentTemplate, crop_matrix
 from dorian_training.errors import DataError
 
-_HEIGHT = 320  # pixels of a row
+_HEIGHT = 320  # pixels of a row, unless told
 _WIDEST = 640  # pixels of a picture in it
 _GAP = 6
 _QUALITY = 90
@@ -28,32 +28,32 @@ class Row:
     landmarks: Sequence[NDArray[np.float64]]
 
 
-def write_sheet(path: Path, rows: Sequence[Row], template: AlignmentTemplate) -> None:
-    """Writes ``rows`` to ``path`` (.jpg): of each photo the part that holds the aligned crops of its faces.
+def write_sheet(path: Path, rows: Sequence[Row], template: AlignmentTemplate, height: int = _HEIGHT) -> None:
+    """Writes ``rows`` to ``path`` (.jpg), ``height`` pixels each: of each photo the part that holds the crops of its faces.
 
     ``DataError`` if there are no rows, or if the file cannot be written.
     """
     if not rows:
         raise DataError(f"there is nothing to show on {path}: no photo was aged")
-    strips = [_strip(row, template) for row in rows]
+    strips = [_strip(row, template, height) for row in rows]
     width = max(strip.shape[1] for strip in strips)
-    sheet = np.full((len(strips) * (_HEIGHT + _GAP) + _GAP, width, 3), _WHITE, dtype=np.uint8)
+    sheet = np.full((len(strips) * (height + _GAP) + _GAP, width, 3), _WHITE, dtype=np.uint8)
     for index, strip in enumerate(strips):
-        top = _GAP + index * (_HEIGHT + _GAP)
-        sheet[top : top + _HEIGHT, : strip.shape[1]] = strip
+        top = _GAP + index * (height + _GAP)
+        sheet[top : top + height, : strip.shape[1]] = strip
     written, data = cv2.imencode(".jpg", sheet[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not written:
         raise DataError(f"the sheet of {sheet.shape[1]} × {sheet.shape[0]} pixels is too large for a JPEG")
     path.write_bytes(data.tobytes())
 
 
-def _strip(row: Row, template: AlignmentTemplate) -> NDArray[np.uint8]:
+def _strip(row: Row, template: AlignmentTemplate, high: int) -> NDArray[np.uint8]:
     height, width = row.pictures[0].shape[:2]
     left, top, right, bottom = _around(row.landmarks, template, width, height)
-    scale = min(_HEIGHT / (bottom - top), _WIDEST / (right - left))
+    scale = min(high / (bottom - top), _WIDEST / (right - left))
     across, down = (max(1, round(side * scale)) for side in (right - left, bottom - top))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    strip = np.full((_HEIGHT, len(row.pictures) * (across + _GAP) + _GAP, 3), _WHITE, dtype=np.uint8)
+    strip = np.full((high, len(row.pictures) * (across + _GAP) + _GAP, 3), _WHITE, dtype=np.uint8)
     for index, picture in enumerate(row.pictures):
         place = _GAP + index * (across + _GAP)
         tile = cv2.resize(picture[top:bottom, left:right], (across, down), interpolation=how)

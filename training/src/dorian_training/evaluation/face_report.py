@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dorian_training.evaluation.face_finders import YUNET_SCORE
 from dorian_training.evaluation.face_matching import EXCUSED, HIT
 from dorian_training.evaluation.identities import PAIRS, RATE
+from dorian_training.evaluation.tables import number, share, table
 
-_NOTHING = "–"
 _NAMES = {
     "bundle": "bundle",
     "unrefined": "bundle, unrefined",
@@ -38,8 +38,8 @@ def _detector_sets(figures: dict[str, Any]) -> str:
     rows = []
     for name, found in figures["test"].items():
         for detector, its in found["detectors"].items():
-            cells = [_share(its["recall"][size]) for size in ("40+", "20-40")]
-            cells += [_number(its["false_per_100"], 1), _number(its["landmark_error"], 1)]
+            cells = [share(its["recall"][size]) for size in ("40+", "20-40")]
+            cells += [number(its["false_per_100"], 1), number(its["landmark_error"], 1)]
             rows.append([f"{name} ({found['pictures']:,})", _NAMES[detector], *cells])
     counts = "; ".join(
         f"{name} {found['faces']['40+']:,} and {found['faces']['20-40']:,}" for name, found in figures["test"].items()
@@ -60,7 +60,7 @@ Boxes and landmarks of the archives are earlier predictions of YuNet. That favou
 shows how far these points can be trusted, and its own false faces in photographs cannot be told. The cascade's boxes
 are squares drawn otherwise than the sets', which costs it recall at {HIT:g}; it gives no landmarks.
 
-{_table(head, rows)}
+{table(head, rows)}
 Faces from 40 px on, and from 20 to 40: {counts}.
 """
 
@@ -75,20 +75,20 @@ def _detector_thresholds(figures: dict[str, Any]) -> str:
         cells = []
         for found in sets.values():
             its = found["thresholds"][threshold]
-            parts = [_share(its["recall"]["40+"]), _share(its["recall"]["20-40"]), _number(its["false_per_100"], 1)]
+            parts = [share(its["recall"]["40+"]), share(its["recall"]["20-40"]), number(its["false_per_100"], 1)]
             cells.append(" / ".join(parts))
         rows.append([threshold, *cells])
     return f"""The bundle's detector on the validation split, by one score for small and large faces: recall from 40 px on / recall from 20 to 40 px / false faces per 100
 pictures.
 
-{_table(head, rows)}"""
+{table(head, rows)}"""
 
 
 def _detector_time(time: dict[str, Any]) -> str:
     rows = [[_NAMES[name], f"{time['milliseconds'][name]:.0f}", f"{time['ratio'][name]:.2f}"] for name in time["ratio"]]
     return f"""Time for one photo of {time["width"]} × {time["height"]}, in turns in one process; median of {time["repeats"]}, on {time["cores"]} cores.
 
-{_table(["detector", "ms", "times the bundle's"], rows)}"""
+{table(["detector", "ms", "times the bundle's"], rows)}"""
 
 
 def _age_estimator(figures: dict[str, Any]) -> str:
@@ -98,12 +98,12 @@ def _age_estimator(figures: dict[str, Any]) -> str:
         "bracket": "Distance in years from the bracket on faces of the test split of which only a bracket is known, by its middle.",
     }
     parts = ["## Age estimator\n"]
-    for kind, table in figures.items():
-        rows = [["all", *_errors(table["all"], readers)]]
+    for kind, found in figures.items():
+        rows = [["all", *_errors(found["all"], readers)]]
         for group in ("decade", "gender", "ethnicity"):
-            rows += [[label, *_errors(row, readers)] for label, row in table[group].items()]
+            rows += [[label, *_errors(row, readers)] for label, row in found[group].items()]
         head = ["faces of", "number", *(_NAMES[reader] for reader in readers)]
-        parts.append(f"{words[kind]}\n\n{_table(head, rows)}")
+        parts.append(f"{words[kind]}\n\n{table(head, rows)}")
     return "\n".join(parts)
 
 
@@ -116,10 +116,10 @@ def _facenet(figures: dict[str, Any]) -> str:
     for name in ("bundle", "judge"):
         if name in figures:
             at_rate = figures[name][f"at_{RATE:g}_of"]
-            chosen = [f"{_share(at['true_accepts'])} ({_share(at['false_accepts'], 2)})" for at in at_rate.values()]
-            rows.append([_NAMES[name], _share(figures[name]["accuracy"]), *chosen])
+            chosen = [f"{share(at['true_accepts'])} ({share(at['false_accepts'], 2)})" for at in at_rate.values()]
+            rows.append([_NAMES[name], share(figures[name]["accuracy"]), *chosen])
     stated = [
-        [f"{at['stated']:g}", f"{at['threshold']:.3f}", _share(at["false_accepts"], 3), _share(at["true_accepts"])]
+        [f"{at['stated']:g}", f"{at['threshold']:.3f}", share(at["false_accepts"], 3), share(at["true_accepts"])]
         for at in figures["thresholds"]
     ]
     head = ["recogniser", "accuracy", f"true accepts, {RATE:g} of val", f"true accepts, {RATE:g} of test"]
@@ -129,10 +129,10 @@ def _facenet(figures: dict[str, Any]) -> str:
 at the threshold that is best on as many pairs of the validation split. True accepts (false ones in parentheses) among all pairs, at
 the threshold that takes {RATE:g} of the pairs of different people for one person's, in the validation split and in the test split itself.
 
-{_table(head, rows)}
+{table(head, rows)}
 What the thresholds that the bundle states give in the test split:
 
-{_table(["stated false accepts", "similarity", "false accepts", "true accepts"], stated)}"""
+{table(["stated false accepts", "similarity", "false accepts", "true accepts"], stated)}"""
 
 
 def _ageing(figures: dict[str, Any]) -> str:
@@ -153,10 +153,10 @@ def _ageing(figures: dict[str, Any]) -> str:
             str(its["faces"]),
             str(its["failed_faces"]),
             str(its["changed_outside"]),
-            _number(its["seam_of_change"], 2),
-            _number(its["seam_of_photo"], 2),
-            _number(its["age_after"], 1),
-            _number(its["similarity"], 3),
+            number(its["seam_of_change"], 2),
+            number(its["seam_of_photo"], 2),
+            number(its["age_after"], 1),
+            number(its["similarity"], 3),
         ]
         for age, its in summary.items()
         if age.isdigit()
@@ -167,17 +167,4 @@ def _ageing(figures: dict[str, Any]) -> str:
 aligned squares of the faces. Seam: mean gradient of the change along the outline of all that changed, in levels of 255 a pixel,
 beside the photo's own gradient in the same places; as a change is a level or more, half a level is the least. Estimated age and similarity are the bundle's own readings.
 
-{_table(head, rows)}"""
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _share(value: float | None, digits: int = 1) -> str:
-    return _NOTHING if value is None else f"{100 * value:.{digits}f} %"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return _NOTHING if value is None else f"{value:.{digits}f}"
+{table(head, rows)}"""

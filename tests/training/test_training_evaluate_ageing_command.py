@@ -1,0 +1,206 @@
+"""``dorian-evaluate ageing`` against a small server whose pictures are grey, and judges that read how bright they are."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from zipfile import ZipFile
+
+import cv2
+import grpc
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+from onnx import TensorProto, helper
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian.v1.face_aging_pb2_grpc import FaceAgingServicer, add_FaceAgingServicer_to_server
+from dorian_training.commands.evaluate import main
+from dorian_training.commands.evaluate_ageing import AGE_JUDGE, RECOGNISER
+from dorian_training.errors import DataError
+from dorian_training.evaluation.ageing_service import AgeingService, LeftOut
+from dorian_training.evaluation.ageing_targets import Aim
+
+BOX = (5, 5, 70, 70)  # of every face
+POINTS = ((24.5, 23.0), (54.5, 23.0), (39.5, 40.4), (26.6, 53.1), (52.4, 53.1))
+LEVELS = {"young": 20, "old": 60}  # grey of the filters' pictures; that of ages is the years
+
+
+class GreyServer(FaceAgingServicer):
+    """Draws every face as a grey picture; sees no face in the first picture that it gets, and a false one in all."""
+
+    def __init__(self) -> None:
+        self.faceless: bytes | None = None
+        self.lock = threading.Lock()
+
+    def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:
+        filters = [pb.Filter(name=name) for name in LEVELS]
+        ages = pb.Method(name="ages", is_default=True, crop_size=64, age_groups=[pb.AgeGroup(label="all")])
+        return pb.ListMethodsResponse(
+            bundle="grey", bundle_version="1", methods=[ages, pb.Method(name="filters", crop_size=32, filters=filters)]
+        )
+
+    def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
+        with self.lock:
+            self.faceless = self.faceless or request.image.data
+        if request.image.data == self.faceless:
+            refuse(context, "NO_FACE")
+        if request.method == "filters" and any(target.WhichOneof("kind") != "filter" for target in request.targets):
+            refuse(context, "TARGET_UNSUITABLE")
+        assert request.output.format == pb.IMAGE_FORMAT_PNG
+        photo = cv2.imdecode(np.frombuffer(request.image.data, np.uint8), cv2.IMREAD_COLOR)
+        x, y, width, height = BOX
+        found = [pb.Face(box=pb.Box(x=x, y=y, width=side, height=side)) for side in (10, width)]
+        found[1].landmarks.extend(pb.Point(x=x, y=y) for x, y in POINTS)
+        results = []
+        for target in request.targets:
+            picture = np.full_like(photo, target.years or LEVELS.get(target.filter, 0))
+            if request.HasField("source"):  # a level up or down within the box
+                assert request.source.years == target.years
+                picture = photo.copy()
+                inside = picture[y : y + height, x : x + width]
+                inside[:] = np.where(inside < 128, inside + 1, inside - 1)
+            data = cv2.imencode(".png", picture)[1].tobytes()
+            reports = [pb.FaceReport(face=face, target=target) for face in found]
+            results.append(pb.AgedImage(image=pb.Image(data=data), faces=reports))
+        return pb.AgeTransformResponse(results=results, faces_found=2)
+
+
+def refuse(context: grpc.ServicerContext, reason: str) -> None:
+    details = any_pb2.Any()
+    details.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="dorian.v1"))
+    status = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message=f"refused: {reason}", details=[details])
+    context.abort_with_status(rpc_status.to_status(status))
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    running = grpc.server(ThreadPoolExecutor(2))
+    add_FaceAgingServicer_to_server(GreyServer(), running)
+    port = running.add_insecure_port("127.0.0.1:0")
+    running.start()
+    yield f"127.0.0.1:{port}"
+    running.stop(None).wait()
+
+
+@pytest.fixture(scope="module")
+def judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A judge that reads the mean grey level as years, and one that embeds the mean colour."""
+    openvino = pytest.importorskip("openvino")
+    folder = tmp_path_factory.mktemp("judges")
+    for name, side, output, axes in (("age", 112, "age", [1, 2, 3]), ("identity", 128, "embedding", [2, 3])):
+        graph = helper.make_graph(
+            [helper.make_node("ReduceMean", ["image"], [output], axes=axes, keepdims=int(name == "identity"))],
+            name,
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, side, side])],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        onnx.save(model, str(folder / f"{name}.onnx"))
+    (folder / "age.onnx").rename(folder / AGE_JUDGE)
+    openvino.save_model(openvino.Core().read_model(str(folder / "identity.onnx")), str(folder / RECOGNISER))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory, write_archives: Callable[..., Path]) -> Path:
+    """Grown people, a child and known people in the test split, and someone in another."""
+    alone: dict[str, object] = {"split": "test", "identity": ""}
+    rows = [alone | {"age_low": age, "age_high": age, "gender": g} for age in (25, 45, 65) for g in ("Male", "Female")]
+    rows += [alone | {"archive": "fairface.zip", "age_low": 30, "age_high": 39}, alone | {"age_low": 8, "age_high": 8}]
+    unknown = {"split": "test", "archive": "celeba.zip", "age_low": "", "age_high": ""}
+    rows += [unknown | {"identity": name} for name in "aabbcc"]
+    return write_archives(tmp_path_factory.mktemp("faces"), [*rows, {"split": "val", "identity": ""}])
+
+
+@pytest.fixture
+def evaluate(server: str, judges: Path, faces: Path, tmp_path: Path) -> Callable[..., Result]:
+    def evaluate(*options: object, at: str = server, data: Path = faces) -> Result:
+        fixed = ["--server", at, "--data", data, "--judges", judges, "--cache", tmp_path / "cache"]
+        return CliRunner().invoke(main, ["ageing", *map(str, [*fixed, *options])])
+
+    return evaluate
+
+
+def test_ages_and_filters(evaluate: Callable[..., Result], tmp_path: Path) -> None:
+    files = {name: tmp_path / f"ageing.{name}" for name in ("json", "md", "png", "jpg")}
+    outputs = ["--out", files["json"], "--table", files["md"], "--chart", files["png"], "--sheet", files["jpg"]]
+    both = ["--method", "ages", "--method", "filters", "--strength", 1, "--strength", 0.5]
+    result = evaluate(*both, "--targets", "25, 45 60", *outputs)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(files["json"].read_text())
+    assert list(figures) == ["ages", "filters"]
+
+    about = figures["ages"]["ageing"]
+    assert about["bundle"] == {"name": "grey", "version": "1"}
+    assert (about["people"]["people"], about["people"]["faces"]) == (3, 6)
+    assert list(about["strengths"]) == ["1", "0.5"]
+    found = about["strengths"]["1"]
+    assert found["faces"] == {"asked": 7, "measured": 6, "left_out": {"NO_FACE": 1}}
+    assert [its["judged"] for its in found["targets"].values()] == [25.0, 45.0, 60.0]
+    assert found["error"] == 0.0
+    assert found["targets"]["45"]["real_faces"] == 2  # the bracket's middle, 34.5, is too far
+    assert "off" in found["targets"]["25"]
+    assert len({its["similarity"] for its in found["targets"].values()}) == 1  # a grey has no colour, however bright
+    assert found["unchanged"] == {"faces": 6, "face": 1.0, "picture": round(70 * 70 / 80**2, 3)}
+    assert sum(row["faces"] for row in found["groups"]["decade"].values()) == 6
+
+    young = figures["filters"]["ageing"]["strengths"]["0.5"]["targets"]["young"]
+    assert (young["judged"], "error" in young) == (20.0, False)
+    text = files["md"].read_text()
+    assert text in result.output
+    assert "| ages | 1 | 6 (left out: 1 NO_FACE) | 0.0 |" in text
+    assert "| filters | 0.5 | 6 (left out: 1 NO_FACE) | – |" in text
+    assert "| young | 20.0 | – |" in text
+    assert cv2.imread(str(files["png"])) is not None
+    sheet = cv2.imread(str(tmp_path / "ageing-filters-0.5.jpg"))
+    assert sheet is not None
+    assert sheet.shape[0] == 6 * (176 + 6) + 6
+
+
+def test_the_default_method_and_one_set_on_the_sheet(evaluate: Callable[..., Result], tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.jpg"
+    result = evaluate("--faces", 7, "--targets", 25, "--sheet", sheet, "--sheet-source", "utkface")
+    assert result.exit_code == 0, result.output
+    assert "| ages | 1 |" in result.output
+    assert sheet.is_file()
+
+
+def test_a_picture_that_cannot_be_read_is_counted(evaluate: Callable[..., Result], faces: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(faces, tmp_path / "faces"))
+    with ZipFile(folder / "fairface.zip", "w") as archive:
+        archive.writestr("6.png", "text")
+    result = evaluate("--targets", 25, "--out", tmp_path / "ageing.json", data=folder)
+    assert result.exit_code == 0, result.output
+    counts = json.loads((tmp_path / "ageing.json").read_text())["ages"]["ageing"]["strengths"]["1"]["faces"]
+    assert counts["asked"] == counts["measured"] + 2
+    assert counts["left_out"] == {"NO_FACE": 1, "UNREADABLE": 1}
+
+
+def test_what_it_refuses(
+    evaluate: Callable[..., Result], tmp_path: Path, judges: Path, refused: Callable[..., bool]
+) -> None:
+    assert refused(evaluate("--method", "oil"), "no method 'oil'", "ages, filters")
+    assert refused(evaluate("--sheet", tmp_path / "sheet.jpg", "--sheet-source", "imdb"), "--sheet-source imdb")
+    assert refused(evaluate(at="127.0.0.1:1"), "the server at 127.0.0.1:1")
+    assert refused(evaluate("--faces", 1), "aged none of 1 faces (NO_FACE)")
+    assert evaluate("--targets", "young").exit_code == 2
+    assert evaluate("--targets", " ").exit_code == 2
+
+
+def test_faces_that_a_server_does_not_mean(server: str) -> None:
+    photo = np.full((80, 80, 3), 90, dtype=np.uint8)
+    with AgeingService(server) as service:
+        assert service.aged(photo, np.asarray(POINTS), [Aim("25", 25)], "ages", 1.0) == LeftOut("NO_FACE")
+        away = np.asarray(POINTS) + 60
+        assert service.aged(photo + np.uint8(1), away, [Aim("25", 25)], "ages", 1.0) == LeftOut("ANOTHER_FACE")
+        with pytest.raises(DataError, match="refused: TARGET_UNSUITABLE"):  # no picture is to blame
+            service.aged(photo + np.uint8(1), np.asarray(POINTS), [Aim("25", 25)], "filters", 1.0)
