@@ -337,10 +337,22 @@ def test_labels_are_brackets_of_whole_years(make_crops: MakeCrops) -> None:
     assert age_labels(crops).tolist() == [[30, 39], [0, 0]]
 
 
-def test_rare_ages_are_lifted_by_the_root_of_their_rarity(make_crops: MakeCrops) -> None:
-    ages = [20, 21, 24, 23, 70, 0, 4, 25]
-    weights = flattening_weights(make_crops(ages, np.zeros((8, 8, 8, 3), np.uint8)))
-    assert weights.tolist() == pytest.approx([0.5, 0.5, 0.5, 0.5, 1, 0.5**0.5, 0.5**0.5, 1])
+@pytest.mark.parametrize(
+    ("how", "sharing"),
+    [
+        ((), [4**-0.5] * 4 + [1, 2**-0.5, 2**-0.5, 1]),  # by default, the root of their rarity in five years
+        ((5, 1.0), [1 / 4] * 4 + [1, 1 / 2, 1 / 2, 1]),
+        ((8, 0.9), [3**-0.9] * 3 + [2**-0.9, 1, 2**-0.9, 2**-0.9, 2**-0.9]),
+        ((5, 0.0), [1] * 8),
+    ],
+)
+def test_rare_ages_are_lifted_by_a_power_of_their_rarity(
+    make_crops: MakeCrops, how: tuple[float, ...], sharing: list[float]
+) -> None:
+    ages = [20, 21, 23, 24, 70, 0, 4, 25]
+    weights = flattening_weights(make_crops(ages, np.zeros((8, 8, 8, 3), np.uint8)), *how)
+    assert weights.tolist() == pytest.approx(sharing)
+    assert weights.dtype == torch.float32
 
 
 # --- the landmark refiner ---

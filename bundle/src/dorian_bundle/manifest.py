@@ -204,10 +204,7 @@ class CycleGanMethod(Entry):
     provenance: Provenance
 
     def check(self, graphs: dict[str, Graph]) -> None:
-        """Raise ``BundleError`` unless filters have names of their own and graphs of the right shape."""
-        names = [each.name for each in self.filters]
-        if len(set(names)) != len(names):
-            raise BundleError(f"filter names repeat: {', '.join(names)}")
+        """Raise ``BundleError`` unless every filter has its graph, of the right shape."""
         for each in self.filters:
             _require(graphs, f"filter {each.name!r}", each.graph, cyclegan_signature(self.crop_size))
 

@@ -72,10 +72,15 @@ def load_weights(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, An
     return weights, about
 
 
-def load_network(network: torch.nn.Module, weights: dict[str, dict[str, Tensor]], name: str) -> None:
-    """Give ``network`` the weights called ``name``; ``CheckpointError`` says which tensors do not fit."""
+def require_network(weights: dict[str, dict[str, Tensor]], name: str) -> None:
+    """Raise ``CheckpointError`` unless ``weights`` hold a network called ``name``."""
     if name not in weights:
         raise CheckpointError(f"the checkpoint has no {name!r}; it has {', '.join(sorted(weights))}")
+
+
+def load_network(network: torch.nn.Module, weights: dict[str, dict[str, Tensor]], name: str) -> None:
+    """Give ``network`` the weights called ``name``; ``CheckpointError`` says which tensors do not fit."""
+    require_network(weights, name)
     try:
         network.load_state_dict(weights[name])
     except RuntimeError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import torch
 
-from dorian_training.checkpoint import load_network, load_weights
+from dorian_training.checkpoint import load_network, load_weights, require_network
 from dorian_training.commands.options import data_option
 from dorian_training.commands.runs import begun, changed, cut, in_place, run_options, run_stage
 from dorian_training.data.augmentation import Augmentation, centred
@@ -161,9 +161,11 @@ def _age_translator(place: Place, **options: Any) -> None:
     estimator = None
     if options["age_estimator"]:
         weights, about = load_weights(options["age_estimator"])
+        require_network(weights, "age_estimator_ema")  # before its shape is read: any checkpoint has one
         estimator = AgeEstimator(AgeEstimatorShape.from_dict(about["shape"]))
         load_network(estimator, weights, "age_estimator_ema")
     weights, about = load_weights(options["facenet"])
+    require_network(weights, "facenet_ema")
     facenet = CompactFaceNet(FaceNetShape.from_dict(about["shape"]))
     load_network(facenet, weights, "facenet_ema")
     witnesses = Witnesses(facenet, estimator)

@@ -15,6 +15,7 @@ from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import SharedChange, centred
 from dorian_training.data.batches import LabelledBatch, as_images
 from dorian_training.data.crops import Crops
+from dorian_training.errors import ConfigError
 from dorian_training.losses.adversarial import fake_loss, r1_penalty, real_loss
 from dorian_training.losses.age_bins import age_logit, wrong_age_loss
 from dorian_training.losses.reconstruction import charbonnier
@@ -88,6 +89,8 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         watched: Crops | None = None,
     ) -> None:
         super().__init__(device)
+        if settings.resolution > shape.translator.size:
+            raise ConfigError(f"resolution {settings.resolution} is more than the network's {shape.translator.size} px")
         self.shape, self.settings, self.amp, self.watched = shape, settings, amp, watched
         self.translator = self.add_network("translator", AgeTranslator(shape.translator))
         self.discriminator = AgeDiscriminator(shape.discriminator)
@@ -186,17 +189,17 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
 
     def samples(self) -> Tensor | None:
         """A watched face per row: itself, then at 10, 25, 40, 55 and 70."""
-        if self.watched is None:
-            return None
         image, source = self._adults(_SAMPLE_ROWS)
+        if not len(image):
+            return None
         return torch.stack([image, *(self._aged(image, source, age) for age in _SAMPLE_AGES)], dim=1)
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
         """Watched adults at five ages: mean age then read, and mean similarity that the FaceNet of the loss sees."""
-        if self.watched is None or self.witnesses.age_estimator is None:
-            return {}
         image, source = self._adults(200)
+        if not len(image) or self.witnesses.age_estimator is None:
+            return {}
         found = {}
         for age in _SAMPLE_AGES:
             aged = self._aged(image, source, age)
@@ -208,8 +211,9 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         return found
 
     def _adults(self, count: int) -> tuple[Tensor, Tensor]:
-        """``count`` of the watched adults, at the resolution of training, and their ages."""
-        assert self.watched is not None
+        """``count`` of the watched adults, or all, at the resolution of training, and their ages."""
+        if self.watched is None:
+            return torch.empty(0, 3, 1, 1), torch.empty(0)
         ages = np.asarray([record.age for record in self.watched.records], dtype=np.float32)
         adults = np.flatnonzero((ages >= _ADULT) & (ages <= _ELDER))
         chosen = np.random.default_rng(0).permutation(adults)[:count]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from dorian_training.errors import ConfigError
 from dorian_training.networks.age_cgan import LEAK
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 
@@ -186,12 +187,15 @@ class AgeDiscriminator(nn.Module):
     def start_from_estimator(self, estimator: AgeEstimator) -> None:
         """Begin with what ``estimator``, of the same layout and in evaluation mode, knows of ages: it then learns what is real, not ages too.
 
-        Batch normalisation is folded into the convolutions; a span's logit is the mean of its years'.
+        Batch normalisation is folded into the convolutions; a span's logit is the mean of its years'. ``ConfigError`` if the layouts differ.
         """
         convolutions = [layer for layer in self.layers if isinstance(layer, nn.Conv2d)]
         known = list(estimator.features)
-        for own, given, norm in zip(convolutions, known[::3], known[1::3], strict=True):
-            own.load_state_dict(fuse_conv_bn_eval(cast(nn.Conv2d, given), cast(nn.BatchNorm2d, norm)).state_dict())
+        try:
+            for own, given, norm in zip(convolutions, known[::3], known[1::3], strict=True):
+                own.load_state_dict(fuse_conv_bn_eval(cast(nn.Conv2d, given), cast(nn.BatchNorm2d, norm)).state_dict())
+        except (ValueError, RuntimeError) as error:
+            raise ConfigError("the age estimator is of another layout than the discriminator") from error
         last, years_of = cast(nn.Linear, self.head[-1]), cast(nn.Linear, estimator.head[-1])
         for index in range(self.shape.bins):
             years = slice(round(index * self.shape.years), round((index + 1) * self.shape.years))

@@ -1,7 +1,8 @@
 """CycleGAN (Zhu et al. 2017): translators between two domains of faces, and a discriminator of patches for each.
 
 Presets of one code: ``resnet9`` and ``unet`` are the published layouts (§4 and appendix 7.2; the U-Net is that of Isola et al.
-2017), ``lean`` the residual one in a size that few cores can train. Images are RGB in [-1, 1].
+2017), ``lean`` the first in a size that few cores can train, adding what it draws to the image: it begins
+as one that changes nothing, in place of one that first has to learn to draw faces. Images are RGB in [-1, 1].
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class CycleGanShape:
     """The plain numbers from which all four networks are built; checkpoints carry them.
 
     ``width``: channels at full size. ``depth``: residual blocks of a ``resnet``, halvings of a ``unet``. ``outer``: kernel of a
-    ``resnet``'s first and last convolution. ``patches``: channels of the discriminator's convolutions, which halve, but for
+    ``resnet``'s first and last convolution. ``residual``: whether a translator adds what it draws to its image. ``patches``: channels of the discriminator's convolutions, which halve, but for
     the last.
     """
 
@@ -32,6 +33,7 @@ class CycleGanShape:
     width: int = 64
     depth: int = 9
     outer: int = 7
+    residual: bool = False
     patches: tuple[int, ...] = (64, 128, 256, 512)
 
     def as_dict(self) -> dict[str, Any]:
@@ -46,7 +48,7 @@ class CycleGanShape:
 PRESETS: dict[str, CycleGanShape] = {
     "resnet9": CycleGanShape(),
     "unet": CycleGanShape(layout="unet", depth=8),
-    "lean": CycleGanShape(size=64, width=16, depth=5, outer=5, patches=(32, 64, 128)),
+    "lean": CycleGanShape(size=64, width=16, depth=5, outer=5, residual=True, patches=(32, 64, 128)),
 }
 
 
@@ -123,6 +125,18 @@ class UNetTranslator(nn.Module):
         return features
 
 
+class Added(nn.Module):
+    """Image (batch, 3, size, size) → the image and what ``network`` draws of it, added; about [-1, 1]."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        translated: Tensor = image + self.network(image)
+        return translated
+
+
 class PatchDiscriminator(nn.Module):
     """Image (batch, 3, size, size) → scores (batch, 1, rows, columns): near 1 where a patch looks real, near 0 where not.
 
@@ -148,7 +162,8 @@ class PatchDiscriminator(nn.Module):
 
 def build_translator(shape: CycleGanShape) -> nn.Module:
     """A translator of ``shape``, freshly initialised as in the paper."""
-    return _started(ResidualTranslator(shape) if shape.layout == "resnet" else UNetTranslator(shape))
+    network = _started(ResidualTranslator(shape) if shape.layout == "resnet" else UNetTranslator(shape))
+    return Added(network) if shape.residual else network
 
 
 def build_discriminator(shape: CycleGanShape) -> nn.Module:

@@ -1,0 +1,251 @@
+"""The age translator's two networks: what they take and give, what ages do to a delta, and what a face costs."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_translator import (
+    AgeDiscriminator,
+    AgeDiscriminatorShape,
+    AgeTranslator,
+    AgeTranslatorShape,
+    ModulatedBlock,
+    TranslatorShape,
+)
+
+SMALL = TranslatorShape(size=64, widths=(4, 8, 12), middle=1, fine=4, style=8, waves=2, gentle=5.0)
+SMALL_DISCRIMINATOR = AgeDiscriminatorShape(
+    widths=(8, 8, 12), strides=(2, 1, 2), kernel=4, leak=0.2, bins=7, years=10.0
+)
+
+
+def started(shape: TranslatorShape = SMALL) -> AgeTranslator:
+    torch.manual_seed(0)
+    return AgeTranslator(shape)
+
+
+def awake(shape: TranslatorShape = SMALL) -> AgeTranslator:
+    """A translator whose head, which starts at zero, is as random as the rest."""
+    network = started(shape)
+    nn.init.normal_(network.head.weight, std=0.3)
+    nn.init.normal_(network.head.bias, std=0.3)  # type: ignore[arg-type]
+    return network
+
+
+def faces(count: int = 1, side: int = 64) -> Tensor:
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def years(*ages: float) -> Tensor:
+    return torch.tensor(ages)
+
+
+@torch.no_grad()
+def test_training_begins_with_no_change_at_all() -> None:
+    assert not started()(faces(3), years(20, 50, 30), years(60, 10, 30)).any()
+
+
+@torch.no_grad()
+def test_a_face_at_its_own_age_is_not_touched() -> None:
+    delta = awake()(faces(3), years(20, 41.5, 70), years(20, 41.5, 70.5))
+    assert not delta[:2].any()
+    assert delta[2].any()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("gentle", [5.0, 8.0])
+def test_a_delta_fades_in_with_the_years_of_change(monkeypatch: pytest.MonkeyPatch, gentle: float) -> None:
+    network, image = awake(replace(SMALL, gentle=gentle)), faces()
+    monkeypatch.setattr(network.code, "forward", lambda source, target: torch.ones(len(source), SMALL.style))
+    whole = network(image, years(0), years(1000))
+    for change in (-30.0, -2.0, -0.5, 0.5, 2.0, 8.0, 30.0):
+        delta = network(image, years(40), years(40 + change))
+        torch.testing.assert_close(delta, whole * (1 - math.exp(-abs(change) / gentle)))
+
+
+@torch.no_grad()
+def test_both_ages_and_their_order_count() -> None:
+    pairs = [(20, 50), (30, 60), (50, 20), (60, 30)]  # thirty years each, so that the gate is the same
+    source, target = years(*(pair[0] for pair in pairs)), years(*(pair[1] for pair in pairs))
+    deltas = awake()(faces().expand(4, -1, -1, -1), source, target)
+    apart = torch.cdist(deltas.flatten(1), deltas.flatten(1)) / deltas.flatten(1).norm(dim=1).mean()
+    assert apart[~torch.eye(4, dtype=torch.bool)].min() > 1e-3
+
+
+@torch.no_grad()
+def test_ages_up_to_a_hundred_have_codes_of_their_own() -> None:
+    code, ages = started().code, torch.arange(0.0, 101.0, 5)
+    for first, second in ((ages, torch.zeros_like(ages)), (torch.zeros_like(ages), ages)):
+        found = code(first, second)
+        assert found.shape == (len(ages), SMALL.style)
+        assert torch.pdist(found).min() > 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("side", [64, 96, 128])
+def test_a_delta_is_as_large_as_its_face(side: int) -> None:
+    delta = awake()(faces(2, side), years(20, 30), years(70, 60))
+    assert delta.shape == (2, 3, side, side)
+    assert delta.dtype == torch.float32
+    assert delta.std() > 0.01
+
+
+@torch.no_grad()
+def test_rows_of_a_batch_do_not_mix() -> None:
+    network, images, source, target = awake(), faces(4), years(20, 30, 40, 50), years(60, 60, 20, 90)
+    whole = network(images, source, target)
+    for row in range(4):
+        one = slice(row, row + 1)
+        assert torch.allclose(network(images[one], source[one], target[one]), whole[one], atol=1e-5)
+
+
+def test_every_weight_learns() -> None:
+    network = awake()
+    delta = network(faces(4), years(20, 30, 40, 50), years(60, 60, 20, 90))
+    (delta * torch.randn(delta.shape)).sum().backward()
+    still = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert still == []
+
+
+def test_fine_detail_of_the_face_reaches_its_own_place_in_the_delta() -> None:
+    network, image = awake(), faces().requires_grad_()
+    nn.init.zeros_(network.fine.weight)  # nothing comes up from where the face is halved
+    network(image, years(20), years(60))[0, :, 20, 30].sum().backward()
+    assert image.grad is not None
+    reach = image.grad[0].abs().amin(dim=0)  # of the colour that counts least
+    assert torch.nonzero(reach[18:23, 28:33]).shape == (25, 2)
+    assert torch.nonzero(image.grad).shape == (3 * 25, 4)
+
+
+@torch.no_grad()
+def test_a_block_starts_near_to_doing_nothing() -> None:
+    torch.manual_seed(0)
+    block, features = ModulatedBlock(32, 8), torch.randn(4, 32, 16, 16)
+    changed = block(features, torch.randn(4, 8)) - features
+    assert 0.05 < changed.std() < 0.6
+
+
+@torch.no_grad()
+def test_a_blocks_style_scales_and_shifts_what_lies_between_its_convolutions() -> None:
+    torch.manual_seed(0)
+    block, features = ModulatedBlock(2, 3), torch.randn(1, 2, 8, 8)
+    nn.init.zeros_(block.modulation.weight)
+    block.modulation.bias.copy_(torch.tensor([0.5, -1.0, 7.0, -0.25]))  # scales of both channels, then shifts
+    between = block.first(nn.functional.leaky_relu(features, 0.2))
+    between = between * torch.tensor([1.5, 0.0])[:, None, None] + torch.tensor([7.0, -0.25])[:, None, None]
+    expected = features + block.second(nn.functional.leaky_relu(between, 0.2))
+    torch.testing.assert_close(block(features, torch.randn(1, 3)), expected)
+
+
+@torch.no_grad()
+def test_what_ships_is_small_and_quick() -> None:
+    network, shape = started(TranslatorShape()), TranslatorShape()
+    assert 2 < 2 * sum(t.numel() for t in network.state_dict().values()) / 1e6 < 6  # megabytes in half precision
+    with FlopCounterMode(display=False) as counter:
+        network(faces(1, shape.size), years(20), years(60))
+    assert 0.2e9 < counter.get_total_flops() / 2 < 1.5e9  # a product and a sum count as two
+
+
+def test_shapes_survive_json() -> None:
+    for shape in (AgeTranslatorShape(), AgeTranslatorShape(SMALL, SMALL_DISCRIMINATOR)):
+        assert AgeTranslatorShape.from_dict(json.loads(json.dumps(shape.as_dict()))) == shape
+    again = AgeTranslator(AgeTranslatorShape.from_dict(AgeTranslatorShape(SMALL).as_dict()).translator)
+    again.load_state_dict(awake().state_dict())
+    with pytest.raises(RuntimeError, match=r"size mismatch|Unexpected key|Missing key"):
+        AgeTranslator(TranslatorShape()).load_state_dict(awake().state_dict())
+
+
+# --- the discriminator ---
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("side", [64, 96, 128])
+@pytest.mark.parametrize("bins", [7, 12])
+def test_a_discriminator_has_an_output_per_span_of_ages(side: int, bins: int) -> None:
+    torch.manual_seed(0)
+    logits = AgeDiscriminator(replace(SMALL_DISCRIMINATOR, bins=bins))(faces(3, side))
+    assert logits.shape == (3, bins)
+    assert torch.pdist(logits.T).min() > 1e-4
+    assert torch.pdist(logits).min() > 1e-4
+
+
+def test_every_weight_of_the_discriminator_learns() -> None:
+    torch.manual_seed(0)
+    network = AgeDiscriminator(SMALL_DISCRIMINATOR)
+    (network(faces(4)) * torch.randn(4, 7)).sum().backward()
+    still = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert still == []
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("leak", [0.0, 0.5])
+def test_a_discriminators_layers_keep_the_scale_of_what_they_see(leak: float) -> None:
+    torch.manual_seed(0)
+    shape = AgeDiscriminatorShape(leak=leak)
+    found = AgeDiscriminator(shape).layers(torch.randn(2, 3, 64, 64))
+    assert 0.5 < found.square().mean().sqrt() < 2
+    assert bool((found < 0).any()) == bool(leak)
+    assert shape.bins * shape.years >= 90  # all ages that are drawn
+
+
+def well_read(shape: AgeDiscriminatorShape) -> AgeEstimator:
+    """An age estimator of the layout of ``shape`` whose batch statistics are not those of its start."""
+    torch.manual_seed(3)
+    estimator = AgeEstimator(AgeEstimatorShape(shape.widths, shape.strides, dropout=0.5))
+    nn.init.normal_(estimator.head[-1].weight)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for norm in estimator.features[1::3]:
+            nn.init.uniform_(norm.weight, 0.5, 2)  # type: ignore[arg-type]
+            nn.init.normal_(norm.bias)  # type: ignore[arg-type]
+        for _ in range(3):
+            estimator(torch.randn(8, 3, 64, 64) * 2 + 1)
+    return estimator.eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("bins", "years_each"), [(12, 8.0), (7, 14.0), (6, 2.5)])
+def test_a_discriminator_may_begin_with_an_estimators_means_over_its_spans(bins: int, years_each: float) -> None:
+    shape = AgeDiscriminatorShape(widths=(8, 8, 12), strides=(2, 1, 2), bins=bins, years=years_each)
+    estimator, network = well_read(shape), AgeDiscriminator(shape)
+    before = {name: tensor.clone() for name, tensor in estimator.state_dict().items()}
+    network.start_from_estimator(estimator)
+    images = nn.functional.interpolate(faces(3, side=2), scale_factor=32.0) * 3
+    known, found = estimator(images), network(images)
+    for span in range(bins):
+        first, last = round(span * years_each), round((span + 1) * years_each)
+        torch.testing.assert_close(found[:, span], known[:, first:last].mean(dim=1), rtol=1e-4, atol=1e-4)
+    assert torch.pdist(found).min() > 0.03
+    assert all(torch.equal(tensor, before[name]) for name, tensor in estimator.state_dict().items())
+
+
+def test_a_discriminator_that_began_as_an_estimator_learns_apart_from_it() -> None:
+    shape = AgeDiscriminatorShape(widths=(8, 8, 12), strides=(2, 1, 2))
+    estimator, network = well_read(shape), AgeDiscriminator(shape)
+    network.start_from_estimator(estimator)
+    (network(faces(4)) * torch.randn(4, 12)).sum().backward()
+    assert all(weight.grad is not None and weight.requires_grad for weight in network.parameters())
+    assert all(weight.grad is None for weight in estimator.parameters())
+    own = {weight.data_ptr() for weight in network.parameters()}
+    assert own.isdisjoint(weight.data_ptr() for weight in estimator.parameters())
+
+
+def test_an_estimator_of_another_layout_is_refused() -> None:
+    narrow = well_read(AgeDiscriminatorShape(widths=(8, 8, 8), strides=(2, 1, 2)))
+    short = well_read(AgeDiscriminatorShape(widths=(8, 8), strides=(2, 1)))
+    for estimator in (narrow, short):
+        with pytest.raises((RuntimeError, ValueError)):
+            AgeDiscriminator(AgeDiscriminatorShape(widths=(8, 8, 12), strides=(2, 1, 2))).start_from_estimator(
+                estimator
+            )
+
+
+def test_the_standard_discriminator_can_begin_as_the_standard_estimator() -> None:
+    AgeDiscriminator(AgeDiscriminatorShape()).start_from_estimator(AgeEstimator(AgeEstimatorShape()).eval())
