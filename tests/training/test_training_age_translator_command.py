@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dorian_training.checkpoint import load_weights, save_weights
 from dorian_training.commands import train_translators
 from dorian_training.commands.train import main
+from dorian_training.methods.age_translator import AgeTranslatorSettings
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 from dorian_training.networks.age_translator import AgeDiscriminatorShape, AgeTranslatorShape, TranslatorShape
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
@@ -94,7 +95,10 @@ def test_a_run_and_its_records(train: Train, estimator: Path, tmp_path: Path, ca
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert (config["family"], config["stage"], config["seed"], config["batch_size"]) == (*["age_translator"] * 2, 5, 4)
     assert AgeTranslatorShape.from_dict(config["shape"]).as_dict() == SmallAgeTranslator().as_dict()
-    assert (config["settings"]["learning_rate"], config["settings"]["ema_decay"]) == (0.001, 0.999)
+    assert (config["settings"]["learning_rate"], config["settings"]["ema_decay"]) == (
+        0.001,
+        AgeTranslatorSettings().ema_decay,
+    )
     assert config["loop"]["steps"] == 2
     assert config["data"] == {"utkface": 5}
     weights, about = load_weights(tmp_path / "run")
@@ -144,7 +148,7 @@ def test_the_same_folder_again_goes_on_as_it_began(
 def test_a_run_starts_from_another(train: Train, estimator: Path, tmp_path: Path) -> None:
     assert train("first", "--steps", 2).exit_code == 0
     before = load_weights(tmp_path / "first")[0]
-    still = ("--set", "learning_rate=0", "--set", "ema_decay=1", "--steps", 1)
+    still = ("--set", "learning_rate=0", "--set", "discriminator_rate=0", "--set", "ema_decay=1", "--steps", 1)
     result = train("second", "--from", tmp_path / "first", "--seed", 3, "--age-estimator", estimator, *still)
     assert result.exit_code == 0, result.output
     weights, about = load_weights(tmp_path / "second")

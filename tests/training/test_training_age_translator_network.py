@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dorian_training.errors import ConfigError
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 from dorian_training.networks.age_translator import (
     AgeDiscriminator,
@@ -22,9 +23,7 @@ from dorian_training.networks.age_translator import (
 )
 
 SMALL = TranslatorShape(size=64, widths=(4, 8, 12), middle=1, fine=4, style=8, waves=2, gentle=5.0)
-SMALL_DISCRIMINATOR = AgeDiscriminatorShape(
-    widths=(8, 8, 12), strides=(2, 1, 2), kernel=4, leak=0.2, bins=7, years=10.0
-)
+SMALL_DISCRIMINATOR = AgeDiscriminatorShape(widths=(8, 8, 12), strides=(2, 1, 2), fine=(4, 6), bins=7, years=10.0)
 
 
 def started(shape: TranslatorShape = SMALL) -> AgeTranslator:
@@ -180,20 +179,36 @@ def test_a_discriminator_has_an_output_per_span_of_ages(side: int, bins: int) ->
 def test_every_weight_of_the_discriminator_learns() -> None:
     torch.manual_seed(0)
     network = AgeDiscriminator(SMALL_DISCRIMINATOR)
+    for parameter in network.fine_head.parameters():
+        nn.init.normal_(parameter)
     (network(faces(4)) * torch.randn(4, 7)).sum().backward()
     still = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert still == []
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("leak", [0.0, 0.5])
-def test_a_discriminators_layers_keep_the_scale_of_what_they_see(leak: float) -> None:
+def test_a_discriminators_towers_keep_the_scale_of_what_they_see() -> None:
     torch.manual_seed(0)
-    shape = AgeDiscriminatorShape(leak=leak)
-    found = AgeDiscriminator(shape).layers(torch.randn(2, 3, 64, 64))
-    assert 0.5 < found.square().mean().sqrt() < 2
-    assert bool((found < 0).any()) == bool(leak)
+    shape = AgeDiscriminatorShape()
+    network = AgeDiscriminator(shape)
+    for tower, falls_below in ((network.coarse, False), (network.fine, True)):
+        found = tower(torch.randn(2, 3, 64, 64))
+        assert 0.5 < found.square().mean().sqrt() < 2
+        assert bool((found < 0).any()) == falls_below
     assert shape.bins * shape.years >= 90  # all ages that are drawn
+
+
+@torch.no_grad()
+def test_only_the_fine_tower_sees_what_64_pixels_do_not_hold() -> None:
+    torch.manual_seed(0)
+    network = AgeDiscriminator(SMALL_DISCRIMINATOR)
+    plain = faces(2, side=128)
+    rows, columns = torch.meshgrid(torch.arange(128), torch.arange(128), indexing="ij")
+    ruled = plain + 0.3 * ((rows + columns) % 2 * 2 - 1)
+    torch.testing.assert_close(network(ruled), network(plain), rtol=0, atol=5e-3)  # at the start it says nothing
+    for parameter in network.fine_head.parameters():
+        nn.init.normal_(parameter)
+    assert (network(ruled) - network(plain)).abs().max() > 0.05
 
 
 def well_read(shape: AgeDiscriminatorShape) -> AgeEstimator:
@@ -241,7 +256,7 @@ def test_an_estimator_of_another_layout_is_refused() -> None:
     narrow = well_read(AgeDiscriminatorShape(widths=(8, 8, 8), strides=(2, 1, 2)))
     short = well_read(AgeDiscriminatorShape(widths=(8, 8), strides=(2, 1)))
     for estimator in (narrow, short):
-        with pytest.raises((RuntimeError, ValueError)):
+        with pytest.raises(ConfigError, match="another layout"):
             AgeDiscriminator(AgeDiscriminatorShape(widths=(8, 8, 12), strides=(2, 1, 2))).start_from_estimator(
                 estimator
             )

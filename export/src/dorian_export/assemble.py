@@ -42,6 +42,7 @@ from dorian_training.loop import write_grid
 from dorian_training.networks import age_estimator, compact_facenet, landmark_refiner
 
 _SHEET_ROWS = 10
+_ONE: tuple[Precision, ...] = ("fp16",)  # of networks whose weights a CPU widens when it loads them
 # From which on the detector's finding counts as a face, and a small one; chosen on the validation split.
 MIN_SCORE, MIN_SMALL_SCORE = 0.4, 0.65
 
@@ -73,8 +74,8 @@ def build_bundle(
 ) -> tuple[Manifest, dict[str, float]]:
     """Write the bundle of ``checkpoints`` to ``folder``, which must be empty.
 
-    Returns its manifest, and the largest difference of each graph's file from torch. Networks that run once for
-    each face are written in half precision alone.
+    Returns its manifest, and the largest difference of each graph's file from torch. All graphs but the detector's and
+    Age-cGAN's are written in half precision alone (docs/decisions/0007).
     """
     graphs: dict[str, Graph] = {}
     differences: dict[str, float] = {}
@@ -85,9 +86,9 @@ def build_bundle(
     pictures = faces.pictures(age_estimator.SIZE)
     exported = [
         export_detector(checkpoints.detector, pictures, folder, precisions),
-        export_landmark_refiner(checkpoints.landmark_refiner, pictures, folder, ("fp16",)),
-        export_age_estimator(checkpoints.age_estimator, pictures, folder, ("fp16",)),
-        export_facenet(checkpoints.facenet, pictures, folder, ("fp16",)),
+        export_landmark_refiner(checkpoints.landmark_refiner, pictures, folder, _ONE),
+        export_age_estimator(checkpoints.age_estimator, pictures, folder, _ONE),
+        export_facenet(checkpoints.facenet, pictures, folder, _ONE),
     ]
     for found, off in exported:
         graphs |= found
@@ -122,16 +123,13 @@ def _methods(
     if checkpoints.age_translator:
         metrics = naming.metrics.get("age_translator", {})
         made.append(
-            make_age_translator(
-                checkpoints.age_translator, checkpoints.age_estimator, faces, folder, precisions, metrics
-            )
+            make_age_translator(checkpoints.age_translator, checkpoints.age_estimator, faces, folder, _ONE, metrics)
         )
-    for name, path, make in (
-        ("age_cgan", checkpoints.age_cgan, make_age_cgan),
-        ("cyclegan", checkpoints.cyclegan, make_cyclegan),
-    ):
-        if path:
-            made.append(make(path, faces, folder, precisions, naming.metrics.get(name, {})))
+    if checkpoints.age_cgan:
+        metrics = naming.metrics.get("age_cgan", {})
+        made.append(make_age_cgan(checkpoints.age_cgan, faces, folder, precisions, metrics))
+    if checkpoints.cyclegan:
+        made.append(make_cyclegan(checkpoints.cyclegan, faces, folder, _ONE, naming.metrics.get("cyclegan", {})))
     if not made:
         raise ExportError("a bundle needs a method; give at least one of age_translator, age_cgan and cyclegan")
     return made

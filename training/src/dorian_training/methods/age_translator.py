@@ -41,26 +41,27 @@ class AgeTranslatorSettings:
     """
 
     learning_rate: float = 2e-4
+    discriminator_rate: float = 3e-4
     beta1: float = 0.0
     beta2: float = 0.99
     resolution: int = 96
-    r1_weight: float = 0.02
+    r1_weight: float = 0.05
     r1_every: int = 16
     wrong_age_weight: float = 1.0
     wrong_age_distance: float = 12.0
-    size_weight: float = 1.0
+    size_weight: float = 0.5
     identity_weight: float = 1.0
     identity_floor: float = 0.05
     identity_allowed: float = 0.35
     identity_share: float = 0.5
-    cycle_weight: float = 1.0
+    cycle_weight: float = 0.5
     cycle_share: float = 0.25
-    tint_weight: float = 2.0
-    imbalance_weight: float = 0.5
+    tint_weight: float = 30.0
+    imbalance_weight: float = 5.0
     target_spread: float = 3.0
     shift: int = 4
     brightness: float = 0.1
-    ema_decay: float = 0.999
+    ema_decay: float = 0.998
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,11 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         self.discriminator = AgeDiscriminator(shape.discriminator)
         self.add_network("discriminator", self.discriminator)
         self.average = self.add_average("translator", settings.ema_decay)
-        for name in self.networks:
-            self.add_optimizer(name, settings.learning_rate, (settings.beta1, settings.beta2))
+        for name, rate in (
+            ("translator", settings.learning_rate),
+            ("discriminator", settings.discriminator_rate),
+        ):
+            self.add_optimizer(name, rate, (settings.beta1, settings.beta2))
         self.witnesses = witnesses
         for witness in (witnesses.facenet, witnesses.age_estimator):
             if witness is not None:

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dorian_training.errors import ConfigError
-from dorian_training.networks.age_cgan import LEAK
+from dorian_training.networks.age_cgan import LEAK, strided_convolutions
+from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 
 FULL_AGE = 100.0  # years, the unit in which ages enter the network
@@ -42,16 +43,15 @@ class TranslatorShape:
 
 @dataclass(frozen=True)
 class AgeDiscriminatorShape:
-    """Convolutions of ``widths`` channels and a ``kernel``, each halving by its stride or not, and a rectifier of slope ``leak``.
+    """Two towers whose outputs, one for each of ``bins`` spans of ``years`` years, are added.
 
-    Then an output for each of ``bins`` spans of ``years`` years. The standard is an age estimator's layout (see
-    ``start_from_estimator``).
+    ``widths`` and ``strides``: of the tower that sees 64 px, the layout of an age estimator (see ``start_from_estimator``).
+    ``fine``: channels of the 4×4 convolutions, each halving, of the tower that sees all pixels.
     """
 
     widths: tuple[int, ...] = AgeEstimatorShape().widths
     strides: tuple[int, ...] = AgeEstimatorShape().strides
-    kernel: int = 3
-    leak: float = 0.0
+    fine: tuple[int, ...] = (48, 96, 192, 256, 256)
     bins: int = 12
     years: float = 8.0
 
@@ -90,7 +90,8 @@ class AgeCode(nn.Module):
         ages = torch.stack([source, target], dim=1).float() / FULL_AGE
         change = ages[:, 1:] - ages[:, :1]
         phases = torch.stack([ages * frequency for frequency in self.frequencies], dim=2).flatten(1)
-        style: Tensor = self.layers(torch.cat([ages, change, change.abs(), phases.sin(), phases.cos()], dim=1))
+        told = torch.cat([ages, change, change.abs(), phases.sin(), phases.cos()], dim=1)
+        style: Tensor = self.layers(told.to(next(self.layers.parameters()).dtype))
         return style
 
 
@@ -164,7 +165,10 @@ def _doubled(features: Tensor) -> Tensor:
 
 
 class AgeDiscriminator(nn.Module):
-    """Image (batch, 3, side, side) → logits (batch, bins): how real it looks as a face of each span of ages; any ``side``."""
+    """Image (batch, 3, side, side) → logits (batch, bins): how real it looks as a face of each span of ages.
+
+    ``side`` is at least 64. The coarse tower judges ages and shapes, the fine one, which begins by saying nothing, the rest.
+    """
 
     def __init__(self, shape: AgeDiscriminatorShape) -> None:
         super().__init__()
@@ -172,15 +176,24 @@ class AgeDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         inputs = 3
         for width, stride in zip(shape.widths, shape.strides, strict=True):
-            convolution = nn.Conv2d(inputs, width, shape.kernel, stride, (shape.kernel - 1) // 2)
-            nn.init.kaiming_normal_(convolution.weight, a=shape.leak)  # nothing else keeps the signal's scale
-            layers += [convolution, nn.LeakyReLU(shape.leak)]
+            layers += [nn.Conv2d(inputs, width, 3, stride, 1), nn.ReLU()]
             inputs = width
-        self.layers = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * inputs, shape.bins))
+        self.coarse = nn.Sequential(*layers)
+        self.coarse_head = _head(inputs, shape.bins)
+        self.fine = nn.Sequential(*strided_convolutions(3, shape.fine, 4, norm_from=len(shape.fine)))
+        self.fine_head = _head(shape.fine[-1], shape.bins)
+        for tower, leak in ((self.coarse, 0.0), (self.fine, LEAK)):
+            for module in tower.modules():  # nothing else keeps the signal's scale through the layers
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight, a=leak)
+        for parameter in self.fine_head.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.layers(image))
+        small = image
+        if image.shape[2] != AGE_SIZE:
+            small = F.interpolate(image, (AGE_SIZE, AGE_SIZE), mode="bilinear", antialias=True)
+        logits: Tensor = self.coarse_head(self.coarse(small)) + self.fine_head(self.fine(image))
         return logits
 
     @torch.no_grad()
@@ -189,16 +202,20 @@ class AgeDiscriminator(nn.Module):
 
         Batch normalisation is folded into the convolutions; a span's logit is the mean of its years'. ``ConfigError`` if the layouts differ.
         """
-        convolutions = [layer for layer in self.layers if isinstance(layer, nn.Conv2d)]
+        convolutions = [layer for layer in self.coarse if isinstance(layer, nn.Conv2d)]
         known = list(estimator.features)
         try:
             for own, given, norm in zip(convolutions, known[::3], known[1::3], strict=True):
                 own.load_state_dict(fuse_conv_bn_eval(cast(nn.Conv2d, given), cast(nn.BatchNorm2d, norm)).state_dict())
         except (ValueError, RuntimeError) as error:
             raise ConfigError("the age estimator is of another layout than the discriminator") from error
-        last, years_of = cast(nn.Linear, self.head[-1]), cast(nn.Linear, estimator.head[-1])
+        last, years_of = cast(nn.Linear, self.coarse_head[-1]), cast(nn.Linear, estimator.head[-1])
         for index in range(self.shape.bins):
             years = slice(round(index * self.shape.years), round((index + 1) * self.shape.years))
             weight = years_of.weight[years].mean(dim=0)
             last.weight[index] = weight.repeat_interleave(4) / 4
             last.bias[index] = years_of.bias[years].mean()
+
+
+def _head(inputs: int, bins: int) -> nn.Sequential:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * inputs, bins))
