@@ -19,6 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 from dorian_bundle import Bundle, load
 from dorian_export.assemble import Checkpoints
 from dorian_export.command import main
+from dorian_export.faces import Faces
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.data.archives import load_archives
 from dorian_training.data.crops import cut_crops
@@ -32,7 +33,15 @@ from dorian_training.networks.age_cgan import (
     build_generator,
 )
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_translator import (
+    AgeDiscriminator,
+    AgeDiscriminatorShape,
+    AgeTranslator,
+    AgeTranslatorShape,
+    TranslatorShape,
+)
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.cyclegan import CycleGanShape, build_translator
 from dorian_training.networks.detector import Detector, DetectorShape
 from dorian_training.networks.landmark_refiner import LandmarkRefiner, LandmarkRefinerShape
 
@@ -60,7 +69,7 @@ def randomised() -> Callable[[nn.Module, int], nn.Module]:
                     layer.running_var.uniform_(0.3, 1.2, generator=random)
                     for values in (layer.bias, layer.running_mean):
                         values.normal_(0, 0.3, generator=random)
-                elif isinstance(layer, nn.Conv2d | nn.Linear):
+                elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
                     layer.weight.normal_(0, 1.4 * layer.weight[0].numel() ** -0.5, generator=random)
                     if layer.bias is not None:
                         layer.bias.normal_(0, 0.2, generator=random)
@@ -123,6 +132,47 @@ def runs(
     save_weights(adversarial / WEIGHTS_FILE, first, earlier)
     save_weights(latent / WEIGHTS_FILE, first | second, about)
     return adversarial, latent
+
+
+@pytest.fixture(scope="session")
+def translator_run(randomised: Callable[..., nn.Module], tmp_path_factory: Any) -> Path:
+    """A run folder of an age translator whose deltas are of the size of images; the average differs from the network itself."""
+    small = TranslatorShape(size=48, widths=(8, 12, 16), middle=1, fine=4, style=8)
+    shape = AgeTranslatorShape(small, AgeDiscriminatorShape(widths=(4,), strides=(2,)))
+    weights: Weights = {
+        "translator": randomised(AgeTranslator(shape.translator), 41).state_dict(),
+        "translator_ema": randomised(AgeTranslator(shape.translator), 42).state_dict(),
+        "discriminator": randomised(AgeDiscriminator(shape.discriminator), 43).state_dict(),
+    }
+    for name in ("translator", "translator_ema"):
+        weights[name]["head.weight"] *= 0.05
+    told = {"data": {"fairface": 41_007, "utkface": 17_002}, "seed": 41, "batch_size": 24, "settings": {"age": 1.5}}
+    return _run_folder(tmp_path_factory, "age_translator", shape.as_dict(), weights, {**told, "steps": 4100})
+
+
+@pytest.fixture(scope="session")
+def cyclegan_run(randomised: Callable[..., nn.Module], tmp_path_factory: Any) -> Path:
+    """A run folder of a CycleGAN; the averages differ from the networks themselves, and the two ways from each other."""
+    shape = CycleGanShape(size=32, width=4, depth=1, outer=5, residual=True, patches=(4, 8))
+    names = ("to_old", "to_old_ema", "to_young", "to_young_ema")
+    weights: Weights = {
+        name: randomised(build_translator(shape), seed).state_dict() for seed, name in enumerate(names, 51)
+    }
+    told: dict[str, Any] = {"data": {"fairface": 15_001}, "seed": 51, "batch_size": 3, "settings": {"pool": 9}}
+    told["domains"] = {"by": "ages", "young_until": 29, "old_from": 52}
+    return _run_folder(tmp_path_factory, "cyclegan", shape.as_dict(), weights, {**told, "steps": 5100})
+
+
+def _run_folder(factory: Any, family: str, shape: dict[str, Any], weights: Weights, told: dict[str, Any]) -> Path:
+    folder: Path = factory.mktemp("translators") / family
+    folder.mkdir()
+    with SummaryWriter(folder) as writer:
+        for step in (50, 100):
+            writer.add_scalar("g/adversarial", 1 / step, step)
+    save_weights(
+        folder / WEIGHTS_FILE, weights, {"family": family, "shape": shape, "stage": family, "earlier": [], **told}
+    )
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -197,17 +247,19 @@ def checkpoint(runs: tuple[Path, Path], export: Callable[..., Result], tmp_path_
 
 
 @pytest.fixture(scope="session")
-def checkpoints(checkpoint: Path, reader_runs: dict[str, Path]) -> Checkpoints:
-    """All that a bundle is made of."""
-    return Checkpoints(checkpoint, **reader_runs)
+def checkpoints(
+    checkpoint: Path, translator_run: Path, cyclegan_run: Path, reader_runs: dict[str, Path]
+) -> Checkpoints:
+    """All that a bundle may be made of."""
+    return Checkpoints(**reader_runs, age_translator=translator_run, age_cgan=checkpoint, cyclegan=cyclegan_run)
 
 
 @pytest.fixture(scope="session")
 def export_onto(export: Callable[..., Result], checkpoints: Checkpoints, faces: Path) -> Callable[..., Result]:
-    """Makes a bundle of the checkpoints, or of others in their place, in a folder."""
+    """Makes a bundle of the checkpoints, or of others (``None``: none) in their place, in a folder."""
 
-    def export_onto(folder: Path, *options: object, data: Path = faces, **others: Path) -> Result:
-        given = {name.replace("_", "-"): path for name, path in (asdict(checkpoints) | others).items()}
+    def export_onto(folder: Path, *options: object, data: Path = faces, **others: Path | None) -> Result:
+        given = {name.replace("_", "-"): path for name, path in (asdict(checkpoints) | others).items() if path}
         words = [word for name, path in given.items() for word in (f"--{name}", path)]
         return export("onnx", *words, "--out", folder, "--data", data, *options)
 
@@ -231,9 +283,11 @@ def networks(shape: AgeCganShape, weights: Weights) -> dict[str, nn.Module]:
 
 @pytest.fixture(scope="session")
 def faces(write_archives: Callable[..., Path], tmp_path_factory: Any) -> Path:
-    """A folder with ten faces that nothing was trained on, among others."""
-    rows = [{"split": split} for split in ("train", "val", "test", "val", "train")] * 4
-    return write_archives(tmp_path_factory.mktemp("data") / "faces", rows[:17])
+    """A folder with ten faces to watch, among others; of one of them a bracket of ages is known, of the others the age."""
+    splits = ("train", "val", "test", "val", "train") * 5
+    rows = [{"split": split, "age_low": 4 + 3 * i, "age_high": 4 + 3 * i} for i, split in enumerate(splits)]
+    rows[3] |= {"age_high": 22}
+    return write_archives(tmp_path_factory.mktemp("data") / "faces", rows)
 
 
 @pytest.fixture(scope="session")
@@ -249,12 +303,22 @@ def crops(faces: Path) -> NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="session")
+def seen(faces: Path) -> Faces:
+    """Faces as the command gives them to the exporters, 96 pixels wide."""
+    watched = cut_crops([record for record in load_archives(faces) if record.split == "val"], 96)
+    return Faces(watched, watched)
+
+
+@pytest.fixture(scope="session")
 def measurements(tmp_path_factory: Any) -> tuple[Path, Path]:
-    """What ``dorian-evaluate age-groups`` and ``dorian-evaluate faces`` write."""
+    """What ``dorian-evaluate`` writes of age groups, and of faces and their ageing by two of the methods."""
     folder: Path = tmp_path_factory.mktemp("measurements")
     generated = {label: 10.25 + 10 * index for index, label in enumerate(LABELS)}
     judged = {"faces_per_group": 1500, "generated": generated, "real": dict.fromkeys(LABELS, 33.3)}
-    faces = {"age_estimator": {"error": 6.25}, "facenet": {"accuracy": 0.875}, "ageing": {"faces": 5}}
+    faces: dict[str, Any] = {"age_estimator": {"error": 6.25}, "facenet": {"accuracy": 0.875}, "ageing": {"faces": 5}}
+    years = {"judged": 27.126, "error": 5.5, "similarity": 0.708, "accepted": 0.9375}
+    faces["age_translator"] = {"ageing": {"targets": {"25": years, "75": years | {"judged": 71.004}}}}
+    faces["cyclegan"] = {"ageing": {"targets": {"old": {"judged": 61.26, "similarity": 0.654, "accepted": 0.75}}}}
     (folder / "ages.json").write_text(json.dumps({"age_cgan": {"judged_age": judged}}))
     (folder / "faces.json").write_text(json.dumps(faces))
     return folder / "ages.json", folder / "faces.json"

@@ -10,19 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dorian_bundle import Bundle
 from dorian_export import proven
-from dorian_export.age_cgan import export_graphs, group_sheet
+from dorian_export.age_cgan import group_sheet, make_age_cgan
 from dorian_export.errors import ExportError, ParityError
+from dorian_export.faces import Faces
 from dorian_export.parity import TOLERANCE
+from dorian_training.checkpoint import WEIGHTS_FILE, save_weights
+from dorian_training.data.crops import Crops
 from dorian_training.errors import CheckpointError
 from dorian_training.networks.age_cgan import PRESETS, AgeCganShape, build_encoder, build_generator
 
 Weights = dict[str, dict[str, Tensor]]
-Crops = NDArray[np.uint8]
+Pack = Callable[..., Path]
 
 
 @pytest.fixture
@@ -37,96 +39,101 @@ def _graphs_from_before(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(proven, "write_onnx", copy)
 
 
+@pytest.fixture
+def pack(weights: Weights, about: dict[str, Any], tmp_path: Path) -> Pack:
+    """Writes the checkpoint with other weights, or with other words about it; returns its folder."""
+
+    def pack(weights: Weights = weights, **others: Any) -> Path:
+        save_weights(tmp_path / WEIGHTS_FILE, weights, about | others)
+        return tmp_path
+
+    return pack
+
+
 @pytest.mark.usefixtures("_graphs_from_before")
 def test_it_is_proven_on_random_and_on_real_inputs(
-    weights: Weights,
-    about: dict[str, Any],
-    crops: Crops,
-    bundle: Bundle,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    checkpoint: Path, seen: Faces, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[Sequence[Mapping[str, np.ndarray]]] = []
+    shown: list[Sequence[Mapping[str, np.ndarray]]] = []
 
     def note(graph: nn.Module, path: Path, signature: Any, precision: str, inputs: Any) -> float:
-        seen.append(inputs)
+        shown.append(inputs)
         return 0.125
 
     monkeypatch.setattr(proven, "require_parity", note)
-    graphs, differences = export_graphs(weights, about, crops, tmp_path, ["fp32", "fp16"])
-    assert graphs == {name: graph for name, graph in bundle.manifest.graphs.items() if name.startswith("age_cgan_")}
-    assert differences == {file.path: 0.125 for graph in graphs.values() for file in graph.files}
-    assert len(seen) == 4
-    for random, real in seen:
+    made = make_age_cgan(checkpoint, seen, tmp_path, ["fp32", "fp16"], {"judged_age": 7})
+    ours = {name: graph for name, graph in bundle.manifest.graphs.items() if name.startswith("age_cgan_")}
+    assert made.graphs == ours
+    assert made.differences == {file.path: 0.125 for graph in ours.values() for file in graph.files}
+    assert made.entry.provenance.metrics == {"judged_age": 7, "onnx_difference": made.differences}
+    assert len(shown) == 4
+    for random, real in shown:
         for rows in (random, real):
             assert {name: len(values) for name, values in rows.items()} == {"image": 8, "latent": 8, "condition": 8}
             assert {values.dtype for values in rows.values()} == {np.dtype(np.float32)}
             assert np.allclose(rows["condition"].sum(axis=1), 1)
-        assert np.array_equal(real["image"], crops.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+        pictures = seen.pictures(64)[:8]
+        assert np.array_equal(real["image"], pictures.transpose(0, 3, 1, 2).astype(np.float32) / 255)
         assert 0 <= random["image"].min() < 0.01 < 0.99 < random["image"].max() <= 1
         assert abs(random["latent"].std() - 1) < 0.2
         assert set(np.argmax(real["condition"], axis=1)) == set(range(6))
 
 
 @pytest.mark.usefixtures("_graphs_from_before")
-def test_a_graph_that_differs_is_refused(weights: Weights, about: dict[str, Any], crops: Crops, tmp_path: Path) -> None:
-    export_graphs(weights, about, crops, tmp_path, ["fp32"])
-    raw = weights | {"generator_ema": weights["generator"]}
+def test_a_graph_that_differs_is_refused(
+    checkpoint: Path, weights: Weights, pack: Pack, seen: Faces, tmp_path: Path
+) -> None:
+    make_age_cgan(checkpoint, seen, tmp_path, ["fp32"], {})
+    raw = weights | {"generator_ema": {name: tensor.clone() for name, tensor in weights["generator"].items()}}
     with pytest.raises(
         ParityError, match=r"^age_cgan_generator\.fp32\.onnx differs from its network by [.\d]+ at batch"
     ):
-        export_graphs(raw, about, crops, tmp_path, ["fp32"])
+        make_age_cgan(pack(raw), seen, tmp_path, ["fp32"], {})
 
 
 @pytest.mark.parametrize("family", [None, "cyclegan"])
-def test_another_family(
-    weights: Weights, about: dict[str, Any], crops: Crops, tmp_path: Path, family: str | None
-) -> None:
+def test_another_family(pack: Pack, seen: Faces, tmp_path: Path, family: str | None) -> None:
     with pytest.raises(ExportError, match=f"of the family {family!r}, not age_cgan"):
-        export_graphs(weights, {**about, "family": family}, crops, tmp_path, ["fp32"])
-    assert list(tmp_path.iterdir()) == []
+        make_age_cgan(pack(family=family), seen, tmp_path / "bundle", ["fp32"], {})
+    assert not (tmp_path / "bundle").exists()
 
 
-def test_too_few_faces(weights: Weights, about: dict[str, Any], crops: Crops, tmp_path: Path) -> None:
+def test_too_few_faces(checkpoint: Path, seen: Faces, tmp_path: Path) -> None:
+    few = replace(seen, crops=Crops(seen.crops.pixels[:7], seen.crops.records[:7]))
     with pytest.raises(ExportError, match="8 real faces are needed to prove the graphs on, got 7"):
-        export_graphs(weights, about, crops[:7], tmp_path, ["fp32"])
+        make_age_cgan(checkpoint, few, tmp_path, ["fp32"], {})
 
 
-def test_an_untrained_encoder(weights: Weights, about: dict[str, Any], crops: Crops, tmp_path: Path) -> None:
+def test_an_untrained_encoder(weights: Weights, pack: Pack, seen: Faces, tmp_path: Path) -> None:
     without = {name: state for name, state in weights.items() if not name.startswith("encoder")}
     with pytest.raises(CheckpointError, match="no 'encoder_ema'; it has discriminator, generator, generator_ema"):
-        export_graphs(without, about, crops, tmp_path, ["fp32"])
+        make_age_cgan(pack(without), seen, tmp_path, ["fp32"], {})
 
 
-def test_weights_of_another_shape(
-    weights: Weights, about: dict[str, Any], shape: AgeCganShape, crops: Crops, tmp_path: Path
-) -> None:
-    other = {**about, "shape": replace(shape, latent=17).as_dict()}
+def test_weights_of_another_shape(pack: Pack, shape: AgeCganShape, seen: Faces, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="'encoder_ema' does not fit"):
-        export_graphs(weights, other, crops, tmp_path, ["fp32"])
+        make_age_cgan(pack(shape=replace(shape, latent=17).as_dict()), seen, tmp_path, ["fp32"], {})
 
 
-def test_a_sheet_has_a_latent_per_row_and_a_group_per_column(
-    weights: Weights, about: dict[str, Any], networks: dict[str, nn.Module]
-) -> None:
-    sheet = group_sheet(weights, about, rows=3, seed=4)
+def test_a_sheet_has_a_latent_per_row_and_a_group_per_column(checkpoint: Path, networks: dict[str, nn.Module]) -> None:
+    sheet = group_sheet(checkpoint, rows=3, seed=4)
     assert sheet.shape == (3, 6, 3, 64, 64)
     latent = torch.randn(3, 16, generator=torch.Generator().manual_seed(4))
     for row in range(3):
         expected = networks["generator"](latent[row].expand(6, -1), torch.eye(6))
         assert torch.allclose(sheet[row], expected, atol=1e-5)
-    assert not torch.equal(sheet, group_sheet(weights, about, rows=3, seed=5))
+    assert not torch.equal(sheet, group_sheet(checkpoint, rows=3, seed=5))
 
 
 def test_the_published_layout_exports_too(
-    about: dict[str, Any], crops: Crops, randomised: Callable[..., nn.Module], tmp_path: Path
+    pack: Pack, seen: Faces, randomised: Callable[..., nn.Module], tmp_path: Path
 ) -> None:
     shape = PRESETS["paper"]
     weights = {
         "encoder_ema": randomised(build_encoder(shape), 6).state_dict(),
         "generator_ema": randomised(build_generator(shape), 7).state_dict(),
     }
-    graphs, differences = export_graphs(weights, {**about, "shape": shape.as_dict()}, crops, tmp_path, ["fp32"])
-    assert set(differences) == {f"graphs/age_cgan_{role}.fp32.onnx" for role in ("encoder", "generator")}
-    assert all(0 < difference <= TOLERANCE["fp32"] for difference in differences.values())
-    assert graphs["age_cgan_generator"].signature.inputs[0].shape == ("batch", 100)
+    made = make_age_cgan(pack(weights, shape=shape.as_dict()), seen, tmp_path, ["fp32"], {})
+    assert set(made.differences) == {f"graphs/age_cgan_{role}.fp32.onnx" for role in ("encoder", "generator")}
+    assert all(0 < difference <= TOLERANCE["fp32"] for difference in made.differences.values())
+    assert made.graphs["age_cgan_generator"].signature.inputs[0].shape == ("batch", 100)

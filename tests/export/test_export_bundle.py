@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
-from torch import Tensor
+from torch import Tensor, nn
 
 from dorian_bundle import Bundle, load
 from dorian_bundle.ages import PAPER_GROUPS
@@ -23,55 +23,54 @@ from dorian_bundle.families import (
     facenet_signature,
     landmark_refiner_signature,
 )
-from dorian_export import assemble
-from dorian_export.assemble import Checkpoints, Faces, Naming, build_bundle
+from dorian_bundle.manifest import AgeCganMethod
+from dorian_export import assemble, proven
+from dorian_export.assemble import Checkpoints, Naming, build_bundle
 from dorian_export.check import check_bundle
+from dorian_export.errors import ExportError
+from dorian_export.faces import Faces
 from dorian_export.parity import TOLERANCE
 from dorian_training.checkpoint import WEIGHTS_FILE, save_weights
-from dorian_training.data.archives import load_archives
-from dorian_training.data.crops import Crops, cut_crops
 
 Weights = dict[str, dict[str, Tensor]]
 READERS = ("detector", "age_estimator", "facenet", "landmark_refiner")
 
 
+METHODS = ("age_translator", "age_cgan", "cyclegan")
+QuickBundle = Callable[..., Bundle]
+
+
 @pytest.fixture
 def quick_bundle(
-    weights: Weights,
-    faces: Path,
-    bundle: Bundle,
-    checkpoints: Checkpoints,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[dict[str, Any]], Bundle]:
-    """Builds a bundle of what a checkpoint says of itself, with graphs that have been exported before."""
-    crops: Crops = cut_crops(load_archives(faces)[:8], 64)
+    seen: Faces, bundle: Bundle, checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> QuickBundle:
+    """Builds a bundle of other checkpoints (``None``: none) with graphs that have been exported before."""
 
-    def copies(part: str) -> Callable[..., Any]:
-        graphs = {name: graph for name, graph in bundle.manifest.graphs.items() if name.startswith(part)}
-        files = [file for graph in graphs.values() for file in graph.files]
+    def copy(graph: nn.Module, signature: Any, path: Path, multiples: Any) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((bundle.folder / "graphs" / path.name).read_bytes())
 
-        def copy(*given: Any) -> Any:
-            folder = given[-2]
-            for file in files:
-                (folder / file.path).parent.mkdir(exist_ok=True)
-                (folder / file.path).write_bytes((bundle.folder / file.path).read_bytes())
-            return graphs, {file.path: 1e-6 for file in files}
+    monkeypatch.setattr(proven, "write_onnx", copy)
+    monkeypatch.setattr(proven, "require_parity", lambda *_: 1e-6)
+    monkeypatch.setattr(assemble, "accept_thresholds", lambda *_: bundle.manifest.readers.facenet.thresholds)
 
-        return copy
+    def build(**others: Path | None) -> Bundle:
+        (tmp_path / "bundle").mkdir()
+        built = replace(checkpoints, **others)
+        build_bundle(built, tmp_path / "bundle", seen, ["fp32", "fp16"], Naming("quick", "1", {}))
+        return load(tmp_path / "bundle")
+
+    return build
+
+
+@pytest.fixture
+def bundle_of(quick_bundle: QuickBundle, weights: Weights, tmp_path: Path) -> QuickBundle:
+    """Builds a bundle of the Age-cGAN that a checkpoint describes so, and of no other method."""
 
     def build(about: dict[str, Any]) -> Bundle:
-        monkeypatch.setattr(assemble, "export_graphs", copies("age_cgan"))
-        for reader in READERS:
-            monkeypatch.setattr(assemble, f"export_{reader}", copies(reader))
-        monkeypatch.setattr(assemble, "accept_thresholds", lambda *_: bundle.manifest.readers.facenet.thresholds)
         (tmp_path / "run").mkdir()
-        (tmp_path / "bundle").mkdir()
         save_weights(tmp_path / "run" / WEIGHTS_FILE, weights, about)
-        built = replace(checkpoints, age_cgan=tmp_path / "run")
-        naming = Naming("quick", "1", {})
-        build_bundle(built, tmp_path / "bundle", Faces(crops, crops), ["fp32", "fp16"], naming)
-        return load(tmp_path / "bundle")
+        return quick_bundle(age_cgan=tmp_path / "run", age_translator=None, cyclegan=None)
 
     return build
 
@@ -83,15 +82,53 @@ def test_it_loads_and_passes_its_checks(bundle: Bundle) -> None:
     assert bundle.manifest.alignment == DEFAULT_TEMPLATE
 
 
-def test_its_graphs(bundle: Bundle) -> None:
+def test_its_methods_come_with_the_default_first(bundle: Bundle) -> None:
+    assert tuple(method.name for method in bundle.manifest.methods) == METHODS
+    assert len({method.description for method in bundle.manifest.methods}) == 3
+    graphs = {"age_translator", "age_cgan_encoder", "age_cgan_generator", "cyclegan_old", "cyclegan_young"}
+    assert bundle.manifest.graphs.keys() == graphs | set(READERS)
+
+
+@pytest.mark.parametrize("lacking", METHODS)
+def test_a_method_that_has_no_checkpoint_is_left_out(quick_bundle: QuickBundle, lacking: str) -> None:
+    """Without the translator Age-cGAN is the default."""
+    made = quick_bundle(**{lacking: None})
+    left = [name for name in METHODS if name != lacking]
+    assert [method.name for method in made.manifest.methods] == left
+    assert not any(name.startswith(lacking) for name in made.manifest.graphs)
+    assert not list(made.folder.rglob(f"*{lacking}*"))
+    assert (made.folder / "samples.jpg").is_file() == ("age_cgan" in left)
+
+
+@pytest.mark.parametrize("only", METHODS)
+def test_a_bundle_of_a_single_method(quick_bundle: QuickBundle, bundle: Bundle, only: str) -> None:
+    made = quick_bundle(**{name: None for name in METHODS if name != only})
+    (method,) = made.manifest.methods
+    (same,) = (each for each in bundle.manifest.methods if each.name == only)
+    keep = {"provenance"}
+    assert method.model_dump(exclude=keep) == same.model_dump(exclude=keep)
+    assert check_bundle(made.folder) == made
+    card = (made.folder / "README.md").read_text(encoding="utf-8")
+    assert [name for name in METHODS if f"## Method `{name}`" in card] == [only]
+
+
+def test_a_bundle_without_a_method_is_refused(checkpoints: Checkpoints, seen: Faces, tmp_path: Path) -> None:
+    given = {name: path for name, path in asdict(checkpoints).items() if name not in METHODS}
+    words = "a bundle needs a method; give at least one of age_translator, age_cgan and cyclegan"
+    with pytest.raises(ExportError, match=words):
+        build_bundle(Checkpoints(**given), tmp_path, seen, ["fp32"], Naming("none", "1", {}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_its_age_cgan(bundle: Bundle) -> None:
     signatures = age_cgan_signatures(64, 16, 6)
-    assert bundle.manifest.graphs.keys() == {"age_cgan_encoder", "age_cgan_generator", *READERS}
     for role, signature in signatures.items():
         graph = bundle.manifest.graphs[f"age_cgan_{role}"]
         assert graph.signature == signature
         assert [file.precision for file in graph.files] == ["fp32", "fp16"]
         assert bundle.graph_path(f"age_cgan_{role}").name == f"age_cgan_{role}.fp32.onnx"
-    (method,) = bundle.manifest.methods
+    method = bundle.manifest.methods[1]
+    assert isinstance(method, AgeCganMethod)
     assert method.graphs == {"encoder": "age_cgan_encoder", "generator": "age_cgan_generator"}
     assert (method.family, method.crop_size, method.latent_size) == ("age_cgan", 64, 16)
     assert method.age_groups == PAPER_GROUPS
@@ -140,11 +177,28 @@ def test_measurements_go_to_the_parts_that_they_are_of(bundle: Bundle) -> None:
     assert readers.age_estimator.provenance.metrics["error"] == 6.25
     assert readers.facenet.provenance.metrics["accuracy"] == 0.875
     assert readers.detector.provenance.metrics.keys() == {"onnx_difference"}
-    assert bundle.manifest.methods[0].provenance.metrics.keys() == {"judged_age", "onnx_difference"}
+    found = {method.name: method.provenance.metrics.keys() - {"onnx_difference"} for method in bundle.manifest.methods}
+    assert found == {"age_translator": {"ageing"}, "age_cgan": {"judged_age"}, "cyclegan": {"ageing"}}
+    filtered = bundle.manifest.methods[2].provenance.metrics["ageing"]["targets"]
+    assert filtered == {"old": {"judged": 61.26, "similarity": 0.654, "accepted": 0.75}}
 
 
-def test_where_its_weights_come_from(bundle: Bundle, about: dict[str, Any], measurements: tuple[Path, Path]) -> None:
-    origin = bundle.manifest.methods[0].provenance
+def test_where_the_weights_of_the_translators_come_from(bundle: Bundle) -> None:
+    ageing, _, filters = (method.provenance for method in bundle.manifest.methods)
+    assert ageing.steps == {"age_translator": 4100}
+    assert filters.steps == {"cyclegan": 5100}
+    assert (ageing.seed, filters.seed) == (41, 51)
+    assert (ageing.training["batch_size"], filters.training["batch_size"]) == (24, 3)
+    assert (ageing.training["settings"], filters.training["settings"]) == ({"age": 1.5}, {"pool": 9})
+    assert ageing.training["shape"]["translator"]["widths"] == [8, 12, 16]
+    assert filters.training["domains"] == {"by": "ages", "young_until": 29, "old_from": 52}
+    assert [(entry.name, entry.faces) for entry in ageing.data] == [("FairFace", 41_007), ("UTKFace", 17_002)]
+    assert ageing.licence == "The weights are for non-commercial research, as is their training data (UTKFace)."
+    assert filters.licence == "The weights are under CC BY 4.0."
+
+
+def test_where_its_age_cgan_comes_from(bundle: Bundle, about: dict[str, Any], measurements: tuple[Path, Path]) -> None:
+    origin = bundle.manifest.methods[1].provenance
     assert {(entry.name, entry.faces, entry.licence) for entry in origin.data} == {
         ("UTKFace", 17_045, "non-commercial research"),
         ("FairFace", 20_123, "CC BY 4.0"),
@@ -154,6 +208,7 @@ def test_where_its_weights_come_from(bundle: Bundle, about: dict[str, Any], meas
     assert origin.seed == 11
     assert origin.training["batch_size"] == 48
     assert origin.training["preset"] == "dcgan"
+    assert origin.training["group_counts"] == about["group_counts"]
     assert origin.training["settings"] == about["settings"]
     assert origin.training["shape"] == json.loads(json.dumps(about["shape"]))
     assert origin.metrics["judged_age"] == json.loads(measurements[0].read_text())["age_cgan"]["judged_age"]
@@ -161,9 +216,10 @@ def test_where_its_weights_come_from(bundle: Bundle, about: dict[str, Any], meas
 
 def test_it_tells_how_far_its_graphs_are_from_torch(bundle: Bundle) -> None:
     manifest = bundle.manifest
-    parts = {"age_cgan": manifest.methods[0]} | {name: getattr(manifest.readers, name) for name in READERS}
-    for part, entry in parts.items():
-        differences = entry.provenance.metrics["onnx_difference"]
+    parts = {method.name: method.provenance for method in manifest.methods}
+    parts |= {name: getattr(manifest.readers, name).provenance for name in READERS}
+    for part, origin in parts.items():
+        differences = origin.metrics["onnx_difference"]
         graphs = [graph for name, graph in manifest.graphs.items() if name.startswith(part)]
         files = {file.path: file.precision for graph in graphs for file in graph.files}
         assert differences.keys() == files.keys()
@@ -171,23 +227,25 @@ def test_it_tells_how_far_its_graphs_are_from_torch(bundle: Bundle) -> None:
 
 
 def test_its_pictures(bundle: Bundle) -> None:
-    samples, curves = (cv2.imread(str(bundle.folder / name)) for name in ("samples.jpg", "curves.png"))
+    samples = cv2.imread(str(bundle.folder / "samples.jpg"))
     assert samples is not None
-    assert curves is not None
     assert samples.shape == (10 * 64, 6 * 64, 3)
     assert samples.std() > 20
-    assert curves.shape[1] == 3 * curves.shape[0] * 4 // 3  # panels of 4 by 3 for D, E and G
-    assert curves.std() > 5
+    for name, panels in (("age_cgan", 3), ("age_translator", 1), ("cyclegan", 1)):  # D, E and G, or G alone
+        curves = cv2.imread(str(bundle.folder / f"curves_{name}.png"))
+        assert curves is not None
+        assert curves.shape[1] == panels * curves.shape[0] * 4 // 3
+        assert curves.std() > 5
 
 
 def test_nothing_else_is_in_it(bundle: Bundle) -> None:
     found = {path.relative_to(bundle.folder).as_posix() for path in bundle.folder.rglob("*") if path.is_file()}
     graphs = {file.path for graph in bundle.manifest.graphs.values() for file in graph.files}
-    assert found == graphs | {"manifest.json", "README.md", "samples.jpg", "curves.png"}
+    assert found == graphs | {"manifest.json", "README.md", "samples.jpg", *(f"curves_{name}.png" for name in METHODS)}
 
 
-def test_a_free_set_leaves_the_weights_free(quick_bundle: Callable[..., Bundle], about: dict[str, Any]) -> None:
-    made = quick_bundle({**about, "data": {"fairface": 5}})
+def test_a_free_set_leaves_the_weights_free(bundle_of: QuickBundle, about: dict[str, Any]) -> None:
+    made = bundle_of({**about, "data": {"fairface": 5}})
     assert made.manifest.methods[0].provenance.licence == "The weights are under CC BY 4.0."
 
 
@@ -195,29 +253,27 @@ def test_a_free_set_leaves_the_weights_free(quick_bundle: Callable[..., Bundle],
     ("others", "words"), [({}, "must settle their terms"), ({"celeba": 3}, "non-commercial research")]
 )
 def test_users_own_archives_have_terms_that_nobody_stated(
-    quick_bundle: Callable[..., Bundle], about: dict[str, Any], others: dict[str, int], words: str
+    bundle_of: QuickBundle, about: dict[str, Any], others: dict[str, int], words: str
 ) -> None:
-    origin = quick_bundle({**about, "data": {"holidays": 7, **others}}).manifest.methods[0].provenance
+    origin = bundle_of({**about, "data": {"holidays": 7, **others}}).manifest.methods[0].provenance
     assert ("holidays", 7, "not stated") in {(entry.name, entry.faces, entry.licence) for entry in origin.data}
     assert words in origin.licence
 
 
-def test_a_run_of_several_parts_names_each_stage(quick_bundle: Callable[..., Bundle], about: dict[str, Any]) -> None:
-    made = quick_bundle({**about, "stage": "adversarial", "steps": 5, "earlier": []})
+def test_a_run_of_several_parts_names_each_stage(bundle_of: QuickBundle, about: dict[str, Any]) -> None:
+    made = bundle_of({**about, "stage": "adversarial", "steps": 5, "earlier": []})
     assert made.manifest.methods[0].provenance.steps == {"adversarial": 5}
     card = (made.folder / "README.md").read_text()
-    assert "curves.png" not in card
-    assert not (made.folder / "curves.png").exists()
-    assert "## Measured" not in card
+    assert "No learning curves were kept" in card
+    assert not list(made.folder.glob("curves*"))
+    assert "dorian-evaluate" not in card
 
 
-def test_steps_of_a_stage_that_was_carried_on_add_up(
-    about: dict[str, Any], quick_bundle: Callable[..., Bundle]
-) -> None:
+def test_steps_of_a_stage_that_was_carried_on_add_up(about: dict[str, Any], bundle_of: QuickBundle) -> None:
     earlier = [
         {"stage": "adversarial", "steps": 5},
         {"stage": "latent", "steps": 3},
         {"stage": "adversarial", "steps": 2},
     ]
-    made = quick_bundle({**about, "stage": "latent", "steps": 4, "earlier": earlier})
+    made = bundle_of({**about, "stage": "latent", "steps": 4, "earlier": earlier})
     assert made.manifest.methods[0].provenance.steps == {"adversarial": 7, "latent": 7}

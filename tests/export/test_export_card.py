@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from typing import Any
 
 import pytest
 
 from dorian_bundle import Bundle
-from dorian_bundle.manifest import Manifest
+from dorian_bundle.calibration import Calibration
+from dorian_bundle.manifest import AgeTranslatorMethod, Manifest
 from dorian_export.card import write_card
 
 COUNTS = {"0-18": 9_001, "19-29": 11_002, "30-39": 8_003, "40-49": 4_004, "50-59": 3_005, "60+": 2_153}
@@ -18,23 +21,28 @@ def rows(card: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in card.splitlines() if line.startswith("|")]
 
 
+def section(card: str, name: str) -> str:
+    """What the card says of a method."""
+    return card.partition(f"## Method `{name}`\n")[2].partition("\n## ")[0]
+
+
 def differences_of(manifest: Manifest) -> dict[str, float]:
     """How far each graph's file is from torch."""
     readers = manifest.readers
-    parts = (
-        manifest.methods[0],
-        readers.detector,
-        readers.landmark_refiner,
-        readers.age_estimator,
-        readers.facenet,
-    )
+    parts = (*manifest.methods, readers.detector, readers.landmark_refiner, readers.age_estimator, readers.facenet)
     return {path: off for part in parts for path, off in part.provenance.metrics["onnx_difference"].items()}
 
 
-def without_measurements(manifest: Manifest) -> Manifest:
-    (method,) = manifest.methods
-    origin = method.provenance.model_copy(update={"metrics": {}})
-    return manifest.model_copy(update={"methods": (method.model_copy(update={"provenance": origin}),)})
+def bare(manifest: Manifest, pictures: Collection[str] = ()) -> str:
+    """The card without measurements, calibration and counts of faces."""
+    nothing: dict[str, Any] = {"metrics": {}, "training": {}}
+    methods = []
+    for method in manifest.methods:
+        changes: dict[str, Any] = {"provenance": method.provenance.model_copy(update=nothing)}
+        changes |= {"calibration": Calibration()} if method.family == "age_translator" else {}
+        methods.append(method.model_copy(update=changes))
+    changed = manifest.model_copy(update={"methods": tuple(methods)})
+    return write_card(changed, differences_of(manifest), pictures)
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +50,73 @@ def card(bundle: Bundle) -> str:
     return (bundle.folder / "README.md").read_text(encoding="utf-8")
 
 
+def test_every_method_is_introduced_and_the_default_named(card: str, bundle: Bundle) -> None:
+    head = card.partition("## Use")[0]
+    lines = [f"- `{method.name}`: {method.description}" for method in bundle.manifest.methods]
+    assert [line for line in head.splitlines() if line.startswith("- ")] == lines
+    assert "The first is what a request without a method's name gets." in head
+    assert "see 32 × 32 or 48 × 48 or 64 × 64 pixels of a face" in card
+
+
 def test_data_and_licences(card: str) -> None:
-    assert ["UTKFace", "17,045", "non-commercial research"] in rows(card)
-    assert ["FairFace", "20,123", "CC BY 4.0"] in rows(card)
-    assert "The weights are for non-commercial research, as is their training data (UTKFace)." in card
+    research = "The weights are for non-commercial research, as is their training data (UTKFace)."
+    told = section(card, "age_cgan")
+    assert ["UTKFace", "17,045", "non-commercial research"] in rows(told)
+    assert ["FairFace", "20,123", "CC BY 4.0"] in rows(told)
+    assert research in told
+    assert ["FairFace", "41,007", "CC BY 4.0"] in rows(section(card, "age_translator"))
+    assert research in section(card, "age_translator")
+    assert ["FairFace", "15,001", "CC BY 4.0"] in rows(section(card, "cyclegan"))
+    assert "The weights are under CC BY 4.0." in section(card, "cyclegan")
 
 
 def test_faces_by_age_group(card: str) -> None:
-    table = rows(card)
+    table = rows(section(card, "age_cgan"))
     assert all([label, f"{count:,}"] in table for label, count in COUNTS.items())
+    assert "Each age group is drawn equally often." in section(card, "age_cgan")
 
 
-def test_training(card: str) -> None:
-    assert "Steps: adversarial 12,000, latent 3,400;" in card
-    assert "batch 48, seed 11" in card
-    assert "64 px crops, latents of 16" in card
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("age_translator", ("Steps: age_translator 4,100; batch 24, seed 41", "48 px crops, ages from 1 to 90 years")),
+        ("age_cgan", ("Steps: adversarial 12,000, latent 3,400; batch 48, seed 11", "64 px crops, latents of 16")),
+        ("cyclegan", ("Steps: cyclegan 5,100; batch 3, seed 51", "32 px crops, filters `old` and `young`")),
+    ],
+)
+def test_training(card: str, name: str, words: tuple[str, ...]) -> None:
+    assert [each for each in (*words, f"Family `{name}`") if each not in section(card, name)] == []
+
+
+def test_what_the_translator_is_asked_for(card: str, bundle: Bundle) -> None:
+    method = bundle.manifest.methods[0]
+    assert isinstance(method, AgeTranslatorMethod)
+    points = method.calibration.points
+    table = {name: cells for name, *cells in rows(section(card, "age_translator"))}
+    assert [float(cell) for cell in table["wished"]] == [point.asked for point in points]
+    assert [float(cell) for cell in table["drawn at"]] == pytest.approx(
+        [point.asked + point.offset for point in points]
+    )
+    assert [float(cell) for cell in table["times"]] == [point.strength for point in points]
+    assert "wished" not in bare(bundle.manifest)
+
+
+def test_judged_ages_and_similarities_by_target(card: str, bundle: Bundle) -> None:
+    assert rows(section(card, "age_translator"))[-6:] == [
+        ["target", "25", "75"],
+        ["---"] * 3,
+        ["judged age", "27.13", "71.00"],
+        ["mean error, years", "5.50", "5.50"],
+        ["mean similarity", "0.71", "0.71"],
+        ["accepted", "0.94", "0.94"],
+    ]
+    filtered = rows(section(card, "cyclegan"))
+    assert ["target", "old"] in filtered
+    assert ["judged age", "61.26"] in filtered
+    assert ["mean error, years", ""] in filtered  # a filter has no age to be off from
+    assert ["mean similarity", "0.65"] in filtered
+    assert "dorian-evaluate ageing" not in section(card, "age_cgan")
+    assert "dorian-evaluate" not in bare(bundle.manifest)
 
 
 def test_the_networks_that_see_faces(card: str, bundle: Bundle) -> None:
@@ -76,7 +136,10 @@ def test_licences_of_the_networks_that_see_faces(card: str, bundle: Bundle) -> N
     readers = manifest.readers
     for entry in (readers.detector, readers.landmark_refiner, readers.age_estimator, readers.facenet):
         object.__setattr__(entry.provenance, "licence", "The weights are anybody's.")
-    told = write_card(manifest, COUNTS, differences_of(manifest), with_curves=True)
+    methods = [m.model_copy(update={"provenance": m.provenance.model_copy(deep=True)}) for m in manifest.methods]
+    for method in methods:
+        object.__setattr__(method.provenance, "licence", "Of no matter here.")
+    told = write_card(manifest.model_copy(update={"methods": tuple(methods)}), differences_of(manifest), ())
     assert told.count("The weights are anybody's.") == 1
 
 
@@ -90,44 +153,33 @@ def test_graphs_with_sizes_and_differences(card: str, bundle: Bundle) -> None:
             assert float(difference) == pytest.approx(differences[file.path], rel=0.5)
 
 
-def test_measurements_if_there_are_any(card: str, bundle: Bundle) -> None:
-    assert ["generated", "10.2", "20.2", "30.2", "40.2", "50.2", "60.2"] in rows(card)
-    assert ["real", *["33.3"] * 6] in rows(card)
-    assert "1,500 generated faces" in card
-    differences = differences_of(bundle.manifest)
-    bare = write_card(without_measurements(bundle.manifest), COUNTS, differences, with_curves=True)
-    assert "## Measured" not in bare
-    assert "generated |" not in bare
-
-
-def test_curves_if_there_are_any(card: str, bundle: Bundle) -> None:
-    assert "![Learning curves](curves.png)" in card
-    differences = differences_of(bundle.manifest)
-    bare = write_card(bundle.manifest, COUNTS, differences, with_curves=False)
-    assert "curves.png" not in bare
-    assert "No learning curves were kept" in bare
+def test_judged_groups_if_there_are_any(card: str, bundle: Bundle) -> None:
+    table = rows(section(card, "age_cgan"))
+    assert ["generated", "10.2", "20.2", "30.2", "40.2", "50.2", "60.2"] in table
+    assert ["real", *["33.3"] * 6] in table
+    assert "1,500 generated faces" in section(card, "age_cgan")
+    without = section(bare(bundle.manifest), "age_cgan")
+    assert "generated faces" not in without
+    assert "| age group" not in without
 
 
 def test_its_pictures_are_beside_it(card: str, bundle: Bundle) -> None:
     pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", card)
-    assert pictures == ["samples.jpg", "curves.png"]
+    assert pictures == ["curves_age_translator.png", "curves_age_cgan.png", "samples.jpg", "curves_cyclegan.png"]
     assert all((bundle.folder / name).is_file() for name in pictures)
+    without = bare(bundle.manifest, {"curves_cyclegan.png"})
+    assert re.findall(r"\(([^)]*\.(?:png|jpg))\)", without) == ["curves_cyclegan.png"]
+    assert without.count("(No learning curves were kept.)") == 2
 
 
 def test_it_is_markdown_as_meant(card: str) -> None:
     assert card.startswith("# small 3.2.1\n")
     headings = re.findall(r"^## (.*)$", card, re.MULTILINE)
-    assert headings == [
-        "Use",
-        "Data",
-        "Licence",
-        "Training",
-        "Measured",
-        "The networks that see faces",
-        "Graphs",
-        "Limits",
-    ]
-    widths = [len(row) for row in rows(card)]
-    assert set(widths) == {2, 3, 4, 7}
+    methods = [f"Method `{name}`" for name in ("age_translator", "age_cgan", "cyclegan")]
+    assert headings == ["Use", *methods, "The networks that see faces", "Graphs", "Limits"]
+    for table in re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+        assert re.fullmatch(r"\|(---\|)+", table.splitlines()[1])
+    assert re.search(r"\n\n\n", card) is None
     assert "{" not in card
     assert "None" not in card

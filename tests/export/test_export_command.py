@@ -20,8 +20,10 @@ from dorian_bundle import Bundle, load
 from dorian_export import command
 from dorian_export.assemble import Checkpoints, Naming
 from dorian_export.errors import ParityError
+from dorian_export.faces import Faces
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
-from dorian_training.data.crops import cut_crops, with_margin
+from dorian_training.data.crops import Crops, cut_crops, with_margin
+from dorian_training.data.records import FaceRecord
 
 Export = Callable[..., Result]
 Refused = Callable[..., bool]
@@ -47,7 +49,7 @@ def differences_of(bundle: Bundle) -> dict[str, float]:
     """How far each graph's file is from torch."""
     readers = bundle.manifest.readers
     parts = (
-        bundle.manifest.methods[0],
+        *bundle.manifest.methods,
         readers.detector,
         readers.landmark_refiner,
         readers.age_estimator,
@@ -108,7 +110,7 @@ def test_an_export_says_how_far_every_graph_is_from_torch(
     result = export_onto(existing)
     assert result.exit_code == 0
     files = [file.path for graph in bundle.manifest.graphs.values() for file in graph.files]
-    assert len(files) == 3 * 2 + 3
+    assert len(files) == 3 * 2 + 6  # the detector and Age-cGAN in both precisions
     assert result.stdout.splitlines() == [
         f"{existing / path}: differs from torch by at most {differences_of(bundle)[path]:.2g}" for path in files
     ]
@@ -177,9 +179,11 @@ def test_what_cannot_be_exported(
     refused: Refused,
 ) -> None:
     out = tmp_path / "out"
-    assert refused(export_onto(out, age_cgan=runs[0]), "no 'encoder_ema'")
+    assert refused(export_onto(out, age_cgan=runs[0], age_translator=None), "no 'encoder_ema'")
+    nothing = export_onto(out, age_cgan=None, age_translator=None, cyclegan=None)
+    assert refused(nothing, "needs a method; give at least one of age_translator, age_cgan and cyclegan")
     save_weights(tmp_path / WEIGHTS_FILE, weights, {**about, "family": "cyclegan"})
-    assert refused(export_onto(out, age_cgan=tmp_path), "of the family 'cyclegan', not age_cgan")
+    assert refused(export_onto(out, age_cgan=tmp_path, age_translator=None), "of the family 'cyclegan', not age_cgan")
     few = write_archives(tmp_path / "few", [{"split": "val"}] * 5)
     assert refused(export_onto(out, data=few), "8 real faces are needed", "got 5")
     assert refused(export_onto(out, data=tmp_path / "absent"), "is not a folder")
@@ -205,8 +209,8 @@ def test_measurements_that_are_none(
     assert refused(export_onto(tmp_path / "out", "--metrics", tmp_path / "ages.json"), "ages.json", words)
 
 
-@pytest.mark.parametrize("part", ["age-cgan", "detector", "landmark-refiner", "age-estimator", "facenet"])
-def test_every_part_has_to_be_given(
+@pytest.mark.parametrize("part", ["detector", "landmark-refiner", "age-estimator", "facenet"])
+def test_every_network_that_sees_faces_has_to_be_given(
     tmp_path: Path, checkpoints: Checkpoints, export: Export, faces: Path, part: str
 ) -> None:
     given = {name.replace("_", "-"): path for name, path in asdict(checkpoints).items()}
@@ -244,39 +248,81 @@ def test_measurements_of_several_files_are_joined_part_by_part(
     }
 
 
-def test_graphs_are_proven_on_faces_that_were_not_trained_on(
-    tmp_path: Path,
-    export_onto: Export,
-    write_archives: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    seen: list[Any] = []
+@pytest.fixture
+def given(export_onto: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, ...]]:
+    """Exports, and gives back the faces, the precisions and the naming that the bundle would have been made with."""
+    noted: list[Any] = []
 
-    def note(checkpoints: Any, folder: Path, faces: Any, precisions: Any, naming: Any) -> None:
-        seen.append((faces, precisions, naming))
+    def note(checkpoints: Any, folder: Path, *rest: Any) -> None:
+        noted.append(rest)
         raise ParityError("far enough")
 
     monkeypatch.setattr(command, "build_bundle", note)
+
+    def given(data: Path, *options: object) -> tuple[Any, ...]:
+        export_onto(tmp_path / "out", *options, data=data)
+        found: tuple[Any, ...] = noted.pop()
+        return found
+
+    return given
+
+
+def test_faces_for_graphs_and_calibration_are_those_to_watch(
+    tmp_path: Path, given: Callable[..., tuple[Any, ...]], write_archives: Callable[..., Path]
+) -> None:
+    """Those of known age, as large as the largest network's; where there are none, those that were trained on."""
     mixed = write_archives(tmp_path / "mixed", [{"split": s} for s in ("train", "val", "test") for _ in range(20)])
     ageless = {"split": "val", "age_low": "", "age_high": ""}
     trained = write_archives(tmp_path / "trained", [{}] * 16 + [ageless, ageless | {"identity": ""}])
-    for data in (mixed, trained):
-        export_onto(tmp_path / "out", "--precision", "fp16", "--name", "n", data=data)
-    splits = [[record.split for record in faces.crops.records] for faces, _, _ in seen]
-    assert splits == [["val"] * 4 + ["test"] * 4, ["train"] * 8]  # from all over the set
-    assert {faces.crops.pixels.shape for faces, _, _ in seen} == {(8, 64, 64, 3)}
-    assert all(len(np.unique(faces.crops.pixels, axis=0)) == 8 for faces, _, _ in seen)
-    assert seen[0][1:] == (("fp16",), Naming("n", "0.1.0", {}))
-    watched = [[(record.split, record.identity) for record in faces.people.records] for faces, _, _ in seen]
+    (first, *options), (second, *_) = (given(data, "--precision", "fp16", "--name", "n") for data in (mixed, trained))
+    assert options == [("fp16",), Naming("n", "0.1.0", {})]
+    splits = [[record.split for record in faces.crops.records] for faces in (first, second)]
+    assert splits == [["val"] * 20, ["train"] * 16]
+    watched = [[(record.split, record.identity) for record in faces.people.records] for faces in (first, second)]
     assert watched == [[("val", f"person {index}") for index in range(20, 40)], [("val", "person 16")]]
     side, template = with_margin(64)
-    for faces, _, _ in seen:
+    for faces in (first, second):
+        assert faces.crops.size == 96
+        assert np.array_equal(faces.crops.pixels, cut_crops(faces.crops.records, 96).pixels)
         assert np.array_equal(faces.people.pixels, cut_crops(faces.people.records, side, template=template).pixels)
+
+
+def test_pictures_are_as_large_as_a_network_takes_them(seen: Faces) -> None:
+    assert seen.pictures(96) is seen.crops.pixels
+    halved = seen.pictures(48)
+    assert (halved.shape, halved.dtype) == ((10, 48, 48, 3), np.uint8)
+    blocks = seen.crops.pixels.reshape(10, 48, 2, 48, 2, 3).mean(axis=(2, 4))
+    assert np.abs(halved - blocks).max() <= 1
+
+
+@pytest.mark.parametrize("count", [600, 601, 1199, 1999])
+def test_no_more_than_600_faces_from_all_over_the_set(
+    tmp_path: Path, given: Callable[..., tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """An export need not look at every face of a large set."""
+    records = [
+        FaceRecord("mine", tmp_path, str(index), "val", age_low=30, age_high=30, identity="ada" if not index else "")
+        for index in range(count)
+    ]
+
+    def cut(chosen: Any, size: int, **_: Any) -> Crops:
+        return Crops(np.zeros((len(chosen), 1, 1, 3), np.uint8), tuple(chosen))
+
+    monkeypatch.setattr(command, "load_sources", lambda _: records)
+    monkeypatch.setattr(command, "cut_crops", cut)
+    chosen = [int(record.name) for record in given(tmp_path)[0].crops.records]
+    assert len(chosen) == len(set(chosen)) == 600
+    assert chosen[0] == 0
+    assert chosen[-1] == count - 1
+    assert max(np.diff(chosen)) <= -(-count // 600)
 
 
 def test_check_names_a_sound_bundle(bundle: Bundle, export: Export) -> None:
     result = export("check", bundle.folder)
-    assert (result.exit_code, result.output) == (0, f"small 3.2.1: age_cgan; sha256 {bundle.sha256}\n")
+    assert (result.exit_code, result.output) == (
+        0,
+        f"small 3.2.1: age_translator, age_cgan, cyclegan; sha256 {bundle.sha256}\n",
+    )
 
 
 def test_check_says_what_is_wrong(existing: Path, export: Export, refused: Refused) -> None:
@@ -290,8 +336,8 @@ def test_help_explains_every_command(export: Export) -> None:
     assert all(word in export("--help").output for word in ("checkpoint", "onnx", "check"))
     result = export("onnx", "-h")
     assert result.exit_code == 0
-    parts = ("age-cgan", "detector", "landmark-refiner", "age-estimator", "facenet")
+    parts = ("age-translator", "age-cgan", "cyclegan", "detector", "landmark-refiner", "age-estimator", "facenet")
     options = (*parts, "out", "data", "precision", "name", "version", "metrics")
     assert all(f"--{name}" in result.output for name in options)
-    assert "dorian-export onnx --age-cgan models/checkpoints/age_cgan" in result.output
+    assert "dorian-export onnx --age-translator models/checkpoints/age_translator" in result.output
     assert "dorian-export checkpoint runs/gan runs/encoder" in export("checkpoint", "--help").output

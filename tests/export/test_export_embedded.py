@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,16 @@ from dorian_bundle import Bundle
 from dorian_bundle.alignment import crop_matrix, warp_crop
 from dorian_bundle.detection import Run, find_faces, refine
 from dorian_bundle.graphs import Precision
+from dorian_bundle.manifest import AgeCganMethod, AgeTranslatorMethod, CycleGanMethod
 from dorian_export.check import check_bundle
-from dorian_export.graphs import AgeEstimatorGraph, DetectorGraph, FaceNetGraph, LandmarkRefinerGraph
+from dorian_export.graphs import (
+    AgeEstimatorGraph,
+    AgeTranslatorGraph,
+    DetectorGraph,
+    FaceNetGraph,
+    FilterGraph,
+    LandmarkRefinerGraph,
+)
 from dorian_export.parity import TOLERANCE, require_parity
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.networks.age_cgan import (
@@ -30,7 +39,9 @@ from dorian_training.networks.age_cgan import (
     build_generator,
 )
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.cyclegan import CycleGanShape, build_translator
 from dorian_training.networks.detector import Detector, DetectorShape
 from dorian_training.networks.landmark_refiner import LandmarkRefiner, LandmarkRefinerShape
 
@@ -38,13 +49,13 @@ ROOT = Path(__file__).parents[2]
 CHECKPOINTS = ROOT / "models" / "checkpoints"
 CHECKPOINT = CHECKPOINTS / "age_cgan"
 BUNDLE = ROOT / "models" / "default"
-# Right eye, left eye, nose, right and left corner of the mouth in examples/astronaut.jpg.
 READERS: dict[str, tuple[Any, Any, Callable[[nn.Module], nn.Module]]] = {
     "detector": (Detector, DetectorShape, DetectorGraph),
     "landmark_refiner": (LandmarkRefiner, LandmarkRefinerShape, LandmarkRefinerGraph),
     "age_estimator": (AgeEstimator, AgeEstimatorShape, AgeEstimatorGraph),
     "facenet": (CompactFaceNet, FaceNetShape, FaceNetGraph),
 }
+# Right eye, left eye, nose, right and left corner of the mouth in examples/astronaut.jpg.
 ASTRONAUT = ((200.2, 101.7), (246.8, 102.4), (220.1, 124.2), (198.9, 142.4), (239.6, 143.4))
 
 pytestmark = pytest.mark.skipif(not CHECKPOINT.is_dir(), reason="models/checkpoints/age_cgan is not here")
@@ -83,21 +94,46 @@ def photo() -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
+def method_of(bundle: Bundle, name: str) -> Any:
+    """The method called so; skips the test where the bundle has none yet."""
+    found = [method for method in bundle.manifest.methods if method.name == name]
+    if not found:
+        pytest.skip(f"models/default has no {name}")
+    return found[0]
+
+
+def weights_of(name: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """A checkpoint; skips the test where it is not there."""
+    if not (CHECKPOINTS / name).is_dir():
+        pytest.skip(f"models/checkpoints/{name} is not here")
+    return load_weights(CHECKPOINTS / name)
+
+
 @pytest.fixture(scope="module")
-def images(embedded: Bundle, photo: NDArray[np.uint8]) -> Tensor:
-    """The astronaut's face, and four pictures of noise: RGB in [0, 1]."""
-    size = embedded.manifest.methods[0].crop_size
-    crop = warp_crop(photo, crop_matrix(ASTRONAUT, embedded.manifest.alignment, size), size)
-    noise = torch.rand(4, 3, size, size, generator=torch.Generator().manual_seed(0))
-    return torch.cat([torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255, noise])
+def pictures(embedded: Bundle, photo: NDArray[np.uint8]) -> Callable[[int], Tensor]:
+    """The astronaut's face, and four pictures of noise, of any size: RGB in [0, 1]."""
+
+    def pictures(size: int) -> Tensor:
+        crop = warp_crop(photo, crop_matrix(ASTRONAUT, embedded.manifest.alignment, size), size)
+        noise = torch.rand(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+        return torch.cat([torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255, noise])
+
+    return pictures
+
+
+@pytest.fixture(scope="module")
+def images(pictures: Callable[[int], Tensor]) -> Tensor:
+    return pictures(64)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_the_graphs_are_the_checkpoints_networks(
     embedded: Bundle, trained: tuple[nn.Module, nn.Module], images: Tensor, precision: Precision
 ) -> None:
+    method: AgeCganMethod = method_of(embedded, "age_cgan")
+
     def run(role: str, **feed: Tensor) -> np.ndarray:
-        path = str(embedded.graph_path(embedded.manifest.methods[0].graphs[role], precision))
+        path = str(embedded.graph_path(method.graphs[role], precision))
         session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
         output: np.ndarray = session.run(None, {name: tensor.numpy() for name, tensor in feed.items()})[0]
         return output
@@ -123,25 +159,98 @@ def test_training_can_be_carried_on(loaded: tuple[dict[str, dict[str, Tensor]], 
         assert all(bool(tensor.isfinite().all()) for tensor in weights[name].values())
 
 
-def test_the_bundle_says_where_it_comes_from(
+def test_the_bundle_says_where_its_age_cgan_comes_from(
     embedded: Bundle, loaded: tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
 ) -> None:
     _, about = loaded
-    origin = embedded.manifest.methods[0].provenance
+    origin = method_of(embedded, "age_cgan").provenance
     assert origin.steps[about["stage"]] == about["steps"]
     assert origin.seed == about["seed"]
     assert {entry.name for entry in origin.data} == {"UTKFace", "FairFace"}
     assert sorted(entry.faces for entry in origin.data) == sorted(about["data"].values())
     card = (BUNDLE / "README.md").read_text(encoding="utf-8")
     assert all(f"{count:,}" in card for count in about["group_counts"])
-    assert all((BUNDLE / name).is_file() for name in ("samples.jpg", "curves.png"))
+
+
+def test_its_cards_pictures_are_beside_it(embedded: Bundle) -> None:
+    shown = set(re.findall(r"!\[[^]]*\]\(([^)]*)\)", (BUNDLE / "README.md").read_text(encoding="utf-8")))
+    assert shown == {path.name for path in BUNDLE.iterdir() if path.suffix in (".jpg", ".png")}
+    curves = [name for name in shown if name.startswith("curves")]
+    assert len(curves) == len(embedded.manifest.methods)
+    assert "samples.jpg" in shown
 
 
 def test_judged_ages_rise_from_group_to_group(embedded: Bundle) -> None:
-    generated = embedded.manifest.methods[0].provenance.metrics["judged_age"]["generated"]
-    ages = [generated[group.label] for group in embedded.manifest.methods[0].age_groups]
+    method: AgeCganMethod = method_of(embedded, "age_cgan")
+    generated = method.provenance.metrics["judged_age"]["generated"]
+    ages = [generated[group.label] for group in method.age_groups]
     assert ages == sorted(ages)
     assert ages[-1] - ages[0] >= 25
+
+
+def test_the_translator_comes_first_where_there_is_one(embedded: Bundle) -> None:
+    names = [method.name for method in embedded.manifest.methods]
+    assert names == [name for name in ("age_translator", "age_cgan", "cyclegan") if name in names]
+    assert "age_cgan" in names
+
+
+def parity_of(embedded: Bundle, graph: str, network: nn.Module, feed: Mapping[str, Tensor]) -> None:
+    """Every file of ``graph`` gives what ``network`` gives for 8 rows of ``feed``."""
+    rows = {name: values.repeat(2, *[1] * (values.ndim - 1))[:8].numpy() for name, values in feed.items()}
+    described = embedded.manifest.graphs[graph]
+    for file in described.files:
+        require_parity(network, BUNDLE / file.path, described.signature, file.precision, [rows])
+
+
+def comes_from(embedded: Bundle, name: str, about: dict[str, Any]) -> None:
+    """The bundle says of the method what its checkpoint does."""
+    origin = method_of(embedded, name).provenance
+    assert sum(origin.steps.values()) == about["steps"] + sum(stage["steps"] for stage in about["earlier"])
+    assert origin.seed == about["seed"]
+    assert {source.faces for source in origin.data} == set(about["data"].values())
+    files = [file for key, g in embedded.manifest.graphs.items() if key.startswith(name) for file in g.files]
+    differences = origin.metrics["onnx_difference"]
+    assert differences.keys() == {file.path for file in files}
+    assert all(differences[file.path] <= TOLERANCE[file.precision] for file in files)
+
+
+def test_the_translator_is_its_checkpoints_average(embedded: Bundle, pictures: Callable[[int], Tensor]) -> None:
+    method: AgeTranslatorMethod = method_of(embedded, "age_translator")
+    weights, about = weights_of("age_translator")
+    network = AgeTranslator(AgeTranslatorShape.from_dict(about["shape"]).translator).eval().requires_grad_(False)
+    load_network(network, weights, "translator_ema")
+    graph, image = AgeTranslatorGraph(network), pictures(method.crop_size)
+    source, target = torch.full((5,), 40.0), torch.tensor([75.0, 10.0, 40.0, 41.0, 90.0])
+    parity_of(embedded, method.graph, graph, {"image": image, "source_age": source, "target_age": target})
+    older, younger, same = (graph(image[:1], source[:1], torch.tensor([age])) for age in (75.0, 10.0, 40.0))
+    assert not same.any()
+    assert min(float(older.std()), float(younger.std()), float((older - younger).std())) > 0.01
+    (half,) = (file for file in embedded.manifest.graphs[method.graph].files if file.precision == "fp16")
+    assert half.bytes <= 6e6
+    comes_from(embedded, "age_translator", about)
+
+
+def test_the_translators_calibration_asks_for_more_with_every_age(embedded: Bundle) -> None:
+    method: AgeTranslatorMethod = method_of(embedded, "age_translator")
+    points = method.calibration.points
+    assert len(points) >= 5
+    drawn_at = [point.asked + point.offset for point in points]
+    assert drawn_at == sorted(drawn_at)
+    assert all(method.min_years <= age <= method.max_years for age in drawn_at)
+
+
+def test_the_filters_are_their_checkpoints_averages(embedded: Bundle, pictures: Callable[[int], Tensor]) -> None:
+    method: CycleGanMethod = method_of(embedded, "cyclegan")
+    weights, about = weights_of("cyclegan")
+    assert {each.name for each in method.filters} == {"old", "young"}
+    image = pictures(method.crop_size)
+    for each in method.filters:
+        network = build_translator(CycleGanShape.from_dict(about["shape"])).eval().requires_grad_(False)
+        load_network(network, weights, f"to_{each.name}_ema")
+        parity_of(embedded, each.graph, FilterGraph(network), {"image": image})
+        change = (FilterGraph(network)(image[:1]) - image[:1]).abs()
+        assert 0.005 < float(change.mean()) < 0.25  # a change, and still the face
+    comes_from(embedded, "cyclegan", about)
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +332,5 @@ def test_the_astronauts_face_is_read(
 
 
 def test_sizes() -> None:
-    assert megabytes(CHECKPOINT) <= 25
-    assert megabytes(CHECKPOINTS) <= 40
+    assert all(megabytes(folder) <= 25 for folder in CHECKPOINTS.iterdir())
     assert megabytes(BUNDLE) <= 40

@@ -18,7 +18,8 @@ from dorian_export.graphs import EncoderGraph, GeneratorGraph, in_precision
 
 METHOD = [f"age_cgan_{role}.{precision}.onnx" for role in ("encoder", "generator") for precision in ("fp32", "fp16")]
 READERS = ("detector", "landmark_refiner", "age_estimator", "facenet")
-FILES = [*METHOD, "detector.fp32.onnx", *(f"{reader}.fp16.onnx" for reader in READERS)]
+TRANSLATORS = ["age_translator.fp16.onnx", "cyclegan_old.fp16.onnx", "cyclegan_young.fp16.onnx"]
+FILES = [*METHOD, *TRANSLATORS, "detector.fp32.onnx", *(f"{reader}.fp16.onnx" for reader in READERS)]
 ALLOWED = {"fp32": 1e-4, "fp16": 1e-2}
 
 

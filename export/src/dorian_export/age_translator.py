@@ -20,7 +20,8 @@ from dorian_bundle.graphs import Precision
 from dorian_bundle.manifest import AgeTranslatorMethod
 from dorian_bundle.masks import face_mask
 from dorian_export.calibration import calibrate
-from dorian_export.faces import Faces
+from dorian_export.errors import ExportError
+from dorian_export.faces import Faces, spread
 from dorian_export.graphs import AgeTranslatorGraph
 from dorian_export.made import Made, with_differences
 from dorian_export.origin import provenance
@@ -36,7 +37,7 @@ YOUNGEST, OLDEST = 1.0, 90.0  # years that training drew
 _GRAPH = "age_translator"
 _BATCH = 64
 _ADULT, _ELDER = 18, 70  # whose faces the calibration changes
-_CALIBRATED_ON = 150  # of them, about
+_CALIBRATED_ON = 150  # of them at most
 _DESCRIPTION = "Age translator, Dorian's own: one pass of a residual network draws what a change of age adds to the face, at any age."
 
 
@@ -107,7 +108,9 @@ def _calibration(network: nn.Module, estimator: Path, faces: Faces, size: int) -
     if images.shape[2] != size:
         images = F.interpolate(images, (size, size), mode="area")
     adults = np.flatnonzero((ages >= _ADULT) & (ages <= _ELDER))
-    adult = torch.from_numpy(adults[:: max(1, len(adults) // _CALIBRATED_ON)])
+    if not len(adults):
+        raise ExportError("calibration needs validation faces from 18 to 70 years whose age is known exactly")
+    adult = torch.tensor(spread(adults.tolist(), _CALIBRATED_ON))
     mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(size), size))
 
     def read(image: Tensor) -> Tensor:

@@ -41,13 +41,11 @@ def calibrate(read: Reader, ages: Ages, readings: Ages, youngest: float, oldest:
         if not youngest <= asked <= oldest:
             continue
         wanted = reading_at(asked, ages, readings)
-        given, factor = float(np.interp(wanted, found, drawn)), 1.0
-        end = given if given in (youngest, oldest) else None
-        if end is not None:
-            misses = [abs(read(end, strength) - wanted) for strength in STRONGER]
-            factor = STRONGER[int(np.argmin(misses))]
-        offset = float(np.clip(given - asked, -_FURTHEST, _FURTHEST))
-        points.append(CalibrationPoint(asked=asked, offset=round(offset, 1), strength=factor))
+        least, most = max(youngest, asked - _FURTHEST), min(oldest, asked + _FURTHEST)
+        given, factor = float(np.clip(np.interp(wanted, found, drawn), least, most)), 1.0
+        if given in (least, most):  # as far as it goes
+            factor = min(STRONGER, key=lambda strength: abs(read(given, strength) - wanted))
+        points.append(CalibrationPoint(asked=asked, offset=round(given - asked, 1), strength=factor))
     return Calibration(points=tuple(points))
 
 

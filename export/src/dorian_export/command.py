@@ -20,7 +20,7 @@ from dorian_export.assemble import Checkpoints, Naming, build_bundle
 from dorian_export.check import check_bundle
 from dorian_export.curves import CURVES_FILE, read_curves, write_curves
 from dorian_export.errors import ExportError
-from dorian_export.faces import Faces
+from dorian_export.faces import Faces, spread
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.commands.options import data_option
 from dorian_training.data.crops import cut_crops, with_margin
@@ -145,7 +145,7 @@ def _faces(records: Sequence[FaceRecord]) -> Faces:
     """Faces that nothing was trained on, where there are any: with ages for the graphs, with identities for thresholds."""
     unseen = [record for record in records if record.split == "val" and record.age is not None]
     unseen = unseen or [record for record in records if record.age is not None]
-    crops = cut_crops(unseen[:: max(1, len(unseen) // _PROVEN_ON)][:_PROVEN_ON], _CROP_SIZE)
+    crops = cut_crops(spread(unseen, _PROVEN_ON), _CROP_SIZE)
     people = [record for record in records if record.split == "val" and record.identity]
     if not people:
         raise ExportError("FaceNet's thresholds need faces with identities in a validation split; --data has none")

@@ -28,7 +28,7 @@ from dorian_training.distributed import Place
 from dorian_training.errors import ConfigError
 from dorian_training.methods.age_estimator import age_labels, flattening_weights
 from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, Witnesses
-from dorian_training.methods.cyclegan import CycleGanSettings, CycleGanStage
+from dorian_training.methods.cyclegan import TRANSLATORS, CycleGanSettings, CycleGanStage
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 from dorian_training.networks.age_translator import AgeTranslatorShape
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
@@ -97,25 +97,34 @@ def age_translator(**options: Any) -> None:
 
 def _cyclegan(place: Place, **options: Any) -> None:
     known = begun(options["out"], CycleGanStage.name)
-    start = load_weights(options["start"])[1] if options["start"] else {}
-    shape = CycleGanShape.from_dict((known or start)["shape"]) if known or start else PRESETS[options["preset"]]
+    start = known
+    if options["start"] and not known:
+        weights, start = load_weights(options["start"])
+        require_network(weights, f"to_{TRANSLATORS[0]}")  # before its shape is read: any checkpoint has one
+    shape = CycleGanShape.from_dict(start["shape"]) if start else PRESETS[options["preset"]]
     side, template = with_margin(shape.size)
-    parts = [
-        evenly(_domains(options, split), options["faces"] if split == "train" else _WATCHED, options["seed"])
-        for split in ("train", "val")
-    ]
     cache = options["cache"].expanduser()
-    train, watched = (
-        (cut_crops(young, side, cache, template), cut_crops(old, side, cache, template)) for young, old in parts
-    )
+    young, old = evenly(_domains(options, "train"), options["faces"], options["seed"])
+    train = (cut_crops(young, side, cache, template), cut_crops(old, side, cache, template))
     seed = options["seed"] + place.rank
     batches = DomainBatches(train, options["batch_size"], seed, shape.size, _VIEWS, place.device)
     settings = changed(CycleGanSettings(), options["changes"])
-    still = [centred(as_images(torch.from_numpy(each.pixels)), shape.size).to(place.device) for each in watched]
-    stage = CycleGanStage(shape, settings, place.device, options["amp"], DomainBatch(*still))
+    watched = _watched(_domains(options, "val"), shape.size, place.device)
+    stage = CycleGanStage(shape, settings, place.device, options["amp"], watched)
     records = [record for each in train for record in each.records]
     about = {"shape": shape.as_dict(), "domains": _told(options)}
     run_stage(stage, batches, records, place, options, about, settings, known)
+
+
+def _watched(domains: Domains, size: int, device: torch.device) -> DomainBatch | None:
+    """As many faces of each of the validation split's ``domains``, uncut by augmentation; ``None`` if one has none."""
+    if not all(domains):
+        return None
+    side, template = with_margin(size)
+    found = [cut_crops(domain[:_WATCHED], side, template=template).pixels for domain in domains]
+    count = min(map(len, found))  # those that cannot be read are left out
+    young, old = (centred(as_images(torch.from_numpy(each[:count])), size).to(device) for each in found)
+    return DomainBatch(young, old)
 
 
 def _domains(options: dict[str, Any], split: str) -> Domains:

@@ -28,22 +28,28 @@ def domains_by_age(records: Sequence[FaceRecord], young_until: int, old_from: in
     known = [(record, record.age_low, record.age_high) for record in records]
     young = [record for record, _, high in known if high is not None and high <= young_until]
     old = [record for record, low, _ in known if low is not None and low >= old_from]
-    return _both(young, old)
+    return young, old
 
 
 def domains_by_attribute(records: Sequence[FaceRecord]) -> Domains:
     """Faces with and without CelebA's attribute "Young"."""
     young = [record for record in records if record.young is True]
-    return _both(young, [record for record in records if record.young is False])
+    return young, [record for record in records if record.young is False]
 
 
 def domains_by_folder(young: Path, old: Path) -> Domains:
     """The pictures in two folders and their sub-folders: faces cut out alike, as those of aligned public sets."""
-    return _both(_pictures(young), _pictures(old))
+    return _pictures(young), _pictures(old)
 
 
 def evenly(domains: Domains, most: int, seed: int) -> Domains:
-    """As many faces of each domain, drawn at random: all of the smaller, but at most ``most`` (0: no limit)."""
+    """As many faces of each domain, drawn at random: all of the smaller, but at most ``most`` (0: no limit).
+
+    ``DataError`` if a domain has none.
+    """
+    for name, domain in zip(("young", "old"), domains, strict=True):
+        if not domain:
+            raise DataError(f"the domain of the {name} has no faces")
     count = min(len(domain) for domain in domains)
     count = min(count, most) if most else count
     drawn = random.Random(seed)
@@ -97,10 +103,3 @@ def _pictures(folder: Path) -> list[FaceRecord]:
         FaceRecord(source="own pictures", container=folder, name=name, split=split_of(name))
         for name in (str(path.relative_to(folder)) for path in found)
     ]
-
-
-def _both(young: list[FaceRecord], old: list[FaceRecord]) -> Domains:
-    for name, domain in (("young", young), ("old", old)):
-        if not domain:
-            raise DataError(f"the domain of the {name} has no faces")
-    return young, old

@@ -86,8 +86,9 @@ class CycleGanStage(Stage[DomainBatch]):
             self.add_optimizer(name, settings.learning_rate, (settings.beta1, settings.beta2))
 
     def schedule(self, done: float) -> None:
-        left = (1 - done) / (1 - self.settings.decay_from)
-        self.set_rate(self.settings.learning_rate * min(1.0, left))
+        begin = self.settings.decay_from
+        left = (1 - done) / (1 - begin) if done > begin else 1.0
+        self.set_rate(self.settings.learning_rate * left)
 
     def step(self, batch: DomainBatch, number: int) -> dict[str, Tensor]:
         real = {"young": batch.young, "old": batch.old}

@@ -2,7 +2,7 @@
 
 Presets of one code: ``resnet9`` and ``unet`` are the published layouts (§4 and appendix 7.2; the U-Net is that of Isola et al.
 2017), ``lean`` the first in a size that few cores can train, adding what it draws to the image: it begins
-as one that changes nothing, in place of one that first has to learn to draw faces. Images are RGB in [-1, 1].
+as one that changes little, in place of one that first has to learn to draw faces. Images are RGB in [-1, 1].
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from dorian_training.networks.age_cgan import LEAK
 
 _SPREAD = 0.02  # of the weights at the start, in the paper
+_FAINT = 0.05  # of that, for the last convolution of a translator whose drawing is added
 
 
 @dataclass(frozen=True)
@@ -126,14 +127,16 @@ class UNetTranslator(nn.Module):
 
 
 class Added(nn.Module):
-    """Image (batch, 3, size, size) → the image and what ``network`` draws of it, added; about [-1, 1]."""
+    """Image (batch, 3, size, size) → the image and what ``network`` draws of it, added; little at the start."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        drawing = [layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))][-1]
+        drawing.weight.data.mul_(_FAINT)
 
     def forward(self, image: Tensor) -> Tensor:
-        translated: Tensor = image + self.network(image)
+        translated: Tensor = (image + self.network(image)).clamp(-1, 1)
         return translated
 
 

@@ -1,0 +1,114 @@
+"""Calibration in closed form: readers of planted faults, and the line through real faces that they are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from dorian_bundle.calibration import Calibration
+from dorian_export.calibration import ASKED, STRONGER, calibrate, reading_at
+from dorian_export.errors import ExportError
+
+AGES = np.arange(0.0, 101.0)
+
+
+def found(read: Callable[[float, float], float], youngest: float = 1.0, oldest: float = 90.0) -> Calibration:
+    """The calibration of what draws faces that are read so, where real faces are read as exactly as old as they are."""
+    return calibrate(read, AGES, AGES, youngest, oldest)
+
+
+def offsets(calibration: Calibration) -> list[float]:
+    return [point.offset for point in calibration.points]
+
+
+def strengths(calibration: Calibration) -> list[float]:
+    return [point.strength for point in calibration.points]
+
+
+def test_faces_that_are_read_as_asked_for_need_no_correction() -> None:
+    calibration = found(lambda asked, factor: asked)
+    assert [point.asked for point in calibration.points] == list(ASKED)
+    assert offsets(calibration) == [0.0] * len(ASKED)
+    assert strengths(calibration) == [1.0] * len(ASKED)
+
+
+def test_faces_that_are_read_five_years_young_are_asked_for_five_years_older() -> None:
+    calibration = found(lambda asked, factor: asked - 5, oldest=95.0)
+    assert offsets(calibration) == pytest.approx([5.0] * len(ASKED))
+    assert strengths(calibration) == [1.0] * len(ASKED)
+
+
+def test_faces_are_held_against_readings_of_real_faces_not_against_the_calendar() -> None:
+    """An estimator that is five years low of drawn and of real faces alike leaves nothing to correct."""
+    calibration = calibrate(lambda asked, factor: asked - 5, AGES, AGES - 5, 1.0, 90.0)
+    assert offsets(calibration) == pytest.approx([0.0] * len(ASKED))
+
+
+def test_only_ages_that_can_be_drawn_are_calibrated() -> None:
+    assert [point.asked for point in found(lambda asked, factor: asked, 15.0, 60.0).points] == [15, 25, 35, 45, 55]
+
+
+@pytest.mark.parametrize(
+    ("gain", "factor"), [(50, 1.3), (100, 1.15), (-100, 1.0)], ids=["all of it", "some of it", "it does harm"]
+)
+def test_where_the_oldest_is_not_read_old_enough_the_delta_grows_by_what_it_takes(gain: int, factor: float) -> None:
+    """Readings end at 62, to which a delta that is stronger by a hundredth adds a hundredth of ``gain``."""
+    calibration = found(lambda asked, strength: min(asked, 62.0) + gain * (strength - 1))
+    by_age = dict(zip(ASKED, calibration.points, strict=True))
+    assert strengths(calibration)[:6] == [1.0] * 6  # to 55, which is read without
+    assert by_age[65].offset == 20.0  # 25 years to the last that can be drawn, of which 20 are allowed
+    assert (by_age[75].offset, by_age[85].offset) == (15.0, 5.0)
+    misses = {each: abs(62 + gain * (each - 1) - 75) for each in STRONGER}
+    assert by_age[75].strength == min(misses, key=lambda each: misses[each]) == factor
+
+
+def test_the_youngest_may_need_a_stronger_delta_too() -> None:
+    calibration = found(lambda asked, strength: max(asked, 12.0) - 20 * (strength - 1))
+    first, _, third = calibration.points[:3]
+    assert (first.offset, first.strength) == (-4.0, 1.3)  # of a child of 5, drawn at 1
+    assert (third.offset, third.strength) == (0.0, 1.0)
+
+
+def test_an_age_that_is_read_younger_than_a_younger_one_counts_as_that() -> None:
+    """Of the ten ages that are drawn, the fifth is read far too young: from the fourth on the curve stays level, then rises."""
+    _, _, _, fourth, fifth, sixth, *_ = (float(age) for age in np.linspace(1.0, 90.0, 10))
+    calibration = found(lambda asked, factor: 20.0 if asked == fifth else asked)
+    drawn_at = [point.asked + point.offset for point in calibration.points]
+    assert drawn_at == sorted(drawn_at)
+    by_age = dict(zip(ASKED, drawn_at, strict=True))
+    assert by_age[25] == 25
+    assert by_age[35] == pytest.approx(fifth + (35 - fourth) / (sixth - fourth) * (sixth - fifth), abs=0.05)
+    assert by_age[55] == 55
+
+
+def test_a_reading_lies_on_the_line_of_the_faces_nearby() -> None:
+    for age in (0.0, 33.3, 50.0, 100.0):  # also at the ends, where all faces lie on one side
+        assert reading_at(age, AGES, 0.8 * AGES + 9) == pytest.approx(0.8 * age + 9)
+    bent = np.where(AGES > 40, 2 * AGES - 40, AGES)
+    assert reading_at(30.0, AGES, bent) == pytest.approx(30.0)  # what is further than four years away has no part
+    assert reading_at(36.0, AGES, bent) == pytest.approx(36.0)
+
+
+def test_where_faces_are_few_the_nearest_five_are_asked() -> None:
+    ages = np.array([10.0, 20.0, 30.0, 40.0, 50.0, 80.0])
+    assert reading_at(85.0, ages, ages + 3) == pytest.approx(88.0)
+    far = np.array([999.0, 23.0, 33.0, 43.0, 53.0, 83.0])
+    assert reading_at(85.0, ages, far) == pytest.approx(88.0)  # not the sixth
+    assert reading_at(85.0, np.full(7, 30.0), np.array([28.0, 29, 30, 31, 32, 33, 34])) == pytest.approx(31.0)
+
+
+@pytest.mark.parametrize(("slope", "followed"), [(0.5, 0.5), (1.5, 1.5), (3.0, 1.5), (-2.0, 0.0)])
+def test_a_line_through_few_faces_does_not_lead_far_from_them(slope: float, followed: float) -> None:
+    ages = np.array([20.0, 22.0, 24.0, 26.0, 28.0])
+    assert reading_at(40.0, ages, slope * ages) == pytest.approx(slope * 24 + followed * 16)
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_too_few_faces_of_known_age(count: int) -> None:
+    words = f"calibration needs at least 5 faces whose age is known; there are {count}"
+    with pytest.raises(ExportError, match=words):
+        reading_at(30.0, AGES[:count], AGES[:count])
+    with pytest.raises(ExportError, match=words):
+        calibrate(lambda asked, factor: asked, AGES[:count], AGES[:count], 1.0, 90.0)

@@ -1,0 +1,333 @@
+"""The age translator and CycleGAN as graphs: what they take and give, which weights they are of, and when they are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from torch import nn
+
+from dorian_bundle import Bundle
+from dorian_bundle.ages import PAPER_GROUPS
+from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.calibration import Calibration
+from dorian_bundle.families import age_translator_signature, cyclegan_signature
+from dorian_bundle.manifest import AgeTranslatorMethod, CycleGanMethod
+from dorian_bundle.masks import face_mask
+from dorian_export import age_translator, proven
+from dorian_export.age_translator import make_age_translator
+from dorian_export.cyclegan import make_cyclegan
+from dorian_export.errors import ExportError, ParityError
+from dorian_export.faces import Faces
+from dorian_export.graphs import AgeTranslatorGraph, FilterGraph, in_precision
+from dorian_export.made import Made
+from dorian_export.parity import TOLERANCE
+from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
+from dorian_training.data.crops import Crops
+from dorian_training.errors import CheckpointError
+from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
+from dorian_training.networks.cyclegan import CycleGanShape, build_translator
+
+Make = Callable[..., Made]
+FAMILIES = ["age_translator", "cyclegan"]
+SIZES = {"age_translator": 48, "cyclegan": 32}
+CLOSE = 1e-2  # of half precision, which is all that a bundle has of them
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def folders(translator_run: Path, cyclegan_run: Path) -> dict[str, Path]:
+    """The run folder of each family."""
+    return {"age_translator": translator_run, "cyclegan": cyclegan_run}
+
+
+@pytest.fixture(scope="module")
+def translator(translator_run: Path) -> nn.Module:
+    """The averaged age translator as torch runs it: RGB in [-1, 1]."""
+    weights, about = load_weights(translator_run)
+    network = AgeTranslator(AgeTranslatorShape.from_dict(about["shape"]).translator)
+    network.load_state_dict(weights["translator_ema"])
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def filters(cyclegan_run: Path) -> dict[str, nn.Module]:
+    """CycleGAN's averaged translators as torch runs them, by the domain that they lead to."""
+    weights, about = load_weights(cyclegan_run)
+    found = {}
+    for domain in ("old", "young"):
+        network = build_translator(CycleGanShape.from_dict(about["shape"]))
+        network.load_state_dict(weights[f"to_{domain}_ema"])
+        found[domain] = network.eval().requires_grad_(False)
+    return found
+
+
+@pytest.fixture
+def run(bundle: Bundle) -> Callable[..., np.ndarray]:
+    """Runs a graph of the bundle."""
+
+    def run(name: str, **feed: torch.Tensor) -> np.ndarray:
+        session = ort.InferenceSession(str(bundle.graph_path(name, "fp16")), providers=["CPUExecutionProvider"])
+        (found,) = session.run(None, {name: tensor.numpy() for name, tensor in feed.items()})
+        assert found.dtype == np.float32
+        return np.asarray(found)
+
+    return run
+
+
+@pytest.fixture
+def make(bundle: Bundle, reader_runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Makes a family's method of a checkpoint; the bundle's files come where a graph would be written."""
+
+    def copy(graph: nn.Module, signature: Any, path: Path, multiples: Any) -> None:
+        assert not multiples
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((bundle.folder / "graphs" / path.name).read_bytes())
+
+    monkeypatch.setattr(proven, "write_onnx", copy)
+
+    def make(family: str, checkpoint: Path, faces: Faces) -> Made:
+        if family == "cyclegan":
+            return make_cyclegan(checkpoint, faces, tmp_path, ["fp16"], {"ageing": 7})
+        estimator = reader_runs["age_estimator"]
+        return make_age_translator(checkpoint, estimator, faces, tmp_path, ["fp16"], {"ageing": 7})
+
+    return make
+
+
+def noise(batch: int, size: int) -> torch.Tensor:
+    return torch.rand(batch, 3, size, size, generator=torch.Generator().manual_seed(batch))
+
+
+# --- graphs ---
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch", [1, 5])
+def test_a_delta_is_of_pixels_from_0_to_1(run: Callable[..., np.ndarray], translator: nn.Module, batch: int) -> None:
+    image = noise(batch, 48)
+    source, target = torch.linspace(20, 60, batch), torch.linspace(75, 5, batch)
+    found = run("age_translator", image=image, source_age=source, target_age=target)
+    raw = translator(2 * image - 1, source, target)
+    assert found.shape == (batch, 3, 48, 48)
+    assert np.abs(found - raw.numpy() / 2).max() <= CLOSE
+    for wrong in (raw, translator(image, source, target) / 2, translator(2 * image - 1, target, source) / 2):
+        assert np.abs(found - wrong.numpy()).max() > 5 * CLOSE
+
+
+def test_a_face_at_its_own_age_is_left_alone_bit_by_bit(run: Callable[..., np.ndarray]) -> None:
+    ages = torch.tensor([1.0, 33.3, 90.0, 40.0])
+    found = run("age_translator", image=noise(4, 48), source_age=ages, target_age=ages + torch.tensor([0, 0, 0, 9.0]))
+    assert not found[:3].any()
+    assert np.abs(found[3]).max() > 0.01
+
+
+def test_ages_stay_in_full_precision(run: Callable[..., np.ndarray]) -> None:
+    """A quarter of a sixteenth of a year, of which halves know nothing at 90, still makes a difference."""
+    image, source = noise(1, 48).repeat(2, 1, 1, 1), torch.full((2,), 90.0)
+    target = source - torch.tensor([0.0, 1 / 64])
+    found = run("age_translator", image=image, source_age=source, target_age=target)
+    assert not found[0].any()
+    assert found[1].any()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("domain", ["old", "young"])
+def test_a_filter_is_the_translator_to_its_domain(
+    run: Callable[..., np.ndarray], filters: dict[str, nn.Module], domain: str
+) -> None:
+    image = noise(5, 32)
+    found = run(f"cyclegan_{domain}", image=image)
+    assert found.shape == (5, 3, 32, 32)
+    assert np.abs(found - (filters[domain](2 * image - 1).numpy() + 1) / 2).max() <= CLOSE
+    other = filters["young" if domain == "old" else "old"]
+    for wrong in (filters[domain](image), other(2 * image - 1)):
+        assert np.abs(found - (wrong.numpy() + 1) / 2).max() > 5 * CLOSE
+
+
+@torch.no_grad()
+def test_images_run_from_0_to_1_outside_and_from_minus_1_inside() -> None:
+    """Normalised maps may hide what comes in wrong; a network that gives its image back hides nothing."""
+    same = nn.Conv2d(3, 3, 1, bias=False)
+    nn.init.dirac_(same.weight)
+    image = noise(2, 8)
+    assert torch.allclose(FilterGraph(same)(image), image, atol=1e-6)
+    nn.init.zeros_(same.weight)
+    assert torch.equal(FilterGraph(same)(image), torch.full_like(image, 0.5))
+
+
+@torch.no_grad()
+def test_what_leaves_a_graph_is_single_precision(translator: nn.Module, filters: dict[str, nn.Module]) -> None:
+    image, ages = noise(2, 48), torch.tensor([20.0, 50.0])
+    delta = in_precision(AgeTranslatorGraph(translator), "fp16")(image, ages, ages.flip(0))
+    filtered = in_precision(FilterGraph(filters["old"]), "fp16")(noise(2, 32))
+    assert {delta.dtype, filtered.dtype} == {torch.float32}
+    for network in (translator, *filters.values()):
+        assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+
+
+def test_a_unet_exports_too(randomised: Callable[..., nn.Module], seen: Faces, tmp_path: Path) -> None:
+    shape = CycleGanShape(size=32, layout="unet", width=4, depth=3)
+    weights = {
+        f"to_{domain}_ema": randomised(build_translator(shape), seed).state_dict()
+        for seed, domain in enumerate(("old", "young"), 61)
+    }
+    about = {"family": "cyclegan", "shape": shape.as_dict(), "stage": "cyclegan", "steps": 1, "earlier": []}
+    save_weights(tmp_path / WEIGHTS_FILE, weights, {**about, "data": {"mine": 3}, "seed": 0})
+    made = make_cyclegan(tmp_path, seen, tmp_path, ["fp32"], {})
+    assert made.differences.keys() == {f"graphs/cyclegan_{domain}.fp32.onnx" for domain in ("old", "young")}
+    assert all(0 < difference <= TOLERANCE["fp32"] for difference in made.differences.values())
+
+
+# --- what is made of a checkpoint ---
+
+
+def test_they_are_proven_on_random_and_on_real_inputs(
+    family: str, folders: dict[str, Path], make: Make, seen: Faces, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Sequence[Mapping[str, np.ndarray]]] = []
+
+    def note(graph: nn.Module, path: Path, signature: Any, precision: str, inputs: Any) -> float:
+        shown.append(inputs)
+        return 0.125
+
+    monkeypatch.setattr(proven, "require_parity", note)
+    made = make(family, folders[family], seen)
+    ours = {name: graph for name, graph in bundle.manifest.graphs.items() if name.startswith(family)}
+    assert made.graphs == ours
+    assert made.differences == {file.path: 0.125 for graph in ours.values() for file in graph.files}
+    assert made.entry.provenance.metrics == {"ageing": 7, "onnx_difference": made.differences}
+    assert len(shown) == len(ours)
+    pictures = seen.pictures(SIZES[family])[:8].transpose(0, 3, 1, 2).astype(np.float32) / 255
+    for random, real in shown:
+        assert np.array_equal(real["image"], pictures)
+        assert 0 <= random["image"].min() < 0.01 < 0.99 < random["image"].max() <= 1
+        for rows in (random, real):
+            assert {len(values) for values in rows.values()} == {8}
+            assert {values.dtype for values in rows.values()} == {np.dtype(np.float32)}
+            if family == "age_translator":
+                change = rows["target_age"] - rows["source_age"]
+                assert change[0] == 0  # none, up and down
+                assert change.min() < -10
+                assert change.max() > 10
+
+
+def test_it_is_the_averages_that_are_exported(
+    family: str, folders: dict[str, Path], make: Make, seen: Faces, tmp_path: Path
+) -> None:
+    make(family, folders[family], seen)
+    weights, about = load_weights(folders[family])
+    names = {"age_translator": "translator", "cyclegan": "to_young"}
+    raw = {name: tensor.clone() for name, tensor in weights[names[family]].items()}
+    save_weights(tmp_path / WEIGHTS_FILE, weights | {f"{names[family]}_ema": raw}, about)
+    file = {"age_translator": "age_translator", "cyclegan": "cyclegan_young"}[family]
+    with pytest.raises(ParityError, match=rf"^{file}\.fp16\.onnx differs from its network by"):
+        make(family, tmp_path, seen)
+
+
+def test_checkpoints_that_do_not_fit(
+    family: str, folders: dict[str, Path], make: Make, seen: Faces, tmp_path: Path
+) -> None:
+    other = FAMILIES[FAMILIES.index(family) - 1]
+    with pytest.raises(ExportError, match=f"of the family '{other}', not {family}"):
+        make(family, folders[other], seen)
+    few = replace(seen, crops=Crops(seen.crops.pixels[:7], seen.crops.records[:7]))
+    with pytest.raises(ExportError, match="8 real faces are needed to prove the graphs on, got 7"):
+        make(family, folders[family], few)
+    weights, about = load_weights(folders[family])
+    name = {"age_translator": "translator_ema", "cyclegan": "to_old_ema"}[family]
+    save_weights(tmp_path / WEIGHTS_FILE, {key: state for key, state in weights.items() if key != name}, about)
+    with pytest.raises(CheckpointError, match=f"no '{name}'"):
+        make(family, tmp_path, seen)
+    assert not (tmp_path / "graphs").exists()
+
+
+def test_what_the_manifest_says_of_the_translator(bundle: Bundle) -> None:
+    method = bundle.manifest.methods[0]
+    assert isinstance(method, AgeTranslatorMethod)
+    assert (method.name, method.family, method.graph) == ("age_translator", "age_translator", "age_translator")
+    assert (method.crop_size, method.min_years, method.max_years) == (48, 1, 90)
+    assert method.age_groups == PAPER_GROUPS
+    assert [point.asked for point in method.calibration.points] == [5, 15, 25, 35, 45, 55, 65, 75, 85]
+    graph = bundle.manifest.graphs["age_translator"]
+    assert graph.signature == age_translator_signature(48)
+    assert [file.precision for file in graph.files] == ["fp16"]
+
+
+def test_what_the_manifest_says_of_the_filters(bundle: Bundle) -> None:
+    method = bundle.manifest.methods[-1]
+    assert isinstance(method, CycleGanMethod)
+    assert (method.name, method.family, method.crop_size) == ("cyclegan", "cyclegan", 32)
+    assert {each.name: each.graph for each in method.filters} == {"old": "cyclegan_old", "young": "cyclegan_young"}
+    assert all(each.name in each.description for each in method.filters)
+    for each in method.filters:
+        graph = bundle.manifest.graphs[each.graph]
+        assert graph.signature == cyclegan_signature(32)
+        assert [file.precision for file in graph.files] == ["fp16"]
+
+
+# --- what the calibration is measured on ---
+
+
+@torch.no_grad()
+def test_a_translator_is_calibrated_on_grown_faces_under_the_mask_by_the_bundles_estimator(
+    translator_run: Path,
+    translator: nn.Module,
+    readers: dict[str, nn.Module],
+    make: Make,
+    seen: Faces,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[Any] = []
+
+    def years(logits: torch.Tensor) -> torch.Tensor:
+        return 200 * logits[:, 3]  # in which nothing that changes a face is lost
+
+    def note(read: Any, ages: Any, readings: Any, youngest: float, oldest: float) -> Any:
+        given.extend([read, ages, readings, (youngest, oldest), read(70.0, 1.0), read(70.0, 1.3)])
+        return Calibration()
+
+    monkeypatch.setattr(age_translator, "calibrate", note)
+    monkeypatch.setattr(age_translator, "expected_age", years)
+    make("age_translator", translator_run, seen)
+    _, ages, readings, span, plain, stronger = given
+    records = seen.crops.records
+    exact = [record.age_low == record.age_high for record in records]
+    assert exact.count(False) == 1
+    assert ages.tolist() == [record.age for record, known in zip(records, exact, strict=True) if known]
+    assert span == (1.0, 90.0)
+
+    def image(size: int, keep: Sequence[bool]) -> torch.Tensor:
+        return 2 * torch.from_numpy(seen.pictures(size)[np.asarray(keep)]).permute(0, 3, 1, 2).float() / 255 - 1
+
+    def read(images: torch.Tensor) -> torch.Tensor:
+        return years(readers["age_estimator"](nn.functional.interpolate(images, (64, 64), mode="area")))
+
+    assert readings == pytest.approx(read(image(48, exact)).numpy(), abs=0.1)
+    grown = [known and 18 <= record.age <= 70 for record, known in zip(records, exact, strict=True)]
+    assert 0 < sum(grown) < sum(exact)
+    faces, source = image(48, grown), torch.tensor([r.age for r, kept in zip(records, grown, strict=True) if kept])
+    mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(48), 48))
+    delta = translator(faces, source, torch.full_like(source, 70.0))
+    for factor, found in ((1.0, plain), (1.3, stronger)):
+        assert found == pytest.approx(float(read((faces + factor * mask * delta).clamp(-1, 1)).mean()), abs=0.1)
+        assert abs(found - float(read((faces + factor * delta).clamp(-1, 1)).mean())) > 0.2
+    assert abs(plain - stronger) > 0.2
+
+
+def test_without_a_grown_face_of_known_age_there_is_no_calibration(
+    translator_run: Path, make: Make, seen: Faces
+) -> None:
+    brackets = tuple(replace(record, age_low=20, age_high=29) for record in seen.crops.records)
+    with pytest.raises(ExportError, match="faces from 18 to 70 years whose age is known exactly"):
+        make("age_translator", translator_run, replace(seen, crops=Crops(seen.crops.pixels, brackets)))
