@@ -317,8 +317,11 @@ def measurements(tmp_path_factory: Any) -> tuple[Path, Path]:
     judged = {"faces_per_group": 1500, "generated": generated, "real": dict.fromkeys(LABELS, 33.3)}
     faces: dict[str, Any] = {"age_estimator": {"error": 6.25}, "facenet": {"accuracy": 0.875}, "ageing": {"faces": 5}}
     years = {"judged": 27.126, "error": 5.5, "similarity": 0.708, "accepted": 0.9375}
-    faces["age_translator"] = {"ageing": {"targets": {"25": years, "75": years | {"judged": 71.004}}}}
-    faces["cyclegan"] = {"ageing": {"targets": {"old": {"judged": 61.26, "similarity": 0.654, "accepted": 0.75}}}}
+    faces["age_translator"] = {
+        "ageing": {"strengths": {"1": {"targets": {"25": years, "75": years | {"judged": 71.004}}}}}
+    }
+    old = {"judged": 61.26, "similarity": 0.654, "accepted": 0.75}
+    faces["cyclegan"] = {"ageing": {"strengths": {"0.5": {"targets": {}}, "1": {"targets": {"old": old}}}}}
     (folder / "ages.json").write_text(json.dumps({"age_cgan": {"judged_age": judged}}))
     (folder / "faces.json").write_text(json.dumps(faces))
     return folder / "ages.json", folder / "faces.json"

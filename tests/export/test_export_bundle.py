@@ -179,7 +179,7 @@ def test_measurements_go_to_the_parts_that_they_are_of(bundle: Bundle) -> None:
     assert readers.detector.provenance.metrics.keys() == {"onnx_difference"}
     found = {method.name: method.provenance.metrics.keys() - {"onnx_difference"} for method in bundle.manifest.methods}
     assert found == {"age_translator": {"ageing"}, "age_cgan": {"judged_age"}, "cyclegan": {"ageing"}}
-    filtered = bundle.manifest.methods[2].provenance.metrics["ageing"]["targets"]
+    filtered = bundle.manifest.methods[2].provenance.metrics["ageing"]["strengths"]["1"]["targets"]
     assert filtered == {"old": {"judged": 61.26, "similarity": 0.654, "accepted": 0.75}}
 
 

@@ -90,7 +90,7 @@ def _own_numbers(method: Method) -> str:
 def _details(method: Method, pictures: Collection[str]) -> str:
     match method:
         case AgeCganMethod():
-            return _age_groups(method) + _generated(method, pictures) + _judged_groups(method)
+            return _age_groups(method) + _generated(method, pictures) + _judged_groups(method) + _judged_targets(method)
         case AgeTranslatorMethod():
             return _calibration(method.calibration) + _judged_targets(method)
         case CycleGanMethod():
@@ -146,8 +146,9 @@ validation split with the bundle's age estimator:
 
 
 def _judged_targets(method: Method) -> str:
-    """Judged ages and similarities by target, as ``dorian-evaluate ageing`` writes them, if the manifest has them."""
-    targets: dict[str, Any] = method.provenance.metrics.get("ageing", {}).get("targets", {})
+    """Judged ages and similarities at full strength, as ``dorian-evaluate ageing`` writes them, if the manifest has them."""
+    strengths = method.provenance.metrics.get("ageing", {}).get("strengths", {})
+    targets: dict[str, Any] = strengths.get("1", {}).get("targets", {})
     if not targets:
         return ""
     names = {

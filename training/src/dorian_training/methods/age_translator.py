@@ -49,12 +49,12 @@ class AgeTranslatorSettings:
     r1_every: int = 16
     wrong_age_weight: float = 1.0
     wrong_age_distance: float = 12.0
-    size_weight: float = 0.5
+    size_weight: float = 0.2
     identity_weight: float = 1.0
     identity_floor: float = 0.05
     identity_allowed: float = 0.35
     identity_share: float = 0.5
-    cycle_weight: float = 0.5
+    cycle_weight: float = 0.25
     cycle_share: float = 0.25
     tint_weight: float = 30.0
     imbalance_weight: float = 5.0
