@@ -50,7 +50,8 @@ def row(client: Client, photo: Path, method: Method) -> list[tuple[Image.Image, 
 def words(aged: AgedPhoto) -> str:
     """The target, the age that the face looks after, and how similar it still is."""
     report = aged.faces[0]
-    return f"{aged.target}: looks {report.estimated_age_after or 0:.0f}, {report.identity_similarity or 0:.2f}"
+    target = f"{aged.target:g}" if isinstance(aged.target, float) else str(aged.target)
+    return f"{target}: looks {report.estimated_age_after or 0:.0f}, {report.identity_similarity or 0:.2f}"
 
 
 def main(folder: Path = FOLDER) -> None:
