@@ -27,6 +27,7 @@ from dorian_export.made import Made, with_differences
 from dorian_export.origin import provenance
 from dorian_export.parity import BATCHES, Array
 from dorian_export.proven import export_proven, require_faces, require_family
+from dorian_export.readers import averaged_network
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.data.batches import as_images
 from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
@@ -99,9 +100,7 @@ def _inputs(pictures: NDArray[np.uint8]) -> list[dict[str, Array]]:
 
 
 def _calibration(network: nn.Module, estimator: Path, faces: Faces, size: int) -> Calibration:
-    weights, about = load_weights(estimator)
-    reader = AgeEstimator(AgeEstimatorShape.from_dict(about["shape"])).eval().requires_grad_(False)
-    load_network(reader, weights, "age_estimator_ema")
+    reader, _ = averaged_network(estimator, "age_estimator", AgeEstimatorShape, AgeEstimator)
     known = faces.crops.where(np.asarray([r.age_low == r.age_high for r in faces.crops.records], dtype=bool))
     ages = np.asarray([record.age for record in known.records], dtype=np.float32)
     images = as_images(torch.from_numpy(known.pixels))

@@ -42,7 +42,7 @@ def export_detector(
     checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
 ) -> Exported:
     """The graph ``detector``; ``crops`` as for ``export_age_estimator``."""
-    network, _ = _network(checkpoint, "detector", detector.DetectorShape, detector.Detector)
+    network, _ = averaged_network(checkpoint, "detector", detector.DetectorShape, detector.Detector)
     require_faces(crops)  # before they are stacked
     pictures = np.stack([cv2.resize(crop, _VIEW[::-1]) for crop in crops[: max(BATCHES)]])
     multiples = dict.fromkeys(("height", "width"), DETECTOR_STRIDES[-1])
@@ -54,7 +54,7 @@ def export_landmark_refiner(
 ) -> Exported:
     """The graph ``landmark_refiner``; ``crops`` as for ``export_age_estimator``."""
     shape, build = landmark_refiner.LandmarkRefinerShape, landmark_refiner.LandmarkRefiner
-    network, _ = _network(checkpoint, "landmark_refiner", shape, build)
+    network, _ = averaged_network(checkpoint, "landmark_refiner", shape, build)
     signature = landmark_refiner_signature(landmark_refiner.SIZE)
     return _exported("landmark_refiner", LandmarkRefinerGraph(network), signature, crops, folder, precisions)
 
@@ -63,7 +63,9 @@ def export_age_estimator(
     checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
 ) -> Exported:
     """The graph ``age_estimator``. ``crops``: at least 8 aligned faces, uint8 RGB (faces, 64, 64, 3), for parity."""
-    network, _ = _network(checkpoint, "age_estimator", age_estimator.AgeEstimatorShape, age_estimator.AgeEstimator)
+    network, _ = averaged_network(
+        checkpoint, "age_estimator", age_estimator.AgeEstimatorShape, age_estimator.AgeEstimator
+    )
     signature = age_estimator_signature(age_estimator.SIZE)
     return _exported("age_estimator", AgeEstimatorGraph(network), signature, crops, folder, precisions)
 
@@ -72,7 +74,9 @@ def export_facenet(
     checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
 ) -> Exported:
     """The graph ``facenet``; ``crops`` as for ``export_age_estimator``."""
-    network, about = _network(checkpoint, "facenet", compact_facenet.FaceNetShape, compact_facenet.CompactFaceNet)
+    network, about = averaged_network(
+        checkpoint, "facenet", compact_facenet.FaceNetShape, compact_facenet.CompactFaceNet
+    )
     signature = facenet_signature(compact_facenet.SIZE, about["shape"]["embedding"])
     return _exported("facenet", FaceNetGraph(network), signature, crops, folder, precisions)
 
@@ -98,7 +102,7 @@ def accept_thresholds(checkpoint: Path, faces: Crops) -> tuple[AcceptThreshold, 
 
     ``ExportError`` if there are too few pairs for the strictest rate.
     """
-    network, _ = _network(checkpoint, "facenet", compact_facenet.FaceNetShape, compact_facenet.CompactFaceNet)
+    network, _ = averaged_network(checkpoint, "facenet", compact_facenet.FaceNetShape, compact_facenet.CompactFaceNet)
     known = faces.where(np.asarray([bool(record.identity) for record in faces.records], dtype=bool))
     pairs = all_pairs(identity_labels(known).numpy())
     others = int((~pairs.same).sum())
@@ -120,7 +124,8 @@ def _mirrored_embeddings(network: nn.Module, faces: Crops) -> Array:
     return np.asarray(summed / np.linalg.norm(summed, axis=1, keepdims=True), dtype=np.float32)
 
 
-def _network(checkpoint: Path, family: str, shape: Any, build: Any) -> tuple[nn.Module, dict[str, Any]]:
+def averaged_network(checkpoint: Path, family: str, shape: Any, build: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """The averaged network of a ``checkpoint`` of ``family``, for inference, and what the checkpoint says of itself."""
     weights, about = load_weights(checkpoint)
     require_family(about, family)
     network: nn.Module = build(shape.from_dict(about["shape"])).eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,16 +168,18 @@ def _age_translator(place: Place, **options: Any) -> None:
         place.device,
     )
     settings = changed(AgeTranslatorSettings(), options["changes"])
-    estimator = None
+    witnesses = Witnesses(_averaged(options["facenet"], "facenet", FaceNetShape, CompactFaceNet))
     if options["age_estimator"]:
-        weights, about = load_weights(options["age_estimator"])
-        require_network(weights, "age_estimator_ema")  # before its shape is read: any checkpoint has one
-        estimator = AgeEstimator(AgeEstimatorShape.from_dict(about["shape"]))
-        load_network(estimator, weights, "age_estimator_ema")
-    weights, about = load_weights(options["facenet"])
-    require_network(weights, "facenet_ema")
-    facenet = CompactFaceNet(FaceNetShape.from_dict(about["shape"]))
-    load_network(facenet, weights, "facenet_ema")
-    witnesses = Witnesses(facenet, estimator)
+        estimator = _averaged(options["age_estimator"], "age_estimator", AgeEstimatorShape, AgeEstimator)
+        witnesses = replace(witnesses, age_estimator=estimator)
     stage = AgeTranslatorStage(shape, settings, witnesses, place.device, options["amp"], val)
     run_stage(stage, batches, train.records, place, options, {"shape": shape.as_dict()}, settings, known)
+
+
+def _averaged(path: Path, name: str, shape: Any, build: Any) -> Any:
+    """The averaged network ``name`` of the checkpoint at ``path``."""
+    weights, about = load_weights(path)
+    require_network(weights, f"{name}_ema")  # before its shape is read: any checkpoint has one
+    network = build(shape.from_dict(about["shape"]))
+    load_network(network, weights, f"{name}_ema")
+    return network

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask
@@ -23,7 +22,7 @@ from dorian_training.losses.translation import broad_imbalance, broad_tint, iden
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
 from dorian_training.networks.age_estimator import AgeEstimator, expected_age
-from dorian_training.networks.age_translator import AgeDiscriminator, AgeTranslator, AgeTranslatorShape
+from dorian_training.networks.age_translator import AgeDiscriminator, AgeTranslator, AgeTranslatorShape, at_side
 from dorian_training.networks.compact_facenet import SIZE as FACENET_SIZE
 
 _OLDEST = 90.0
@@ -112,7 +111,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
 
     def step(self, batch: LabelledBatch, number: int) -> dict[str, Tensor]:
         settings, years = self.settings, self.shape.discriminator.years
-        image = _at_side(batch.image, settings.resolution)
+        image = at_side(batch.image, settings.resolution)
         low, high = batch.label[:, 0].float(), batch.label[:, 1].float()
         source = low + (high + 1 - low) * torch.rand_like(low)
         target = self._targets(source)
@@ -174,7 +173,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         return (others + self.settings.target_spread * torch.randn_like(others)).clamp(0.5, _OLDEST)
 
     def _embedding(self, image: Tensor) -> Tensor:
-        found: Tensor = self.witnesses.facenet(_at_side(image, FACENET_SIZE))
+        found: Tensor = self.witnesses.facenet(at_side(image, FACENET_SIZE))
         return found
 
     def _mask(self, image: Tensor) -> Tensor:
@@ -207,7 +206,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         found = {}
         for age in _SAMPLE_AGES:
             aged = self._aged(image, source, age)
-            read = expected_age(self.witnesses.age_estimator(_at_side(aged, AGE_SIZE)).float())
+            read = expected_age(self.witnesses.age_estimator(at_side(aged, AGE_SIZE)).float())
             similarity = (self._embedding(image) * self._embedding(aged)).sum(dim=1)
             found[f"age_{age:.0f}/read"] = float(read.mean())
             found[f"age_{age:.0f}/error"] = float((read - age).abs().mean())
@@ -222,16 +221,10 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         adults = np.flatnonzero((ages >= _ADULT) & (ages <= _ELDER))
         chosen = np.random.default_rng(0).permutation(adults)[:count]
         image = as_images(torch.from_numpy(self.watched.pixels[chosen])).to(self.device)
-        image = _at_side(centred(image, self.shape.translator.size), self.settings.resolution)
+        image = at_side(centred(image, self.shape.translator.size), self.settings.resolution)
         return image.contiguous(memory_format=torch.channels_last), torch.from_numpy(ages[chosen]).to(self.device)
 
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
         for name, network in self.networks.items():
             load_network(network, weights, name)
         self.load_average("translator", weights)
-
-
-def _at_side(image: Tensor, side: int) -> Tensor:
-    if image.shape[2] == side:
-        return image
-    return F.interpolate(image, (side, side), mode="bilinear", antialias=True)

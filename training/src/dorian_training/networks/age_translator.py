@@ -190,10 +190,7 @@ class AgeDiscriminator(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
-        small = image
-        if image.shape[2] != AGE_SIZE:
-            small = F.interpolate(image, (AGE_SIZE, AGE_SIZE), mode="bilinear", antialias=True)
-        logits: Tensor = self.coarse_head(self.coarse(small)) + self.fine_head(self.fine(image))
+        logits: Tensor = self.coarse_head(self.coarse(at_side(image, AGE_SIZE))) + self.fine_head(self.fine(image))
         return logits
 
     @torch.no_grad()
@@ -215,6 +212,13 @@ class AgeDiscriminator(nn.Module):
             weight = years_of.weight[years].mean(dim=0)
             last.weight[index] = weight.repeat_interleave(4) / 4
             last.bias[index] = years_of.bias[years].mean()
+
+
+def at_side(image: Tensor, side: int) -> Tensor:
+    """``image`` (batch, 3, height, width) at ``side`` × ``side`` pixels, smoothed where it gets smaller."""
+    if image.shape[2] == side:
+        return image
+    return F.interpolate(image, (side, side), mode="bilinear", antialias=True)
 
 
 def _head(inputs: int, bins: int) -> nn.Sequential:
