@@ -251,7 +251,13 @@ def checkpoints(
     checkpoint: Path, translator_run: Path, cyclegan_run: Path, reader_runs: dict[str, Path]
 ) -> Checkpoints:
     """All that a bundle may be made of."""
-    return Checkpoints(**reader_runs, age_translator=translator_run, age_cgan=checkpoint, cyclegan=cyclegan_run)
+    return Checkpoints(
+        **reader_runs,
+        age_translator=translator_run,
+        calibrator=reader_runs["age_estimator"],
+        age_cgan=checkpoint,
+        cyclegan=cyclegan_run,
+    )
 
 
 @pytest.fixture(scope="session")

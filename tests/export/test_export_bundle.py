@@ -120,6 +120,24 @@ def test_a_bundle_without_a_method_is_refused(checkpoints: Checkpoints, seen: Fa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_the_age_translator_is_calibrated_by_an_estimator_of_another_training_if_one_is_given(
+    checkpoints: Checkpoints, seen: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    used: list[Path] = []
+
+    def note(checkpoint: Path, estimator: Path, *_: object) -> None:
+        used.append(estimator)
+        raise ExportError("far enough")
+
+    monkeypatch.setattr(assemble, "make_age_translator", note)
+    other = tmp_path / "other"
+    given = replace(checkpoints, calibrator=other if own else None)
+    with pytest.raises(ExportError, match="far enough"):
+        build_bundle(given, tmp_path, seen, ["fp32"], Naming("none", "1", {}))
+    assert used == [other if own else checkpoints.age_estimator]
+
+
 def test_its_age_cgan(bundle: Bundle) -> None:
     signatures = age_cgan_signatures(64, 16, 6)
     for role, signature in signatures.items():

@@ -336,7 +336,16 @@ def test_help_explains_every_command(export: Export) -> None:
     assert all(word in export("--help").output for word in ("checkpoint", "onnx", "check"))
     result = export("onnx", "-h")
     assert result.exit_code == 0
-    parts = ("age-translator", "age-cgan", "cyclegan", "detector", "landmark-refiner", "age-estimator", "facenet")
+    parts = (
+        "age-translator",
+        "calibrator",
+        "age-cgan",
+        "cyclegan",
+        "detector",
+        "landmark-refiner",
+        "age-estimator",
+        "facenet",
+    )
     options = (*parts, "out", "data", "precision", "name", "version", "metrics")
     assert all(f"--{name}" in result.output for name in options)
     assert "dorian-export onnx --age-translator models/checkpoints/age_translator" in result.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -16,6 +17,7 @@ from set_layouts import CELEBA_ALIGNED, paint
 from dorian_training.checkpoint import load_weights, save_weights
 from dorian_training.commands.train import main
 from dorian_training.data.records import split_of
+from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 from dorian_training.networks.cyclegan import PRESETS, CycleGanShape
 
 Train = Callable[..., Result]
@@ -65,7 +67,7 @@ def test_a_run_and_its_records(train: Train, tmp_path: Path) -> None:
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert (config["family"], config["stage"], config["seed"], config["batch_size"]) == ("cyclegan", "cyclegan", 5, 2)
     assert CycleGanShape.from_dict(config["shape"]) == TINY
-    assert config["domains"] == {"by": "ages", "young_until": 30, "old_from": 50}
+    assert config["domains"] == {"by": "ages", "young_from": 0, "young_until": 30, "old_from": 50}
     assert sum(config["data"].values()) == 6  # as many young as there are old
     settings = config["settings"]
     assert (settings["cycle_weight"], settings["pool"], settings["learning_rate"]) == (7.0, 3, 2e-4)
@@ -80,8 +82,13 @@ def test_a_run_and_its_records(train: Train, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "count", "domains"),
     [
-        (("--faces", 1), 2, {"by": "ages", "young_until": 30, "old_from": 50}),
-        (("--faces", 0, "--young-until", 8, "--old-from", 46), 2, {"by": "ages", "young_until": 8, "old_from": 46}),
+        (("--faces", 1), 2, {"by": "ages", "young_from": 0, "young_until": 30, "old_from": 50}),
+        (
+            ("--faces", 0, "--young-until", 8, "--old-from", 46),
+            2,
+            {"by": "ages", "young_from": 0, "young_until": 8, "old_from": 46},
+        ),
+        (("--young-from", 9), 4, {"by": "ages", "young_from": 9, "young_until": 30, "old_from": 50}),
     ],
 )
 def test_domains_are_chosen_by_options(
@@ -135,6 +142,24 @@ def test_a_run_starts_from_another(train: Train, tmp_path: Path) -> None:
     assert CycleGanShape.from_dict(about["shape"]) == LARGER
     assert about["earlier"] == [{"stage": "cyclegan", "steps": 2}]
     assert all(torch.equal(weights[net][key], tensor) for net in NETWORKS for key, tensor in before[net].items())
+
+
+def test_discriminators_begin_as_an_age_estimator(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Refused
+) -> None:
+    monkeypatch.setitem(PRESETS, "lean", replace(TINY, size=64, patches=()))
+    torch.manual_seed(0)
+    estimator = AgeEstimator(AgeEstimatorShape())
+    weights = {"age_estimator_ema": estimator.state_dict()}
+    save_weights(tmp_path / "age.safetensors", weights, {"shape": AgeEstimatorShape().as_dict()})
+    still = ("--set", "learning_rate=0", "--steps", 1)
+    assert train("run", "--age-estimator", tmp_path / "age.safetensors", *still).exit_code == 0
+    first = estimator.features[0].weight
+    for domain in ("old", "young"):
+        found = load_weights(tmp_path / "run")[0][f"discriminator_{domain}"]["coarse.0.weight"]
+        assert torch.allclose(found, first, rtol=1e-3, atol=1e-5)  # batch normalisation has nothing to fold yet
+    words = "the checkpoint has no 'age_estimator_ema'"
+    assert refused(train("other", "--age-estimator", tmp_path / "run", "--steps", 1), words)
 
 
 def test_what_a_run_cannot_start_from(train: Train, tmp_path: Path, refused: Refused) -> None:
@@ -227,6 +252,7 @@ def test_domains_that_cannot_be(train: Train, tmp_path: Path, folders: tuple[Pat
     assert refused(train("run", data=None), "no faces are given; give --data, or both --young and --old")
     words = "the young end at 60 years, the old begin at 50; they must lie apart"
     assert refused(train("run", "--young-until", 60), words)
+    assert refused(train("run", "--young-from", 31), "the young begin at 31 years and end at 30")
     assert refused(train("run", "--old-from", 110), "the domain of the old has no faces")
     assert refused(train("run", "--domains", "attribute"), "the domain of the young has no faces")
     assert refused(train("run", data=tmp_path / "absent"), "absent is not a folder")
@@ -249,7 +275,18 @@ def test_settings_that_cannot_be_changed_so(train: Train, change: str, problem: 
 def test_help_explains_every_option() -> None:
     result = CliRunner().invoke(main, ["cyclegan", "--help"])
     assert result.exit_code == 0
-    options = ["data", "domains", "young-until", "old-from", "young", "old", "faces", "preset"]
+    options = [
+        "data",
+        "domains",
+        "young-from",
+        "young-until",
+        "old-from",
+        "young",
+        "old",
+        "faces",
+        "preset",
+        "age-estimator",
+    ]
     options += ["out", "from", "steps", "minutes", "batch-size", "seed", "device", "threads", "amp", "cache", "set"]
     assert [option for option in options if f"--{option}" not in result.output] == []
     assert "dorian-train cyclegan --data faces/" in result.output

@@ -11,7 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dorian_training.networks.cyclegan import PRESETS, CycleGanShape, build_discriminator, build_translator
+from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.masks import face_mask
+from dorian_training.errors import ConfigError
+from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.cyclegan import (
+    PRESETS,
+    CycleGanShape,
+    FaceDiscriminator,
+    build_discriminator,
+    build_translator,
+)
 
 Layer = tuple[str, int, int, int, int]  # kind, channels in and out, kernel, stride
 RESNET = CycleGanShape(size=32, width=4, depth=1, outer=5, patches=(4, 8))
@@ -103,10 +113,13 @@ def test_the_discriminator_is_the_papers(preset: str) -> None:
     assert {layer.negative_slope for layer in network.modules() if isinstance(layer, nn.LeakyReLU)} == {0.2}
 
 
-@pytest.mark.parametrize(("preset", "scores", "patch"), [("resnet9", 30, 70), ("lean", 14, 34)])
-def test_a_score_sees_a_patch(preset: str, scores: int, patch: int) -> None:
+@pytest.mark.parametrize(
+    ("shape", "scores", "patch"),
+    [(PRESETS["resnet9"], 30, 70), (CycleGanShape(size=64, patches=(4, 4, 4)), 14, 34)],
+    ids=["published", "three convolutions"],
+)
+def test_a_score_sees_a_patch(shape: CycleGanShape, scores: int, patch: int) -> None:
     """Without normalisation, which lets all cells of a map know its mean, and with weights that hide no pixel."""
-    shape = PRESETS[preset]
     network = build_discriminator(replace(shape, patches=(1,) * len(shape.patches)))
     for name, layer in list(network.named_modules()):
         if isinstance(layer, nn.InstanceNorm2d):
@@ -142,8 +155,8 @@ def test_the_lean_preset_gives_images_as_large_as_it_takes_them() -> None:
     translator, discriminator = build_translator(PRESETS["lean"]), build_discriminator(PRESETS["lean"])
     image = noise(2, 64)
     assert translator(image).shape == image.shape
-    assert discriminator(image).shape == (2, 1, 14, 14)
-    assert parameters(translator) < 500_000
+    assert discriminator(image).shape == (2, 1)
+    assert parameters(translator) < 1_000_000
 
 
 @torch.no_grad()
@@ -160,7 +173,11 @@ def test_published_layouts_draw_the_whole_image_and_a_residual_one_what_is_added
     assert 0.9 < float(drawn.max()) <= 1
     assert 0 < float((added(image.clamp(-1, 1)) - image.clamp(-1, 1)).abs().mean()) < 0.05  # it begins with little
     added.network.load_state_dict(plain.state_dict())  # type: ignore[union-attr]
-    assert torch.equal(added(image), (image + drawn).clamp(-1, 1))
+    mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(32), 32))
+    assert torch.equal(added(image), (image + mask * drawn).clamp(-1, 1))
+    beside = (mask == 0).expand_as(image)
+    assert beside.any()
+    assert torch.equal(added(image)[beside], image[beside])
     assert {name: preset.residual for name, preset in PRESETS.items()} == {
         "resnet9": False, "unet": False, "lean": True,
     }  # fmt: skip
@@ -220,6 +237,27 @@ def test_every_kernel_learns() -> None:
             network(noise(2, 32)).square().mean().backward()
             silent = [name for name, p in network.named_parameters() if p.ndim > 1 and not p.grad.any()]  # type: ignore[union-attr]
             assert silent == []
+
+
+@torch.no_grad()
+def test_a_discriminator_of_whole_faces_sees_what_an_age_estimator_sees_and_says_nothing_of_it_yet() -> None:
+    torch.manual_seed(0)
+    estimator = AgeEstimator(AgeEstimatorShape()).train()
+    for _ in range(3):  # statistics that folding must take along
+        estimator(noise(8, 64) + 0.3)
+    discriminator, image = build_discriminator(PRESETS["lean"]), noise(2, 64, seed=1)
+    assert isinstance(discriminator, FaceDiscriminator)
+    seen = estimator.eval().features(image)
+    assert not torch.allclose(discriminator.coarse(image), seen, atol=0.1)
+    discriminator.start_tower(estimator)
+    assert torch.allclose(discriminator.coarse(image), seen, atol=1e-4)
+    assert torch.equal(discriminator(image), torch.zeros(2, 1))
+
+
+def test_an_estimator_of_another_layout_is_refused() -> None:
+    other = AgeEstimator(AgeEstimatorShape(widths=(4, 4), strides=(2, 2))).eval()
+    with pytest.raises(ConfigError, match="of another layout than the discriminator"):
+        FaceDiscriminator().start_tower(other)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

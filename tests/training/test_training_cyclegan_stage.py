@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from dorian_training.data.domains import DomainBatch
 from dorian_training.errors import CheckpointError
 from dorian_training.methods.cyclegan import CycleGanSettings, CycleGanStage, ImagePool
-from dorian_training.networks.cyclegan import CycleGanShape
+from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.cyclegan import CycleGanShape, FaceDiscriminator
 
 MakeStage = Callable[..., CycleGanStage]
 Weights = dict[str, dict[str, Tensor]]
@@ -65,6 +67,24 @@ def test_a_step_changes_all_four_networks_and_both_averages(make_stage: MakeStag
     assert all(loss.shape == () and not loss.requires_grad and bool(loss.isfinite()) for loss in losses.values())
     assert sorted(changed(before, copied(stage))) == sorted(before)
     assert all(p.requires_grad for network in stage.networks.values() for p in network.parameters())
+
+
+def test_discriminators_of_whole_faces_begin_with_what_the_age_estimator_sees_and_then_learn() -> None:
+    torch.manual_seed(0)
+    estimator = AgeEstimator(AgeEstimatorShape())
+    shape = replace(SHAPE, size=64, residual=True, patches=())
+    stage = CycleGanStage(shape, CycleGanSettings(), torch.device("cpu"), False, None, estimator)
+    seen = estimator.features(torch.zeros(1, 3, 64, 64))
+    critics = [stage.networks[f"discriminator_{domain}"] for domain in ("old", "young")]
+    for critic in critics:
+        assert isinstance(critic, FaceDiscriminator)
+        assert torch.allclose(critic.coarse(torch.zeros(1, 3, 64, 64)), seen, atol=1e-5)
+    before = copied(stage)
+    faces = DomainBatch(*(torch.nn.functional.interpolate(each, (64, 64)) for each in (batch().young, batch().old)))
+    for number in range(2):  # a head that says nothing yet has no gradient for what is below it
+        losses = stage.step(faces, number)
+    assert losses.keys() == TRANSLATIONS | CRITICS
+    assert sorted(changed(before, copied(stage))) == sorted(before)
 
 
 def expected_losses(networks: dict[str, nn.Module], real: dict[str, Tensor]) -> dict[str, Tensor]:

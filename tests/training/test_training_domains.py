@@ -41,6 +41,10 @@ def test_a_bracket_lies_whole_in_a_domain_or_not_at_all() -> None:
     young, old = domains_by_age(records, 30, 50)
     assert names(young) == ["0-2", "20-29", "25-30", "3", "30"]
     assert names(old) == ["50-59", "60-69", "70-80", "50", "116"]
+    grown, old_too = domains_by_age(records, 30, 50, young_from=20)
+    assert (names(grown), old_too) == (["20-29", "25-30", "30"], old)
+    with pytest.raises(DataError, match="the young begin at 31 years and end at 30"):
+        domains_by_age(records, 30, 50, young_from=31)
 
 
 @pytest.mark.parametrize(("until", "since"), [(50, 50), (60, 40)])

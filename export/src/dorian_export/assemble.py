@@ -49,13 +49,17 @@ MIN_SCORE, MIN_SMALL_SCORE = 0.4, 0.65
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The run folders or shipped checkpoints of a bundle's networks; of the methods' at least one."""
+    """The run folders or shipped checkpoints of a bundle's networks; of the methods' at least one.
+
+    ``calibrator``: the age estimator by which the age translator is calibrated; the bundle's own unless given.
+    """
 
     detector: Path
     landmark_refiner: Path
     age_estimator: Path
     facenet: Path
     age_translator: Path | None = None
+    calibrator: Path | None = None
     age_cgan: Path | None = None
     cyclegan: Path | None = None
 
@@ -122,9 +126,8 @@ def _methods(
     made = []
     if checkpoints.age_translator:
         metrics = naming.metrics.get("age_translator", {})
-        made.append(
-            make_age_translator(checkpoints.age_translator, checkpoints.age_estimator, faces, folder, _ONE, metrics)
-        )
+        calibrator = checkpoints.calibrator or checkpoints.age_estimator
+        made.append(make_age_translator(checkpoints.age_translator, calibrator, faces, folder, _ONE, metrics))
     if checkpoints.age_cgan:
         metrics = naming.metrics.get("age_cgan", {})
         made.append(make_age_cgan(checkpoints.age_cgan, faces, folder, precisions, metrics))

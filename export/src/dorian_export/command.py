@@ -72,6 +72,12 @@ def checkpoint(runs: tuple[Path, ...], out: Path) -> None:
 
 @main.command()
 @click.option("--age-translator", type=_RUN, help="Run or checkpoint of the age translator, which is then the default.")
+@click.option(
+    "--calibrator",
+    type=_RUN,
+    help="Run or checkpoint of an age estimator to calibrate the age translator by; --age-estimator's unless given. "
+    "Better one that the translator's training has not seen.",
+)
 @click.option("--age-cgan", type=_RUN, help="Run or checkpoint of Age-cGAN.")
 @click.option("--cyclegan", type=_RUN, help="Run or checkpoint of CycleGAN.")
 @click.option("--detector", type=_RUN, required=True, help="Run or checkpoint of the face detector.")
@@ -98,6 +104,7 @@ def checkpoint(runs: tuple[Path, ...], out: Path) -> None:
 )
 def onnx(
     age_translator: Path | None,
+    calibrator: Path | None,
     age_cgan: Path | None,
     cyclegan: Path | None,
     detector: Path,
@@ -114,7 +121,7 @@ def onnx(
     """Make a bundle of run folders or shipped checkpoints, of at least one method. Refused unless ONNX Runtime agrees with torch.
 
     \b
-    dorian-export onnx --age-translator models/checkpoints/age_translator \\
+    dorian-export onnx --age-translator models/checkpoints/age_translator --calibrator models/checkpoints/calibrator \\
       --age-cgan models/checkpoints/age_cgan --cyclegan models/checkpoints/cyclegan --detector models/checkpoints/detector \\
       --landmark-refiner models/checkpoints/landmark_refiner --age-estimator models/checkpoints/age_estimator \\
       --facenet models/checkpoints/facenet --data faces/ --out models/default
@@ -128,7 +135,9 @@ def onnx(
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         _, differences = build_bundle(
-            Checkpoints(detector, landmark_refiner, age_estimator, facenet, age_translator, age_cgan, cyclegan),
+            Checkpoints(
+                detector, landmark_refiner, age_estimator, facenet, age_translator, calibrator, age_cgan, cyclegan
+            ),
             draft,
             faces,
             precisions,

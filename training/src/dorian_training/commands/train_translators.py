@@ -53,6 +53,7 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
     default="ages",
     help="How young and old are told apart in --data: by ages, or by CelebA's attribute.",
 )
+@click.option("--young-from", type=click.IntRange(0), default=0, help="First year of the young, for --domains ages.")
 @click.option("--young-until", type=click.IntRange(0), default=30, help="Last year of the young, for --domains ages.")
 @click.option("--old-from", type=click.IntRange(0), default=50, help="First year of the old, for --domains ages.")
 @click.option("--young", "young_folder", type=_FOLDER, help="Folder of young faces, cut out alike, in place of --data.")
@@ -61,12 +62,17 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
     "--faces", type=click.IntRange(0), default=8000, help="Faces of each domain, as many of both; 0: no limit."
 )
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="lean", help="Network layout.")
+@click.option(
+    "--age-estimator",
+    type=click.Path(path_type=Path, exists=True),
+    help="Checkpoint of the age estimator that the discriminators of the lean preset begin as.",
+)
 @run_options(steps=20_000, batch_size=4)
 def cyclegan(**options: Any) -> None:
     """CycleGAN: the filters young and old.
 
     \b
-    dorian-train cyclegan --data faces/ --out runs/filters
+    dorian-train cyclegan --data faces/ --age-estimator models/checkpoints/age_estimator --out runs/filters
     dorian-train cyclegan --data celeba:CelebA/ --domains attribute --preset resnet9 --batch-size 1 --out runs/published
     dorian-train cyclegan --young pictures/young --old pictures/old --from runs/filters --out runs/own
     """
@@ -111,7 +117,10 @@ def _cyclegan(place: Place, **options: Any) -> None:
     batches = DomainBatches(train, options["batch_size"], seed, shape.size, _VIEWS, place.device)
     settings = changed(CycleGanSettings(), options["changes"])
     watched = _watched(_domains(options, "val"), shape.size, place.device)
-    stage = CycleGanStage(shape, settings, place.device, options["amp"], watched)
+    estimator = None
+    if options["age_estimator"]:
+        estimator = _averaged(options["age_estimator"], "age_estimator", AgeEstimatorShape, AgeEstimator)
+    stage = CycleGanStage(shape, settings, place.device, options["amp"], watched, estimator)
     records = [record for each in train for record in each.records]
     about = {"shape": shape.as_dict(), "domains": _told(options)}
     run_stage(stage, batches, records, place, options, about, settings, known)
@@ -141,14 +150,14 @@ def _domains(options: dict[str, Any], split: str) -> Domains:
     records = [record for record in load_sources(options["sources"]) if record.split == split]
     if options["domains"] == "attribute":
         return domains_by_attribute(records)
-    return domains_by_age(records, options["young_until"], options["old_from"])
+    return domains_by_age(records, options["young_until"], options["old_from"], options["young_from"])
 
 
 def _told(options: dict[str, Any]) -> dict[str, Any]:
     """How the domains are told apart, as a run notes it."""
     if options["young_folder"]:
         return {"by": "folder"}
-    by_age = {"young_until": options["young_until"], "old_from": options["old_from"]}
+    by_age = {name: options[name] for name in ("young_from", "young_until", "old_from")}
     return {"by": options["domains"], **(by_age if options["domains"] == "ages" else {})}
 
 

@@ -21,12 +21,18 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 Domains = tuple[list[FaceRecord], list[FaceRecord]]
 
 
-def domains_by_age(records: Sequence[FaceRecord], young_until: int, old_from: int) -> Domains:
-    """Faces whose whole label lies at ``young_until`` years or below, and those at ``old_from`` or above."""
+def domains_by_age(records: Sequence[FaceRecord], young_until: int, old_from: int, young_from: int = 0) -> Domains:
+    """Faces whose whole label lies from ``young_from`` to ``young_until`` years, and those at ``old_from`` or above."""
+    if young_from > young_until:
+        raise DataError(f"the young begin at {young_from} years and end at {young_until}")
     if young_until >= old_from:
         raise DataError(f"the young end at {young_until} years, the old begin at {old_from}; they must lie apart")
     known = [(record, record.age_low, record.age_high) for record in records]
-    young = [record for record, _, high in known if high is not None and high <= young_until]
+    young = [
+        record
+        for record, low, high in known
+        if low is not None and high is not None and young_from <= low and high <= young_until
+    ]
     old = [record for record, low, _ in known if low is not None and low >= old_from]
     return young, old
 

@@ -13,7 +13,13 @@ from dorian_training.checkpoint import load_network
 from dorian_training.data.domains import DomainBatch
 from dorian_training.losses.least_squares import fake_score_loss, real_score_loss
 from dorian_training.methods.stage import Stage
-from dorian_training.networks.cyclegan import CycleGanShape, build_discriminator, build_translator
+from dorian_training.networks.age_estimator import AgeEstimator
+from dorian_training.networks.cyclegan import (
+    CycleGanShape,
+    FaceDiscriminator,
+    build_discriminator,
+    build_translator,
+)
 
 TRANSLATORS = ("old", "young")  # each is called by the domain that it leads to
 _SAMPLE_ROWS = 8
@@ -63,7 +69,10 @@ class ImagePool:
 
 
 class CycleGanStage(Stage[DomainBatch]):
-    """Both translators and both discriminators; translators and discriminators are called by the domain they serve."""
+    """Both translators and both discriminators; translators and discriminators are called by the domain they serve.
+
+    Discriminators of whole faces begin with what ``age_estimator`` sees. ``ConfigError`` if its layout is another.
+    """
 
     name = "cyclegan"
 
@@ -74,6 +83,7 @@ class CycleGanStage(Stage[DomainBatch]):
         device: torch.device,
         amp: bool,
         watched: DomainBatch | None = None,
+        age_estimator: AgeEstimator | None = None,
     ) -> None:
         super().__init__(device)
         self.shape, self.settings, self.amp, self.watched = shape, settings, amp, watched
@@ -81,7 +91,10 @@ class CycleGanStage(Stage[DomainBatch]):
         for domain in TRANSLATORS:
             self.add_network(f"to_{domain}", build_translator(shape))
             self.add_average(f"to_{domain}", settings.ema_decay)
-            self.add_network(f"discriminator_{domain}", build_discriminator(shape))
+            critic = build_discriminator(shape)
+            if age_estimator is not None and isinstance(critic, FaceDiscriminator):
+                critic.start_tower(age_estimator.eval())
+            self.add_network(f"discriminator_{domain}", critic)
         for name in self.networks:
             self.add_optimizer(name, settings.learning_rate, (settings.beta1, settings.beta2))
 

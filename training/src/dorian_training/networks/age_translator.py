@@ -197,8 +197,19 @@ class AgeDiscriminator(nn.Module):
     def start_from_estimator(self, estimator: AgeEstimator) -> None:
         """Begin with what ``estimator``, of the same layout and in evaluation mode, knows of ages: it then learns what is real, not ages too.
 
-        Batch normalisation is folded into the convolutions; a span's logit is the mean of its years'. ``ConfigError`` if the layouts differ.
+        A span's logit is the mean of its years'. ``ConfigError`` if the layouts differ.
         """
+        self.start_tower(estimator)
+        last, years_of = cast(nn.Linear, self.coarse_head[-1]), cast(nn.Linear, estimator.head[-1])
+        for index in range(self.shape.bins):
+            years = slice(round(index * self.shape.years), round((index + 1) * self.shape.years))
+            weight = years_of.weight[years].mean(dim=0)
+            last.weight[index] = weight.repeat_interleave(4) / 4
+            last.bias[index] = years_of.bias[years].mean()
+
+    @torch.no_grad()
+    def start_tower(self, estimator: AgeEstimator) -> None:
+        """Begin with what ``estimator`` sees, batch normalisation folded into the convolutions, but not with what it says of it."""
         convolutions = [layer for layer in self.coarse if isinstance(layer, nn.Conv2d)]
         known = list(estimator.features)
         try:
@@ -206,12 +217,6 @@ class AgeDiscriminator(nn.Module):
                 own.load_state_dict(fuse_conv_bn_eval(cast(nn.Conv2d, given), cast(nn.BatchNorm2d, norm)).state_dict())
         except (ValueError, RuntimeError) as error:
             raise ConfigError("the age estimator is of another layout than the discriminator") from error
-        last, years_of = cast(nn.Linear, self.coarse_head[-1]), cast(nn.Linear, estimator.head[-1])
-        for index in range(self.shape.bins):
-            years = slice(round(index * self.shape.years), round((index + 1) * self.shape.years))
-            weight = years_of.weight[years].mean(dim=0)
-            last.weight[index] = weight.repeat_interleave(4) / 4
-            last.bias[index] = years_of.bias[years].mean()
 
 
 def at_side(image: Tensor, side: int) -> Tensor:

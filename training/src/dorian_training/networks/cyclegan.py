@@ -1,8 +1,9 @@
 """CycleGAN (Zhu et al. 2017): translators between two domains of faces, and a discriminator of patches for each.
 
 Presets of one code: ``resnet9`` and ``unet`` are the published layouts (§4 and appendix 7.2; the U-Net is that of Isola et al.
-2017), ``lean`` the first in a size that few cores can train, adding what it draws to the image: it begins
-as one that changes little, in place of one that first has to learn to draw faces. Images are RGB in [-1, 1].
+2017), ``lean`` the U-Net in a size that few cores can train. It adds what it draws to the face, and so begins as one that
+changes little, in place of one that first has to learn to draw faces; and its discriminators can begin as an age
+estimator, in place of ones that first have to learn what is old. Images are RGB in [-1, 1].
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.masks import face_mask
 from dorian_training.networks.age_cgan import LEAK
+from dorian_training.networks.age_translator import AgeDiscriminator, AgeDiscriminatorShape
 
 _SPREAD = 0.02  # of the weights at the start, in the paper
 _FAINT = 0.05  # of that, for the last convolution of a translator whose drawing is added
@@ -25,8 +29,8 @@ class CycleGanShape:
     """The plain numbers from which all four networks are built; checkpoints carry them.
 
     ``width``: channels at full size. ``depth``: residual blocks of a ``resnet``, halvings of a ``unet``. ``outer``: kernel of a
-    ``resnet``'s first and last convolution. ``residual``: whether a translator adds what it draws to its image. ``patches``: channels of the discriminator's convolutions, which halve, but for
-    the last.
+    ``resnet``'s first and last convolution. ``residual``: whether a translator adds what it draws to its image. ``patches``: channels of
+    the discriminator's convolutions, which halve, but for the last; none: a discriminator that judges whole faces.
     """
 
     size: int = 256
@@ -49,7 +53,7 @@ class CycleGanShape:
 PRESETS: dict[str, CycleGanShape] = {
     "resnet9": CycleGanShape(),
     "unet": CycleGanShape(layout="unet", depth=8),
-    "lean": CycleGanShape(size=64, width=16, depth=5, outer=5, residual=True, patches=(32, 64, 128)),
+    "lean": CycleGanShape(size=64, layout="unet", width=24, depth=4, residual=True, patches=()),
 }
 
 
@@ -127,16 +131,20 @@ class UNetTranslator(nn.Module):
 
 
 class Added(nn.Module):
-    """Image (batch, 3, size, size) → the image and what ``network`` draws of it, added; little at the start."""
+    """Image (batch, 3, size, size) → the image and what ``network`` draws on its face, added; little at the start."""
 
-    def __init__(self, network: nn.Module) -> None:
+    mask: Tensor
+
+    def __init__(self, network: nn.Module, size: int) -> None:
         super().__init__()
         self.network = network
+        mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(size), size))
+        self.register_buffer("mask", mask, persistent=False)
         drawing = [layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))][-1]
         drawing.weight.data.mul_(_FAINT)
 
     def forward(self, image: Tensor) -> Tensor:
-        translated: Tensor = (image + self.network(image)).clamp(-1, 1)
+        translated: Tensor = (image + self.mask * self.network(image)).clamp(-1, 1)
         return translated
 
 
@@ -163,15 +171,24 @@ class PatchDiscriminator(nn.Module):
         return scores
 
 
+class FaceDiscriminator(AgeDiscriminator):
+    """Image (batch, 3, side, side) → scores (batch, 1) of whole faces, in place of patches: near 1 where one looks real."""
+
+    def __init__(self) -> None:
+        super().__init__(AgeDiscriminatorShape(bins=1))
+        for parameter in self.coarse_head.parameters():
+            nn.init.zeros_(parameter)
+
+
 def build_translator(shape: CycleGanShape) -> nn.Module:
     """A translator of ``shape``, freshly initialised as in the paper."""
     network = _started(ResidualTranslator(shape) if shape.layout == "resnet" else UNetTranslator(shape))
-    return Added(network) if shape.residual else network
+    return Added(network, shape.size) if shape.residual else network
 
 
 def build_discriminator(shape: CycleGanShape) -> nn.Module:
-    """A discriminator of ``shape``, freshly initialised as in the paper."""
-    return _started(PatchDiscriminator(shape))
+    """A discriminator of ``shape``, freshly initialised; one of patches as in the paper."""
+    return _started(PatchDiscriminator(shape)) if shape.patches else FaceDiscriminator()
 
 
 def _normed(width: int) -> Iterable[nn.Module]:
