@@ -38,8 +38,9 @@ proto: $(PROTO)/done  ## generate the stubs from proto/dorian/v1
 	$(PROTO)/bin/python -W ignore -m grpc_tools.protoc -Iproto \
 		--python_out=$(OUT) --pyi_out=$(OUT) --grpc_python_out=$(OUT) proto/dorian/v1/*.proto
 
-bench: $(SERVE)/test  ## compare ways to serve, side by side
+bench: $(SERVE)/test $(DEV)/done  ## compare ways to serve, and to search a latent, side by side
 	$(SERVE)/bin/python tests/bench/serving.py
+	$(DEV)/bin/python tests/bench/search.py
 
 train: $(DEV)/done  ## train the default method on DATA, into RUN
 	$(DEV)/bin/dorian-train age-translator --data $(DATA) --facenet models/checkpoints/facenet \

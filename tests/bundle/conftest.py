@@ -29,9 +29,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def manifest() -> dict[str, Any]:
-    """The embedded bundle's manifest, as JSON has it, with Age-cGAN as its one method."""
+    """The embedded bundle's manifest, as JSON has it, with Age-cGAN as its one method, whose latents cannot be searched."""
     content: dict[str, Any] = json.loads((DEFAULT_BUNDLE / "manifest.json").read_bytes())
-    return content | {"methods": [method for method in content["methods"] if method["family"] == "age_cgan"]}
+    (age_cgan,) = (method for method in content["methods"] if method["family"] == "age_cgan")
+    age_cgan["graphs"].pop("latent_gradient", None)
+    return content | {"methods": [age_cgan | {"embedding_size": None}]}
 
 
 @pytest.fixture

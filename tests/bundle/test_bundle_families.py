@@ -12,6 +12,7 @@ from dorian_bundle.families import (
     detector_signature,
     facenet_signature,
     landmark_refiner_signature,
+    latent_gradient_signature,
 )
 
 
@@ -21,6 +22,14 @@ def test_age_cgan() -> None:
         "encoder": "(image float32[batch, 3, 48, 48]) -> (latent float32[batch, 7])",
         "generator": "(latent float32[batch, 7], condition float32[batch, 3]) -> (image float32[batch, 3, 48, 48])",
     }
+
+
+def test_the_gradient_of_a_latent() -> None:
+    assert str(latent_gradient_signature(crop_size=48, latent_size=7, groups=3, embedding_size=96)) == (
+        "(latent float32[batch, 7], condition float32[batch, 3], image float32[batch, 3, 48, 48],"
+        " embedding float32[batch, 96], weights float32[batch, 3])"
+        " -> (loss float32[batch], gradient float32[batch, 7], terms float32[batch, 3])"
+    )
 
 
 def test_translators_take_and_give_crops() -> None:

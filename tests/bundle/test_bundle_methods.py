@@ -41,6 +41,7 @@ def three(manifest: Content) -> Content:
             "min_years": 3.0,
             "max_years": 88.0,
             "calibration": {"points": [{"asked": 60.0, "offset": 4.0, "strength": 1.2}]},
+            "mirrored": True,
             "provenance": age_cgan["provenance"],
         },
         {

@@ -49,6 +49,7 @@ FACES = [
 ]
 UNUSABLE = pb.FaceError(reason="FACE_UNUSABLE", message="the face is seen from the side")
 NOT_FOUND = pb.FaceError(reason="FACE_NOT_FOUND", message="the photo has no such face")
+LOSSES = [1.5, 2.0, 0.5, 0.25]  # of a search, step by step
 
 
 @dataclass
@@ -56,6 +57,7 @@ class FakeServer(FaceAgingServicer):
     """Inverts the photo, and writes the target's position into the red of the top left pixel of each result.
 
     faces: what is found in every photo. unusable: indices of the faces that cannot be treated.
+    pause_after: the step of a search after which it does nothing until the call is ended. cancelled: whether one was.
     """
 
     address: str = ""
@@ -66,12 +68,16 @@ class FakeServer(FaceAgingServicer):
     faces: list[pb.Face] = field(default_factory=lambda: copy.deepcopy(FACES))
     unusable: set[int] = field(default_factory=set)
     similarity: float = 0.75
+    pause_after: int | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
     _failure: tuple[grpc.StatusCode, str, list[any_pb2.Any]] | None = None
+    _fail_after: int | None = None
 
     def fail(
-        self, code: grpc.StatusCode, message: str, *, reason: str = "", field: str = "", domain: str = "dorian.v1"
-    ) -> None:
-        """Lets every call from now on fail with this status and these details."""
+        self, code: grpc.StatusCode, message: str, *, reason: str = "", field: str = "", domain: str = "dorian.v1",
+        after: int | None = None,
+    ) -> None:  # fmt: skip
+        """Lets every call from now on fail with this status and these details; or a search after one of its steps."""
         details = []
         if reason:
             info = error_details_pb2.ErrorInfo(reason=reason, domain=domain, metadata={"limit": "16"})
@@ -79,7 +85,7 @@ class FakeServer(FaceAgingServicer):
         if field:
             violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
             details.append(_pack(error_details_pb2.BadRequest(field_violations=[violation])))
-        self._failure = (code, message, details)
+        self._failure, self._fail_after = (code, message, details), after
 
     def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
         self._begin(request, context)
@@ -144,28 +150,50 @@ class FakeServer(FaceAgingServicer):
         self._begin(request, context)
         photo, format = self._decode(request.image.data, request.output, context)
         self._check_method(request.method, context)
-        given = request.HasField("source")
-        faces = []
-        for face in [self._find(selector) for selector in request.faces] or self.faces:
-            if face is None or face.index in self.unusable:
-                faces.append(pb.Reconstruction(face=face, error=NOT_FOUND if face is None else UNUSABLE))
-                continue
-            box = face.box
-            crop = photo.crop((int(box.x), int(box.y), int(box.x + box.width), int(box.y + box.height)))
-            faces.append(
-                pb.Reconstruction(
-                    face=face,
-                    crop=_encode(crop, format),
-                    reconstruction=_encode(ImageOps.invert(crop), format),
-                    latent=[0.5, -0.25],
-                    source=request.source if given else pb.Age(years=face.estimated_age),
-                    source_given=given,
-                    pixel_error=0.125,
-                    identity_similarity=0.625,
-                )
-            )
+        found = [self._find(selector) for selector in request.faces] or self.faces
+        faces = [self._reconstruct(request, face, photo, format) for face in found]
         times = [pb.StageTime(stage="encode", seconds=0.5)]
         return pb.ReconstructResponse(faces=faces, provenance=_provenance(request.method), times=times)
+
+    def Optimize(self, request: pb.OptimizeRequest, context: grpc.ServicerContext) -> Iterator[pb.OptimizeResponse]:
+        """Draws the inverted crop at every step, with the step's number in the red of the top left pixel."""
+        ended, finished = threading.Event(), threading.Event()
+
+        def end() -> None:
+            ended.set()
+            if not finished.is_set():
+                self.cancelled.set()
+
+        context.add_callback(end)
+        self._begin(request, context)
+        photo, format = self._decode(request.image.data, request.output, context)
+        face = self._find(request.face) if request.HasField("face") else self.faces[0]
+        reconstruction = self._reconstruct(request, face, photo, format)
+        for step, loss in enumerate(LOSSES):
+            progress = pb.OptimizeProgress(
+                step=step,
+                loss=loss,
+                best_loss=min(LOSSES[: step + 1]),
+                identity_similarity=step / 4,
+                pixel_error=0.5 - step / 8,
+            )
+            if step == len(LOSSES) - 1 or (request.preview_every and step % request.preview_every == 0):
+                preview = ImageOps.invert(_crop(photo, face or self.faces[0]))
+                preview.putpixel((0, 0), (step, 0, 0))
+                progress.preview.CopyFrom(_encode(preview, format))
+            yield pb.OptimizeResponse(progress=progress)
+            if step == self.pause_after:
+                ended.wait(10)
+                return
+            if step == self._fail_after:
+                self._fail(context)
+        finished.set()
+        if not self.drop_results:
+            times = [pb.StageTime(stage="optimise", seconds=1.5)]
+            result = pb.OptimizeResult(
+                reconstruction=reconstruction, provenance=_provenance(request.method), times=times
+            )
+            yield pb.OptimizeResponse(result=result)
 
     def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:
         self._begin(request, context)
@@ -179,8 +207,17 @@ class FakeServer(FaceAgingServicer):
                     age_groups=groups,
                     crop_size=64,
                     is_default=True,
+                    reconstructs=True,
+                    optimises=True,
                 ),
-                pb.Method(name="other", family="fake", description="Inverts too.", age_groups=groups[:2], crop_size=32),
+                pb.Method(
+                    name="other",
+                    family="fake",
+                    description="Inverts too.",
+                    age_groups=groups[:2],
+                    crop_size=32,
+                    reconstructs=True,
+                ),
                 pb.Method(
                     name="painter",
                     family="fake",
@@ -201,6 +238,10 @@ class FakeServer(FaceAgingServicer):
         self.requests.append(request)
         if self.held is not None:
             self.held.wait(10)
+        if self._fail_after is None:
+            self._fail(context)
+
+    def _fail(self, context: grpc.ServicerContext) -> None:
         if self._failure is not None:
             code, message, details = self._failure
             status = status_pb2.Status(code=code.value[0], message=message, details=details)
@@ -264,6 +305,29 @@ class FakeServer(FaceAgingServicer):
             identity_similarity=0.875 - face.index / 8,
         )
 
+    def _reconstruct(
+        self,
+        request: pb.ReconstructRequest | pb.OptimizeRequest,
+        face: pb.Face | None,
+        photo: Image.Image,
+        format: pb.ImageFormat,
+    ) -> pb.Reconstruction:
+        if face is None or face.index in self.unusable:
+            return pb.Reconstruction(face=face, error=NOT_FOUND if face is None else UNUSABLE)
+        given = request.HasField("source")
+        crop = _crop(photo, face)
+        return pb.Reconstruction(
+            face=face,
+            crop=_encode(crop, format),
+            reconstruction=_encode(ImageOps.invert(crop), format),
+            latent=[0.5, -0.25, 0.1],
+            source=request.source if given else pb.Age(years=face.estimated_age),
+            source_given=given,
+            pixel_error=0.125,
+            identity_similarity=0.625,
+            steps=0 if request.mode == pb.RECONSTRUCTION_MODE_INITIAL else request.search.max_steps or 60,
+        )
+
     def _find(self, selector: pb.FaceSelector) -> pb.Face | None:
         match selector.WhichOneof("kind"):
             case "largest":
@@ -284,6 +348,11 @@ def _pack(message: Any) -> any_pb2.Any:
 def _provenance(method: str | None = None) -> pb.Provenance:
     name = "" if method is None else method or "inverter"
     return pb.Provenance(method=name, bundle="fake-bundle", bundle_version="1.2.3", bundle_sha256="ab" * 32)
+
+
+def _crop(photo: Image.Image, face: pb.Face) -> Image.Image:
+    box = face.box
+    return photo.crop((int(box.x), int(box.y), int(box.x + box.width), int(box.y + box.height)))
 
 
 def _delta(photo: Image.Image, picture: Image.Image) -> pb.Image:

@@ -15,6 +15,7 @@ from dorian_client import AgeGroup, Box, Client, Filter, InternalError, NotFound
 
 Pixels = npt.NDArray[np.uint8]
 BOXES = [Box(8, 4, 32, 40), Box(50, 6, 12, 14)]
+LATENT = (0.5, -0.25, float(np.float32(0.1)))
 PROVENANCE = Provenance("inverter", "fake-bundle", "1.2.3", "ab" * 32)
 
 
@@ -102,8 +103,8 @@ def test_reconstruct(client: Client, pixels: Pixels) -> None:
     assert face.picture is not None
     np.testing.assert_array_equal(face.crop.to_array(), pixels[6:20, 50:62])
     np.testing.assert_array_equal(face.picture.to_array(), 255 - pixels[6:20, 50:62])
-    assert (face.latent, face.source, face.source_given, face.pixel_error) == ((0.5, -0.25), 20.0, True, 0.125)
-    assert (face.identity_similarity, face.error) == (0.625, None)
+    assert (face.latent, face.source, face.source_given, face.pixel_error) == (LATENT, 20.0, True, 0.125)
+    assert (face.identity_similarity, face.steps, face.error) == (0.625, 0, None)
     assert (result.provenance, result.seconds) == (PROVENANCE, 0.5)
 
 
@@ -119,6 +120,8 @@ def test_methods_and_bundle(client: Client) -> None:
     assert first.age_groups[-1] == AgeGroup("60+", 60, None, 60.0)
     assert (first.filters, third.age_groups, third.filters) == ((), (), (Filter("young"), Filter("old")))
     assert [filter.description for filter in third.filters] == ["Younger.", "Older."]
+    abilities = [(method.reconstructs, method.optimises) for method in (first, second, third)]
+    assert abilities == [(True, True), (True, False), (False, False)]
 
 
 def test_results_are_frozen_and_free_of_messages(client: Client, pixels: Pixels) -> None:
@@ -126,6 +129,8 @@ def test_results_are_frozen_and_free_of_messages(client: Client, pixels: Pixels)
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.photos = ()  # type: ignore[misc]
     pending: list[Any] = [dataclasses.asdict(result), dataclasses.asdict(client.reconstruct(pixels))]
+    with client.optimize(pixels, preview_every=1) as search:
+        pending += map(dataclasses.asdict, (*search, search.result()))
     pending += map(dataclasses.asdict, (client.bundle(), client.detect(pixels), client.compare(pixels, pixels)))
     while pending:
         value = pending.pop()

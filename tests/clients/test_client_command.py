@@ -168,13 +168,14 @@ def test_methods(run: Run) -> None:
     assert result.exit_code == 0, result.output
     for words in (
         "fake-bundle 1.2.3",
-        "inverter (default)",
-        "other\n",
         "painter\n  Has no ages.\n  fake, crops of 32 px\n  filter young: Younger.\n  filter old: Older.\n",
-        "0-18, 19-29, 30-39, 60+",
+        "inverter (default)\n  Inverts.\n  fake, crops of 64 px\n  ages 0-18, 19-29, 30-39, 60+\n"
+        "  reconstructs and optimises faces\n",
+        "other\n  Inverts too.\n  fake, crops of 32 px\n  ages 0-18, 19-29\n  reconstructs faces\n",
         "CC0-1.0",
     ):
         assert words in result.stdout
+    assert result.stdout.count("reconstructs") == 2
 
 
 def test_methods_as_json(run: Run) -> None:
@@ -182,6 +183,7 @@ def test_methods_as_json(run: Run) -> None:
     assert bundle["name"] == "fake-bundle"
     assert bundle["false_accept_rates"] == [0.01, 0.001]
     assert bundle["methods"][2]["filters"][1] == {"name": "old", "description": "Older."}
+    assert [method["optimises"] for method in bundle["methods"]] == [True, False, False]
     assert bundle["methods"][0]["age_groups"][-1] == {"label": "60+", "low": 60, "high": None, "centre": 60.0}
 
 
@@ -212,7 +214,21 @@ def test_methods_as_json(run: Run) -> None:
         (["age", "portrait.png", "--to", "8", "--face", "=8", "-o", "a.png"], "a face cannot be ''"),
         (["age", "portrait.png", "--to", "8", "--blend", "add", "-o", "a.png"], "'delta', 'replace'"),
         (["age", "portrait.png", "--to", "8", "--strength", "much", "-o", "a.png"], "not a valid float"),
+        (["age", "portrait.png", "--to", "8", "--optimisation", "slow", "-o", "a.png"], "'none', 'fast', 'full'"),
         (["reconstruct", "portrait.png", "--face", "0=8", "-o", "a.png"], "a face cannot be '0=8'"),
+        (["reconstruct", "portrait.png", "--mode", "exact", "-o", "a.png"], "'pixelwise', 'identity', 'blended'"),
+        (["reconstruct", "portrait.png", "--steps", "9", "-o", "a.png"], "a --mode other than initial"),
+        (["reconstruct", "portrait.png", "--optimizer", "adam", "-o", "a.png"], "a --mode other than initial"),
+        (["reconstruct", "portrait.png", "--latents", "a.png", "-o", "a.png"], "end 'a.png' in .json"),
+        (["reconstruct", "portrait.png", "--latents", "no/a.json", "-o", "a.png"], "there is no folder 'no'"),
+        (["optimize", "portrait.png"], "dorian: Missing option '-o'"),
+        (["optimize", "portrait.png", "-o", "a.gif"], "end it in .jpg, .jpeg, .png or .webp"),
+        (["optimize", "portrait.png", "--mode", "initial", "-o", "a.png"], "'pixelwise', 'identity', 'blended'"),
+        (["optimize", "portrait.png", "--optimizer", "sgd", "-o", "a.png"], "'l-bfgs-b', 'adam'"),
+        (["optimize", "portrait.png", "--steps", "0", "-o", "a.png"], "x>=1"),
+        (["optimize", "portrait.png", "--preview-every", "0", "-o", "a.png"], "x>=1"),
+        (["optimize", "portrait.png", "--previews", "portrait.png", "-o", "a.png"], "is a file"),
+        (["optimize", "portrait.png", "--latent", "latent", "-o", "a.png"], "end 'latent' in .json"),
         (["detect", "portrait.png", "--draw", "a.gif"], "end it in .jpg, .jpeg, .png or .webp"),
         (["detect", "portrait.png", "--draw", "{age}.png"], "{age} has no place"),
         (["compare", "portrait.png"], "Missing argument 'SECOND'"),
@@ -236,7 +252,7 @@ def test_wrong_command_lines(arguments: list[str], words: str, run: Run, fake: A
     ("command", "out"),
     [
         *itertools.product(
-            [["age", "--to", "8"], ["age", "--sweep"], ["reconstruct"]],
+            [["age", "--to", "8"], ["age", "--sweep"], ["optimize"], ["reconstruct"]],
             ["portrait.png", "./portrait.png", "same.png", "linked.png"],
         ),
         (["age", "--to", "portrait"], "{age}.png"),
@@ -257,6 +273,7 @@ def test_photos_that_are_refused(run: Run) -> None:
     Path("text.jpg").write_text("no image")
     _refused(run("age", "missing.jpg", "--to", "8", "-o", "a.png"), 3, "missing.jpg: there is no such file")
     _refused(run("reconstruct", "missing.jpg", "-o", "a.png"), 3, "missing.jpg: there is no such file")
+    _refused(run("optimize", "missing.jpg", "-o", "a.png"), 3, "missing.jpg: there is no such file")
     _refused(run("detect", "missing.jpg"), 3, "missing.jpg: there is no such file")
     _refused(run("compare", "portrait.png", "missing.jpg"), 3, "missing.jpg: there is no such file")
     _refused(run("age", ".", "--to", "8", "-o", "a.png"), 3, "is a folder")
@@ -280,6 +297,7 @@ def test_settings_that_are_refused(run: Run) -> None:
         ("INVALID_ARGUMENT", "FACE_TOO_MANY", 3, "hint: 'dorian detect PHOTO' lists the faces"),
         ("INVALID_ARGUMENT", "FACE_UNUSABLE", 3, "hint: take a photo"),
         ("INVALID_ARGUMENT", "FILTER_UNKNOWN", 3, "hint: 'dorian methods'"),
+        ("INVALID_ARGUMENT", "LATENT_UNSUITABLE", 3, "hint: a latent goes with its photo and its method"),
         ("INVALID_ARGUMENT", "METHOD_UNSUITABLE", 3, "hint: 'dorian methods'"),
         ("INVALID_ARGUMENT", "TARGET_UNSUITABLE", 3, "hint: 'dorian methods'"),
         ("INVALID_ARGUMENT", "SETTING_OUT_OF_RANGE", 3, "dorian: in the server's words"),
@@ -322,7 +340,7 @@ def test_what_nobody_foresaw(error: BaseException, words: str, run: Run, monkeyp
     assert (result.exit_code, words in result.stderr, "Traceback" in result.output) == (1, True, False)
 
 
-@pytest.mark.parametrize("command", [[], ["age"], ["detect"], ["compare"], ["reconstruct"], ["methods"]])
+@pytest.mark.parametrize("command", [[], ["age"], ["detect"], ["compare"], ["optimize"], ["reconstruct"], ["methods"]])
 def test_help_has_examples_and_exit_codes(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])
     assert result.exit_code == 0

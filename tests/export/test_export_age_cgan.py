@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dorian_bundle import Bundle
-from dorian_export import proven
+from dorian_export import latent_gradient, proven
 from dorian_export.age_cgan import group_sheet, make_age_cgan
 from dorian_export.errors import ExportError, ParityError
 from dorian_export.faces import Faces
@@ -22,21 +23,10 @@ from dorian_training.checkpoint import WEIGHTS_FILE, save_weights
 from dorian_training.data.crops import Crops
 from dorian_training.errors import CheckpointError
 from dorian_training.networks.age_cgan import PRESETS, AgeCganShape, build_encoder, build_generator
+from dorian_training.networks.compact_facenet import CompactFaceNet
 
 Weights = dict[str, dict[str, Tensor]]
 Pack = Callable[..., Path]
-
-
-@pytest.fixture
-def _graphs_from_before(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes the bundle's files where a graph would be written."""
-
-    def copy(graph: nn.Module, signature: Any, path: Path, multiples: Any) -> None:
-        assert not multiples
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes((bundle.folder / "graphs" / path.name).read_bytes())
-
-    monkeypatch.setattr(proven, "write_onnx", copy)
 
 
 @pytest.fixture
@@ -50,26 +40,38 @@ def pack(weights: Weights, about: dict[str, Any], tmp_path: Path) -> Pack:
     return pack
 
 
-@pytest.mark.usefixtures("_graphs_from_before")
+@pytest.mark.usefixtures("graphs_from_before")
 def test_it_is_proven_on_random_and_on_real_inputs(
-    checkpoint: Path, seen: Faces, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path,
+    facenet: CompactFaceNet,
+    seen: Faces,
+    bundle: Bundle,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown: list[Sequence[Mapping[str, np.ndarray]]] = []
+    searched: list[Sequence[Mapping[str, np.ndarray]]] = []
 
     def note(graph: nn.Module, path: Path, signature: Any, precision: str, inputs: Any) -> float:
         shown.append(inputs)
         return 0.125
 
+    def note_search(objective: nn.Module, path: Path, signature: Any, inputs: Any) -> float:
+        searched.append(inputs)
+        return 0.125
+
     monkeypatch.setattr(proven, "require_parity", note)
-    made = make_age_cgan(checkpoint, seen, tmp_path, ["fp32", "fp16"], {"judged_age": 7})
+    monkeypatch.setattr(latent_gradient, "_require_parity", note_search)
+    made = make_age_cgan(checkpoint, facenet, seen, tmp_path, ["fp16"], {"judged_age": 7})
     ours = {name: graph for name, graph in bundle.manifest.graphs.items() if name.startswith("age_cgan_")}
     assert made.graphs == ours
     assert made.differences == {file.path: 0.125 for graph in ours.values() for file in graph.files}
     assert made.entry.provenance.metrics == {"judged_age": 7, "onnx_difference": made.differences}
-    assert len(shown) == 4
-    for random, real in shown:
+    assert made.entry == bundle.manifest.methods[1].model_copy(update={"provenance": made.entry.provenance})
+    assert (len(shown), len(searched)) == (2, 1)
+    for random, real in (*shown, *searched):
         for rows in (random, real):
-            assert {name: len(values) for name, values in rows.items()} == {"image": 8, "latent": 8, "condition": 8}
+            assert {len(values) for values in rows.values()} == {8}
             assert {values.dtype for values in rows.values()} == {np.dtype(np.float32)}
             assert np.allclose(rows["condition"].sum(axis=1), 1)
         pictures = seen.pictures(64)[:8]
@@ -79,40 +81,78 @@ def test_it_is_proven_on_random_and_on_real_inputs(
         assert set(np.argmax(real["condition"], axis=1)) == set(range(6))
 
 
-@pytest.mark.usefixtures("_graphs_from_before")
-def test_a_graph_that_differs_is_refused(
-    checkpoint: Path, weights: Weights, pack: Pack, seen: Faces, tmp_path: Path
+@pytest.mark.usefixtures("graphs_from_before")
+def test_the_searchs_gradient_is_proven_on_each_term_alone_and_on_all(
+    checkpoint: Path, facenet: CompactFaceNet, seen: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_age_cgan(checkpoint, seen, tmp_path, ["fp32"], {})
+    shown: list[Mapping[str, np.ndarray]] = []
+
+    def note(objective: nn.Module, path: Path, signature: Any, inputs: Any) -> float:
+        shown.extend(inputs)
+        return 0.0
+
+    monkeypatch.setattr(latent_gradient, "_require_parity", note)
+    make_age_cgan(checkpoint, facenet, seen, tmp_path, ["fp16"], {})
+    for rows in shown:
+        assert rows["weights"].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], *[[1, 1, 1]] * 5]
+        image = torch.from_numpy(rows["image"]) * 2 - 1
+        summed = facenet(image) + facenet(image.flip(3))
+        wanted = summed / summed.norm(dim=1, keepdim=True)
+        assert np.allclose(rows["embedding"], wanted.numpy(), atol=1e-5)
+
+
+@pytest.mark.usefixtures("graphs_from_before")
+def test_a_graph_that_differs_is_refused(
+    checkpoint: Path, weights: Weights, facenet: CompactFaceNet, pack: Pack, seen: Faces, tmp_path: Path
+) -> None:
+    make_age_cgan(checkpoint, facenet, seen, tmp_path, ["fp16"], {})
     raw = weights | {"generator_ema": {name: tensor.clone() for name, tensor in weights["generator"].items()}}
     with pytest.raises(
-        ParityError, match=r"^age_cgan_generator\.fp32\.onnx differs from its network by [.\d]+ at batch"
+        ParityError, match=r"^age_cgan_generator\.fp16\.onnx differs from its network by [.\d]+ at batch"
     ):
-        make_age_cgan(pack(raw), seen, tmp_path, ["fp32"], {})
+        make_age_cgan(pack(raw), facenet, seen, tmp_path, ["fp16"], {})
+
+
+@pytest.mark.usefixtures("graphs_from_before")
+def test_a_gradient_for_another_facenet_is_refused(
+    checkpoint: Path,
+    facenet: CompactFaceNet,
+    seen: Faces,
+    tmp_path: Path,
+    randomised: Callable[[nn.Module, int], nn.Module],
+) -> None:
+    other = copy.deepcopy(facenet)
+    randomised(other, 77)
+    with pytest.raises(ParityError, match=r"^age_cgan_latent_gradient\.fp16\.onnx: loss differs from autograd's"):
+        make_age_cgan(checkpoint, other, seen, tmp_path, ["fp16"], {})
 
 
 @pytest.mark.parametrize("family", [None, "cyclegan"])
-def test_another_family(pack: Pack, seen: Faces, tmp_path: Path, family: str | None) -> None:
+def test_another_family(pack: Pack, facenet: CompactFaceNet, seen: Faces, tmp_path: Path, family: str | None) -> None:
     with pytest.raises(ExportError, match=f"of the family {family!r}, not age_cgan"):
-        make_age_cgan(pack(family=family), seen, tmp_path / "bundle", ["fp32"], {})
+        make_age_cgan(pack(family=family), facenet, seen, tmp_path / "bundle", ["fp16"], {})
     assert not (tmp_path / "bundle").exists()
 
 
-def test_too_few_faces(checkpoint: Path, seen: Faces, tmp_path: Path) -> None:
+def test_too_few_faces(checkpoint: Path, facenet: CompactFaceNet, seen: Faces, tmp_path: Path) -> None:
     few = replace(seen, crops=Crops(seen.crops.pixels[:7], seen.crops.records[:7]))
     with pytest.raises(ExportError, match="8 real faces are needed to prove the graphs on, got 7"):
-        make_age_cgan(checkpoint, few, tmp_path, ["fp32"], {})
+        make_age_cgan(checkpoint, facenet, few, tmp_path, ["fp16"], {})
 
 
-def test_an_untrained_encoder(weights: Weights, pack: Pack, seen: Faces, tmp_path: Path) -> None:
+def test_an_untrained_encoder(
+    weights: Weights, facenet: CompactFaceNet, pack: Pack, seen: Faces, tmp_path: Path
+) -> None:
     without = {name: state for name, state in weights.items() if not name.startswith("encoder")}
     with pytest.raises(CheckpointError, match="no 'encoder_ema'; it has discriminator, generator, generator_ema"):
-        make_age_cgan(pack(without), seen, tmp_path, ["fp32"], {})
+        make_age_cgan(pack(without), facenet, seen, tmp_path, ["fp16"], {})
 
 
-def test_weights_of_another_shape(pack: Pack, shape: AgeCganShape, seen: Faces, tmp_path: Path) -> None:
+def test_weights_of_another_shape(
+    pack: Pack, shape: AgeCganShape, facenet: CompactFaceNet, seen: Faces, tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError, match="'encoder_ema' does not fit"):
-        make_age_cgan(pack(shape=replace(shape, latent=17).as_dict()), seen, tmp_path, ["fp32"], {})
+        make_age_cgan(pack(shape=replace(shape, latent=17).as_dict()), facenet, seen, tmp_path, ["fp16"], {})
 
 
 def test_a_sheet_has_a_latent_per_row_and_a_group_per_column(checkpoint: Path, networks: dict[str, nn.Module]) -> None:
@@ -126,14 +166,18 @@ def test_a_sheet_has_a_latent_per_row_and_a_group_per_column(checkpoint: Path, n
 
 
 def test_the_published_layout_exports_too(
-    pack: Pack, seen: Faces, randomised: Callable[..., nn.Module], tmp_path: Path
+    pack: Pack, facenet: CompactFaceNet, seen: Faces, randomised: Callable[..., nn.Module], tmp_path: Path
 ) -> None:
     shape = PRESETS["paper"]
     weights = {
         "encoder_ema": randomised(build_encoder(shape), 6).state_dict(),
         "generator_ema": randomised(build_generator(shape), 7).state_dict(),
     }
-    made = make_age_cgan(pack(weights, shape=shape.as_dict()), seen, tmp_path, ["fp32"], {})
-    assert set(made.differences) == {f"graphs/age_cgan_{role}.fp32.onnx" for role in ("encoder", "generator")}
+    made = make_age_cgan(pack(weights, shape=shape.as_dict()), facenet, seen, tmp_path, ["fp32"], {})
+    roles = ("encoder", "generator", "latent_gradient")
+    assert set(made.differences) == {f"graphs/age_cgan_{role}.fp32.onnx" for role in roles}
+    gradient = made.differences.pop("graphs/age_cgan_latent_gradient.fp32.onnx")
+    assert 0 < gradient <= latent_gradient.TOLERANCE
     assert all(0 < difference <= TOLERANCE["fp32"] for difference in made.differences.values())
     assert made.graphs["age_cgan_generator"].signature.inputs[0].shape == ("batch", 100)
+    assert made.graphs["age_cgan_latent_gradient"].signature.inputs[0].shape == ("batch", 100)

@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 import pytest
-from torch import Tensor, nn
+from torch import Tensor
 
 from dorian_bundle import Bundle, load
 from dorian_bundle.ages import PAPER_GROUPS
@@ -22,15 +22,17 @@ from dorian_bundle.families import (
     detector_signature,
     facenet_signature,
     landmark_refiner_signature,
+    latent_gradient_signature,
 )
 from dorian_bundle.manifest import AgeCganMethod
-from dorian_export import assemble, proven
+from dorian_export import assemble, latent_gradient, proven
 from dorian_export.assemble import Checkpoints, Naming, build_bundle
 from dorian_export.check import check_bundle
 from dorian_export.errors import ExportError
 from dorian_export.faces import Faces
 from dorian_export.parity import TOLERANCE
 from dorian_training.checkpoint import WEIGHTS_FILE, save_weights
+from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
 Weights = dict[str, dict[str, Tensor]]
 READERS = ("detector", "age_estimator", "facenet", "landmark_refiner")
@@ -42,16 +44,16 @@ QuickBundle = Callable[..., Bundle]
 
 @pytest.fixture
 def quick_bundle(
-    seen: Faces, bundle: Bundle, checkpoints: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seen: Faces,
+    bundle: Bundle,
+    checkpoints: Checkpoints,
+    graphs_from_before: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> QuickBundle:
     """Builds a bundle of other checkpoints (``None``: none) with graphs that have been exported before."""
-
-    def copy(graph: nn.Module, signature: Any, path: Path, multiples: Any) -> None:
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes((bundle.folder / "graphs" / path.name).read_bytes())
-
-    monkeypatch.setattr(proven, "write_onnx", copy)
     monkeypatch.setattr(proven, "require_parity", lambda *_: 1e-6)
+    monkeypatch.setattr(latent_gradient, "_require_parity", lambda *_: 1e-6)
     monkeypatch.setattr(assemble, "accept_thresholds", lambda *_: bundle.manifest.readers.facenet.thresholds)
 
     def build(**others: Path | None) -> Bundle:
@@ -85,8 +87,9 @@ def test_it_loads_and_passes_its_checks(bundle: Bundle) -> None:
 def test_its_methods_come_with_the_default_first(bundle: Bundle) -> None:
     assert tuple(method.name for method in bundle.manifest.methods) == METHODS
     assert len({method.description for method in bundle.manifest.methods}) == 3
-    graphs = {"age_translator", "age_cgan_encoder", "age_cgan_generator", "cyclegan_old", "cyclegan_young"}
-    assert bundle.manifest.graphs.keys() == graphs | set(READERS)
+    age_cgan = {f"age_cgan_{role}" for role in ("encoder", "generator", "latent_gradient")}
+    graphs = {"age_translator", *age_cgan, "cyclegan_old", "cyclegan_young", *READERS}
+    assert bundle.manifest.graphs.keys() == graphs
 
 
 @pytest.mark.parametrize("lacking", METHODS)
@@ -139,16 +142,17 @@ def test_the_age_translator_is_calibrated_by_an_estimator_of_another_training_if
 
 
 def test_its_age_cgan(bundle: Bundle) -> None:
-    signatures = age_cgan_signatures(64, 16, 6)
+    signatures = {**age_cgan_signatures(64, 16, 6), "latent_gradient": latent_gradient_signature(64, 16, 6, 12)}
     for role, signature in signatures.items():
         graph = bundle.manifest.graphs[f"age_cgan_{role}"]
         assert graph.signature == signature
-        assert [file.precision for file in graph.files] == ["fp32", "fp16"]
-        assert bundle.graph_path(f"age_cgan_{role}").name == f"age_cgan_{role}.fp32.onnx"
+        assert [file.precision for file in graph.files] == ["fp16"]
+        assert bundle.graph_path(f"age_cgan_{role}").name == f"age_cgan_{role}.fp16.onnx"
     method = bundle.manifest.methods[1]
     assert isinstance(method, AgeCganMethod)
-    assert method.graphs == {"encoder": "age_cgan_encoder", "generator": "age_cgan_generator"}
+    assert method.graphs == {role: f"age_cgan_{role}" for role in signatures}
     assert (method.family, method.crop_size, method.latent_size) == ("age_cgan", 64, 16)
+    assert method.embedding_size == bundle.manifest.readers.facenet.embedding_size == 12
     assert method.age_groups == PAPER_GROUPS
 
 
@@ -199,6 +203,47 @@ def test_measurements_go_to_the_parts_that_they_are_of(bundle: Bundle) -> None:
     assert found == {"age_translator": {"ageing"}, "age_cgan": {"judged_age"}, "cyclegan": {"ageing"}}
     filtered = bundle.manifest.methods[2].provenance.metrics["ageing"]["strengths"]["1"]["targets"]
     assert filtered == {"old": {"judged": 61.26, "similarity": 0.654, "accepted": 0.75}}
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A checkpoint as ``dorian-train facenet-published`` makes it, of fewer blocks."""
+    shape = InceptionResNetShape(repeats=(1, 1, 1), embedding=16)
+    about = {"family": "facenet", "shape": shape.as_dict(), "stage": "published", "steps": 0, "earlier": [], "seed": 0}
+    about |= {"data": {"VGGFace2": 3_141_890}, "identities": 8631, "licence": "MIT, for research."}
+    about |= {"settings": {"file": "20180402.pt", "sha256": "5e" * 32}}
+    (tmp_path / "published").mkdir()
+    state = InceptionResNetV1(shape).state_dict()
+    save_weights(tmp_path / "published" / WEIGHTS_FILE, {"facenet_ema": state}, about)
+    return tmp_path / "published"
+
+
+def test_a_bundle_with_a_facenet_that_others_trained(
+    quick_bundle: QuickBundle, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven_on = dict[str, tuple[int, ...]]()
+
+    def note(graph: Any, path: Path, signature: Any, precision: str, inputs: Any) -> float:
+        proven_on[path.name] = inputs[1]["image"].shape
+        return 1e-6
+
+    monkeypatch.setattr(proven, "require_parity", note)
+    made = quick_bundle(facenet=published, age_translator=None, age_cgan=None)
+    assert proven_on["facenet.fp16.onnx"] == (8, 3, 160, 160)
+    entry = made.manifest.readers.facenet
+    assert (entry.crop_size, entry.embedding_size) == (160, 16)
+    assert made.manifest.graphs["facenet"].signature == facenet_signature(160, 16)
+    assert made.manifest.readers.age_estimator.crop_size == 64
+    origin = entry.provenance
+    assert origin.licence == "The weights are published under these terms: MIT, for research."
+    assert [(each.name, each.faces, each.licence) for each in origin.data] == [("VGGFace2", 3_141_890, "not stated")]
+    assert origin.steps == {"published": 0}
+    assert origin.training["settings"] == {"file": "20180402.pt", "sha256": "5e" * 32}
+    assert origin.training["identities"] == 8631
+    assert origin.training["shape"]["layout"] == "inception_resnet_v1"
+    card = (made.folder / "README.md").read_text(encoding="utf-8")
+    assert "| FaceNet | VGGFace2 3,141,890 | as published |  |" in card
+    assert f"FaceNet: {origin.licence}" in card
 
 
 def test_where_the_weights_of_the_translators_come_from(bundle: Bundle) -> None:

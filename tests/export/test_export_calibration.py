@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 from dorian_bundle.calibration import Calibration
-from dorian_export.calibration import ASKED, STRONGER, calibrate, reading_at
+from dorian_export.calibration import ASKED, calibrate, reading_at
 from dorian_export.errors import ExportError
+
+STRONGER = 1.12  # what all strengths are multiplied by
 
 AGES = np.arange(0.0, 101.0)
 
 
 def found(read: Callable[[float, float], float], youngest: float = 1.0, oldest: float = 90.0) -> Calibration:
     """The calibration of what draws faces that are read so, where real faces are read as exactly as old as they are."""
-    return calibrate(read, AGES, AGES, youngest, oldest)
+    return calibrate(lambda asked, factor: np.array([read(asked, factor)]), AGES, AGES, youngest, oldest)
 
 
 def offsets(calibration: Calibration) -> list[float]:
@@ -24,7 +26,8 @@ def offsets(calibration: Calibration) -> list[float]:
 
 
 def strengths(calibration: Calibration) -> list[float]:
-    return [point.strength for point in calibration.points]
+    """As they were chosen, before all are multiplied."""
+    return [round(point.strength / STRONGER, 2) for point in calibration.points]
 
 
 def test_faces_that_are_read_as_asked_for_need_no_correction() -> None:
@@ -42,7 +45,7 @@ def test_faces_that_are_read_five_years_young_are_asked_for_five_years_older() -
 
 def test_faces_are_held_against_readings_of_real_faces_not_against_the_calendar() -> None:
     """An estimator that is five years low of drawn and of real faces alike leaves nothing to correct."""
-    calibration = calibrate(lambda asked, factor: asked - 5, AGES, AGES - 5, 1.0, 90.0)
+    calibration = calibrate(lambda asked, factor: np.array([asked - 5]), AGES, AGES - 5, 1.0, 90.0)
     assert offsets(calibration) == pytest.approx([0.0] * len(ASKED))
 
 
@@ -58,17 +61,33 @@ def test_where_the_oldest_is_not_read_old_enough_the_delta_grows_by_what_it_take
     calibration = found(lambda asked, strength: min(asked, 62.0) + gain * (strength - 1))
     by_age = dict(zip(ASKED, calibration.points, strict=True))
     assert strengths(calibration)[:6] == [1.0] * 6  # to 55, which is read without
-    assert by_age[65].offset == 20.0  # 25 years to the last that can be drawn, of which 20 are allowed
-    assert (by_age[75].offset, by_age[85].offset) == (15.0, 5.0)
-    misses = {each: abs(62 + gain * (each - 1) - 75) for each in STRONGER}
-    assert by_age[75].strength == min(misses, key=lambda each: misses[each]) == factor
+    assert by_age[75].strength == round(factor * STRONGER, 3)
+    if gain < 0:
+        assert by_age[65].offset == 5.0  # 25 years to the last that can be drawn, of which 5 are allowed
+
+
+def test_a_stronger_delta_is_asked_for_fewer_years() -> None:
+    """65 is not read without; with 1.15 times the delta 57.5 is read as 65."""
+    calibration = found(lambda asked, strength: min(asked, 62.0) + 50 * (strength - 1))
+    point = dict(zip(ASKED, calibration.points, strict=True))[65]
+    assert (point.strength, point.offset) == (round(1.15 * STRONGER, 3), -5.0)  # 7.5 less, of which 5 are allowed
 
 
 def test_the_youngest_may_need_a_stronger_delta_too() -> None:
     calibration = found(lambda asked, strength: max(asked, 12.0) - 20 * (strength - 1))
     first, _, third = calibration.points[:3]
-    assert (first.offset, first.strength) == (-4.0, 1.3)  # of a child of 5, drawn at 1
-    assert (third.offset, third.strength) == (0.0, 1.0)
+    assert first.strength == round(1.3 * STRONGER, 3)
+    assert (third.offset, third.strength) == (0.0, STRONGER)
+
+
+@pytest.mark.parametrize(("saved", "strength"), [(0.5, 1.3), (0.03, 1.0)], ids=["half the error", "next to nothing"])
+def test_faces_are_to_be_read_right_one_by_one(saved: float, strength: float) -> None:
+    """Half of the faces are read ten years young and half ten years old, by a stronger delta by a share less."""
+    spread = {1.0: 10.0, 1.15: 10.0, 1.3: 10.0 * (1 - saved)}
+    read = lambda asked, factor: asked + spread[factor] * np.array([-1.0, 1.0])  # noqa: E731
+    calibration = calibrate(read, AGES, AGES, 1.0, 90.0)
+    assert strengths(calibration) == [strength] * len(ASKED)
+    assert offsets(calibration) == pytest.approx([0.0] * len(ASKED))
 
 
 def test_an_age_that_is_read_younger_than_a_younger_one_counts_as_that() -> None:
@@ -79,7 +98,8 @@ def test_an_age_that_is_read_younger_than_a_younger_one_counts_as_that() -> None
     assert drawn_at == sorted(drawn_at)
     by_age = dict(zip(ASKED, drawn_at, strict=True))
     assert by_age[25] == 25
-    assert by_age[35] == pytest.approx(fifth + (35 - fourth) / (sixth - fourth) * (sixth - fifth), abs=0.05)
+    assert fifth + (35 - fourth) / (sixth - fourth) * (sixth - fifth) > 42  # where it is read so
+    assert by_age[35] == 40  # as far as a request may be moved
     assert by_age[55] == 55
 
 
@@ -111,4 +131,4 @@ def test_too_few_faces_of_known_age(count: int) -> None:
     with pytest.raises(ExportError, match=words):
         reading_at(30.0, AGES[:count], AGES[:count])
     with pytest.raises(ExportError, match=words):
-        calibrate(lambda asked, factor: asked, AGES[:count], AGES[:count], 1.0, 90.0)
+        calibrate(lambda asked, factor: np.array([asked]), AGES[:count], AGES[:count], 1.0, 90.0)

@@ -24,6 +24,7 @@ from dorian_export.faces import Faces
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.data.crops import Crops, cut_crops, with_margin
 from dorian_training.data.records import FaceRecord
+from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
 Export = Callable[..., Result]
 Refused = Callable[..., bool]
@@ -285,6 +286,28 @@ def test_faces_for_graphs_and_calibration_are_those_to_watch(
         assert faces.crops.size == 96
         assert np.array_equal(faces.crops.pixels, cut_crops(faces.crops.records, 96).pixels)
         assert np.array_equal(faces.people.pixels, cut_crops(faces.people.records, side, template=template).pixels)
+
+
+def test_people_are_cut_as_large_as_their_facenet_takes_them(
+    tmp_path: Path, export_onto: Export, faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = InceptionResNetShape(repeats=(1, 1, 1), embedding=16)
+    about = {"family": "facenet", "shape": shape.as_dict()}
+    (tmp_path / "facenet").mkdir()
+    state = InceptionResNetV1(shape).state_dict()
+    save_weights(tmp_path / "facenet" / WEIGHTS_FILE, {"facenet_ema": state}, about)
+    given = list[Faces]()
+
+    def note(checkpoints: Any, folder: Path, faces: Faces, *_: Any) -> None:
+        given.append(faces)
+        raise ParityError("far enough")
+
+    monkeypatch.setattr(command, "build_bundle", note)
+    export_onto(tmp_path / "out", data=faces, facenet=tmp_path / "facenet")
+    side, template = with_margin(160)
+    people = given[0].people
+    assert given[0].crops.size == 96
+    assert np.array_equal(people.pixels, cut_crops(people.records, side, template=template).pixels)
 
 
 def test_pictures_are_as_large_as_a_network_takes_them(seen: Faces) -> None:

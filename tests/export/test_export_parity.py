@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dorian_bundle import Bundle
 from dorian_bundle.graphs import Precision, Signature
 from dorian_export.errors import ExportError, ParityError
-from dorian_export.graphs import EncoderGraph, GeneratorGraph
+from dorian_export.graphs import EncoderGraph, GeneratorGraph, in_precision, write_onnx
 from dorian_export.parity import BATCHES, TOLERANCE, require_parity
 
 Rows = dict[str, np.ndarray]
@@ -33,15 +33,26 @@ def rows() -> Rows:
     }
 
 
+@pytest.fixture(scope="module")
+def single(bundle: Bundle, networks: dict[str, nn.Module], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files in single precision, which a bundle has none of, by role."""
+    folder = tmp_path_factory.mktemp("single")
+    wrapped = {"encoder": EncoderGraph(networks["encoder"]), "generator": GeneratorGraph(networks["generator"])}
+    files = {role: folder / f"age_cgan_{role}.fp32.onnx" for role in wrapped}
+    for role, graph in wrapped.items():
+        write_onnx(in_precision(graph, "fp32"), bundle.manifest.graphs[f"age_cgan_{role}"].signature, files[role])
+    return files
+
+
 @pytest.fixture
-def parity(bundle: Bundle, rows: Rows) -> Callable[..., float]:
-    """Compares a network with a file of the bundle, or with another one at ``path``."""
+def parity(bundle: Bundle, single: dict[str, Path], rows: Rows) -> Callable[..., float]:
+    """Compares a network with a file in single precision, with the bundle's in half, or with another one at ``path``."""
 
     def parity(
         graph: nn.Module, role: str, precision: Precision = "fp32", path: Path | None = None, **changes: Any
     ) -> float:
         signature = bundle.manifest.graphs[f"age_cgan_{role}"].signature
-        file = path or bundle.graph_path(f"age_cgan_{role}", precision)
+        file = path or (single[role] if precision == "fp32" else bundle.graph_path(f"age_cgan_{role}", precision))
         return require_parity(graph, file, signature, precision, [rows | changes])
 
     return parity
@@ -125,9 +136,9 @@ def test_a_changed_weight_deep_inside(encoder: EncoderGraph, parity: Callable[..
 
 
 def test_a_file_of_another_network(
-    networks: dict[str, nn.Module], parity: Callable[..., float], tmp_path: Path, bundle: Bundle
+    networks: dict[str, nn.Module], parity: Callable[..., float], tmp_path: Path, single: dict[str, Path]
 ) -> None:
-    model = onnx.load(bundle.graph_path("age_cgan_generator"))
+    model = onnx.load(single["generator"])
     tensor = max(model.graph.initializer, key=lambda tensor: int(np.prod(tensor.dims)))
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[::-1].copy(), tensor.name))
     onnx.save(model, tmp_path / "swapped.onnx")
@@ -152,9 +163,9 @@ def test_nan_from_the_network_is_refused(encoder: EncoderGraph, parity: Callable
 
 
 def test_nan_from_the_file_is_refused(
-    networks: dict[str, nn.Module], parity: Callable[..., float], tmp_path: Path, bundle: Bundle
+    networks: dict[str, nn.Module], parity: Callable[..., float], tmp_path: Path, single: dict[str, Path]
 ) -> None:
-    model = onnx.load(bundle.graph_path("age_cgan_encoder"))
+    model = onnx.load(single["encoder"])
     for tensor in model.graph.initializer:
         if list(tensor.dims) == [16]:
             tensor.CopyFrom(numpy_helper.from_array(np.full(16, np.nan, np.float32), tensor.name))
@@ -173,7 +184,7 @@ def test_another_shape_is_refused(encoder: EncoderGraph, parity: Callable[..., f
         parity(Shorter(), "encoder")
 
 
-def test_all_inputs_count(bundle: Bundle, networks: dict[str, nn.Module], rows: Rows) -> None:
+def test_all_inputs_count(bundle: Bundle, single: dict[str, Path], networks: dict[str, nn.Module], rows: Rows) -> None:
     class Bright(nn.Module):
         """Right but for white pictures."""
 
@@ -181,7 +192,7 @@ def test_all_inputs_count(bundle: Bundle, networks: dict[str, nn.Module], rows: 
             return EncoderGraph(networks["encoder"])(image) + (image.amin(dim=(1, 2, 3)) == 1).float()[:, None]
 
     signature: Signature = bundle.manifest.graphs["age_cgan_encoder"].signature
-    path = bundle.graph_path("age_cgan_encoder")
+    path = single["encoder"]
     assert require_parity(Bright(), path, signature, "fp32", [rows, rows]) <= TOLERANCE["fp32"]
     with pytest.raises(ParityError, match=r"by 0\.\d+ at batch 1"):
         require_parity(Bright(), path, signature, "fp32", [rows, {"image": np.ones_like(rows["image"])}])

@@ -12,31 +12,36 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from click.testing import CliRunner
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dorian_bundle import Bundle
-from dorian_bundle.families import detector_signature
+from dorian_bundle.families import detector_signature, facenet_signature
 from dorian_bundle.graphs import Precision
 from dorian_export import proven
 from dorian_export.errors import ExportError, ParityError
+from dorian_export.faces import Faces
 from dorian_export.graphs import AgeEstimatorGraph, DetectorGraph, FaceNetGraph, LandmarkRefinerGraph, in_precision
 from dorian_export.parity import TOLERANCE, require_parity
 from dorian_export.proven import require_faces, require_family
 from dorian_export.readers import (
     accept_thresholds,
+    averaged_facenet,
     export_age_estimator,
     export_detector,
     export_facenet,
     export_landmark_refiner,
 )
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
+from dorian_training.commands.train import main as train
 from dorian_training.data.archives import load_archives
 from dorian_training.data.crops import Crops, cut_crops, with_margin
 from dorian_training.data.records import FaceRecord
 from dorian_training.errors import CheckpointError
 from dorian_training.evaluation.verification import all_pairs, false_accepts, similarities
 from dorian_training.networks.age_estimator import expected_age
+from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
 Pixels = NDArray[np.uint8]
 Export = Callable[..., Any]
@@ -245,6 +250,75 @@ def test_families_and_faces_that_are_needed() -> None:
         require_faces(np.zeros((0, 4, 4, 3), np.uint8))
 
 
+# --- a FaceNet of another layout ---
+
+
+@pytest.fixture
+def published(randomised: Callable[..., nn.Module], tmp_path: Path) -> Path:
+    """A checkpoint of an Inception-ResNet-v1 of few blocks."""
+    shape = InceptionResNetShape(repeats=(1, 1, 1), embedding=16)
+    state = randomised(InceptionResNetV1(shape), 61).state_dict()
+    (tmp_path / "published").mkdir()
+    about = {"family": "facenet", "shape": shape.as_dict()}
+    save_weights(tmp_path / "published" / WEIGHTS_FILE, {"facenet_ema": state}, about)
+    return tmp_path / "published"
+
+
+def test_its_graph_takes_and_gives_what_the_layout_says(
+    published: Path, seen: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = list[Any]()
+
+    def note(graph: nn.Module, path: Path, signature: Any, precision: str, inputs: Any) -> float:
+        given.extend((graph, inputs))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"graph")
+        return 0.125
+
+    monkeypatch.setattr(proven, "write_onnx", lambda *_: None)
+    monkeypatch.setattr(proven, "require_parity", note)
+    graphs, _ = export_facenet(published, seen.pictures(160), tmp_path, ["fp16"])
+    assert graphs["facenet"].signature == facenet_signature(160, 16)
+    graph, inputs = given
+    assert [each["image"].shape for each in inputs] == [(8, 3, 160, 160)] * 2
+    one = torch.from_numpy(inputs[1]["image"][:1])
+    with torch.no_grad():
+        assert torch.equal(graph(one), FaceNetGraph(averaged_facenet(published))(one))
+
+
+def test_its_thresholds_are_of_crops_at_its_side(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dorian_export.readers.RATES", (0.5,))
+    monkeypatch.setattr("dorian_export.readers._LEAST_OTHERS", 2)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 180, 180, 3), dtype=np.uint8)
+    records = [FaceRecord("celeba", Path("celeba.zip"), name, "val", identity=name[0]) for name in ("a1", "a2", "b")]
+    with torch.no_grad():
+        images = torch.from_numpy(pixels[:, 10:170, 10:170]).permute(0, 3, 1, 2).float() / 255
+        found = FaceNetGraph(averaged_facenet(published))(images).numpy()
+    (threshold,) = accept_thresholds(published, Crops(pixels, tuple(records)))
+    reached = sorted(found[:2] @ found[2])
+    assert threshold.similarity == pytest.approx(reached[0], abs=1e-4)  # half of them may pass
+
+
+@pytest.mark.slow
+def test_published_weights_become_a_graph_that_agrees_with_torch(
+    randomised: Callable[..., nn.Module], seen: Faces, tmp_path: Path
+) -> None:
+    """The whole way: a file as it is published, the checkpoint that the command makes of it, the graph, ONNX Runtime."""
+    network = randomised(InceptionResNetV1(InceptionResNetShape()), 62)
+    torch.save({**network.state_dict(), "logits.weight": torch.zeros(8631, 512)}, tmp_path / "published.pt")
+    words = ["--weights", tmp_path / "published.pt", "--licence", "MIT", "--out", tmp_path / "facenet"]
+    result = CliRunner().invoke(train, ["facenet-published", *map(str, words)])
+    assert result.exit_code == 0, result.output
+    graphs, differences = export_facenet(tmp_path / "facenet", seen.pictures(160), tmp_path, ["fp16"])
+    assert graphs["facenet"].signature == facenet_signature(160, 512)
+    assert 0 < differences["graphs/facenet.fp16.onnx"] <= TOLERANCE["fp16"]
+    session = ort.InferenceSession(str(tmp_path / "graphs" / "facenet.fp16.onnx"), providers=["CPUExecutionProvider"])
+    images = noise(2, (160, 160))
+    with torch.no_grad():
+        expected = FaceNetGraph(network)(images).numpy()
+    assert session.run(None, {"image": images.numpy()})[0] == pytest.approx(expected, abs=TOLERANCE["fp16"])
+
+
 # --- parity of what has several outputs, or large ones ---
 
 
@@ -304,8 +378,9 @@ def people_of(names: Sequence[str], sets: Sequence[str] = ()) -> Crops:
 def planted(angles: Sequence[float]) -> Callable[..., np.ndarray]:
     """Embeddings in the plane, of face 3 at the angle number 3; seen alone, a face or its mirror image is 20° beside it."""
 
-    def embed(network: nn.Module, crops: Crops, device: torch.device) -> np.ndarray:
+    def embed(network: nn.Module, crops: Crops, size: int, device: torch.device) -> np.ndarray:
         assert not network.training
+        assert size == 64
         beside = 20 if (crops.pixels[:, :, 0] == 255).all() else -20
         own = np.deg2rad([angles[int(record.name)] + beside for record in crops.records])
         return np.stack([np.cos(own), np.sin(own)], axis=1).astype(np.float32)

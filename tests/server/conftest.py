@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from tiny_methods import write_bundle
+from tiny_searches import write_search_bundle
 
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle, load
@@ -26,6 +28,7 @@ from dorian_server.pipeline import Pipeline
 from dorian_server.reading import AgeReader, IdentityReader
 from dorian_server.seeing import FaceViewer
 from dorian_server.serving import build_pipeline, start
+from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
 from dorian_server.settings import Limits, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,8 +193,13 @@ class FlatFaceNet:
 
 @pytest.fixture(scope="session")
 def flat_networks(default_bundle: Bundle, networks: AgeCgan, group_levels: Floats) -> AgeCgan:
-    """Networks of the embedded Age-cGAN's shapes that draw flat colours: red tells the latent, green the age."""
-    method, graphs = networks.manifest, default_bundle.manifest.graphs
+    """Networks of the embedded Age-cGAN's shapes that draw flat colours: red tells the latent, green the age.
+
+    Its latents cannot be searched.
+    """
+    graphs = default_bundle.manifest.graphs
+    roles = {role: networks.manifest.graphs[role] for role in ("encoder", "generator")}
+    method = networks.manifest.model_copy(update={"graphs": roles, "embedding_size": None})
     sessions = {
         method.graphs["encoder"]: FlatEncoder(graphs[method.graphs["encoder"]].signature),
         method.graphs["generator"]: FlatGenerator(graphs[method.graphs["generator"]].signature, group_levels),
@@ -286,5 +294,61 @@ def several(several_bundle: Bundle) -> Iterator[FaceAgingStub]:
     """The service on ``several_bundle``."""
     server, port = start(Settings(several_bundle.folder, host="127.0.0.1", port=0, threads=THREADS))
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", -1)]) as channel:
+        yield FaceAgingStub(channel)
+    server.stop(None).wait()
+
+
+# --- searches ---
+
+
+class Evaluations:
+    """Every run of a graph of losses and gradients: the ``rows`` of each. ``before`` is called first, with its number."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.before: Callable[[int], object] = lambda number: None
+
+
+@pytest.fixture
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> Evaluations:
+    """The evaluations of all servers in this process, as they happen."""
+    noted = Evaluations()
+    run = OnnxRuntimeSession.run
+
+    def noting(session: OnnxRuntimeSession, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        if "weights" in inputs:
+            noted.before(len(noted.rows))
+            noted.rows.append(len(inputs["weights"]))
+        return run(session, inputs)
+
+    monkeypatch.setattr(OnnxRuntimeSession, "run", noting)
+    return noted
+
+
+@pytest.fixture(scope="session")
+def searching_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """An age translator, an Age-cGAN that cannot be searched, and one that can; see ``tiny_searches``."""
+    folder = tmp_path_factory.mktemp("searching") / "bundle"
+    return write_search_bundle(folder, "age_translator", "encoding", "searching")
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., FaceAgingStub]]:
+    """Starts a server on a bundle, with some settings, for the time of the test."""
+    with ExitStack() as stack:
+
+        def begin(bundle: Bundle, **settings: Any) -> FaceAgingStub:
+            server, port = start(Settings(bundle.folder, host="127.0.0.1", port=0, threads=THREADS, **settings))
+            stack.callback(lambda: server.stop(None).wait())
+            return FaceAgingStub(stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}")))
+
+        yield begin
+
+
+@pytest.fixture(scope="session")
+def searching(searching_bundle: Bundle) -> Iterator[FaceAgingStub]:
+    """The service on ``searching_bundle``."""
+    server, port = start(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=THREADS))
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield FaceAgingStub(channel)
     server.stop(None).wait()

@@ -29,6 +29,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "precision": ("fp16", "fp16"),
     "max_image_bytes": ("1000", 1000),
     "max_pixels": ("2000", 2000),
+    "max_steps": ("30", 30),
     "grace": ("0.5", 0.5),
 }
 
@@ -96,7 +97,8 @@ def test_help_names_each_flag_with_its_environment_variable_and_default() -> Non
 def test_every_setting_is_a_flag_with_the_same_default(started: list[Settings]) -> None:
     CliRunner().invoke(command.main)
     assert started == [Settings(Path("models/default"))]
-    assert {field.name for field in fields(Settings)} - {"limits"} | {"max_image_bytes", "max_pixels"} == set(VALUES)
+    of_limits = {"max_image_bytes", "max_pixels", "max_steps"}
+    assert {field.name for field in fields(Settings)} - {"limits"} | of_limits == set(VALUES)
     assert set(VALUES) | {"log_level"} == set(FLAGS)
 
 
@@ -128,6 +130,7 @@ def test_a_flag_goes_before_the_environment(started: list[Settings]) -> None:
         ["--workers", "0"],
         ["--precision", "fp8"],
         ["--max-pixels", "0"],
+        ["--max-steps", "0"],
         ["--grace", "-1"],
         ["--bundle", __file__],
         ["--colour", "red"],

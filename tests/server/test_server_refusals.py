@@ -9,20 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from refusals import SECONDS, expect, refused
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle.detection import DetectedFace
 from dorian_server.detection import NetworkDetector
 from dorian_server.pipeline import Pipeline
+from dorian_server.reconstruction import Reconstruction
 
 CONTRACT = Path(__file__).resolve().parents[2] / "proto" / "dorian" / "v1" / "face_aging.proto"
-SECONDS = 120
 DATA = "image.data"
 Age = pb.Age
 Box = pb.Box
@@ -31,32 +29,6 @@ Own = pb.FaceTarget
 OLD = Age(group="60+")
 YOUNG = Age(filter="young")
 Write = Callable[..., bytes]
-
-
-class Refusal:
-    """A failed call's status and details."""
-
-    def __init__(self, error: grpc.RpcError) -> None:
-        status = rpc_status.from_call(error)
-        assert status is not None
-        self.code = error.code().name
-        self.message = error.details()
-        self.details = status.details
-        self.info = self._detail(error_details_pb2.ErrorInfo)
-        self.bad_request = self._detail(error_details_pb2.BadRequest)
-        assert status.message == self.message
-
-    def _detail(self, kind: type) -> Any:
-        """The one detail of a kind, or an empty one."""
-        found = kind()
-        assert sum(detail.Unpack(found) for detail in self.details if detail.Is(kind.DESCRIPTOR)) <= 1
-        return found
-
-
-def refused(rpc: Callable[..., object], request: object) -> Refusal:
-    with pytest.raises(grpc.RpcError) as caught:
-        rpc(request, timeout=SECONDS)
-    return Refusal(caught.value)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +80,20 @@ AGE_TRANSFORM: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("good", {"strength": -1}, "SETTING_OUT_OF_RANGE", "strength", "between 0 and 1.5"),
     ("good", {"strength": math.nan}, "SETTING_OUT_OF_RANGE", "strength", "strength nan"),
     ("good", {"strength": 1.2, "blend": pb.BLEND_REPLACE}, "SETTING_OUT_OF_RANGE", "strength", "between 0 and 1 for"),
+    (
+        "good",
+        {"optimisation": 4},
+        "SETTING_OUT_OF_RANGE",
+        "optimisation",
+        "optimisation 4 is unknown; known: NONE, FAST",
+    ),
+    (
+        "good",
+        {"latents": [pb.FaceLatent(face=Face(index=0), latent=[1, 2])], "method": "age_cgan"},
+        "LATENT_UNSUITABLE",
+        "latents[0].latent",
+        "latents[0].latent has 2 numbers; age_cgan has latents of 128, all finite",
+    ),
     ("good", {"blend": 7}, "SETTING_OUT_OF_RANGE", "blend", "blend 7 is unknown; known: DELTA, REPLACE"),
     ("good", {"faces": [Face(index=1)]}, "FACE_NOT_FOUND", "faces[0]", "no face is at index 1; 1 face was found"),
     ("good", {"faces": [Face(box=Box(width=5, height=5))]}, "FACE_NOT_FOUND", "faces[0]", "the box 0, 0, 5, 5"),
@@ -146,7 +132,13 @@ AGE_TRANSFORM: list[tuple[str, dict[str, Any], str, str, str]] = [
 RECONSTRUCT: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("empty", {}, "IMAGE_EMPTY", DATA, "the image is empty"),
     ("no face", {}, "NO_FACE", DATA, "no face was found"),
-    ("good", {"mode": 9}, "SETTING_OUT_OF_RANGE", "mode", "reconstruction mode 9 is unknown; known: INITIAL"),
+    (
+        "good",
+        {"mode": 9},
+        "SETTING_OUT_OF_RANGE",
+        "mode",
+        "mode 9 cannot be taken here; known: INITIAL, PIXELWISE, IDENTITY, BLENDED",
+    ),
     ("good", {"method": "magic"}, "METHOD_UNKNOWN", "method", "no method 'magic'"),
     ("good", {"source": Age(years=-1)}, "AGE_OUT_OF_RANGE", "source", "age -1 is out of range"),
     ("good", {"output": {"quality": 101}}, "SETTING_OUT_OF_RANGE", "output.quality", "quality 101"),
@@ -200,7 +192,7 @@ METHODS: list[tuple[dict[str, Any], str, str, str]] = [
 ]
 METHODS_THAT_RECONSTRUCT: list[tuple[dict[str, Any], str, str, str]] = [
     ({"method": "age_translator"}, "METHOD_UNSUITABLE", "method", "age_translator has no encoder"),
-    ({"method": "cyclegan"}, "METHOD_UNSUITABLE", "method", "so it cannot reconstruct; age_cgan can"),
+    ({"method": "cyclegan"}, "METHOD_UNSUITABLE", "method", "so it cannot reconstruct or optimise; age_cgan can"),
     ({"method": "magic"}, "METHOD_UNKNOWN", "method", "no method 'magic'"),
     ({"source": YOUNG}, "TARGET_UNSUITABLE", "source", "the filter 'young' is no age that a face has"),
 ]
@@ -228,16 +220,6 @@ COMPARE_FACES: list[tuple[str, str, dict[str, Any], str, str, str]] = [
     ("good", "good", {"false_accept_rate": 0.25}, "SETTING_OUT_OF_RANGE", "false_accept_rate", "rate of 0.25; known:"),
     ("good", "good", {"false_accept_rate": -1}, "SETTING_OUT_OF_RANGE", "false_accept_rate", "no threshold is known"),
 ]
-
-
-def expect(refusal: Refusal, reason: str, field: str, words: str) -> None:
-    assert refusal.code == ("NOT_FOUND" if reason == "METHOD_UNKNOWN" else "INVALID_ARGUMENT")
-    assert words in refusal.message
-    assert (refusal.info.reason, refusal.info.domain) == (reason, "dorian.v1")
-    assert dict(refusal.info.metadata) == {"field": field}
-    (violation,) = refusal.bad_request.field_violations
-    assert (violation.field, violation.description) == (field, refusal.message)
-    assert len(refusal.details) == 2
 
 
 def expect_alive(stub: FaceAgingStub) -> None:
@@ -374,8 +356,9 @@ def test_a_fault_of_ours_is_internal_and_tells_nothing(
         "Reconstruct": pb.ReconstructRequest(image=image),
     }
     with monkeypatch.context() as patch:
-        for name in ("age", "detect", "compare", "reconstruct"):
+        for name in ("age", "detect", "compare"):
             patch.setattr(Pipeline, name, fail)
+        patch.setattr(Reconstruction, "reconstruct", fail)
         refusal = refused(getattr(stub, rpc), requests[rpc])
     assert refusal.code == "INTERNAL"
     assert refusal.message == "the server failed; the request is not to blame"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -223,7 +224,8 @@ def test_a_reconstruction_of_known_networks(
     pipeline, _ = flat_pipeline(face_at(10, 10, 80))
     data = write(np.full((100, 120, 3), (250, 140, 30), np.uint8))
     clock = Clock()
-    (face,) = pipeline.reconstruct(ReconstructRequest(data, Age(group="30-39")), pipeline.method(""), clock)
+    request = ReconstructRequest(data, Age(group="30-39"))
+    (face,) = pipeline.reconstruction.reconstruct(request, pipeline.encoding_method(""), clock, threading.Event())
     assert isinstance(face, ReconstructedFace)
     assert (read(face.crop.data) == (250, 140, 30)).all()
     assert (read(face.picture.data) == (250, 90, 128)).all()
@@ -238,7 +240,8 @@ def test_a_reconstruction_at_the_age_that_the_face_looks(
     flat_pipeline: BuildPipeline, face_at: FaceAt, years_of: Years, group_levels: Floats, write: Write, read: Read
 ) -> None:
     pipeline, _ = flat_pipeline(face_at(0, 0, 64))
-    (face,) = pipeline.reconstruct(ReconstructRequest(write(painted((90, 90, 48)))), pipeline.method(""), Clock())
+    request = ReconstructRequest(write(painted((90, 90, 48))))
+    (face,) = pipeline.reconstruction.reconstruct(request, pipeline.encoding_method(""), Clock(), threading.Event())
     assert face.source == Age(years=pytest.approx(years_of(48), abs=1e-3))
     assert years_of(48) == 24, "the centre of a group"
     assert not face.source_given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from dorian_server.clock import Clock
 from dorian_server.errors import RequestError
 from dorian_server.pipeline import Pipeline
 from dorian_server.requests import Age, AgeRequest, Box, FaceSelector, FaceTarget, ReconstructRequest
-from dorian_server.results import Aged, FailedFace
+from dorian_server.results import Aged, FailedFace, ReconstructedFace
 from dorian_server.selection import MIN_OVERLAP, Wish, find, wishes
 from dorian_server.settings import Limits
 
@@ -32,6 +33,11 @@ PLACES = ((200, 90), (0, 80), (100, 64))
 
 def face(index: int) -> FaceSelector:
     return FaceSelector(index=index)
+
+
+def reconstruct(pipeline: Pipeline, request: ReconstructRequest) -> list[ReconstructedFace | FailedFace]:
+    """By the first method, for a caller who waits."""
+    return pipeline.reconstruction.reconstruct(request, pipeline.encoding_method(""), Clock(), threading.Event())
 
 
 def at_box(*box: float) -> FaceSelector:
@@ -306,7 +312,7 @@ def test_where_no_face_can_be_aligned_the_call_fails(
             pipeline.age(AgeRequest(write(row), [OLD], faces=faces), pipeline.method(""), Clock())
         assert (caught.value.reason, caught.value.field) == ("FACE_UNUSABLE", "image.data")
         with pytest.raises(RequestError, match="cannot be aligned"):
-            pipeline.reconstruct(ReconstructRequest(write(row), faces=faces), pipeline.method(""), Clock())
+            reconstruct(pipeline, ReconstructRequest(write(row), faces=faces))
 
 
 def test_named_faces_need_an_age(refusal: Callable[..., RequestError]) -> None:
@@ -350,7 +356,7 @@ def test_ages_of_single_faces_are_checked_too(
 
 def test_named_faces_are_reconstructed_and_missing_ones_reported(pipeline: Pipeline, row: Pixels, write: Write) -> None:
     request = ReconstructRequest(write(row), faces=[face(2), face(7), LARGEST])
-    largest, last, missing = pipeline.reconstruct(request, pipeline.method(""), Clock())
+    largest, last, missing = reconstruct(pipeline, request)
     assert [largest.face.index, last.face.index] == [0, 2]
     assert isinstance(missing, FailedFace)
     assert missing.face is None
@@ -365,7 +371,7 @@ def test_what_cannot_be_aligned_keeps_its_place_among_the_reconstructions(
     write: Write,
 ) -> None:
     pipeline, _ = flat_pipeline(three[0], face_in_a_point, three[2])
-    results = pipeline.reconstruct(ReconstructRequest(write(row)), pipeline.method(""), Clock())
+    results = reconstruct(pipeline, ReconstructRequest(write(row)))
     assert [result.face.index for result in results] == [0, 1, 2]
     assert [isinstance(result, FailedFace) for result in results] == [False, True, False]
 
@@ -373,5 +379,5 @@ def test_what_cannot_be_aligned_keeps_its_place_among_the_reconstructions(
 def test_reconstructions_have_a_limit_too(pipeline: Pipeline, row: Pixels, write: Write) -> None:
     request = ReconstructRequest(write(row), faces=[face(0)] * 33)
     with pytest.raises(RequestError, match="33 faces are named; at most 32") as caught:
-        pipeline.reconstruct(request, pipeline.method(""), Clock())
+        reconstruct(pipeline, request)
     assert (caught.value.reason, caught.value.field) == ("FACE_TOO_MANY", "faces")

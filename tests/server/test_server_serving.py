@@ -10,11 +10,13 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
-from dorian_server.batches import pictures_of
+from dorian_bundle.detection import DetectedFace, find_faces
+from dorian_bundle.graphs import Precision
 from dorian_server.detection import NetworkDetector
 from dorian_server.errors import StartupError
 from dorian_server.methods.age_cgan import AgeCgan
@@ -46,9 +48,7 @@ def test_a_pipeline_runs_the_files_of_the_precision_asked_for(
         if len(graph.files) == 1:  # there is no choice then
             expected[name] = graph.files[0].precision
     assert sorted(opened) == sorted((f"{name}.{kind}.onnx", 3) for name, kind in expected.items())
-    assert {expected[f"age_cgan_{role}"] for role in ("encoder", "generator")} == {
-        "fp16" if precision == "fp16" else "fp32"
-    }
+    assert expected["detector"] == ("fp16" if precision == "fp16" else "fp32"), "it comes in both"
 
 
 def test_a_pipeline_has_the_bundles_methods_in_their_order(default_bundle: Bundle) -> None:
@@ -73,10 +73,10 @@ def test_a_pipeline_sees_faces_with_the_bundles_readers(default_bundle: Bundle) 
 
 
 def test_a_broken_bundle_is_told_in_the_bundles_words(broken_folder: Path) -> None:
-    file = broken_folder / "graphs/age_cgan_encoder.fp32.onnx"
+    file = broken_folder / "graphs/age_cgan_encoder.fp16.onnx"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(
-        StartupError, match=r"^graph file graphs/age_cgan_encoder\.fp32\.onnx has \d+ bytes; the manifest"
+        StartupError, match=r"^graph file graphs/age_cgan_encoder\.fp16\.onnx has \d+ bytes; the manifest"
     ):
         build_pipeline(Settings(broken_folder))
 
@@ -90,22 +90,31 @@ def test_graphs_that_are_not_what_the_manifest_says(broken_folder: Path, default
     with pytest.raises(StartupError) as caught:
         build_pipeline(Settings(broken_folder))
     found = default_bundle.manifest.graphs["age_cgan_generator"].signature
-    assert str(caught.value).startswith(f"the file age_cgan_generator.fp32.onnx has the signature {found}, but")
+    assert str(caught.value).startswith(f"the file age_cgan_generator.fp16.onnx has the signature {found}, but")
 
 
 @pytest.mark.parametrize(("kept", "asked"), [("fp32", "fp16"), ("fp16", "fp32"), ("fp16", "auto")])
 def test_a_graph_that_comes_in_one_precision_is_served_whatever_is_asked_for(
-    broken_folder: Path, default_bundle: Bundle, kept: str, asked: str
+    broken_folder: Path, default_bundle: Bundle, portrait: NDArray[np.uint8], kept: Precision, asked: str
 ) -> None:
     text = json.loads((broken_folder / "manifest.json").read_bytes())
-    encoder = text["graphs"]["age_cgan_encoder"]
-    encoder["files"] = [file for file in encoder["files"] if file["precision"] == kept]
+    entry = text["graphs"]["detector"]
+    entry["files"] = [file for file in entry["files"] if file["precision"] == kept]
     (broken_folder / "manifest.json").write_text(json.dumps(text))
-    method = build_pipeline(Settings(broken_folder, precision=asked, threads=1)).encoding_method("age_cgan")
-    crop = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    path = default_bundle.graph_path("age_cgan_encoder", kept)
-    session = OnnxRuntimeSession(path, default_bundle.manifest.graphs["age_cgan_encoder"].signature, 1)
-    assert np.array_equal(method.encode([crop]), session.run({"image": pictures_of([crop])})["latent"])
+    detector = build_pipeline(Settings(broken_folder, precision=asked, threads=1)).viewer.detector
+
+    def find(precision: Precision) -> list[DetectedFace]:
+        path, signature = default_bundle.graph_path("detector", precision), default_bundle.manifest.graphs["detector"]
+        scores = default_bundle.manifest.readers.detector
+        session = OnnxRuntimeSession(path, signature.signature, 1)
+        return find_faces(session.run, portrait, scores.min_score, scores.min_small_score)
+
+    (found,), (same,), (other,) = (
+        detector.detect(portrait),
+        *(find(each) for each in (kept, "fp16" if kept == "fp32" else "fp32")),
+    )
+    assert (found.box, found.score) == (same.box, same.score)
+    assert found.score != other.score, "or it could be either"
 
 
 def test_a_port_that_is_taken(address: str, default_bundle: Bundle, capfd: pytest.CaptureFixture[str]) -> None:

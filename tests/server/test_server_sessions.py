@@ -14,7 +14,7 @@ from dorian_bundle import Bundle, GraphFileError, GraphSignatureError
 from dorian_bundle.graphs import Precision, Signature, TensorSpec
 from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
 
-FP16_TOLERANCE = 4e-2  # as the exporter allows, against fp32
+FP16_TOLERANCE = 2e-2  # of a detector's maps, against fp32, whose values are up to 2
 BATCH_TOLERANCE = 1e-5
 
 # x double[batch, 2] -> Identity -> y, made with onnx.helper.
@@ -22,7 +22,7 @@ DOUBLE_GRAPH = base64.b64decode(
     "CAgSADpJChAKAXgSAXkiCElkZW50aXR5EgFnWhgKAXgSEwoRCAsSDQoHEgViYXRjaAoCCAJiGAoBeRITChEICxINCgcSBWJhdGNoCgIIAkIECgAQEQ=="
 )
 
-NAMES = ["age_cgan_encoder", "age_cgan_generator"]
+NAMES = ["age_cgan_encoder", "age_cgan_generator", "age_cgan_latent_gradient"]
 READERS = ["detector", "landmark_refiner", "age_estimator", "facenet"]
 SIDES = {"height": 96, "width": 128}  # of a picture that may have any
 Inputs = dict[str, NDArray[np.float32]]
@@ -37,12 +37,14 @@ def open_graph(bundle: Bundle, name: str, precision: Precision | None = None) ->
 
 
 def inputs_for(signature: Signature, batch: int) -> Inputs:
-    """Random pictures in [0, 1], normal latents, one-hot conditions."""
+    """Random pictures in [0, 1], normal latents, one-hot conditions, embeddings of length 1, weights in [0, 1]."""
     random = np.random.default_rng(batch)
     made = {
         "image": lambda shape: random.uniform(0, 1, shape),
         "latent": lambda shape: random.normal(size=shape),
         "condition": lambda shape: np.eye(shape[1])[random.integers(0, shape[1], shape[0])],
+        "embedding": lambda shape: np.linalg.qr(random.normal(size=shape[::-1]))[0].T,
+        "weights": lambda shape: random.uniform(0, 1, shape),
     }
     return {spec.name: made[spec.name](shape_of(spec, batch)).astype(np.float32) for spec in signature.inputs}
 
@@ -53,12 +55,9 @@ def shape_of(spec: TensorSpec, batch: int) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_graphs_take_and_give_what_the_manifest_says(
-    default_bundle: Bundle, name: str, precision: Precision, batch: int
-) -> None:
-    session = open_graph(default_bundle, name, precision)
+def test_graphs_take_and_give_what_the_manifest_says(default_bundle: Bundle, name: str, batch: int) -> None:
+    session = open_graph(default_bundle, name)
     signature = signature_of(default_bundle, name)
     assert session.signature == signature
     outputs = session.run(inputs_for(signature, batch))
@@ -71,10 +70,11 @@ def test_graphs_take_and_give_what_the_manifest_says(
 def test_a_batch_gives_what_each_gives_alone(default_bundle: Bundle, name: str) -> None:
     session = open_graph(default_bundle, name)
     inputs = inputs_for(session.signature, 8)
-    (together,) = session.run(inputs).values()
+    together = session.run(inputs)
     for index in range(8):
-        (alone,) = session.run({key: value[index : index + 1] for key, value in inputs.items()}).values()
-        assert np.abs(together[index] - alone[0]).max() < BATCH_TOLERANCE
+        alone = session.run({key: value[index : index + 1] for key, value in inputs.items()})
+        for key, values in together.items():
+            assert np.abs(values[index] - alone[key][0]).max() < BATCH_TOLERANCE * max(1, np.abs(values).max())
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -94,13 +94,15 @@ def test_readers_take_and_give_what_the_manifest_says(default_bundle: Bundle, na
         assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_half_precision_agrees_with_full(default_bundle: Bundle, name: str) -> None:
-    sessions = [open_graph(default_bundle, name, precision) for precision in ("fp32", "fp16")]
+def test_half_precision_agrees_with_full(default_bundle: Bundle) -> None:
+    """The detector comes in both."""
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    sessions = [open_graph(default_bundle, "detector", precision) for precision in precisions]
     inputs = inputs_for(sessions[0].signature, 4)
-    (full,), (half,) = (session.run(inputs).values() for session in sessions)
-    assert np.abs(full - half).max() < FP16_TOLERANCE
-    assert not np.array_equal(full, half), "are they the same file?"
+    full, half = (session.run(inputs) for session in sessions)
+    for name, values in full.items():
+        assert np.abs(values - half[name]).max() < FP16_TOLERANCE
+        assert not np.array_equal(values, half[name]), "are they the same file?"
 
 
 def test_threads_share_a_session(default_bundle: Bundle) -> None:

@@ -17,7 +17,6 @@ from dorian_bundle.graphs import Signature
 from dorian_bundle.manifest import AgeTranslatorMethod, CycleGanMethod
 from dorian_server.clock import Clock
 from dorian_server.errors import RequestError
-from dorian_server.methods import age_translator
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.age_translator import AgeTranslator
 from dorian_server.methods.cyclegan import CycleGan
@@ -93,10 +92,12 @@ def translate(entries: tuple[AgeTranslatorMethod, CycleGanMethod]) -> Callable[.
     """An age translator that draws by a rule, calibrated or not, and its session."""
 
     def build(
-        rule: Callable[[Floats, Floats], Floats] = of_the_image, calibration: Calibration | None = None
+        rule: Callable[[Floats, Floats], Floats] = of_the_image,
+        calibration: Calibration | None = None,
+        mirrored: bool = True,
     ) -> tuple[AgeTranslator, Painter]:
         painter = Painter(rule)
-        entry = entries[0].model_copy(update={"calibration": calibration or Calibration()})
+        entry = entries[0].model_copy(update={"calibration": calibration or Calibration(), "mirrored": mirrored})
         return AgeTranslator(entry, lambda _: painter), painter
 
     return build
@@ -138,10 +139,9 @@ def test_each_delta_is_of_its_own_face_and_ages(translate: Callable[..., tuple[A
 
 @pytest.mark.parametrize("mirrored", [True, False])
 def test_a_delta_is_the_mean_of_the_crops_and_its_mirror_images(
-    translate: Callable[..., tuple[AgeTranslator, Painter]], monkeypatch: pytest.MonkeyPatch, mirrored: bool
+    translate: Callable[..., tuple[AgeTranslator, Painter]], mirrored: bool
 ) -> None:
-    monkeypatch.setattr(age_translator, "MIRRORED", mirrored)
-    translator, painter = translate(of_the_place)
+    translator, painter = translate(of_the_place, mirrored=mirrored)
     ((drawing, other),) = translator.draw([crop(0)], years(20), [years(60, 10)], Clock())
     assert [len(batch) for batch in painter.ages] == [4 if mirrored else 2]
     shape = np.full(SIZE, 0.5) if mirrored else RAMP
@@ -255,7 +255,9 @@ def test_a_bundle_without_an_encoder_or_filters_says_so(
 ) -> None:
     translator, _ = translate()
     pipeline, _ = flat_pipeline(methods=[translator])
-    with pytest.raises(RequestError, match=r"^age_translator has no encoder, so it cannot reconstruct; no method can$"):
+    with pytest.raises(
+        RequestError, match=r"^age_translator has no encoder, so it cannot reconstruct or optimise; no method can$"
+    ):
         pipeline.encoding_method("")
     with pytest.raises(RequestError, match=r"^age_translator has no filter 'young'; the bundle has no filters$"):
         pipeline.age(AgeRequest(b"", [YOUNG]), translator, Clock())

@@ -1,4 +1,4 @@
-"""A bundle of several methods, of which all but one are graphs of a few nodes whose answers are known."""
+"""A bundle of several methods, of which all but one are graphs of a few nodes whose answers are known; see also ``tiny_searches``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.calibration import Calibration, CalibrationPoint
 from dorian_bundle.families import age_translator_signature, cyclegan_signature
 from dorian_bundle.graphs import Graph, GraphFile, Signature
-from dorian_bundle.manifest import AgeTranslatorMethod, CycleGanMethod, Filter
+from dorian_bundle.manifest import AgeTranslatorMethod, CycleGanMethod, Filter, Provenance
 
 SIZE = 64
 MIN_YEARS, MAX_YEARS = 5.0, 90.0
@@ -50,17 +50,7 @@ def write_bundle(embedded: Bundle, folder: Path) -> Bundle:
     shutil.copytree(embedded.folder, folder)
     manifest = embedded.manifest
     (age_cgan,) = (method for method in manifest.methods if method.family == "age_cgan")
-    translator = AgeTranslatorMethod(
-        name="age_translator",
-        description="Redder with the years.",
-        graph="tiny_translator",
-        age_groups=PAPER_GROUPS,
-        crop_size=SIZE,
-        min_years=MIN_YEARS,
-        max_years=MAX_YEARS,
-        calibration=CALIBRATION,
-        provenance=age_cgan.provenance,
-    )
+    translator, translator_graphs = write_translator(folder, age_cgan.provenance)
     filters = CycleGanMethod(
         name="cyclegan",
         description="Lighter or darker.",
@@ -71,17 +61,36 @@ def write_bundle(embedded: Bundle, folder: Path) -> Bundle:
         crop_size=SIZE,
         provenance=age_cgan.provenance,
     )
-    graphs = {
-        "tiny_translator": _write(folder, "tiny_translator", _TRANSLATOR, age_translator_signature(SIZE)),
-        "tiny_young": _write(folder, "tiny_young", _LIGHTER, cyclegan_signature(SIZE)),
-        "tiny_old": _write(folder, "tiny_old", _DARKER, cyclegan_signature(SIZE)),
+    graphs = translator_graphs | {
+        "tiny_young": write_graph(folder, "tiny_young", _LIGHTER, cyclegan_signature(SIZE)),
+        "tiny_old": write_graph(folder, "tiny_old", _DARKER, cyclegan_signature(SIZE)),
     }
     parts = {"graphs": manifest.graphs | graphs, "methods": (translator, age_cgan, filters)}
     write_manifest(folder, manifest.model_copy(update=parts))
     return load(folder)
 
 
-def _write(folder: Path, name: str, data: bytes, signature: Signature) -> Graph:
+def write_translator(folder: Path, provenance: Provenance) -> tuple[AgeTranslatorMethod, dict[str, Graph]]:
+    """The age translator, named ``age_translator``, and its graph, written to ``folder``."""
+    method = AgeTranslatorMethod(
+        name="age_translator",
+        description="Redder with the years.",
+        graph="tiny_translator",
+        age_groups=PAPER_GROUPS,
+        crop_size=SIZE,
+        min_years=MIN_YEARS,
+        max_years=MAX_YEARS,
+        calibration=CALIBRATION,
+        mirrored=True,
+        provenance=provenance,
+    )
+    return method, {
+        "tiny_translator": write_graph(folder, "tiny_translator", _TRANSLATOR, age_translator_signature(SIZE))
+    }
+
+
+def write_graph(folder: Path, name: str, data: bytes, signature: Signature) -> Graph:
+    """The graph ``name``, its file written to ``folder``."""
     path = f"graphs/{name}.fp32.onnx"
     (folder / path).write_bytes(data)
     return Graph(signature=signature, files=(GraphFile.of(folder, path, "fp32"),))

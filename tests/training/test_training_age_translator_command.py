@@ -20,9 +20,11 @@ from dorian_training.checkpoint import load_weights, save_weights
 from dorian_training.commands import train_translators
 from dorian_training.commands.train import main
 from dorian_training.methods.age_translator import AgeTranslatorSettings
+from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
-from dorian_training.networks.age_translator import AgeDiscriminatorShape, AgeTranslatorShape, TranslatorShape
+from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
 Train = Callable[..., Result]
 Refused = Callable[..., bool]
@@ -56,7 +58,9 @@ def faces(tmp_path_factory: pytest.TempPathFactory, write_archives: WriteArchive
     return write_archives(tmp_path_factory.mktemp("faces"), [*learnt, *watched, {"split": "test"}])
 
 
-def checkpoint(folder: Path, name: str, network: nn.Module, shape: FaceNetShape | AgeEstimatorShape) -> Path:
+def checkpoint(
+    folder: Path, name: str, network: nn.Module, shape: FaceNetShape | InceptionResNetShape | AgeEstimatorShape
+) -> Path:
     """A checkpoint of ``network`` as the averaged one of a run; what was not averaged is broken."""
     averaged = network.state_dict()
     raw = {key: value * math.nan if value.is_floating_point() else value.clone() for key, value in averaged.items()}
@@ -188,6 +192,27 @@ def test_views_are_near_to_the_photograph(train: Train, monkeypatch: pytest.Monk
     assert image.shape == (4, 3, 64, 64)
     assert len(image.flatten(1).unique(dim=0)) == 4
     assert not (image.diff(dim=3) == 0).all(dim=1).flatten(1).float().mean() > 0.1  # nothing is erased
+
+
+def test_a_published_facenet_takes_the_compact_ones_place(
+    train: Train, estimator: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    shape, sides = InceptionResNetShape(repeats=(1, 1, 1)), list[int]()
+    facenet = checkpoint(tmp_path, "facenet", InceptionResNetV1(shape), shape)
+    look = InceptionResNetV1.forward
+
+    def note(network: InceptionResNetV1, image: Tensor) -> Tensor:
+        sides.append(image.shape[2])
+        return look(network, image)
+
+    monkeypatch.setattr(InceptionResNetV1, "forward", note)
+    result = train("run", "--steps", 1, "--age-estimator", estimator, facenet=facenet)
+    assert result.exit_code == 0, result.output
+    assert set(sides) == {160}
+    found = [float(line.split()[3]) for line in caplog.messages if "/similarity" in line]
+    assert len(found) == len(AGES)
+    assert all(-1 <= similarity <= 1.0001 for similarity in found)
 
 
 def test_a_facenet_is_needed(faces: Path, tmp_path: Path) -> None:

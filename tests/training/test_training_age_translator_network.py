@@ -12,15 +12,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dorian_training.errors import ConfigError
+from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
-from dorian_training.networks.age_translator import (
-    AgeDiscriminator,
-    AgeDiscriminatorShape,
-    AgeTranslator,
-    AgeTranslatorShape,
-    ModulatedBlock,
-    TranslatorShape,
-)
+from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, ModulatedBlock, TranslatorShape
 
 SMALL = TranslatorShape(size=64, widths=(4, 8, 12), middle=1, fine=4, style=8, waves=2, gentle=5.0)
 SMALL_DISCRIMINATOR = AgeDiscriminatorShape(widths=(8, 8, 12), strides=(2, 1, 2), fine=(4, 6), bins=7, years=10.0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask
@@ -28,9 +29,11 @@ from dorian_training.losses.reconstruction import charbonnier
 from dorian_training.losses.translation import broad_imbalance, broad_tint, identity_loss
 from dorian_training.methods.age_estimator import age_labels
 from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, Witnesses
+from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape, expected_age
-from dorian_training.networks.age_translator import AgeDiscriminatorShape, AgeTranslatorShape, TranslatorShape
+from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.facenet import FaceNet
 
 MakeCrops = Callable[[Sequence[int | None], NDArray[np.uint8]], Crops]
 MakeStage = Callable[..., AgeTranslatorStage]
@@ -68,7 +71,7 @@ def people(make_crops: MakeCrops) -> Crops:
 def make(people: Crops) -> MakeStage:
     """A stage of tiny networks, initialised from ``seed``, with changed settings.
 
-    ``awake``: its head draws already. ``reads``: it has an age estimator.
+    ``awake``: its head draws already. ``reads``: it has an age estimator. ``facenet``: in place of a compact one.
     """
 
     def make(
@@ -78,10 +81,11 @@ def make(people: Crops) -> MakeStage:
         watched: Crops | None = None,
         amp: bool = False,
         shape: AgeTranslatorShape = SHAPE,
+        facenet: FaceNet | None = None,
         **changes: float,
     ) -> AgeTranslatorStage:
         torch.manual_seed(seed)
-        facenet = CompactFaceNet(FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8))
+        facenet = facenet or CompactFaceNet(FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8))
         estimator = AgeEstimator(AgeEstimatorShape(WIDTHS, STRIDES)) if reads else None
         settings = AgeTranslatorSettings(**{"resolution": SIDE, **changes})  # type: ignore[arg-type]
         stage = AgeTranslatorStage(shape, settings, Witnesses(facenet, estimator), CPU, amp, watched)
@@ -236,6 +240,33 @@ def test_drawing_teaches_the_discriminator_nothing(make: MakeStage, batch: Label
     stage.descend = note  # type: ignore[assignment]
     stage.step(batch, 1)
     assert seen == [("discriminator", False), ("translator", True)]
+
+
+def test_a_facenet_of_another_side_holds_the_person(
+    make: MakeStage, batch: LabelledBatch, people: Crops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sees faces at its own side, and what it says of them pulls at the translator."""
+
+    class Wide(nn.Module):
+        size, embedding = 96, 3 * 16
+
+        def forward(self, image: Tensor) -> Tensor:
+            assert image.shape[1:] == (3, 96, 96)
+            return F.normalize(F.avg_pool2d(image, 24).flatten(1), dim=1)
+
+    off = {f"{name}_weight": 0.0 for name in ("size", "cycle", "tint", "imbalance")}
+    facenet = cast(FaceNet, Wide())
+    slopes = list[Tensor]()
+    for weight in (0.0, 1e4):
+        stage = make(facenet=facenet, identity_weight=weight, identity_floor=-0.5, **off)
+        steps = undescended(stage, monkeypatch)
+        torch.manual_seed(4)
+        losses = stage.step(batch, 1)
+        slopes.append(torch.autograd.grad(steps[-1][1], stage.translator.head.weight)[0])  # type: ignore[arg-type]
+    assert losses["g/identity"] > 0
+    assert (slopes[1] - slopes[0]).abs().max() > 0.01
+    watching = make(facenet=facenet, reads=True, watched=people).measure()
+    assert all(-1 <= watching[f"age_{age}/similarity"] <= 1 for age in (10, 25, 40, 55, 70))
 
 
 @pytest.mark.parametrize("reads", [False, True])

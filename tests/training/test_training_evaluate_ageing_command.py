@@ -4,110 +4,32 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import ZipFile
 
 import cv2
-import grpc
 import numpy as np
-import onnx
 import pytest
 from click.testing import CliRunner, Result
-from google.protobuf import any_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
-from onnx import TensorProto, helper
+from grey_server import GreyServer, serving, write_judges
+from painted_bundle import POINTS
 
-from dorian.v1 import face_aging_pb2 as pb
-from dorian.v1.face_aging_pb2_grpc import FaceAgingServicer, add_FaceAgingServicer_to_server
 from dorian_training.commands.evaluate import main
-from dorian_training.commands.evaluate_ageing import AGE_JUDGE, RECOGNISER
 from dorian_training.errors import DataError
 from dorian_training.evaluation.ageing_service import AgeingService, LeftOut
 from dorian_training.evaluation.ageing_targets import Aim
 
-BOX = (5, 5, 70, 70)  # of every face
-POINTS = ((24.5, 23.0), (54.5, 23.0), (39.5, 40.4), (26.6, 53.1), (52.4, 53.1))
-LEVELS = {"young": 20, "old": 60}  # grey of the filters' pictures; that of ages is the years
-
-
-class GreyServer(FaceAgingServicer):
-    """Draws every face as a grey picture; sees no face in the first picture that it gets, and a false one in all."""
-
-    def __init__(self) -> None:
-        self.faceless: bytes | None = None
-        self.lock = threading.Lock()
-
-    def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:
-        filters = [pb.Filter(name=name) for name in LEVELS]
-        ages = pb.Method(name="ages", is_default=True, crop_size=64, age_groups=[pb.AgeGroup(label="all")])
-        return pb.ListMethodsResponse(
-            bundle="grey", bundle_version="1", methods=[ages, pb.Method(name="filters", crop_size=32, filters=filters)]
-        )
-
-    def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
-        with self.lock:
-            self.faceless = self.faceless or request.image.data
-        if request.image.data == self.faceless:
-            refuse(context, "NO_FACE")
-        if request.method == "filters" and any(target.WhichOneof("kind") != "filter" for target in request.targets):
-            refuse(context, "TARGET_UNSUITABLE")
-        assert request.output.format == pb.IMAGE_FORMAT_PNG
-        photo = cv2.imdecode(np.frombuffer(request.image.data, np.uint8), cv2.IMREAD_COLOR)
-        x, y, width, height = BOX
-        found = [pb.Face(box=pb.Box(x=x, y=y, width=side, height=side)) for side in (10, width)]
-        found[1].landmarks.extend(pb.Point(x=x, y=y) for x, y in POINTS)
-        results = []
-        for target in request.targets:
-            picture = np.full_like(photo, target.years or LEVELS.get(target.filter, 0))
-            if request.HasField("source"):  # a level up or down within the box
-                assert request.source.years == target.years
-                picture = photo.copy()
-                inside = picture[y : y + height, x : x + width]
-                inside[:] = np.where(inside < 128, inside + 1, inside - 1)
-            data = cv2.imencode(".png", picture)[1].tobytes()
-            reports = [pb.FaceReport(face=face, target=target) for face in found]
-            results.append(pb.AgedImage(image=pb.Image(data=data), faces=reports))
-        return pb.AgeTransformResponse(results=results, faces_found=2)
-
-
-def refuse(context: grpc.ServicerContext, reason: str) -> None:
-    details = any_pb2.Any()
-    details.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="dorian.v1"))
-    status = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message=f"refused: {reason}", details=[details])
-    context.abort_with_status(rpc_status.to_status(status))
-
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    running = grpc.server(ThreadPoolExecutor(2))
-    add_FaceAgingServicer_to_server(GreyServer(), running)
-    port = running.add_insecure_port("127.0.0.1:0")
-    running.start()
-    yield f"127.0.0.1:{port}"
-    running.stop(None).wait()
+    with serving(GreyServer()) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A judge that reads the mean grey level as years, and one that embeds the mean colour."""
-    openvino = pytest.importorskip("openvino")
-    folder = tmp_path_factory.mktemp("judges")
-    for name, side, output, axes in (("age", 112, "age", [1, 2, 3]), ("identity", 128, "embedding", [2, 3])):
-        graph = helper.make_graph(
-            [helper.make_node("ReduceMean", ["image"], [output], axes=axes, keepdims=int(name == "identity"))],
-            name,
-            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, side, side])],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-        onnx.save(model, str(folder / f"{name}.onnx"))
-    (folder / "age.onnx").rename(folder / AGE_JUDGE)
-    openvino.save_model(openvino.Core().read_model(str(folder / "identity.onnx")), str(folder / RECOGNISER))
-    return folder
+    return write_judges(tmp_path_factory.mktemp("judges"))
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +110,7 @@ def test_a_picture_that_cannot_be_read_is_counted(evaluate: Callable[..., Result
 def test_what_it_refuses(
     evaluate: Callable[..., Result], tmp_path: Path, judges: Path, refused: Callable[..., bool]
 ) -> None:
-    assert refused(evaluate("--method", "oil"), "no method 'oil'", "ages, filters")
+    assert refused(evaluate("--method", "oil"), "no method 'oil'", "ages, filters, age_cgan")
     assert refused(evaluate("--sheet", tmp_path / "sheet.jpg", "--sheet-source", "imdb"), "--sheet-source imdb")
     assert refused(evaluate(at="127.0.0.1:1"), "the server at 127.0.0.1:1")
     assert refused(evaluate("--faces", 1), "aged none of 1 faces (NO_FACE)")
@@ -199,8 +121,8 @@ def test_what_it_refuses(
 def test_faces_that_a_server_does_not_mean(server: str) -> None:
     photo = np.full((80, 80, 3), 90, dtype=np.uint8)
     with AgeingService(server) as service:
-        assert service.aged(photo, np.asarray(POINTS), [Aim("25", 25)], "ages", 1.0) == LeftOut("NO_FACE")
-        away = np.asarray(POINTS) + 60
+        assert service.aged(photo, POINTS, [Aim("25", 25)], "ages", 1.0) == LeftOut("NO_FACE")
+        away = POINTS + 60
         assert service.aged(photo + np.uint8(1), away, [Aim("25", 25)], "ages", 1.0) == LeftOut("ANOTHER_FACE")
         with pytest.raises(DataError, match="refused: TARGET_UNSUITABLE"):  # no picture is to blame
-            service.aged(photo + np.uint8(1), np.asarray(POINTS), [Aim("25", 25)], "filters", 1.0)
+            service.aged(photo + np.uint8(1), POINTS, [Aim("25", 25)], "filters", 1.0)

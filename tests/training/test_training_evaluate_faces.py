@@ -5,171 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from painted_bundle import write_bundle
 
-from dorian_bundle.ages import PAPER_GROUPS
-from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.bundle import write_manifest
-from dorian_bundle.families import age_cgan_signatures
-from dorian_bundle.graphs import Graph, GraphFile, Signature
-from dorian_bundle.manifest import (
-    AcceptThreshold,
-    AgeCganMethod,
-    AgeEstimator,
-    DataSet,
-    FaceDetector,
-    FaceNet,
-    FaceReaders,
-    LandmarkRefiner,
-    Manifest,
-    Provenance,
-)
 from dorian_training.commands.evaluate import main
 
 Refused = Callable[..., bool]
-ORIGIN = Provenance(licence="none", data=(DataSet(name="painted", faces=1, licence="none"),), seed=0, steps={})
-BOX = (5.0, 5.0, 70.0, 70.0)  # of every painted face, and its landmarks
-POINTS = np.array([[24.5, 23.0], [54.5, 23.0], [39.5, 40.4], [26.6, 53.1], [52.4, 53.1]])
-OFF = 3.0  # pixels by which the detector's landmarks lie to the right: a tenth of the distance between the eyes
-ZOOM = 0.8
-AGE = 40.0
-
-
-def save(path: Path, nodes: list[Any], output: str) -> None:
-    graph = helper.make_graph(
-        nodes,
-        "painted",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in output.split()],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
-
-
-def constant(name: str, values: Any) -> Any:
-    return helper.make_node(
-        "Constant", [], [name], value=numpy_helper.from_array(np.asarray(values, dtype=np.float32), name)
-    )
-
-
-def save_detector(path: Path) -> None:
-    """Says that every picture has one face, in ``BOX``."""
-    level = np.zeros((1, 15, 3, 3))
-    x, y, width, height = BOX
-    level[0, :, 1, 1] = [
-        0.9,
-        (x + width / 2) / 32 - 1.5,
-        (y + height / 2) / 32 - 1.5,
-        *np.log([width / 32, height / 32]),
-        *((POINTS + np.array([OFF, 0])) / 32 - 1.5).ravel(),
-    ]
-    nothing = np.zeros((1, 15, 1, 1))
-    save(
-        path,
-        [constant("map_8", nothing), constant("map_16", nothing), constant("map_32", level)],
-        "map_8 map_16 map_32",
-    )
-
-
-def save_refiner(path: Path) -> None:
-    """Says of every face that its landmarks are those of the view's template, moved by a tenth of the eyes' distance."""
-    template = np.asarray(DEFAULT_TEMPLATE.zoomed(ZOOM).landmarks)
-    off = 0.1 * (template[1, 0] - template[0, 0])
-    shape = [
-        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
-        helper.make_node("Unsqueeze", ["mean", "axes"], ["single"]),
-        constant("nothing", 0),
-        constant("places", (template - np.array([off, 0]))[None]),
-        helper.make_node("Mul", ["single", "nothing"], ["none"]),
-        helper.make_node("Add", ["none", "places"], ["landmarks"]),
-    ]
-    axes = helper.make_node("Constant", [], ["axes"], value=numpy_helper.from_array(np.array([1, 2]), "axes"))
-    save(path, [axes, *shape], "landmarks")
-
-
-def save_age_estimator(path: Path) -> None:
-    """Says ``AGE`` of every face."""
-    nodes = [
-        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
-        constant("nothing", 0),
-        constant("years", AGE),
-        helper.make_node("Mul", ["mean", "nothing"], ["none"]),
-        helper.make_node("Add", ["none", "years"], ["age"]),
-    ]
-    save(path, nodes, "age")
-
-
-def save_facenet(path: Path) -> None:
-    """Tells faces apart by their mean colour."""
-    nodes = [
-        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
-        constant("grey", 0.5),
-        helper.make_node("Sub", ["mean", "grey"], ["colour"]),
-        helper.make_node("LpNormalization", ["colour"], ["embedding"], axis=1),
-    ]
-    save(path, nodes, "embedding")
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle whose networks that see faces are as above; its method is empty."""
-    folder = tmp_path_factory.mktemp("bundle")
-    save_detector(folder / "detector.onnx")
-    save_refiner(folder / "landmark_refiner.onnx")
-    save_age_estimator(folder / "age_estimator.onnx")
-    save_facenet(folder / "facenet.onnx")
-    (folder / "README.md").write_text("card")
-    method = AgeCganMethod(
-        name="none",
-        description="none",
-        graphs={"encoder": "encoder", "generator": "generator"},
-        age_groups=PAPER_GROUPS,
-        crop_size=64,
-        latent_size=8,
-        provenance=ORIGIN,
-    )
-    readers = FaceReaders(
-        detector=FaceDetector(graph="detector", min_score=0.5, min_small_score=0.5, provenance=ORIGIN),
-        landmark_refiner=LandmarkRefiner(graph="landmark_refiner", view_size=64, zoom=ZOOM, provenance=ORIGIN),
-        age_estimator=AgeEstimator(graph="age_estimator", crop_size=64, provenance=ORIGIN),
-        facenet=FaceNet(
-            graph="facenet",
-            crop_size=64,
-            embedding_size=3,
-            thresholds=(AcceptThreshold(false_accept_rate=0.1, similarity=-1.0),),
-            provenance=ORIGIN,
-        ),
-    )
-    signatures = age_cgan_signatures(64, 8, len(PAPER_GROUPS)) | {
-        "detector": readers.detector.signature(),
-        "landmark_refiner": readers.landmark_refiner.signature(),
-        "age_estimator": readers.age_estimator.signature(),
-        "facenet": readers.facenet.signature(),
-    }
-    manifest = Manifest(
-        name="painted",
-        version="0",
-        created="today",
-        alignment=DEFAULT_TEMPLATE,
-        graphs={name: graph_of(folder, name, signature) for name, signature in signatures.items()},
-        readers=readers,
-        methods=(method,),
-    )
-    write_manifest(folder, manifest)
-    return folder
-
-
-def graph_of(folder: Path, name: str, signature: Signature) -> Graph:
-    path = folder / f"{name}.onnx"
-    if not path.is_file():
-        path.write_bytes(b"not opened")
-    return Graph(signature=signature, files=(GraphFile.of(folder, path.name, "fp32"),))
+    return write_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture(scope="module")

@@ -278,10 +278,15 @@ def test_people_are_told_apart_on_faces_that_are_watched(
 
 def test_embeddings_are_of_the_middles_of_crops(make: Callable[..., Stage[Any]], people: Crops) -> None:
     network = make("facenet").averages["facenet"]
-    found = embed(network, people, CPU)
+    found = embed(network, people, 64, CPU)
     assert (found.shape, found.dtype) == ((len(people), 8), np.float32)
     images = centred(as_images(torch.from_numpy(people.pixels)), 64)
     assert np.allclose(found, network(images).numpy(), atol=1e-5)
+    sides = list[int]()
+    embed(lambda image: sides.append(image.shape[2]) or image.mean(dim=(2, 3)), people, 48, CPU)  # type: ignore[arg-type]
+    assert set(sides) == {48}
+    with pytest.raises(AssertionError):
+        embed(network, people, 160, CPU)  # the faces were cut for another network
 
 
 def with_people(crops: Crops, people: Sequence[tuple[str, str]]) -> Crops:

@@ -58,6 +58,29 @@ def age_cgan_signatures(crop_size: int, latent_size: int, groups: int) -> dict[s
     }
 
 
+def latent_gradient_signature(crop_size: int, latent_size: int, groups: int, embedding_size: int) -> Signature:
+    """A step of Age-cGAN's latent optimisation: a latent and what it is to draw → loss, its gradient by the latent, and its terms.
+
+    ``weights`` and ``terms`` are, in this order, of ‖x - G(z, y)‖² as a mean over values, of ‖FR(x) - FR(G(z, y))‖², and of the prior on
+    the latent; a face's loss is the sum of their products. ``embedding`` is the FaceNet's.
+    """
+    terms = 3
+    return Signature(
+        inputs=(
+            TensorSpec(name="latent", shape=(BATCH, latent_size)),
+            TensorSpec(name="condition", shape=(BATCH, groups)),
+            TensorSpec(name="image", shape=(BATCH, 3, crop_size, crop_size)),
+            TensorSpec(name="embedding", shape=(BATCH, embedding_size)),
+            TensorSpec(name="weights", shape=(BATCH, terms)),
+        ),
+        outputs=(
+            TensorSpec(name="loss", shape=(BATCH,)),
+            TensorSpec(name="gradient", shape=(BATCH, latent_size)),
+            TensorSpec(name="terms", shape=(BATCH, terms)),
+        ),
+    )
+
+
 def age_translator_signature(crop_size: int) -> Signature:
     """Age translator: aligned crop, the age it has and the age to draw it at, in years → what to add to it, in [-1, 1]."""
     image = TensorSpec(name="image", shape=(BATCH, 3, crop_size, crop_size))

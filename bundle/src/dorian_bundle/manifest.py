@@ -18,10 +18,11 @@ from dorian_bundle.families import (
     detector_signature,
     facenet_signature,
     landmark_refiner_signature,
+    latent_gradient_signature,
 )
 from dorian_bundle.graphs import Graph, Signature
 
-SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_VERSION: Literal[4] = 4
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
 _NAME = "^[a-z][a-z0-9_]*$"  # of methods and filters, as requests give them
@@ -134,7 +135,11 @@ class FaceReaders(Entry):
 
 
 class AgeCganMethod(Entry):
-    """A method of the family ``age_cgan``. ``graphs`` maps its roles (encoder, generator) to names of graphs."""
+    """A method of the family ``age_cgan``. ``graphs`` maps its roles (encoder, generator) to names of graphs.
+
+    With a third, ``latent_gradient``, its latents can be searched; ``embedding_size`` is that of the FaceNet in that graph, which is
+    the bundle's.
+    """
 
     family: Literal["age_cgan"] = "age_cgan"
     name: str = Field(pattern=_NAME)
@@ -143,12 +148,16 @@ class AgeCganMethod(Entry):
     age_groups: tuple[AgeGroup, ...]
     crop_size: int = Field(ge=16, le=1024)
     latent_size: int = Field(ge=1)
+    embedding_size: int | None = Field(default=None, ge=1)
     provenance: Provenance
 
     def check(self, graphs: dict[str, Graph]) -> None:
         """Raise ``BundleError`` unless the age groups hold together and every role has its graph, of the right shape."""
         check_groups(self.age_groups)
-        needed = age_cgan_signatures(self.crop_size, self.latent_size, len(self.age_groups))
+        sizes = (self.crop_size, self.latent_size, len(self.age_groups))
+        needed = age_cgan_signatures(*sizes)
+        if self.embedding_size is not None:
+            needed["latent_gradient"] = latent_gradient_signature(*sizes, self.embedding_size)
         if set(self.graphs) != set(needed):
             raise BundleError(f"needs graphs for {', '.join(needed)}, has them for {', '.join(self.graphs)}")
         for role, signature in needed.items():
@@ -159,7 +168,7 @@ class AgeTranslatorMethod(Entry):
     """A method of the family ``age_translator``: any age, in years or as the centre of one of ``age_groups``.
 
     ``graph`` draws ages from ``min_years`` to ``max_years``; those beyond are drawn as the nearest of them. ``calibration``
-    says what it is to be asked for.
+    says what it is to be asked for. ``mirrored``: whether a delta is the mean of the crop's and of its mirror image's, turned back.
     """
 
     family: Literal["age_translator"] = "age_translator"
@@ -171,6 +180,7 @@ class AgeTranslatorMethod(Entry):
     min_years: float = Field(ge=MIN_AGE, le=MAX_AGE)
     max_years: float = Field(ge=MIN_AGE, le=MAX_AGE)
     calibration: Calibration
+    mirrored: bool = False
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -221,7 +231,7 @@ def _require(graphs: dict[str, Graph], role: str, name: str, signature: Signatur
 class Manifest(Entry):
     """All of ``manifest.json``. The first method is the default one."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     name: str = Field(min_length=1)
     version: str = Field(min_length=1)
     created: str
@@ -238,6 +248,11 @@ class Manifest(Entry):
         filters = [each.name for method in self.methods if method.family == "cyclegan" for each in method.filters]
         if len(set(filters)) != len(filters):
             raise ValueError(f"filter names repeat: {', '.join(filters)}")
+        size = self.readers.facenet.embedding_size
+        for method in self.methods:
+            if method.family == "age_cgan" and method.embedding_size not in (None, size):
+                words = f"searches embeddings of {method.embedding_size} values, but FaceNet's have {size}"
+                raise ValueError(f"method {method.name!r} {words}")
         parts = [("readers", self.readers)] + [(f"method {method.name!r}", method) for method in self.methods]
         for words, part in parts:
             try:

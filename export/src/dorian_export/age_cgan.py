@@ -12,19 +12,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dorian_bundle.ages import PAPER_GROUPS
-from dorian_bundle.families import age_cgan_signatures
+from dorian_bundle.families import age_cgan_signatures, latent_gradient_signature
 from dorian_bundle.graphs import Graph, Precision
 from dorian_bundle.manifest import AgeCganMethod
 from dorian_export.faces import Faces
 from dorian_export.graphs import EncoderGraph, GeneratorGraph, in_precision
+from dorian_export.latent_gradient import export_latent_gradient
 from dorian_export.made import Made, with_differences
 from dorian_export.origin import provenance
 from dorian_export.parity import BATCHES, Array
 from dorian_export.proven import export_proven, require_faces, require_family
 from dorian_training.checkpoint import load_network, load_weights
+from dorian_training.losses.latent import LatentObjective, mirrored_embedding
 from dorian_training.networks.age_cgan import SIZE, AgeCganShape, build_encoder, build_generator
+from dorian_training.networks.facenet import FaceNet
 
 _ROLES = ("encoder", "generator")
+_GRADIENT = "age_cgan_latent_gradient"
 _DESCRIPTION = (
     "Age-cGAN after Antipov et al. 2017: an encoder finds the face's latent, a generator draws it at six age groups,"
     " and the difference between two of them is added to the photo."
@@ -32,9 +36,17 @@ _DESCRIPTION = (
 
 
 def make_age_cgan(
-    checkpoint: Path, faces: Faces, folder: Path, precisions: Sequence[Precision], metrics: dict[str, Any]
+    checkpoint: Path,
+    facenet: FaceNet,
+    faces: Faces,
+    folder: Path,
+    precisions: Sequence[Precision],
+    metrics: dict[str, Any],
 ) -> Made:
-    """The method of ``checkpoint``: its encoder and generator, their graphs in ``folder``. Errors as ``make_age_translator``."""
+    """The method of ``checkpoint``: encoder, generator, and the gradient by which latents are searched for ``facenet``.
+
+    Their graphs are in ``folder``. Errors as ``make_age_translator``.
+    """
     weights, about = load_weights(checkpoint)
     require_family(about, "age_cgan")
     pictures = faces.pictures(SIZE)
@@ -51,13 +63,20 @@ def make_age_cgan(
         name = f"age_cgan_{role}"
         graphs[name], found = export_proven(name, wrapped[role], signature, inputs, folder, precisions)
         differences |= found
+    objective = LatentObjective(networks["generator"], facenet)
+    signature = latent_gradient_signature(SIZE, shape.latent, shape.groups, facenet.embedding)
+    graphs[_GRADIENT], found = export_latent_gradient(
+        _GRADIENT, objective, signature, _search_inputs(inputs, facenet), folder, precisions[-1]
+    )
+    differences |= found
     entry = AgeCganMethod(
         name="age_cgan",
         description=_DESCRIPTION,
-        graphs={role: f"age_cgan_{role}" for role in _ROLES},
+        graphs={**{role: f"age_cgan_{role}" for role in _ROLES}, "latent_gradient": _GRADIENT},
         age_groups=PAPER_GROUPS,
         crop_size=SIZE,
         latent_size=shape.latent,
+        embedding_size=facenet.embedding,
         provenance=provenance(about, with_differences(metrics, differences)),
     )
     return Made(entry, graphs, differences)
@@ -76,6 +95,15 @@ def _inputs(encoder: nn.Module, shape: AgeCganShape, crops: NDArray[np.uint8]) -
         "condition": random.dirichlet(np.ones(shape.groups), max(BATCHES)).astype(np.float32),
     }
     return [noise, {"image": faces, "latent": latents, "condition": conditions}]
+
+
+def _search_inputs(inputs: Sequence[dict[str, Array]], facenet: FaceNet) -> list[dict[str, Array]]:
+    """``inputs`` with the embeddings of their images, and with each term's weight once alone and then all together."""
+    rows = max(BATCHES)
+    weights = np.vstack([np.eye(3), np.ones((rows - 3, 3))]).astype(np.float32)
+    with torch.no_grad():
+        embeddings = [mirrored_embedding(facenet, torch.from_numpy(each["image"]) * 2 - 1).numpy() for each in inputs]
+    return [{**each, "embedding": found, "weights": weights} for each, found in zip(inputs, embeddings, strict=True)]
 
 
 def group_sheet(checkpoint: Path, rows: int, seed: int = 0) -> Tensor:

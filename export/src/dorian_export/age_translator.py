@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def make_age_translator(
         min_years=YOUNGEST,
         max_years=OLDEST,
         calibration=calibration,
+        mirrored=True,
         provenance=provenance(about, with_differences(metrics, differences)),
     )
     return Made(entry, {_GRAPH: graph}, differences)
@@ -110,20 +112,28 @@ def _calibration(network: nn.Module, estimator: Path, faces: Faces, size: int) -
     if not len(adults):
         raise ExportError("calibration needs validation faces from 18 to 70 years whose age is known exactly")
     adult = torch.tensor(spread(adults.tolist(), _CALIBRATED_ON))
+    adult_images = torch.split(images[adult], _BATCH)
     mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(size), size))
 
     def read(image: Tensor) -> Tensor:
         return expected_age(reader(F.interpolate(image, (AGE_SIZE, AGE_SIZE), mode="area")))
 
-    def mean_reading(asked: float, factor: float) -> float:
+    @lru_cache(maxsize=1)  # several factors are asked for one age after the other
+    def deltas(asked: float) -> list[Tensor]:
         found = []
-        for image, source in zip(
-            torch.split(images[adult], _BATCH), torch.split(torch.from_numpy(ages)[adult], _BATCH), strict=True
-        ):
-            delta = factor * network(image, source, torch.full_like(source, asked))
-            found.append(read((image + mask * delta).clamp(-1, 1)))
-        return float(torch.cat(found).mean())
+        for image, source in zip(adult_images, torch.split(torch.from_numpy(ages)[adult], _BATCH), strict=True):
+            target = torch.full_like(source, asked)
+            both = network(image, source, target) + network(image.flip(3), source, target).flip(3)
+            found.append(mask * both / 2)
+        return found
+
+    def read_drawn(asked: float, factor: float) -> NDArray[np.floating]:
+        drawn = [
+            read((image + factor * delta).clamp(-1, 1))
+            for image, delta in zip(adult_images, deltas(asked), strict=True)
+        ]
+        return torch.cat(drawn).numpy()
 
     with torch.no_grad():
         readings = torch.cat([read(part) for part in torch.split(images, _BATCH)]).numpy()
-        return calibrate(mean_reading, ages, readings, YOUNGEST, OLDEST)
+        return calibrate(read_drawn, ages, readings, YOUNGEST, OLDEST)

@@ -31,6 +31,7 @@ from dorian_export.made import Made, with_differences
 from dorian_export.origin import provenance
 from dorian_export.readers import (
     accept_thresholds,
+    averaged_facenet,
     export_age_estimator,
     export_detector,
     export_facenet,
@@ -39,7 +40,8 @@ from dorian_export.readers import (
 from dorian_training.checkpoint import load_weights
 from dorian_training.data.crops import Crops
 from dorian_training.loop import write_grid
-from dorian_training.networks import age_estimator, compact_facenet, landmark_refiner
+from dorian_training.networks import age_estimator, landmark_refiner
+from dorian_training.networks.facenet import FaceNet as FaceNetNetwork
 
 _SHEET_ROWS = 10
 _ONE: tuple[Precision, ...] = ("fp16",)  # of networks whose weights a CPU widens when it loads them
@@ -87,12 +89,13 @@ def build_bundle(
     for made in methods:
         graphs |= made.graphs
         differences |= made.differences
+    facenet = averaged_facenet(checkpoints.facenet)
     pictures = faces.pictures(age_estimator.SIZE)
     exported = [
         export_detector(checkpoints.detector, pictures, folder, precisions),
         export_landmark_refiner(checkpoints.landmark_refiner, pictures, folder, _ONE),
         export_age_estimator(checkpoints.age_estimator, pictures, folder, _ONE),
-        export_facenet(checkpoints.facenet, pictures, folder, _ONE),
+        export_facenet(checkpoints.facenet, faces.pictures(facenet.size), folder, _ONE),
     ]
     for found, off in exported:
         graphs |= found
@@ -103,7 +106,7 @@ def build_bundle(
         created=datetime.now(UTC).date().isoformat(),
         alignment=DEFAULT_TEMPLATE,
         graphs=graphs,
-        readers=_readers(checkpoints, faces.people, naming, differences),
+        readers=_readers(checkpoints, facenet, faces.people, naming, differences),
         methods=tuple(made.entry for made in methods),
     )
     pictured = set()
@@ -130,7 +133,8 @@ def _methods(
         made.append(make_age_translator(checkpoints.age_translator, calibrator, faces, folder, _ONE, metrics))
     if checkpoints.age_cgan:
         metrics = naming.metrics.get("age_cgan", {})
-        made.append(make_age_cgan(checkpoints.age_cgan, faces, folder, precisions, metrics))
+        facenet = averaged_facenet(checkpoints.facenet)
+        made.append(make_age_cgan(checkpoints.age_cgan, facenet, faces, folder, _ONE, metrics))
     if checkpoints.cyclegan:
         made.append(make_cyclegan(checkpoints.cyclegan, faces, folder, _ONE, naming.metrics.get("cyclegan", {})))
     if not made:
@@ -138,7 +142,9 @@ def _methods(
     return made
 
 
-def _readers(checkpoints: Checkpoints, people: Crops, naming: Naming, differences: dict[str, float]) -> FaceReaders:
+def _readers(
+    checkpoints: Checkpoints, facenet: FaceNetNetwork, people: Crops, naming: Naming, differences: dict[str, float]
+) -> FaceReaders:
     def _metrics(part: str) -> dict[str, Any]:
         own = {path: off for path, off in differences.items() if path.startswith(f"graphs/{part}.")}
         return with_differences(naming.metrics.get(part, {}), own)
@@ -152,7 +158,6 @@ def _readers(checkpoints: Checkpoints, people: Crops, naming: Naming, difference
             ("facenet", checkpoints.facenet),
         )
     }
-    _, about = load_weights(checkpoints.facenet)
     return FaceReaders(
         detector=FaceDetector(
             graph="detector",
@@ -171,8 +176,8 @@ def _readers(checkpoints: Checkpoints, people: Crops, naming: Naming, difference
         ),
         facenet=FaceNet(
             graph="facenet",
-            crop_size=compact_facenet.SIZE,
-            embedding_size=about["shape"]["embedding"],
+            crop_size=facenet.size,
+            embedding_size=facenet.embedding,
             thresholds=accept_thresholds(checkpoints.facenet, people),
             provenance=origins["facenet"],
         ),

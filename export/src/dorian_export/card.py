@@ -124,7 +124,7 @@ def _judged_groups(method: AgeCganMethod) -> str:
     labels = [group.label for group in method.age_groups]
     rows = ((kind, *(f"{judged[kind][label]:.1f}" for label in labels)) for kind in ("generated", "real"))
     return f"""Mean age in years that an independent estimator reads from {judged["faces_per_group"]:,} generated faces of each group, beside
-real faces of the test split (`dorian-evaluate age-groups`):
+real faces of the test split (`dorian-evaluate age-cgan`):
 
 {_table(("", *labels), rows)}
 """
@@ -139,7 +139,7 @@ def _calibration(calibration: Calibration) -> str:
         ("times", *(f"{point.strength:g}" for point in points)),
     )
     return f"""What it is asked for, so that a face wished at an age is read as real faces of that age are, as measured on faces of the
-validation split with the bundle's age estimator:
+validation split with an age estimator (see docs/decisions/0009-age-translator.md):
 
 {_table(("wished", *(f"{point.asked:g}" for point in points)), rows)}
 """
@@ -200,5 +200,5 @@ pairs of different people of a validation split:
 
 def _reader_row(name: str, origin: Provenance) -> tuple[str, ...]:
     data = ", ".join(f"{entry.name} {entry.faces:,}" for entry in origin.data)
-    steps = ", ".join(f"{count:,}" for count in origin.steps.values())
-    return name, data, steps, str(origin.training.get("batch_size"))
+    steps = ", ".join(f"{count:,}" for count in origin.steps.values() if count) or "as published"
+    return name, data, steps, str(origin.training.get("batch_size", ""))

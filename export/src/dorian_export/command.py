@@ -21,6 +21,7 @@ from dorian_export.check import check_bundle
 from dorian_export.curves import CURVES_FILE, read_curves, write_curves
 from dorian_export.errors import ExportError
 from dorian_export.faces import Faces, spread
+from dorian_export.readers import averaged_facenet
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.commands.options import data_option
 from dorian_training.data.crops import cut_crops, with_margin
@@ -28,7 +29,6 @@ from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import TrainingError
 from dorian_training.networks.age_translator import TranslatorShape
-from dorian_training.networks.compact_facenet import SIZE as FACENET_SIZE
 
 _CROP_SIZE = TranslatorShape().size  # the largest that a method's network takes
 _PROVEN_ON = 600  # faces at most; calibration is what needs so many
@@ -83,7 +83,7 @@ def checkpoint(runs: tuple[Path, ...], out: Path) -> None:
 @click.option("--detector", type=_RUN, required=True, help="Run or checkpoint of the face detector.")
 @click.option("--landmark-refiner", type=_RUN, required=True, help="Run or checkpoint of the landmark refiner.")
 @click.option("--age-estimator", type=_RUN, required=True, help="Run or checkpoint of the age estimator.")
-@click.option("--facenet", type=_RUN, required=True, help="Run or checkpoint of FaceNet.")
+@click.option("--facenet", type=_RUN, required=True, help="Run or checkpoint of FaceNet, of any layout.")
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the bundle; replaced only by a whole one.")
 @data_option("Real faces to prove the graphs on, and people to set FaceNet's thresholds on.")
 @click.option(
@@ -131,7 +131,7 @@ def onnx(
         if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
             raise ExportError(f"{out} holds something other than a bundle, which would be lost; choose another folder")
         measured = _measured(metrics)
-        faces = _faces(load_sources(sources))
+        faces = _faces(load_sources(sources), averaged_facenet(facenet).size)
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         _, differences = build_bundle(
@@ -150,15 +150,18 @@ def onnx(
         click.echo(f"{out / path}: differs from torch by at most {difference:.2g}")
 
 
-def _faces(records: Sequence[FaceRecord]) -> Faces:
-    """Faces that nothing was trained on, where there are any: with ages for the graphs, with identities for thresholds."""
+def _faces(records: Sequence[FaceRecord], facenet_size: int) -> Faces:
+    """Faces that nothing was trained on, where there are any: with ages for the graphs, with identities for thresholds.
+
+    ``facenet_size``: side of the crops that FaceNet sees.
+    """
     unseen = [record for record in records if record.split == "val" and record.age is not None]
     unseen = unseen or [record for record in records if record.age is not None]
     crops = cut_crops(spread(unseen, _PROVEN_ON), _CROP_SIZE)
     people = [record for record in records if record.split == "val" and record.identity]
     if not people:
         raise ExportError("FaceNet's thresholds need faces with identities in a validation split; --data has none")
-    side, template = with_margin(FACENET_SIZE)
+    side, template = with_margin(facenet_size)
     return Faces(crops, cut_crops(people, side, template=template))
 
 

@@ -25,8 +25,8 @@ def spread(items: Sequence[Item], most: int) -> list[Item]:
 class Faces:
     """``crops`` to prove graphs and to calibrate on, with ages, and ``people`` to set thresholds on.
 
-    ``crops`` are at least 8, and as large as the largest network's. ``people`` are cut with a margin (see ``with_margin``),
-    and their identities are known.
+    ``crops`` are at least 8, and as large as the largest network's of a method. ``people`` are cut with a margin (see
+    ``with_margin``) about what FaceNet sees, and their identities are known.
     """
 
     crops: Crops

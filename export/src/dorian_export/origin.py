@@ -12,7 +12,11 @@ _UNSTATED = "not stated"  # the licence of users' own archives
 
 
 def provenance(about: dict[str, Any], metrics: dict[str, Any]) -> Provenance:
-    """The provenance of a checkpoint that says ``about`` of itself, with ``metrics`` as they are."""
+    """The provenance of a checkpoint that says ``about`` of itself, with ``metrics`` as they are.
+
+    The licence of weights that others published is the one that was stated when they were taken over; of our own, what
+    follows from the data.
+    """
     data = tuple(_data_set(source, faces) for source, faces in about["data"].items())
     stages = [*about["earlier"], {"stage": about["stage"], "steps": about["steps"]}]
     steps: Counter[str] = Counter()
@@ -20,7 +24,7 @@ def provenance(about: dict[str, Any], metrics: dict[str, Any]) -> Provenance:
         steps[stage["stage"]] += stage["steps"]
     told = ("preset", "shape", "batch_size", "settings", "earlier", "scenes", "identities", "group_counts", "domains")
     return Provenance(
-        licence=_licence(data),
+        licence=_stated(about["licence"]) if "licence" in about else _licence(data),
         data=data,
         seed=about["seed"],
         steps=dict(steps),
@@ -32,6 +36,10 @@ def provenance(about: dict[str, Any], metrics: dict[str, Any]) -> Provenance:
 def _data_set(source: str, faces: int) -> DataSet:
     terms = LICENCES.get(source, SetTerms(source, _UNSTATED))
     return DataSet(name=terms.name, faces=faces, licence=terms.licence)
+
+
+def _stated(licence: str) -> str:
+    return f"The weights are published under these terms: {licence.rstrip('.')}."
 
 
 def _licence(data: tuple[DataSet, ...]) -> str:

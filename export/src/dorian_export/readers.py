@@ -29,7 +29,8 @@ from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.data.crops import Crops
 from dorian_training.evaluation.verification import all_pairs, similarities, threshold_at
 from dorian_training.methods.facenet import embed, identity_labels
-from dorian_training.networks import age_estimator, compact_facenet, detector, landmark_refiner
+from dorian_training.networks import age_estimator, detector, landmark_refiner
+from dorian_training.networks.facenet import FaceNet, facenet_of
 
 RATES = (1e-2, 1e-3, 1e-4)  # false-accept rates at which thresholds are measured
 _LEAST_OTHERS = 10 / min(RATES)  # pairs of different people, so that ten lie above the strictest threshold
@@ -73,11 +74,9 @@ def export_age_estimator(
 def export_facenet(
     checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
 ) -> Exported:
-    """The graph ``facenet``; ``crops`` as for ``export_age_estimator``."""
-    network, about = averaged_network(
-        checkpoint, "facenet", compact_facenet.FaceNetShape, compact_facenet.CompactFaceNet
-    )
-    signature = facenet_signature(compact_facenet.SIZE, about["shape"]["embedding"])
+    """The graph ``facenet``; ``crops`` as for ``export_age_estimator``, of the side that the checkpoint's network takes."""
+    network = averaged_facenet(checkpoint)
+    signature = facenet_signature(network.size, network.embedding)
     return _exported("facenet", FaceNetGraph(network), signature, crops, folder, precisions)
 
 
@@ -100,9 +99,10 @@ def _exported(
 def accept_thresholds(checkpoint: Path, faces: Crops) -> tuple[AcceptThreshold, ...]:
     """Similarities that pairs of different people among ``faces`` reach at each of ``RATES``, measured over all pairs.
 
-    ``ExportError`` if there are too few pairs for the strictest rate.
+    ``faces`` are cut with a margin about the side that the network takes. ``ExportError`` if there are too few pairs for the
+    strictest rate.
     """
-    network, _ = averaged_network(checkpoint, "facenet", compact_facenet.FaceNetShape, compact_facenet.CompactFaceNet)
+    network = averaged_facenet(checkpoint)
     known = faces.where(np.asarray([bool(record.identity) for record in faces.records], dtype=bool))
     pairs = all_pairs(identity_labels(known).numpy())
     others = int((~pairs.same).sum())
@@ -118,10 +118,17 @@ def accept_thresholds(checkpoint: Path, faces: Crops) -> tuple[AcceptThreshold, 
     )
 
 
-def _mirrored_embeddings(network: nn.Module, faces: Crops) -> Array:
+def _mirrored_embeddings(network: FaceNet, faces: Crops) -> Array:
     mirrored = Crops(np.ascontiguousarray(faces.pixels[:, :, ::-1]), faces.records)
-    summed = sum(embed(network, each, torch.device("cpu")) for each in (faces, mirrored))
+    summed = sum(embed(network, each, network.size, torch.device("cpu")) for each in (faces, mirrored))
     return np.asarray(summed / np.linalg.norm(summed, axis=1, keepdims=True), dtype=np.float32)
+
+
+def averaged_facenet(checkpoint: Path) -> FaceNet:
+    """The averaged FaceNet of a ``checkpoint``, whatever its layout, for inference."""
+    weights, about = load_weights(checkpoint)
+    require_family(about, "facenet")
+    return facenet_of(weights, about)
 
 
 def averaged_network(checkpoint: Path, family: str, shape: Any, build: Any) -> tuple[nn.Module, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 from dorian_bundle import AgeError
 from dorian_server.errors import RequestError
@@ -11,16 +12,24 @@ from dorian_server.requests import Age, AgeRequest
 
 
 def method_for(methods: Sequence[Method], request: AgeRequest) -> Method:
-    """The first of ``methods`` that can draw all targets of ``request``; the first of all if none can."""
-    return next((method for method in methods if _draws_all(method, methods, request)), methods[0])
+    """The first of ``methods`` that can draw all targets of ``request``, from latents if it needs them; or else the first of all."""
+    return next((method for method in methods if _serves(method, methods, request)), methods[0])
 
 
-def require_encoder(method: Method, methods: Sequence[Method]) -> EncodingMethod:
-    """``method``, if it has an encoder; ``RequestError`` names those of ``methods`` that do."""
-    if isinstance(method, EncodingMethod):
+def encodes(method: Method, searches: bool) -> TypeGuard[EncodingMethod]:
+    """Whether ``method`` has an encoder and, with ``searches``, latents that can be searched."""
+    return isinstance(method, EncodingMethod) and (method.searches or not searches)
+
+
+def require_encoder(method: Method, methods: Sequence[Method], searches: bool = False) -> EncodingMethod:
+    """``method``, if it ``encodes``; ``RequestError`` names those of ``methods`` that do."""
+    if encodes(method, searches):
         return method
-    able = [each.manifest.name for each in methods if isinstance(each, EncodingMethod)]
-    words = f"{method.manifest.name} has no encoder, so it cannot reconstruct; {', '.join(able) or 'no method'} can"
+    able = ", ".join(each.manifest.name for each in methods if encodes(each, searches)) or "no method"
+    if isinstance(method, EncodingMethod):
+        words = f"the latents of {method.manifest.name} cannot be searched; those of {able} can"
+    else:
+        words = f"{method.manifest.name} has no encoder, so it cannot reconstruct or optimise; {able} can"
     raise RequestError("METHOD_UNSUITABLE", "method", words)
 
 
@@ -28,6 +37,8 @@ def require_known(request: AgeRequest, method: Method, methods: Sequence[Method]
     """``RequestError`` for the first target or source of ``request`` that ``method``, one of ``methods``, cannot take."""
     for field, age in _targets(request):
         _require_target(age, method, methods, field)
+    if request.needs_latents:
+        require_encoder(method, methods, request.optimisation != "none")
     if request.source is not None:
         require_source(request.source, method, "source")
     for index, own in enumerate(request.face_targets):
@@ -46,7 +57,9 @@ def require_source(age: Age, method: Method, field: str) -> None:
     _require_age(age, method, field)
 
 
-def _draws_all(method: Method, methods: Sequence[Method], request: AgeRequest) -> bool:
+def _serves(method: Method, methods: Sequence[Method], request: AgeRequest) -> bool:
+    if request.needs_latents and not encodes(method, request.optimisation != "none"):
+        return False
     try:
         for field, age in _targets(request):
             _require_target(age, method, methods, field)

@@ -57,6 +57,13 @@ from dorian_server.settings import Limits, Settings
     help="Largest photo, in pixels; refused before it is decoded.",
 )
 @click.option(
+    "--max-steps",
+    type=click.IntRange(1),
+    default=Limits.max_steps,
+    show_envvar=True,
+    help="Steps at most that one search for a face's latent may take.",
+)
+@click.option(
     "--grace",
     type=click.FloatRange(0),
     default=10.0,
@@ -77,7 +84,7 @@ def main(**options: Any) -> None:
     dorian-server --bundle models/default --port 50051
     """
     logging.basicConfig(level=options["log_level"].upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    limits = Limits(max_image_bytes=options["max_image_bytes"], max_pixels=options["max_pixels"])
+    limits = Limits(**{name: options[name] for name in ("max_image_bytes", "max_pixels", "max_steps")})
     names = ("bundle", "host", "port", "workers", "threads", "precision", "grace")
     settings = Settings(**{name: options[name] for name in names}, limits=limits)
     stopping = threading.Event()

@@ -3,7 +3,8 @@
 DorianServerError
 ├── StartupError          the server cannot start as it was told to
 ├── RequestError          the request is to blame: ``reason``, ``field``, and words that say what would be right
-└── UnknownMethodError    the bundle lacks the method that was asked for
+├── UnknownMethodError    the bundle lacks the method that was asked for
+└── CallerLeftError       the caller has cancelled, or waits no longer; there is nobody to answer
 """
 
 from __future__ import annotations
@@ -32,3 +33,7 @@ class UnknownMethodError(RequestError):
     def __init__(self, name: str, known: list[str]) -> None:
         words = f"the bundle has no method {name!r}; it has {', '.join(known)}"
         super().__init__("METHOD_UNKNOWN", "method", words)
+
+
+class CallerLeftError(DorianServerError):
+    """The caller has cancelled, or its deadline has passed."""

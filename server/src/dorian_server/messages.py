@@ -8,6 +8,7 @@ import numpy as np
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_server import __version__
+from dorian_server.choice import encodes
 from dorian_server.clock import Clock
 from dorian_server.errors import RequestError
 from dorian_server.methods.method import Method
@@ -17,9 +18,12 @@ from dorian_server.requests import (
     Age,
     AgeRequest,
     BlendMode,
+    Budget,
     CompareRequest,
+    FaceLatent,
     FaceSelector,
     FaceTarget,
+    OptimizeRequest,
     Output,
     ReconstructRequest,
 )
@@ -31,14 +35,32 @@ from dorian_server.results import (
     FailedFace,
     Reading,
     ReconstructedFace,
+    SearchProgress,
     SeenFace,
     StoredPicture,
 )
+from dorian_server.search import Aim, OptimizerName, SearchSettings
 
 _BLENDS: Mapping[pb.Blend, BlendMode] = {
     pb.BLEND_UNSPECIFIED: "delta",
     pb.BLEND_DELTA: "delta",
     pb.BLEND_REPLACE: "replace",
+}
+_AIMS: Mapping[pb.ReconstructionMode, Aim] = {
+    pb.RECONSTRUCTION_MODE_PIXELWISE: "pixelwise",
+    pb.RECONSTRUCTION_MODE_IDENTITY: "identity",
+    pb.RECONSTRUCTION_MODE_BLENDED: "blended",
+}
+_OPTIMIZERS: Mapping[pb.Optimizer, OptimizerName] = {
+    pb.OPTIMIZER_UNSPECIFIED: "l-bfgs-b",
+    pb.OPTIMIZER_L_BFGS_B: "l-bfgs-b",
+    pb.OPTIMIZER_ADAM: "adam",
+}
+_BUDGETS: Mapping[pb.OptimisationBudget, Budget] = {
+    pb.OPTIMISATION_BUDGET_UNSPECIFIED: "none",
+    pb.OPTIMISATION_BUDGET_NONE: "none",
+    pb.OPTIMISATION_BUDGET_FAST: "fast",
+    pb.OPTIMISATION_BUDGET_FULL: "full",
 }
 _FORMATS: Mapping[pb.ImageFormat, Format] = {
     pb.IMAGE_FORMAT_JPEG: "JPEG",
@@ -91,6 +113,9 @@ def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
     if message.blend not in _BLENDS:
         words = f"blend {message.blend} is unknown; known: DELTA, REPLACE"
         raise RequestError("SETTING_OUT_OF_RANGE", "blend", words)
+    if message.optimisation not in _BUDGETS:
+        words = f"optimisation {message.optimisation} is unknown; known: NONE, FAST, FULL"
+        raise RequestError("SETTING_OUT_OF_RANGE", "optimisation", words)
     return AgeRequest(
         data=message.image.data,
         targets=[read_age(age, f"targets[{index}]") for index, age in enumerate(message.targets)],
@@ -108,16 +133,48 @@ def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
         blend=_BLENDS[message.blend],
         output=read_output(message.output),
         with_delta=message.with_delta,
+        optimisation=_BUDGETS[message.optimisation],
+        latents=[
+            FaceLatent(read_selector(each.face, f"latents[{index}].face"), np.asarray(each.latent, dtype=np.float32))
+            for index, each in enumerate(message.latents)
+        ],
     )
 
 
 def read_reconstruct_request(message: pb.ReconstructRequest) -> ReconstructRequest:
     """All of ``message`` but its method; ``RequestError`` for what makes no sense by itself."""
+    search = None
     if message.mode not in (pb.RECONSTRUCTION_MODE_UNSPECIFIED, pb.RECONSTRUCTION_MODE_INITIAL):
-        words = f"reconstruction mode {message.mode} is unknown; known: INITIAL"
-        raise RequestError("SETTING_OUT_OF_RANGE", "mode", words)
+        search = _read_search(message.mode, message.search, "INITIAL, ")
     source = _read_source(message, "source")
-    return ReconstructRequest(message.image.data, source, _read_selectors(message), read_output(message.output))
+    return ReconstructRequest(message.image.data, source, _read_selectors(message), read_output(message.output), search)
+
+
+def read_optimize_request(message: pb.OptimizeRequest) -> OptimizeRequest:
+    """All of ``message`` but its method; ``RequestError`` for what makes no sense by itself."""
+    if message.preview_every < 0:
+        words = f"preview_every is {message.preview_every}; it must be a number of steps, or 0 for no previews"
+        raise RequestError("SETTING_OUT_OF_RANGE", "preview_every", words)
+    return OptimizeRequest(
+        data=message.image.data,
+        search=_read_search(message.mode or pb.RECONSTRUCTION_MODE_IDENTITY, message.search, ""),
+        face=read_selector(message.face, "face") if message.HasField("face") else FaceSelector(),
+        source=_read_source(message, "source"),
+        preview_every=message.preview_every,
+        start=np.asarray(message.latent, dtype=np.float32) if message.latent else None,
+        output=read_output(message.output),
+    )
+
+
+def _read_search(mode: pb.ReconstructionMode, message: pb.SearchOptions, others: str) -> SearchSettings:
+    """How to search for ``mode``; ``others`` are the modes beside those that are searched for."""
+    if mode not in _AIMS:
+        words = f"mode {mode} cannot be taken here; known: {others}PIXELWISE, IDENTITY, BLENDED"
+        raise RequestError("SETTING_OUT_OF_RANGE", "mode", words)
+    if message.optimizer not in _OPTIMIZERS:
+        words = f"optimizer {message.optimizer} is unknown; known: L_BFGS_B, ADAM"
+        raise RequestError("SETTING_OUT_OF_RANGE", "search.optimizer", words)
+    return SearchSettings(_AIMS[mode], _OPTIMIZERS[message.optimizer], message.max_steps)
 
 
 def read_compare_request(message: pb.CompareFacesRequest) -> CompareRequest:
@@ -129,7 +186,9 @@ def read_compare_request(message: pb.CompareFacesRequest) -> CompareRequest:
     return CompareRequest(message.first.data, message.second.data, faces[0], faces[1], message.false_accept_rate)
 
 
-def _read_source(message: pb.AgeTransformRequest | pb.ReconstructRequest | pb.FaceTarget, field: str) -> Age | None:
+def _read_source(
+    message: pb.AgeTransformRequest | pb.ReconstructRequest | pb.OptimizeRequest | pb.FaceTarget, field: str
+) -> Age | None:
     return read_age(message.source, field) if message.HasField("source") else None
 
 
@@ -210,6 +269,18 @@ def write_reconstruction(face: ReconstructedFace | FailedFace) -> pb.Reconstruct
         source_given=face.source_given,
         pixel_error=face.pixel_error,
         identity_similarity=face.similarity,
+        steps=face.steps,
+    )
+
+
+def write_progress(progress: SearchProgress) -> pb.OptimizeProgress:
+    return pb.OptimizeProgress(
+        step=progress.step,
+        loss=progress.loss,
+        best_loss=progress.best_loss,
+        identity_similarity=progress.similarity,
+        pixel_error=progress.pixel_error,
+        preview=write_picture(progress.preview) if progress.preview else None,
     )
 
 
@@ -258,6 +329,8 @@ def write_methods(pipeline: Pipeline) -> pb.ListMethodsResponse:
             crop_size=method.manifest.crop_size,
             is_default=index == 0,
             filters=[pb.Filter(name=each.name, description=each.description) for each in method.filters],
+            reconstructs=encodes(method, searches=False),
+            optimises=encodes(method, searches=True),
         )
         for group in method.groups:
             added = entry.age_groups.add(label=group.label, low=group.low, centre=group.centre)

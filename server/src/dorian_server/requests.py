@@ -8,10 +8,12 @@ from typing import Literal
 
 from dorian_bundle.ages import AgeGroup, age_condition, check_age, group_condition, group_index
 from dorian_server.pictures import DEFAULT_QUALITY, Format
+from dorian_server.search import SearchSettings
 from dorian_server.sessions.session import Array
 
 Box = tuple[float, float, float, float]
 BlendMode = Literal["delta", "replace"]
+Budget = Literal["none", "fast", "full"]
 MAX_STRENGTH = 1.5
 
 
@@ -61,6 +63,14 @@ class FaceTarget:
 
 
 @dataclass(frozen=True)
+class FaceLatent:
+    """A face and its latent (latent,), as a search found it before."""
+
+    face: FaceSelector
+    latent: Array
+
+
+@dataclass(frozen=True)
 class Output:
     """How to store pictures: ``format`` (none: the photo's own), ``quality`` from 1 to 100, and whether EXIF stays."""
 
@@ -82,15 +92,39 @@ class AgeRequest:
     blend: BlendMode = "delta"
     output: Output = Output()
     with_delta: bool = False
+    optimisation: Budget = "none"
+    latents: Sequence[FaceLatent] = ()
+
+    @property
+    def needs_latents(self) -> bool:
+        """Whether only a method with an encoder can serve it."""
+        return self.optimisation != "none" or bool(self.latents)
 
 
 @dataclass(frozen=True)
 class ReconstructRequest:
-    """A photo's file and which of its faces to reconstruct."""
+    """A photo's file, which of its faces to reconstruct, and how latents are searched (none: the encoder's stay)."""
 
     data: bytes
     source: Age | None = None
     faces: Sequence[FaceSelector] = ()
+    output: Output = Output()
+    search: SearchSettings | None = None
+
+
+@dataclass(frozen=True)
+class OptimizeRequest:
+    """A photo's file and how to search the latent of one of its faces.
+
+    ``preview_every``: steps between previews, 0 for none. ``start`` (latent,): where to begin, unless where the encoder says.
+    """
+
+    data: bytes
+    search: SearchSettings
+    face: FaceSelector = FaceSelector()
+    source: Age | None = None
+    preview_every: int = 0
+    start: Array | None = None
     output: Output = Output()
 
 

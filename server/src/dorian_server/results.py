@@ -82,7 +82,10 @@ class Aged:
 
 @dataclass(frozen=True)
 class ReconstructedFace:
-    """What the networks make of one face: its crop, its latent (latent,), what is drawn from it, and how near that comes."""
+    """What the networks make of one face: its crop, its latent (latent,), what is drawn from it, and how near that comes.
+
+    ``steps``: evaluations that the search for the latent took.
+    """
 
     face: SeenFace
     source: Age
@@ -92,6 +95,22 @@ class ReconstructedFace:
     latent: Array
     pixel_error: float
     similarity: float
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class SearchProgress:
+    """A step of a search: its number from 0 on, loss, the smallest loss so far, and how near this step's drawing comes.
+
+    ``preview``: what is drawn from the best latent so far, if it was due.
+    """
+
+    step: int
+    loss: float
+    best_loss: float
+    similarity: float
+    pixel_error: float
+    preview: StoredPicture | None
 
 
 @dataclass(frozen=True)

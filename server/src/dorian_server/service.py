@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NoReturn, TypeVar
 
 import grpc
@@ -15,8 +18,9 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1 import face_aging_pb2_grpc
 from dorian_server import messages
 from dorian_server.clock import Clock
-from dorian_server.errors import RequestError, UnknownMethodError
+from dorian_server.errors import CallerLeftError, RequestError, UnknownMethodError
 from dorian_server.pipeline import Pipeline
+from dorian_server.results import SearchProgress
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +38,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         self._pipeline = pipeline
 
     def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
-        return _answer(context, lambda: self._age(request))
+        return _answer(context, lambda: self._age(request, _gone(context)))
 
     def DetectFaces(self, request: pb.DetectFacesRequest, context: grpc.ServicerContext) -> pb.DetectFacesResponse:
         return _answer(context, lambda: self._detect(request))
@@ -43,16 +47,43 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         return _answer(context, lambda: self._compare(request))
 
     def Reconstruct(self, request: pb.ReconstructRequest, context: grpc.ServicerContext) -> pb.ReconstructResponse:
-        return _answer(context, lambda: self._reconstruct(request))
+        return _answer(context, lambda: self._reconstruct(request, _gone(context)))
+
+    def Optimize(self, request: pb.OptimizeRequest, context: grpc.ServicerContext) -> Iterator[pb.OptimizeResponse]:
+        gone = _gone(context)
+        # The search calls back, but gRPC asks for one message after the other: it runs on a thread of its own.
+        told: queue.SimpleQueue[SearchProgress | pb.OptimizeResult | Exception] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                told.put(self._optimize(request, gone, told.put))
+            except Exception as error:
+                told.put(error)
+
+        thread = threading.Thread(target=work, name="optimize", daemon=True)
+        thread.start()
+        try:
+            while True:
+                found = told.get()
+                if isinstance(found, Exception):
+                    _answer(context, partial(_raise, found))
+                elif isinstance(found, pb.OptimizeResult):
+                    yield pb.OptimizeResponse(result=found)
+                    return
+                else:
+                    yield pb.OptimizeResponse(progress=messages.write_progress(found))
+        finally:
+            gone.set()
+            thread.join()
 
     def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:
         return _answer(context, lambda: messages.write_methods(self._pipeline))
 
-    def _age(self, request: pb.AgeTransformRequest) -> pb.AgeTransformResponse:
+    def _age(self, request: pb.AgeTransformRequest, gone: threading.Event) -> pb.AgeTransformResponse:
         asked = messages.read_age_request(request)
         method = self._pipeline.method_for(asked, request.method)
         clock = Clock()
-        aged = self._pipeline.age(asked, method, clock)
+        aged = self._pipeline.age(asked, method, clock, gone)
         return pb.AgeTransformResponse(
             results=messages.write_aged(aged),
             provenance=messages.write_provenance(self._pipeline, method),
@@ -75,15 +106,41 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         response.times.extend(messages.write_times(clock))
         return response
 
-    def _reconstruct(self, request: pb.ReconstructRequest) -> pb.ReconstructResponse:
-        method = self._pipeline.encoding_method(request.method)
+    def _reconstruct(self, request: pb.ReconstructRequest, gone: threading.Event) -> pb.ReconstructResponse:
+        asked = messages.read_reconstruct_request(request)
+        method = self._pipeline.encoding_method(request.method, searches=asked.search is not None)
         clock = Clock()
-        faces = self._pipeline.reconstruct(messages.read_reconstruct_request(request), method, clock)
+        faces = self._pipeline.reconstruction.reconstruct(asked, method, clock, gone)
         return pb.ReconstructResponse(
             faces=[messages.write_reconstruction(face) for face in faces],
             provenance=messages.write_provenance(self._pipeline, method),
             times=messages.write_times(clock),
         )
+
+    def _optimize(
+        self, request: pb.OptimizeRequest, gone: threading.Event, tell: Callable[[SearchProgress], None]
+    ) -> pb.OptimizeResult:
+        asked = messages.read_optimize_request(request)
+        method = self._pipeline.encoding_method(request.method, searches=True)
+        clock = Clock()
+        face = self._pipeline.reconstruction.optimize(asked, method, clock, gone, tell)
+        return pb.OptimizeResult(
+            reconstruction=messages.write_reconstruction(face),
+            provenance=messages.write_provenance(self._pipeline, method),
+            times=messages.write_times(clock),
+        )
+
+
+def _gone(context: grpc.ServicerContext) -> threading.Event:
+    """Set once the call of ``context`` is over: cancelled, past its deadline, or answered."""
+    gone = threading.Event()
+    if not context.add_callback(gone.set):
+        gone.set()
+    return gone
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 def _answer(context: grpc.ServicerContext, work: Callable[[], Answer]) -> Answer:
@@ -94,6 +151,8 @@ def _answer(context: grpc.ServicerContext, work: Callable[[], Answer]) -> Answer
         _abort(context, grpc.StatusCode.NOT_FOUND, error)
     except RequestError as error:
         _abort(context, grpc.StatusCode.INVALID_ARGUMENT, error)
+    except CallerLeftError:
+        context.abort(grpc.StatusCode.CANCELLED, "the caller has gone")
     except Exception:
         log.exception("a request failed by our fault")
         _abort(

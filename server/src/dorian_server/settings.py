@@ -11,7 +11,7 @@ from typing import Literal
 class Limits:
     """What a photo may be, and be asked for. ``min_side`` in pixels; ``max_targets`` and ``max_faces`` per request.
 
-    ``max_found``: faces of a photo that are looked at, the largest first.
+    ``max_found``: faces of a photo that are looked at, the largest first. ``max_steps``: of the search for one face's latent.
     """
 
     max_image_bytes: int = 16 * 2**20
@@ -20,6 +20,7 @@ class Limits:
     max_targets: int = 32
     max_faces: int = 32
     max_found: int = 256
+    max_steps: int = 500
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,15 @@ from dorian_client._results import (
     Provenance,
     Reconstruction,
     ReconstructResult,
+    SearchResult,
+    SearchStep,
     Target,
 )
+from dorian_client._search import Search
 from dorian_client._sheet import make_sheet
 from dorian_client.errors import (
     Busy,
+    Cancelled,
     ConnectionFailed,
     DeadlineExceeded,
     DorianError,
@@ -55,6 +59,7 @@ __all__ = [
     "Box",
     "BundleInfo",
     "Busy",
+    "Cancelled",
     "Client",
     "CompareResult",
     "ConnectionFailed",
@@ -78,6 +83,9 @@ __all__ = [
     "Provenance",
     "ReconstructResult",
     "Reconstruction",
+    "Search",
+    "SearchResult",
+    "SearchStep",
     "ServerError",
     "Target",
     "compose",

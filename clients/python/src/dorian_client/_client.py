@@ -1,6 +1,6 @@
 """The synchronous client: it keeps the channel and makes the calls.
 
-`_requests` builds what they carry, and `_responses` reads it.
+`_requests` builds what they carry, `_responses` reads it, and `_search` follows the call whose answer comes in steps.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_client import _requests, _responses
 from dorian_client._photos import PhotoLike, read_photo
-from dorian_client._requests import FaceAges, Faces, Targets
+from dorian_client._requests import FaceAges, Faces, Latent, Latents, Targets
 from dorian_client._results import (
     Age,
     AgeResult,
@@ -25,7 +25,9 @@ from dorian_client._results import (
     Method,
     ReconstructResult,
 )
+from dorian_client._search import Search
 from dorian_client._status import error_from_rpc
+from dorian_client.errors import ServerError
 
 _MAX_MESSAGE_BYTES = 64 * 2**20
 _MAX_TIMEOUT = 1e9  # seconds; gRPC's clock overflows somewhere above
@@ -98,6 +100,8 @@ class Client:
         quality: int | None = None,
         keep_metadata: bool = False,
         with_delta: bool = False,
+        optimisation: str | None = None,
+        latents: Latents = None,
     ) -> AgeResult:
         """Returns the photo with its faces at the age `to`, or at each of several, asked for in one request.
 
@@ -105,12 +109,17 @@ class Client:
         face_ages: ages for single faces, which they have in every picture, as a mapping from faces to ages or as pairs
             ({0: "60+", 2: 8}). Without `to` there is one picture, in which only these faces change.
         source: the age that the faces have now; None lets the server estimate it, face by face.
-        method: a method's name; None for the first that can draw all that is asked for, the server's default first.
+        method: a method's name; None for the first that can do all that is asked for, the server's default first.
         strength: how much of the change is made, 0 to 1.5; None for 1.
         blend: "delta" adds the difference between the face drawn at the two ages to the photo; "replace" puts the drawn
             face, matched in colour, in its place; None for "delta".
         keep_metadata: whether what the photo's EXIF says of camera, time and author stays; its place never does.
         with_delta: whether what was added to the photo comes back, too, as a layer: AgedPhoto.delta.
+        optimisation: how long to search for the latent that keeps the person, before a face is drawn, by a method that
+            optimises: "none", "fast" for most of the way, or "full"; None for "none".
+        latents: latents that are known, whose faces are drawn from them at once: reconstructions that came back for this
+            photo and method (those with an error have none, and are passed over), or a mapping from faces to latents,
+            or (face, latent) pairs.
 
         A face that could not be treated has an error in its report; the others are changed all the same.
         """
@@ -125,6 +134,8 @@ class Client:
             blend=blend,
             output=_requests.output_options(format, quality, keep_metadata=keep_metadata),
             with_delta=with_delta,
+            optimisation=optimisation,
+            latents=latents,
         )
         return _responses.read_age_response(self._call(self._stub.AgeTransform, request), request)
 
@@ -142,6 +153,8 @@ class Client:
         quality: int | None = None,
         keep_metadata: bool = False,
         with_delta: bool = False,
+        optimisation: str | None = None,
+        latents: Latents = None,
     ) -> AgeResult:
         """Returns the photo at every age group of the method, youngest first; the arguments are those of age().
 
@@ -162,6 +175,8 @@ class Client:
             quality=quality,
             keep_metadata=keep_metadata,
             with_delta=with_delta,
+            optimisation=optimisation,
+            latents=latents,
         )
 
     def detect(self, photo: PhotoLike) -> DetectResult:
@@ -198,6 +213,9 @@ class Client:
         photo: PhotoLike,
         *,
         faces: Faces = None,
+        mode: str = "initial",
+        optimizer: str | None = None,
+        max_steps: int | None = None,
         source: Age | None = None,
         method: str | None = None,
         format: str | None = None,
@@ -206,17 +224,67 @@ class Client:
         """Returns, for each face, the crop that the networks saw, its latent and what the generator draws from it.
 
         faces: the faces to reconstruct.
+        mode: how the latent is found: "initial" is the encoder's first approximation; then the others search, by a method
+            that optimises, for the drawing whose pixels are nearest to the face's ("pixelwise"), whose embedding is
+            ("identity"), or both at once ("blended").
+        optimizer: what walks down the gradient, "l-bfgs-b" or "adam"; None for "l-bfgs-b".
+        max_steps: evaluations of loss and gradient at most; None or 0 for the server's own number. Neither this nor
+            optimizer has an effect on "initial".
         source: the age at which to draw the faces; None lets the server estimate it, face by face.
         method: a method's name; None for the first that has an encoder.
         """
         request = _requests.reconstruct_request(
             read_photo(photo),
             faces=faces,
+            mode=mode,
+            search=_requests.search_options(optimizer, max_steps),
             source=source,
             method=method,
             output=_requests.output_options(format, quality),
         )
         return _responses.read_reconstruct_response(self._call(self._stub.Reconstruct, request))
+
+    def optimize(
+        self,
+        photo: PhotoLike,
+        *,
+        face: FaceLike | None = None,
+        mode: str = "identity",
+        optimizer: str | None = None,
+        max_steps: int | None = None,
+        preview_every: int | None = None,
+        latent: Latent | None = None,
+        source: Age | None = None,
+        method: str | None = None,
+        format: str | None = None,
+        quality: int | None = None,
+    ) -> Search:
+        """Searches the latent that draws one face best: returns the search, an iterator over its steps, at once.
+
+        face: the face; None for the largest.
+        mode, optimizer, max_steps: as in reconstruct(), but the mode is not "initial".
+        preview_every: a preview comes with every so many steps; None or 0 for none, but the one at the end.
+        latent: where the search starts, as reconstruct() or optimize() returned it; None for the encoder's first
+            approximation.
+        source: the age at which the face is drawn; None lets the server estimate it.
+        method: a method's name; None for the first that optimises.
+        format, quality: how to store the previews and what is drawn in the end.
+
+        The timeout holds for the search as a whole. What the server refuses is raised by the search, not here.
+        """
+        request = _requests.optimize_request(
+            read_photo(photo),
+            face=face,
+            mode=mode,
+            search=_requests.search_options(optimizer, max_steps),
+            preview_every=preview_every,
+            latent=latent,
+            source=source,
+            method=method,
+            output=_requests.output_options(format, quality),
+        )
+        call = self._stub.Optimize(request, timeout=self.timeout, wait_for_ready=self.wait_for_ready)
+        return Search(call, self._error_from_rpc)
 
     def methods(self) -> list[Method]:
         """Returns the methods that the server has, the default first."""
@@ -245,9 +313,10 @@ class Client:
         try:
             return rpc(request, timeout=self.timeout, wait_for_ready=self.wait_for_ready)
         except grpc.RpcError as error:
-            raise error_from_rpc(
-                error, address=self.address, timeout=self.timeout, is_connected=self._is_connected
-            ) from error
+            raise self._error_from_rpc(error) from error
+
+    def _error_from_rpc(self, error: grpc.RpcError) -> ServerError:
+        return error_from_rpc(error, address=self.address, timeout=self.timeout, is_connected=self._is_connected)
 
     def _is_connected(self) -> bool:
         ready = grpc.channel_ready_future(self._channel)

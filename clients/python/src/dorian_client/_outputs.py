@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from PIL import Image
 
-from dorian_client._pictures import DEFAULT_QUALITY, FORMATS_BY_SUFFIX, Picture, format_of, save_image
+from dorian_client._pictures import DEFAULT_QUALITY, FORMATS_BY_SUFFIX, Picture, format_of, save_image, write_whole
 
 _PLACE = "{age}"
 _INTO_SEVERAL = f"put {_PLACE} into its name, end it with / for a folder"
@@ -52,6 +54,15 @@ def plan_deltas(out: str, photo: Path, ages: Sequence[str], pictures: Sequence[P
     return paths
 
 
+def plan_latents(out: str, photo: Path) -> Path:
+    """Returns the path for a file of latents, which ends in .json."""
+    path = Path(out)
+    if path.suffix.lower() != ".json":
+        raise click.UsageError(f"latents are written as JSON: end {out!r} in .json")
+    _check_place(path, photo)
+    return path
+
+
 def write(picture: Picture | Image.Image, path: Path, quality: int | None = None, *, quietly: bool = False) -> None:
     """Writes a picture to a planned path, makes the folder for it, and says so; on stderr if `quietly`."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +70,16 @@ def write(picture: Picture | Image.Image, path: Path, quality: int | None = None
         picture.save(path, quality=quality or DEFAULT_QUALITY)
     else:
         save_image(picture, path, quality=quality or DEFAULT_QUALITY)
+    _say_written(path, quietly)
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Writes what JSON can say to a planned path, and says so."""
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+    _say_written(path)
+
+
+def _say_written(path: Path, quietly: bool = False) -> None:
     click.echo(f"wrote {click.format_filename(path)}", err=quietly)
 
 
@@ -98,7 +119,11 @@ def _check(path: Path, out: str, photo: Path, format: str | None) -> None:
         raise click.UsageError(f"{error}, or end it with / for a folder") from None
     if format not in (None, asked_for):
         raise click.UsageError(f"--format {format} contradicts the name {path.name!r}")
+    _check_place(path, photo, makes_folder=_is_folder(out))
+
+
+def _check_place(path: Path, photo: Path, *, makes_folder: bool = False) -> None:
     if path.exists() and photo.exists() and path.samefile(photo):
         raise click.UsageError(f"{str(path)!r} is the photo itself, which is not overwritten; give another name")
-    if not _is_folder(out) and not path.parent.is_dir():
+    if not makes_folder and not path.parent.is_dir():
         raise click.UsageError(f"there is no folder {str(path.parent)!r}")

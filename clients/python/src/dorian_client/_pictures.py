@@ -40,7 +40,7 @@ class Picture:
         """
         path = Path(path)
         if format_of(path) == self.format:
-            _write_whole(path, self.data)
+            write_whole(path, self.data)
         else:
             save_image(self.to_pil(), path, quality=quality)
         return path
@@ -74,10 +74,11 @@ def save_image(image: Image.Image, path: Path, *, quality: int = DEFAULT_QUALITY
             image.save(buffer, "WEBP", quality=quality, lossless=quality == _LOSSLESS_WEBP_QUALITY)
         case _:
             image.save(buffer, "PNG")
-    _write_whole(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file, which appears whole or not at all; raises OSError."""
     part = path.with_name(f".{uuid4().hex}.part")
     try:
         part.write_bytes(data)

@@ -39,12 +39,14 @@ _EXITS: list[tuple[type[DorianError], int, str | None]] = [
     (InternalError, EXIT_SERVER, "the server's log says more"),
     (ServerError, EXIT_SERVER, None),
 ]
+_OWN_LATENTS = "a latent goes with its photo and its method; 'dorian reconstruct' and 'dorian optimize' write new ones"
 _HINTS_BY_REASON = {
     "AGE_GROUP_UNKNOWN": _LIST_METHODS,
     "FACE_NOT_FOUND": _LIST_FACES,
     "FACE_TOO_MANY": _LIST_FACES,
     "FACE_UNUSABLE": _WHOLE_FACE,
     "FILTER_UNKNOWN": _LIST_METHODS,
+    "LATENT_UNSUITABLE": _OWN_LATENTS,
     "METHOD_UNSUITABLE": _LIST_METHODS,
     "TARGET_UNSUITABLE": _LIST_METHODS,
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from dorian.v1 import face_aging_pb2 as pb
-from dorian_client._results import Age, Box, BundleInfo, FaceLike, Filter, Method, Target
+from dorian_client._results import Age, Box, BundleInfo, FaceLike, Filter, Method, Reconstruction, Target
 from dorian_client.errors import NotFound
 
 FORMATS: dict[str, pb.ImageFormat] = {
@@ -16,12 +19,28 @@ FORMATS: dict[str, pb.ImageFormat] = {
     "webp": pb.IMAGE_FORMAT_WEBP,
 }
 BLENDS: dict[str, pb.Blend] = {"delta": pb.BLEND_DELTA, "replace": pb.BLEND_REPLACE}
+BUDGETS: dict[str, pb.OptimisationBudget] = {
+    "none": pb.OPTIMISATION_BUDGET_NONE,
+    "fast": pb.OPTIMISATION_BUDGET_FAST,
+    "full": pb.OPTIMISATION_BUDGET_FULL,
+}
+AIMS: dict[str, pb.ReconstructionMode] = {
+    "pixelwise": pb.RECONSTRUCTION_MODE_PIXELWISE,
+    "identity": pb.RECONSTRUCTION_MODE_IDENTITY,
+    "blended": pb.RECONSTRUCTION_MODE_BLENDED,
+}
+MODES: dict[str, pb.ReconstructionMode] = {"initial": pb.RECONSTRUCTION_MODE_INITIAL, **AIMS}
+OPTIMIZERS: dict[str, pb.Optimizer] = {"l-bfgs-b": pb.OPTIMIZER_L_BFGS_B, "adam": pb.OPTIMIZER_ADAM}
 _LARGEST = "largest"
 _INT32_MAX = 2**31 - 1
 
 Targets: TypeAlias = Target | Iterable[Target] | None
 Faces: TypeAlias = FaceLike | Iterable[FaceLike] | None
 FaceAges: TypeAlias = Mapping[FaceLike, Target] | Iterable[tuple[FaceLike, Target]] | None
+Latent: TypeAlias = Sequence[float] | npt.NDArray[np.floating]
+Latents: TypeAlias = (
+    Reconstruction | Iterable[Reconstruction | tuple[FaceLike, Latent]] | Mapping[FaceLike, Latent] | None
+)
 
 
 def age_request(
@@ -36,6 +55,8 @@ def age_request(
     blend: str | None,
     output: pb.OutputOptions,
     with_delta: bool,
+    optimisation: str | None,
+    latents: Latents,
 ) -> pb.AgeTransformRequest:
     """Returns the request for a photo, in a file's bytes, at one target or several. Raises TypeError and ValueError."""
     request = pb.AgeTransformRequest(
@@ -47,11 +68,14 @@ def age_request(
         faces=_write_faces(faces),
         face_targets=_write_face_targets(face_ages),
         with_delta=with_delta,
+        latents=_write_face_latents(latents),
     )
     if strength is not None:
         request.strength = _number(strength, "a strength")
     if blend is not None:
         request.blend = _choice(blend, "a blend", BLENDS)
+    if optimisation is not None:
+        request.optimisation = _choice(optimisation, "an optimisation", BUDGETS)
     return request
 
 
@@ -82,11 +106,20 @@ def compare_request(
 
 
 def reconstruct_request(
-    photo: bytes, *, faces: Faces, source: Age | None, method: str | None, output: pb.OutputOptions
+    photo: bytes,
+    *,
+    faces: Faces,
+    mode: str,
+    search: pb.SearchOptions,
+    source: Age | None,
+    method: str | None,
+    output: pb.OutputOptions,
 ) -> pb.ReconstructRequest:
     """Returns the request for what the networks see in a photo. Raises TypeError and ValueError."""
     return pb.ReconstructRequest(
         image=pb.Image(data=photo),
+        mode=_choice(mode, "a mode", MODES),
+        search=search,
         source=None if source is None else _write_age(source),
         method=method or "",
         output=output,
@@ -94,13 +127,45 @@ def reconstruct_request(
     )
 
 
+def optimize_request(
+    photo: bytes,
+    *,
+    face: FaceLike | None,
+    mode: str,
+    search: pb.SearchOptions,
+    preview_every: int | None,
+    latent: Latent | None,
+    source: Age | None,
+    method: str | None,
+    output: pb.OutputOptions,
+) -> pb.OptimizeRequest:
+    """Returns the request for a search of the latent that draws one face best. Raises TypeError and ValueError."""
+    return pb.OptimizeRequest(
+        image=pb.Image(data=photo),
+        face=None if face is None else _write_face(face),
+        mode=_choice(mode, "a search's mode", AIMS),
+        search=search,
+        preview_every=_steps(preview_every, "preview_every"),
+        latent=None if latent is None else _write_latent(latent),
+        source=None if source is None else _write_age(source),
+        method=method or "",
+        output=output,
+    )
+
+
+def search_options(optimizer: str | None, max_steps: int | None) -> pb.SearchOptions:
+    """Returns how a latent is searched. Raises TypeError and ValueError."""
+    return pb.SearchOptions(
+        optimizer=None if optimizer is None else _choice(optimizer, "an optimizer", OPTIMIZERS),
+        max_steps=_steps(max_steps, "max_steps"),
+    )
+
+
 def output_options(format: str | None, quality: int | None, *, keep_metadata: bool = False) -> pb.OutputOptions:
-    """Returns how to store the pictures that come back. Raises ValueError."""
-    if quality is not None and not -_INT32_MAX <= quality <= _INT32_MAX:
-        raise ValueError(f"a quality cannot be {quality}; give 1 to 100")
+    """Returns how to store the pictures that come back. Raises TypeError and ValueError."""
     return pb.OutputOptions(
         format=None if format is None else _choice(format, "a format", FORMATS),
-        quality=quality,
+        quality=None if quality is None else _int32(quality, "a quality", "give 1 to 100"),
         keep_metadata=keep_metadata,
     )
 
@@ -139,14 +204,43 @@ def _write_faces(faces: Faces) -> list[pb.FaceSelector]:
 
 
 def _write_face_targets(face_ages: FaceAges) -> list[pb.FaceTarget]:
-    pairs: Any = face_ages.items() if isinstance(face_ages, Mapping) else face_ages or ()
-    targets = []
-    for pair in pairs:
-        if not isinstance(pair, tuple) or len(pair) != 2:
-            raise TypeError(f"a face's age cannot be {pair!r}; give a mapping from faces to ages, or (face, age) pairs")
-        face, age = pair
-        targets.append(pb.FaceTarget(face=_write_face(face), target=_write_target(age)))
-    return targets
+    pairs = face_ages.items() if isinstance(face_ages, Mapping) else face_ages or ()
+    return [
+        pb.FaceTarget(face=face, target=_write_target(age))
+        for face, age in (_write_pair(pair, "age", "ages") for pair in pairs)
+    ]
+
+
+def _write_face_latents(latents: Latents) -> list[pb.FaceLatent]:
+    if latents is None:
+        return []
+    entries: Iterable[Any] = latents.items() if isinstance(latents, Mapping) else _several(latents)
+    written = []
+    for entry in entries:
+        if isinstance(entry, Reconstruction):
+            if entry.error is not None:  # it has no latent
+                continue
+            entry = (entry.box, entry.latent)
+        face, latent = _write_pair(entry, "latent", "latents")
+        written.append(pb.FaceLatent(face=face, latent=_write_latent(latent)))
+    return written
+
+
+def _write_pair(pair: object, what: str, several: str) -> tuple[pb.FaceSelector, Any]:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise TypeError(
+            f"a face's {what} cannot be {pair!r}; give a mapping from faces to {several}, or (face, {what}) pairs"
+        )
+    face, value = pair
+    return _write_face(face), value
+
+
+def _write_latent(latent: object) -> list[float]:
+    if not isinstance(latent, Sequence | np.ndarray) or isinstance(latent, str | bytes):
+        raise TypeError(f"a latent cannot be {type(latent).__name__}; give a sequence of numbers")
+    if len(latent) == 0:
+        raise ValueError("a latent cannot be empty; give the numbers that reconstruct() or optimize() returned")
+    return [_number(number, "a number of a latent") for number in latent]
 
 
 def _write_face(face: object) -> pb.FaceSelector:
@@ -158,9 +252,7 @@ def _write_face(face: object) -> pb.FaceSelector:
         if face != _LARGEST:
             raise ValueError(f"a face cannot be {face!r}; give {_LARGEST!r}, an index or a Box")
         return pb.FaceSelector(largest=True)
-    if not -_INT32_MAX <= int(face) <= _INT32_MAX:
-        raise ValueError(f"a face's index cannot be {face}; detect() gives the indices, from 0")
-    return pb.FaceSelector(index=int(face))
+    return pb.FaceSelector(index=_int32(face, "a face's index", "detect() gives the indices, from 0"))
 
 
 def _several(values: object) -> Iterable[Any]:
@@ -172,6 +264,19 @@ def _number(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{what} cannot be {type(value).__name__}; give a number")
     return float(value)
+
+
+def _steps(number: object, what: str) -> int | None:
+    return None if number is None else _int32(number, what, "give a number of steps")
+
+
+def _int32(value: object, what: str, right: str) -> int:
+    """Returns a whole number that the wire can carry; what would be right is for the message."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{what} cannot be {type(value).__name__}; {right}")
+    if not -_INT32_MAX <= int(value) <= _INT32_MAX:
+        raise ValueError(f"{what} cannot be {value}; {right}")
+    return int(value)
 
 
 def _choice(name: str, what: str, choices: Mapping[str, Any]) -> Any:

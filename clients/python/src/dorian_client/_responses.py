@@ -25,6 +25,8 @@ from dorian_client._results import (
     Provenance,
     Reconstruction,
     ReconstructResult,
+    SearchResult,
+    SearchStep,
     Target,
 )
 from dorian_client.errors import InternalError
@@ -82,6 +84,27 @@ def read_reconstruct_response(response: pb.ReconstructResponse) -> ReconstructRe
         faces=tuple(map(_read_reconstruction, response.faces)),
         provenance=_read_provenance(response.provenance),
         times=_read_times(response.times),
+    )
+
+
+def read_search_step(progress: pb.OptimizeProgress) -> SearchStep:
+    """Reads a step of a search."""
+    return SearchStep(
+        step=progress.step,
+        loss=progress.loss,
+        best_loss=progress.best_loss,
+        identity_similarity=progress.identity_similarity,
+        pixel_error=progress.pixel_error,
+        preview=_read_picture(progress.preview) if progress.HasField("preview") else None,
+    )
+
+
+def read_search_result(result: pb.OptimizeResult) -> SearchResult:
+    """Reads what a search ended with."""
+    return SearchResult(
+        reconstruction=_read_reconstruction(result.reconstruction),
+        provenance=_read_provenance(result.provenance),
+        times=_read_times(result.times),
     )
 
 
@@ -163,6 +186,7 @@ def _read_reconstruction(result: pb.Reconstruction) -> Reconstruction:
         source_given=result.source_given,
         pixel_error=None if failed else result.pixel_error,
         identity_similarity=result.identity_similarity if result.HasField("identity_similarity") else None,
+        steps=result.steps,
         error=_read_error(result.error) if failed else None,
     )
 
@@ -176,6 +200,8 @@ def _read_method(method: pb.Method) -> Method:
         crop_size=method.crop_size,
         is_default=method.is_default,
         filters=tuple(Filter(filter.name, filter.description) for filter in method.filters),
+        reconstructs=method.reconstructs,
+        optimises=method.optimises,
     )
 
 

@@ -167,8 +167,8 @@ class AgeResult(_Result):
 
     photos: one for each age, in their order.
     faces_found: how many faces were found in the photo, changed or not.
-    times: the server's seconds by stage (decode, detect, align, read, encode, generate, paste, reread, write), for all
-        ages together.
+    times: the server's seconds by stage (decode, detect, align, read, encode, optimise, generate, paste, reread, write),
+        for all ages together.
     """
 
     photos: tuple[AgedPhoto, ...]
@@ -218,10 +218,11 @@ class Reconstruction(_FaceResult):
     error: why the face could not be reconstructed; None where it was. With an error, all but face is None or empty.
     crop: the aligned crop that the networks saw.
     picture: what the generator draws from the latent.
-    latent: the latent's numbers.
+    latent: the latent's numbers, as Client.age() and Client.optimize() take them.
     source, source_given: the age at which the face was drawn, and whether it came with the request.
     pixel_error: root mean square difference between crop and picture, with pixel values from 0 to 1.
     identity_similarity: cosine similarity of the embeddings of crop and picture, -1 to 1; None where not measured.
+    steps: evaluations of loss and gradient that the search took; 0 where there was none.
     """
 
     crop: Picture | None
@@ -231,6 +232,7 @@ class Reconstruction(_FaceResult):
     source_given: bool
     pixel_error: float | None
     identity_similarity: float | None
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,32 @@ class ReconstructResult(_Result):
     """What the networks make of the faces in a photo, largest first; times as in AgeResult."""
 
     faces: tuple[Reconstruction, ...]
+
+
+@dataclass(frozen=True)
+class SearchStep:
+    """A step of a search.
+
+    step: its number; 0 is the start.
+    loss: what the search makes small, at this step; best_loss: the smallest so far.
+    identity_similarity: cosine similarity of the embeddings of the crop and of what is drawn of it, -1 to 1, at this step.
+    pixel_error: root mean square difference between the two, with pixel values from 0 to 1, at this step.
+    preview: what the generator draws from the best latent so far; None where no preview was due.
+    """
+
+    step: int
+    loss: float
+    best_loss: float
+    identity_similarity: float
+    pixel_error: float
+    preview: Picture | None
+
+
+@dataclass(frozen=True)
+class SearchResult(_Result):
+    """What a search ended with: the face, drawn from the best latent; times as in AgeResult."""
+
+    reconstruction: Reconstruction
 
 
 @dataclass(frozen=True)
@@ -266,6 +294,8 @@ class Method:
     crop_size: side of the square crop that its networks see, in pixels.
     is_default: whether it is the one that answers, if it can, where no method is named.
     filters: those that it has; each may be asked for as it is.
+    reconstructs: whether Client.reconstruct() has its latents.
+    optimises: whether its latents can be searched, by optimize(), by modes of reconstruct() and by age()'s optimisation.
     """
 
     name: str
@@ -275,6 +305,8 @@ class Method:
     crop_size: int
     is_default: bool
     filters: tuple[Filter, ...] = ()
+    reconstructs: bool = False
+    optimises: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dorian_client._commands.ageing import age
 from dorian_client._commands.faces import compare, detect
 from dorian_client._commands.listing import methods
 from dorian_client._commands.reconstruction import reconstruct
+from dorian_client._commands.searching import optimize
 from dorian_client._program import EXIT_USAGE, Program
 
 
@@ -26,6 +27,7 @@ def main(ctx: click.Context) -> None:
       dorian age portrait.jpg --sweep -o sheet.jpg
       dorian detect wedding.jpg --draw faces.png
       dorian compare then.jpg now.jpg
+      dorian optimize portrait.jpg -o drawn.png --latent latent.json
       dorian methods --server photos.example:50051
 
     \b
@@ -42,7 +44,7 @@ def main(ctx: click.Context) -> None:
         ctx.exit(EXIT_USAGE)
 
 
-for _command in (age, compare, detect, methods, reconstruct):
+for _command in (age, compare, detect, methods, optimize, reconstruct):
     main.add_command(_command)
 
 

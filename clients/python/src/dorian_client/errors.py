@@ -2,6 +2,7 @@
 
     DorianError
     ├── PhotoError               the photo cannot be sent; nothing has been asked of a server
+    ├── Cancelled                a search was cancelled here before it had a result
     └── ServerError              what was asked has failed; has code, reason, field and metadata
         ├── InvalidRequest       the photo, a face of it or a setting was refused; asking again gives the same answer
         │   └── NoFaceError      no face was found in the photo
@@ -27,6 +28,10 @@ class DorianError(Exception):
 
 class PhotoError(DorianError, ValueError):
     """The photo cannot be sent. The message says what was wrong with it and what would be right."""
+
+
+class Cancelled(DorianError):
+    """A search was cancelled here before it had a result."""
 
 
 class ServerError(DorianError):

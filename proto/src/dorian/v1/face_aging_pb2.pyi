@@ -19,10 +19,26 @@ class Blend(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BLEND_DELTA: _ClassVar[Blend]
     BLEND_REPLACE: _ClassVar[Blend]
 
+class OptimisationBudget(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OPTIMISATION_BUDGET_UNSPECIFIED: _ClassVar[OptimisationBudget]
+    OPTIMISATION_BUDGET_NONE: _ClassVar[OptimisationBudget]
+    OPTIMISATION_BUDGET_FAST: _ClassVar[OptimisationBudget]
+    OPTIMISATION_BUDGET_FULL: _ClassVar[OptimisationBudget]
+
 class ReconstructionMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RECONSTRUCTION_MODE_UNSPECIFIED: _ClassVar[ReconstructionMode]
     RECONSTRUCTION_MODE_INITIAL: _ClassVar[ReconstructionMode]
+    RECONSTRUCTION_MODE_PIXELWISE: _ClassVar[ReconstructionMode]
+    RECONSTRUCTION_MODE_IDENTITY: _ClassVar[ReconstructionMode]
+    RECONSTRUCTION_MODE_BLENDED: _ClassVar[ReconstructionMode]
+
+class Optimizer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OPTIMIZER_UNSPECIFIED: _ClassVar[Optimizer]
+    OPTIMIZER_L_BFGS_B: _ClassVar[Optimizer]
+    OPTIMIZER_ADAM: _ClassVar[Optimizer]
 IMAGE_FORMAT_UNSPECIFIED: ImageFormat
 IMAGE_FORMAT_JPEG: ImageFormat
 IMAGE_FORMAT_PNG: ImageFormat
@@ -30,8 +46,18 @@ IMAGE_FORMAT_WEBP: ImageFormat
 BLEND_UNSPECIFIED: Blend
 BLEND_DELTA: Blend
 BLEND_REPLACE: Blend
+OPTIMISATION_BUDGET_UNSPECIFIED: OptimisationBudget
+OPTIMISATION_BUDGET_NONE: OptimisationBudget
+OPTIMISATION_BUDGET_FAST: OptimisationBudget
+OPTIMISATION_BUDGET_FULL: OptimisationBudget
 RECONSTRUCTION_MODE_UNSPECIFIED: ReconstructionMode
 RECONSTRUCTION_MODE_INITIAL: ReconstructionMode
+RECONSTRUCTION_MODE_PIXELWISE: ReconstructionMode
+RECONSTRUCTION_MODE_IDENTITY: ReconstructionMode
+RECONSTRUCTION_MODE_BLENDED: ReconstructionMode
+OPTIMIZER_UNSPECIFIED: Optimizer
+OPTIMIZER_L_BFGS_B: Optimizer
+OPTIMIZER_ADAM: Optimizer
 
 class Image(_message.Message):
     __slots__ = ("data", "format", "width", "height")
@@ -165,8 +191,16 @@ class FaceTarget(_message.Message):
     source: Age
     def __init__(self, face: _Optional[_Union[FaceSelector, _Mapping]] = ..., target: _Optional[_Union[Age, _Mapping]] = ..., source: _Optional[_Union[Age, _Mapping]] = ...) -> None: ...
 
+class FaceLatent(_message.Message):
+    __slots__ = ("face", "latent")
+    FACE_FIELD_NUMBER: _ClassVar[int]
+    LATENT_FIELD_NUMBER: _ClassVar[int]
+    face: FaceSelector
+    latent: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, face: _Optional[_Union[FaceSelector, _Mapping]] = ..., latent: _Optional[_Iterable[float]] = ...) -> None: ...
+
 class AgeTransformRequest(_message.Message):
-    __slots__ = ("image", "targets", "source", "method", "output", "faces", "face_targets", "strength", "blend", "with_delta")
+    __slots__ = ("image", "targets", "source", "method", "output", "faces", "face_targets", "strength", "blend", "with_delta", "optimisation", "latents")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -177,6 +211,8 @@ class AgeTransformRequest(_message.Message):
     STRENGTH_FIELD_NUMBER: _ClassVar[int]
     BLEND_FIELD_NUMBER: _ClassVar[int]
     WITH_DELTA_FIELD_NUMBER: _ClassVar[int]
+    OPTIMISATION_FIELD_NUMBER: _ClassVar[int]
+    LATENTS_FIELD_NUMBER: _ClassVar[int]
     image: Image
     targets: _containers.RepeatedCompositeFieldContainer[Age]
     source: Age
@@ -187,7 +223,9 @@ class AgeTransformRequest(_message.Message):
     strength: float
     blend: Blend
     with_delta: bool
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Age, _Mapping]]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., face_targets: _Optional[_Iterable[_Union[FaceTarget, _Mapping]]] = ..., strength: _Optional[float] = ..., blend: _Optional[_Union[Blend, str]] = ..., with_delta: bool = ...) -> None: ...
+    optimisation: OptimisationBudget
+    latents: _containers.RepeatedCompositeFieldContainer[FaceLatent]
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Age, _Mapping]]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., face_targets: _Optional[_Iterable[_Union[FaceTarget, _Mapping]]] = ..., strength: _Optional[float] = ..., blend: _Optional[_Union[Blend, str]] = ..., with_delta: bool = ..., optimisation: _Optional[_Union[OptimisationBudget, str]] = ..., latents: _Optional[_Iterable[_Union[FaceLatent, _Mapping]]] = ...) -> None: ...
 
 class AgedImage(_message.Message):
     __slots__ = ("image", "faces", "delta")
@@ -271,24 +309,34 @@ class CompareFacesResponse(_message.Message):
     times: _containers.RepeatedCompositeFieldContainer[StageTime]
     def __init__(self, first: _Optional[_Union[Face, _Mapping]] = ..., second: _Optional[_Union[Face, _Mapping]] = ..., first_embedding: _Optional[_Iterable[float]] = ..., second_embedding: _Optional[_Iterable[float]] = ..., similarity: _Optional[float] = ..., distance: _Optional[float] = ..., same_person: bool = ..., threshold: _Optional[float] = ..., false_accept_rate: _Optional[float] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
 
+class SearchOptions(_message.Message):
+    __slots__ = ("optimizer", "max_steps")
+    OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    MAX_STEPS_FIELD_NUMBER: _ClassVar[int]
+    optimizer: Optimizer
+    max_steps: int
+    def __init__(self, optimizer: _Optional[_Union[Optimizer, str]] = ..., max_steps: _Optional[int] = ...) -> None: ...
+
 class ReconstructRequest(_message.Message):
-    __slots__ = ("image", "mode", "source", "method", "output", "faces")
+    __slots__ = ("image", "mode", "source", "method", "output", "faces", "search")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     FACES_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
     image: Image
     mode: ReconstructionMode
     source: Age
     method: str
     output: OutputOptions
     faces: _containers.RepeatedCompositeFieldContainer[FaceSelector]
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., mode: _Optional[_Union[ReconstructionMode, str]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ...) -> None: ...
+    search: SearchOptions
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., mode: _Optional[_Union[ReconstructionMode, str]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., search: _Optional[_Union[SearchOptions, _Mapping]] = ...) -> None: ...
 
 class Reconstruction(_message.Message):
-    __slots__ = ("face", "crop", "reconstruction", "latent", "source", "source_given", "pixel_error", "identity_similarity", "error")
+    __slots__ = ("face", "crop", "reconstruction", "latent", "source", "source_given", "pixel_error", "identity_similarity", "error", "steps")
     FACE_FIELD_NUMBER: _ClassVar[int]
     CROP_FIELD_NUMBER: _ClassVar[int]
     RECONSTRUCTION_FIELD_NUMBER: _ClassVar[int]
@@ -298,6 +346,7 @@ class Reconstruction(_message.Message):
     PIXEL_ERROR_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
     face: Face
     crop: Image
     reconstruction: Image
@@ -307,7 +356,8 @@ class Reconstruction(_message.Message):
     pixel_error: float
     identity_similarity: float
     error: FaceError
-    def __init__(self, face: _Optional[_Union[Face, _Mapping]] = ..., crop: _Optional[_Union[Image, _Mapping]] = ..., reconstruction: _Optional[_Union[Image, _Mapping]] = ..., latent: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., source_given: bool = ..., pixel_error: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., error: _Optional[_Union[FaceError, _Mapping]] = ...) -> None: ...
+    steps: int
+    def __init__(self, face: _Optional[_Union[Face, _Mapping]] = ..., crop: _Optional[_Union[Image, _Mapping]] = ..., reconstruction: _Optional[_Union[Image, _Mapping]] = ..., latent: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., source_given: bool = ..., pixel_error: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., error: _Optional[_Union[FaceError, _Mapping]] = ..., steps: _Optional[int] = ...) -> None: ...
 
 class ReconstructResponse(_message.Message):
     __slots__ = ("faces", "provenance", "times")
@@ -318,6 +368,62 @@ class ReconstructResponse(_message.Message):
     provenance: Provenance
     times: _containers.RepeatedCompositeFieldContainer[StageTime]
     def __init__(self, faces: _Optional[_Iterable[_Union[Reconstruction, _Mapping]]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
+
+class OptimizeRequest(_message.Message):
+    __slots__ = ("image", "face", "mode", "source", "method", "search", "preview_every", "latent", "output")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    FACE_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_EVERY_FIELD_NUMBER: _ClassVar[int]
+    LATENT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    image: Image
+    face: FaceSelector
+    mode: ReconstructionMode
+    source: Age
+    method: str
+    search: SearchOptions
+    preview_every: int
+    latent: _containers.RepeatedScalarFieldContainer[float]
+    output: OutputOptions
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., face: _Optional[_Union[FaceSelector, _Mapping]] = ..., mode: _Optional[_Union[ReconstructionMode, str]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., search: _Optional[_Union[SearchOptions, _Mapping]] = ..., preview_every: _Optional[int] = ..., latent: _Optional[_Iterable[float]] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ...) -> None: ...
+
+class OptimizeProgress(_message.Message):
+    __slots__ = ("step", "loss", "best_loss", "identity_similarity", "pixel_error", "preview")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    BEST_LOSS_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    PIXEL_ERROR_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    loss: float
+    best_loss: float
+    identity_similarity: float
+    pixel_error: float
+    preview: Image
+    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., best_loss: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., pixel_error: _Optional[float] = ..., preview: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
+
+class OptimizeResult(_message.Message):
+    __slots__ = ("reconstruction", "provenance", "times")
+    RECONSTRUCTION_FIELD_NUMBER: _ClassVar[int]
+    PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    reconstruction: Reconstruction
+    provenance: Provenance
+    times: _containers.RepeatedCompositeFieldContainer[StageTime]
+    def __init__(self, reconstruction: _Optional[_Union[Reconstruction, _Mapping]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
+
+class OptimizeResponse(_message.Message):
+    __slots__ = ("progress", "result")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    progress: OptimizeProgress
+    result: OptimizeResult
+    def __init__(self, progress: _Optional[_Union[OptimizeProgress, _Mapping]] = ..., result: _Optional[_Union[OptimizeResult, _Mapping]] = ...) -> None: ...
 
 class ListMethodsRequest(_message.Message):
     __slots__ = ()
@@ -344,7 +450,7 @@ class Filter(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class Method(_message.Message):
-    __slots__ = ("name", "family", "description", "age_groups", "crop_size", "is_default", "filters")
+    __slots__ = ("name", "family", "description", "age_groups", "crop_size", "is_default", "filters", "reconstructs", "optimises")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -352,6 +458,8 @@ class Method(_message.Message):
     CROP_SIZE_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
     FILTERS_FIELD_NUMBER: _ClassVar[int]
+    RECONSTRUCTS_FIELD_NUMBER: _ClassVar[int]
+    OPTIMISES_FIELD_NUMBER: _ClassVar[int]
     name: str
     family: str
     description: str
@@ -359,7 +467,9 @@ class Method(_message.Message):
     crop_size: int
     is_default: bool
     filters: _containers.RepeatedCompositeFieldContainer[Filter]
-    def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ...) -> None: ...
+    reconstructs: bool
+    optimises: bool
+    def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., reconstructs: bool = ..., optimises: bool = ...) -> None: ...
 
 class ListMethodsResponse(_message.Message):
     __slots__ = ("methods", "bundle", "bundle_version", "bundle_sha256", "weights_licence", "server_version", "false_accept_rates")

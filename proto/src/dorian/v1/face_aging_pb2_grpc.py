@@ -35,6 +35,11 @@ class FaceAgingStub(object):
                 request_serializer=dorian_dot_v1_dot_face__aging__pb2.ReconstructRequest.SerializeToString,
                 response_deserializer=dorian_dot_v1_dot_face__aging__pb2.ReconstructResponse.FromString,
                 )
+        self.Optimize = channel.unary_stream(
+                '/dorian.v1.FaceAging/Optimize',
+                request_serializer=dorian_dot_v1_dot_face__aging__pb2.OptimizeRequest.SerializeToString,
+                response_deserializer=dorian_dot_v1_dot_face__aging__pb2.OptimizeResponse.FromString,
+                )
         self.ListMethods = channel.unary_unary(
                 '/dorian.v1.FaceAging/ListMethods',
                 request_serializer=dorian_dot_v1_dot_face__aging__pb2.ListMethodsRequest.SerializeToString,
@@ -74,6 +79,13 @@ class FaceAgingServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Optimize(self, request, context):
+        """Searches the latent that draws one face best, and tells of it step by step. A deadline or a cancelled call ends the search.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMethods(self, request, context):
         """Lists the methods of the loaded bundle, with their age groups, resolutions, version and licence.
         """
@@ -103,6 +115,11 @@ def add_FaceAgingServicer_to_server(servicer, server):
                     servicer.Reconstruct,
                     request_deserializer=dorian_dot_v1_dot_face__aging__pb2.ReconstructRequest.FromString,
                     response_serializer=dorian_dot_v1_dot_face__aging__pb2.ReconstructResponse.SerializeToString,
+            ),
+            'Optimize': grpc.unary_stream_rpc_method_handler(
+                    servicer.Optimize,
+                    request_deserializer=dorian_dot_v1_dot_face__aging__pb2.OptimizeRequest.FromString,
+                    response_serializer=dorian_dot_v1_dot_face__aging__pb2.OptimizeResponse.SerializeToString,
             ),
             'ListMethods': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMethods,
@@ -185,6 +202,23 @@ class FaceAging(object):
         return grpc.experimental.unary_unary(request, target, '/dorian.v1.FaceAging/Reconstruct',
             dorian_dot_v1_dot_face__aging__pb2.ReconstructRequest.SerializeToString,
             dorian_dot_v1_dot_face__aging__pb2.ReconstructResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Optimize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/dorian.v1.FaceAging/Optimize',
+            dorian_dot_v1_dot_face__aging__pb2.OptimizeRequest.SerializeToString,
+            dorian_dot_v1_dot_face__aging__pb2.OptimizeResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

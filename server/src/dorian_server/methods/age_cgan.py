@@ -9,9 +9,10 @@ import numpy as np
 from dorian_bundle.manifest import AgeCganMethod, Filter
 from dorian_server.batches import pictures_of, run_in_parts
 from dorian_server.clock import Clock
-from dorian_server.methods.method import Crop, Drawing
+from dorian_server.methods.method import Crop, Drawing, Gradient, Subject
 from dorian_server.requests import Age
 from dorian_server.sessions.session import Array, Session
+from dorian_server.sessions.shared import SharedSession
 
 
 class AgeCgan:
@@ -22,15 +23,23 @@ class AgeCgan:
 
     def __init__(self, manifest: AgeCganMethod, open_session: Callable[[str], Session]) -> None:
         self.manifest = manifest
-        self.groups = manifest.age_groups
+        self.groups, self.latent_size = manifest.age_groups, manifest.latent_size
         self._encoder = open_session(manifest.graphs["encoder"])
         self._generator = open_session(manifest.graphs["generator"])
+        gradient = manifest.graphs.get("latent_gradient")
+        self._gradient = SharedSession(open_session(gradient)) if gradient else None
+        self.searches = self._gradient is not None
 
     def draw(
         self, crops: Sequence[Crop], sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
     ) -> list[list[Drawing]]:
         with clock.stage("encode"):
             latents = self.encode(crops)
+        return self.draw_latents(latents, sources, targets, clock)
+
+    def draw_latents(
+        self, latents: Array, sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
+    ) -> list[list[Drawing]]:
         with clock.stage("generate"):
             ages = [[source, *aims] for source, aims in zip(sources, targets, strict=True)]
             rows = np.repeat(latents, [len(each) for each in ages], axis=0)
@@ -50,3 +59,15 @@ class AgeCgan:
         conditions = np.stack([age.condition(self.groups) for age in ages])
         images = run_in_parts(self._generator, {"latent": latents, "condition": conditions}, "image")
         return images.transpose(0, 2, 3, 1)
+
+    def loss_and_gradient(self, latent: Array, subject: Subject, weights: Sequence[float]) -> Gradient:
+        assert self._gradient is not None, "only asked of a method that searches"
+        inputs = {
+            "latent": latent[None],
+            "condition": subject.age.condition(self.groups)[None],
+            "image": pictures_of([subject.crop]),
+            "embedding": subject.embedding[None],
+            "weights": np.asarray([weights], dtype=np.float32),
+        }
+        found = self._gradient.run(inputs)
+        return float(found["loss"][0]), found["gradient"][0], found["terms"][0]

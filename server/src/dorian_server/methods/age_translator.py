@@ -14,9 +14,6 @@ from dorian_server.methods.method import Crop, Drawing
 from dorian_server.requests import Age
 from dorian_server.sessions.session import Array, Session
 
-# Whether a delta is the mean of the crop's and its mirror image's, turned back: steadier, for twice the work.
-MIRRORED = True
-
 
 class AgeTranslator:
     """The network of one age_translator method. A drawing is the crop and the crop with the delta added."""
@@ -57,7 +54,7 @@ class AgeTranslator:
 
         ``own`` and ``drawn`` (rows,) are ages in years.
         """
-        views = 2 if MIRRORED else 1
+        views = 2 if self.manifest.mirrored else 1
         sides = np.concatenate([pictures, pictures[..., ::-1]])
         images = np.stack([faces, faces + len(pictures)], axis=1)[:, :views].reshape(-1)
         own, drawn = np.repeat(own, views), np.repeat(drawn, views)
@@ -65,5 +62,5 @@ class AgeTranslator:
         for part in parts(len(images)):
             inputs = {"image": sides[images[part]], "source_age": own[part], "target_age": drawn[part]}
             deltas = self._session.run(inputs)["delta"]
-            means.append((deltas[::2] + deltas[1::2, ..., ::-1]) / 2 if MIRRORED else deltas)
+            means.append((deltas[::2] + deltas[1::2, ..., ::-1]) / 2 if self.manifest.mirrored else deltas)
         return np.concatenate(means)

@@ -36,6 +36,18 @@ class Drawing:
         return np.clip(self.after, 0, 1)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What a latent is to draw: an aligned ``crop``, its FaceNet ``embedding`` (embedding,), and the age to draw it at."""
+
+    crop: Crop
+    embedding: Array
+    age: Age
+
+
+Gradient = tuple[float, Array, Array]  # loss, its gradient (latent,) by the latent, and its terms (3,)
+
+
 class Method(Protocol):
     """The networks of one method; safe to call from several threads.
 
@@ -68,7 +80,15 @@ class Method(Protocol):
 
 @runtime_checkable
 class EncodingMethod(Method, Protocol):
-    """A method with an encoder: a face becomes a latent, and a latent a picture."""
+    """A method with an encoder: a face becomes a latent, and a latent a picture.
+
+    ``searches`` tells whether its latents, of ``latent_size`` numbers, can be searched, by ``loss_and_gradient``.
+    """
+
+    searches: bool
+
+    @property
+    def latent_size(self) -> int: ...
 
     def encode(self, crops: Sequence[Crop]) -> Array:
         """Latents (faces, latent) of ``crops``, aligned RGB uint8 (size, size, 3)."""
@@ -76,4 +96,17 @@ class EncodingMethod(Method, Protocol):
 
     def generate(self, latents: Array, ages: Sequence[Age]) -> Array:
         """Pictures float32 RGB (faces, size, size, 3) in [0, 1] of ``latents`` (faces, latent), each at its age."""
+        ...
+
+    def draw_latents(
+        self, latents: Array, sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
+    ) -> list[list[Drawing]]:
+        """As ``draw``, of ``latents`` (faces, latent) in place of crops."""
+        ...
+
+    def loss_and_gradient(self, latent: Array, subject: Subject, weights: Sequence[float]) -> Gradient:
+        """How well ``latent`` (latent,) draws ``subject``, with a weight for each of the three terms (see ``dorian_bundle.families``).
+
+        Concurrent calls share batches.
+        """
         ...

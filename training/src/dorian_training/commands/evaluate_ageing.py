@@ -11,7 +11,7 @@ import click
 
 from dorian_bundle import BundleError
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_training.commands.options import data_option
+from dorian_training.commands.options import AGE_JUDGE, RECOGNISER, data_option, judges_option, targets_option
 from dorian_training.commands.runs import DEFAULT_CACHE
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
@@ -20,37 +20,21 @@ from dorian_training.errors import DataError, TrainingError
 if TYPE_CHECKING:
     from dorian_training.evaluation.ageing_sheet import Row
 
-AGE_JUDGE = "faceapi_age_gender.onnx"
-RECOGNISER = "face-reidentification-retail-0095.xml"
 _NEW_FILE = click.Path(path_type=Path, dir_okay=False)
 _ROWS = 12  # of a sheet
 _ROW_HEIGHT = 176  # pixels
 
 
-def _years(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
-    found: list[float] = [
-        click.FloatRange(0, 120)(word, parameter, context) for word in value.replace(",", " ").split()
-    ]
-    if not found:
-        raise click.BadParameter("give one age or more")
-    return tuple(dict.fromkeys(found))
-
-
 @click.command("ageing")
 @click.option("--server", required=True, metavar="HOST:PORT", help="The server to measure.")
 @data_option("Real faces: those of the test split whose age is known are aged, known people are compared.")
-@click.option(
-    "--judges",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    required=True,
-    help=f"Folder of {AGE_JUDGE} and {RECOGNISER} (with its .bin).",
-)
+@judges_option()
 @click.option("--method", "methods", multiple=True, help="Once per method; the server's default if none is named.")
 @click.option(
     "--strength", "strengths", type=click.FloatRange(0, 1.5), multiple=True, default=(1.0,), help="Once per strength."
 )
 @click.option("--faces", type=click.IntRange(1), default=600, help="Faces to age.")
-@click.option("--targets", default="10 25 35 45 55 70", callback=_years, help="Ages to ask for, in years.")
+@targets_option("10 25 35 45 55 70")
 @click.option("--seed", type=int, default=0, help="Of the draw of faces.")
 @click.option("--cache", type=click.Path(path_type=Path), default=DEFAULT_CACHE, help="Where what is cut is kept.")
 @click.option("--out", type=_NEW_FILE, help="Where to write the figures, as JSON.")
@@ -136,7 +120,7 @@ def _measured(
                 sheets[f"-{method.name}-{strength:g}"] = readings.rows
             figures[method.name] = {
                 "ageing": {
-                    "bundle": {"name": bundle.name, "version": bundle.version},
+                    "bundle": bundle.figures(),
                     "seed": options["seed"],
                     "people": known.figures() if known else None,
                     "strengths": found,

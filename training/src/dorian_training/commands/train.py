@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import click
 
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_training.checkpoint import load_weights
+from dorian_training.commands.optimise_latents import latent_optimisation
 from dorian_training.commands.options import data_option
+from dorian_training.commands.published_facenet import facenet_published
 from dorian_training.commands.runs import begun, changed, earlier_stages, in_place, run, run_options
 from dorian_training.commands.train_detector import detector
 from dorian_training.commands.train_readers import age_estimator, facenet, landmark_refiner
@@ -30,6 +33,8 @@ from dorian_training.methods.age_cgan import (
 )
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import PRESETS, SIZE, AgeCganShape
+from dorian_training.networks.age_estimator import load_age_estimator
+from dorian_training.networks.facenet import load_facenet
 
 
 @click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -40,15 +45,30 @@ def main() -> None:
 
 @main.command("age-cgan")
 @click.option("--stage", type=click.Choice(["adversarial", "latent"]), default="adversarial", help="What to train.")
-@click.option("--preset", type=click.Choice(list(PRESETS)), default="dcgan", help="Network layout.")
+@click.option("--preset", type=click.Choice(list(PRESETS)), default="lean", help="Network layout.")
+@click.option(
+    "--age-estimator",
+    type=click.Path(path_type=Path, exists=True),
+    help="Checkpoint of the age estimator that the discriminator of the lean preset begins as.",
+)
+@click.option(
+    "--new-discriminator",
+    is_flag=True,
+    help="With --from, begin with a discriminator of --preset in place of the one that was trained.",
+)
+@click.option(
+    "--facenet",
+    type=click.Path(path_type=Path, exists=True),
+    help="Checkpoint of the FaceNet that holds the person in the latent stage.",
+)
 @data_option("Data set; give it once per set.")
 @run_options(steps=20_000, batch_size=32)
 def age_cgan(**options: Any) -> None:
-    """Age-cGAN: the adversarial stage, then the initial latent approximation.
+    """Age-cGAN: the adversarial stage, then the initial latent approximation. For the third, see latent-optimisation.
 
     \b
-    dorian-train age-cgan --data faces/ --out runs/gan --steps 12000
-    dorian-train age-cgan --stage latent --from runs/gan --data utkface:UTKFace/ --out runs/encoder --steps 5000
+    dorian-train age-cgan --data faces/ --age-estimator models/checkpoints/age_estimator --out runs/gan --steps 12000
+    dorian-train age-cgan --stage latent --from runs/gan --facenet models/checkpoints/facenet --data faces/ --out runs/encoder
     torchrun --nproc-per-node 4 -m dorian_training.commands.train age-cgan --data faces/ --out runs/gan
     """
     in_place(_age_cgan, options)
@@ -65,6 +85,10 @@ def _age_cgan(place: Place, **options: Any) -> None:
     known = known_run or start
     preset = known.get("preset", options["preset"])
     shape = AgeCganShape.from_dict(known["shape"]) if known else PRESETS[preset]
+    if options["new_discriminator"] and weights:
+        preset = options["preset"]
+        shape = replace(shape, discriminator=PRESETS[preset].discriminator)
+        weights.pop("discriminator", None)
     stage, settings = _stage(options, preset, shape, place, batches)
     if weights:
         stage.start_from(weights)
@@ -90,12 +114,17 @@ def _stage(
     if options["stage"] == "adversarial":
         start = PAPER_ADVERSARIAL if preset == "paper" else AdversarialSettings()
         adversarial = changed(start, options["changes"])
-        return AdversarialStage(shape, adversarial, place.device, options["amp"]), adversarial
+        path = options["age_estimator"]
+        estimator = load_age_estimator(path) if path else None
+        return AdversarialStage(shape, adversarial, place.device, options["amp"], estimator), adversarial
     latent = changed(LatentSettings(), options["changes"])
-    return LatentStage(shape, latent, place.device, options["amp"], watched=batches.next()), latent
+    facenet = load_facenet(options["facenet"]) if options["facenet"] else None
+    return LatentStage(shape, latent, place.device, options["amp"], batches.next(), facenet), latent
 
 
+main.add_command(latent_optimisation)
 main.add_command(facenet)
+main.add_command(facenet_published)
 main.add_command(age_estimator)
 main.add_command(age_translator)
 main.add_command(cyclegan)

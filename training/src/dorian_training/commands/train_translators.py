@@ -9,7 +9,7 @@ from typing import Any
 import click
 import torch
 
-from dorian_training.checkpoint import load_network, load_weights, require_network
+from dorian_training.checkpoint import load_weights, require_network
 from dorian_training.commands.options import data_option
 from dorian_training.commands.runs import begun, changed, cut, in_place, run_options, run_stage
 from dorian_training.data.augmentation import Augmentation, centred
@@ -30,10 +30,10 @@ from dorian_training.errors import ConfigError
 from dorian_training.methods.age_estimator import age_labels, flattening_weights
 from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, Witnesses
 from dorian_training.methods.cyclegan import TRANSLATORS, CycleGanSettings, CycleGanStage
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_estimator import load_age_estimator
 from dorian_training.networks.age_translator import AgeTranslatorShape
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.cyclegan import PRESETS, CycleGanShape
+from dorian_training.networks.facenet import load_facenet
 
 # Views that differ as photographs do, but not so far that the discriminator would learn it of faces.
 _VIEWS = Augmentation(
@@ -119,7 +119,7 @@ def _cyclegan(place: Place, **options: Any) -> None:
     watched = _watched(_domains(options, "val"), shape.size, place.device)
     estimator = None
     if options["age_estimator"]:
-        estimator = _averaged(options["age_estimator"], "age_estimator", AgeEstimatorShape, AgeEstimator)
+        estimator = load_age_estimator(options["age_estimator"])
     stage = CycleGanStage(shape, settings, place.device, options["amp"], watched, estimator)
     records = [record for each in train for record in each.records]
     about = {"shape": shape.as_dict(), "domains": _told(options)}
@@ -177,18 +177,9 @@ def _age_translator(place: Place, **options: Any) -> None:
         place.device,
     )
     settings = changed(AgeTranslatorSettings(), options["changes"])
-    witnesses = Witnesses(_averaged(options["facenet"], "facenet", FaceNetShape, CompactFaceNet))
+    witnesses = Witnesses(load_facenet(options["facenet"]))
     if options["age_estimator"]:
-        estimator = _averaged(options["age_estimator"], "age_estimator", AgeEstimatorShape, AgeEstimator)
+        estimator = load_age_estimator(options["age_estimator"])
         witnesses = replace(witnesses, age_estimator=estimator)
     stage = AgeTranslatorStage(shape, settings, witnesses, place.device, options["amp"], val)
     run_stage(stage, batches, train.records, place, options, {"shape": shape.as_dict()}, settings, known)
-
-
-def _averaged(path: Path, name: str, shape: Any, build: Any) -> Any:
-    """The averaged network ``name`` of the checkpoint at ``path``."""
-    weights, about = load_weights(path)
-    require_network(weights, f"{name}_ema")  # before its shape is read: any checkpoint has one
-    network = build(shape.from_dict(about["shape"]))
-    load_network(network, weights, f"{name}_ema")
-    return network

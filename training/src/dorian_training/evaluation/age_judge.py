@@ -6,10 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from dorian_training.errors import DataError
+from dorian_training.evaluation.graphs import open_session
 
 # The part of an aligned crop, around its centre, that the judge looks at; chosen on real faces of the validation split.
 CROP_FRACTION = 0.9
@@ -21,10 +21,7 @@ class AgeJudge:
 
     def __init__(self, path: Path, crop_fraction: float = CROP_FRACTION) -> None:
         self._fraction = crop_fraction
-        try:
-            self._session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime has no common base for its errors
-            raise DataError(f"{path} cannot be opened as a judge of age: {error}") from error
+        self._session = open_session(path, "a judge of age")
         entry = self._session.get_inputs()[0]
         if "age" not in [output.name for output in self._session.get_outputs()] or len(entry.shape) != 4:
             raise DataError(f"{path} is no judge of age: it needs one picture input and an output called age")

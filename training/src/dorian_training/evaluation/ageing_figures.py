@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dorian_training.data.records import FaceRecord
 from dorian_training.evaluation.age_errors import face_groups, in_order
 from dorian_training.evaluation.ageing_readings import People, Readings, RealFaces
-from dorian_training.evaluation.ageing_targets import Aim, left_out
+from dorian_training.evaluation.ageing_targets import Aim, face_counts
 from dorian_training.evaluation.grid_energy import grid_ratios
 
 GROWN = (25.0, 70.0)  # years of the targets that errors are taken over
@@ -25,19 +25,16 @@ def ageing_figures(
 ) -> dict[str, Any]:
     """All figures of one method at one strength, ready for JSON; what cannot be told is missing or ``None``.
 
-    ``identity`` is over all aims; ``error``, ``similarity`` and ``groups`` are over targets in ``GROWN``, where there are any.
+    ``identity`` is over all aims; ``error``, ``similarity`` and ``groups`` are over aims in years within ``GROWN``, where there are
+    any; age groups are apart, so that asking for them, too, changes no error.
     """
     after, similarity = np.stack(readings.after), np.stack(readings.similarity)
     threshold = known.threshold if known else None
-    grown = [index for index, aim in enumerate(aims) if aim.years is not None and GROWN[0] <= aim.years <= GROWN[1]]
+    grown = [index for index, aim in enumerate(aims) if _is_grown(aim)]
     errors = np.abs(after - [np.nan if aim.years is None else aim.years for aim in aims])
     unchanged = np.asarray(readings.unchanged, dtype=np.float64).reshape(-1, 2)
     figures: dict[str, Any] = {
-        "faces": {
-            "asked": len(readings.records) + len(readings.left_out),
-            "measured": len(readings.records),
-            "left_out": left_out(readings.left_out),
-        },
+        "faces": face_counts(len(readings.records), readings.left_out),
         "judged_before": _mean(readings.before),
         "targets": {
             aim.label: aim_figures(aim, after[:, index], real.get(aim.years) if aim.years is not None else None)
@@ -112,6 +109,10 @@ def group_figures(records: Sequence[FaceRecord], errors: Floats | None, similari
         kind: _compared({label: labels == label for label in in_order(labels)}, errors, similarity)
         for kind, labels in face_groups(records).items()
     }
+
+
+def _is_grown(aim: Aim) -> bool:
+    return aim.years is not None and not aim.is_group and GROWN[0] <= aim.years <= GROWN[1]
 
 
 def _compared(groups: Mapping[str, NDArray[np.bool_]], errors: Floats | None, similarity: Floats) -> dict[str, Any]:

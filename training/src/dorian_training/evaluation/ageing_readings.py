@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_training.data.crops import cut_crops, cut_face
-from dorian_training.data.records import FaceRecord, PictureReader
+from dorian_training.data.records import FaceRecord
 from dorian_training.errors import DataError
 from dorian_training.evaluation.age_judge import AgeJudge
-from dorian_training.evaluation.ageing_service import AgedFace, AgeingService, LeftOut, OfferedMethod
+from dorian_training.evaluation.ageing_service import AgedFace, AgeingService, LeftOut, OfferedMethod, Optimisation
 from dorian_training.evaluation.ageing_sheet import Row
 from dorian_training.evaluation.ageing_targets import Aim, faces_of_age
+from dorian_training.evaluation.asked_faces import asked
 from dorian_training.evaluation.grid_energy import crop_delta, power_spectrum
 from dorian_training.evaluation.identities import RATE, EmbeddedFaces, identities_of, people
 from dorian_training.evaluation.identity_judge import SIZE, TEMPLATE, IdentityJudge
 from dorian_training.evaluation.seams import Pixels
 from dorian_training.evaluation.verification import threshold_at
 
-log = logging.getLogger(__name__)
-
 AGE_SIZE = 128  # pixels a side of the crops that the judge of age sees
-UNREADABLE = "UNREADABLE"  # the reason for a picture that could not be sent
-_CHUNK = 24  # faces that are sent before the judges look at them
-_CALLS = 2  # at once
 
 Floats = NDArray[np.float64]
 
@@ -110,23 +103,23 @@ def read_aged(
     aims: Sequence[Aim],
     strength: float,
     shown: tuple[str | None, int] = (None, 0),
+    optimisation: Optimisation = "none",
 ) -> Readings:
     """The judges' readings of all ``records`` at all ``aims``; the server estimates the faces' ages.
 
     ``shown``: from which source (``None``: from any), and how many, of the first faces are kept as rows of a sheet.
+    ``optimisation``: how long their latents are searched; not for the face at its own age, where any latent adds nothing.
     """
     readings = Readings(power=np.zeros((method.crop_size, method.crop_size)))
-    words = f"{method.name} × {strength:g}"
-    with tqdm(total=len(records), desc=words, unit="face", mininterval=2) as progress:
-        for answers in _answers(service, records, method, aims, strength):
-            found = [answer for answer in answers if isinstance(answer, _Answer)]
-            readings.left_out += [answer.reason for answer in answers if isinstance(answer, LeftOut)]
-            _judge(readings, judges, found, method.crop_size)
-            source, most = shown
-            fitting = [answer for answer in found if source in (None, answer.record.source)]
-            for answer in fitting[: most - len(readings.rows)]:
-                readings.rows.append(Row((answer.picture, *answer.aged.pictures), [answer.aged.landmarks]))
-            progress.update(len(answers))
+    words = f"{method.name} × {strength:g}" + ("" if optimisation == "none" else f", {optimisation} search")
+    for answers in asked(records, _asking(service, method, aims, strength, optimisation), words):
+        found = [answer for answer in answers if isinstance(answer, _Answer)]
+        readings.left_out += [answer.reason for answer in answers if isinstance(answer, LeftOut)]
+        _judge(readings, judges, found, method.crop_size)
+        source, most = shown
+        fitting = [answer for answer in found if source in (None, answer.record.source)]
+        for answer in fitting[: most - len(readings.rows)]:
+            readings.rows.append(Row((answer.picture, *answer.aged.pictures), [answer.aged.landmarks]))
     if not readings.records:
         raise DataError(f"{words}: the server aged none of {len(records)} faces ({', '.join(set(readings.left_out))})")
     return readings
@@ -174,16 +167,14 @@ def mean_change(before: Pixels, after: Pixels, box: Floats) -> tuple[float, floa
     return float(change[top:bottom, left:right].mean()), float(change.mean())
 
 
-def _answers(
-    service: AgeingService, records: Sequence[FaceRecord], method: OfferedMethod, aims: Sequence[Aim], strength: float
-) -> Iterator[list[_Answer | LeftOut]]:
-    """What the server makes of ``records``, chunk by chunk."""
+def _asking(
+    service: AgeingService, method: OfferedMethod, aims: Sequence[Aim], strength: float, optimisation: Optimisation
+) -> Callable[[FaceRecord, Pixels], _Answer | LeftOut]:
+    """What asks the server for a face at all ``aims``, and for the face at its own age, where that is known."""
 
-    def ask(record: FaceRecord, picture: Pixels | None) -> _Answer | LeftOut:
-        if picture is None:
-            return LeftOut(UNREADABLE)
+    def ask(record: FaceRecord, picture: Pixels) -> _Answer | LeftOut:
         landmarks = record.points(picture.shape[1], picture.shape[0])
-        aged = service.aged(picture, landmarks, aims, method.name, strength)
+        aged = service.aged(picture, landmarks, aims, method.name, strength, optimisation=optimisation)
         if isinstance(aged, LeftOut):
             return aged
         if not method.draws_ages or record.age is None:
@@ -192,18 +183,7 @@ def _answers(
         same = service.aged(picture, landmarks, own, method.name, strength, source=record.age)
         return same if isinstance(same, LeftOut) else _Answer(record, picture, aged, same.pictures[0])
 
-    with PictureReader() as reader, ThreadPoolExecutor(_CALLS) as pool:
-        for start in range(0, len(records), _CHUNK):
-            chunk = records[start : start + _CHUNK]
-            yield list(pool.map(ask, chunk, [_picture(reader, record) for record in chunk]))
-
-
-def _picture(reader: PictureReader, record: FaceRecord) -> Pixels | None:
-    try:
-        return reader.read(record)
-    except DataError as error:
-        log.warning("left out: %s", error)
-        return None
+    return ask
 
 
 def _judge(readings: Readings, judges: Judges, answers: Sequence[_Answer], crop_size: int) -> None:

@@ -64,7 +64,7 @@ def _summary(figures: Mapping[str, Any]) -> str:
             cells += [number(its["identity"]["similarity"], 3), share(its["identity"]["accepted"])]
             cells += [" / ".join(number(still.get(where), 2) for where in ("face", "picture"))]
             cells += [" / ".join(number(ratio, 2) for ratio in its["grid"].values())]
-            rows.append([method, strength, _measured(its["faces"]), *cells])
+            rows.append([method, strength, measured_faces(its["faces"]), *cells])
     return table(head, rows)
 
 
@@ -108,7 +108,7 @@ def _groups(method: str, strength: str, its: Mapping[str, Any]) -> str:
 {table(head, rows)}"""
 
 
-def _measured(faces: Mapping[str, Any]) -> str:
+def measured_faces(faces: Mapping[str, Any]) -> str:
     """How many faces were measured, and why others were not."""
     missing = ", ".join(f"{count:,} {reason}" for reason, count in faces["left_out"].items())
     return f"{faces['measured']:,}" + (f" (left out: {missing})" if missing else "")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Literal
 
 import grpc
 import numpy as np
@@ -23,6 +24,13 @@ ELSEWHERE = "ANOTHER_FACE"  # the reason where the server saw faces in the pictu
 _OF_PICTURES = ("NO_FACE", "FACE_", "IMAGE_")  # how reasons begin that are a picture's fault
 _MAX_MESSAGE_BYTES = 64 * 2**20
 
+Optimisation = Literal["none", "fast", "full"]  # how long a latent is searched before its face is aged
+_BUDGETS: Mapping[Optimisation, pb.OptimisationBudget] = {
+    "none": pb.OPTIMISATION_BUDGET_NONE,
+    "fast": pb.OPTIMISATION_BUDGET_FAST,
+    "full": pb.OPTIMISATION_BUDGET_FULL,
+}
+
 
 @dataclass(frozen=True)
 class OfferedMethod:
@@ -37,11 +45,16 @@ class OfferedMethod:
 
 @dataclass(frozen=True)
 class ServedBundle:
-    """What the server has loaded."""
+    """What the server has loaded; ``sha256`` is of the bundle's manifest."""
 
     name: str
     version: str
+    sha256: str
     methods: tuple[OfferedMethod, ...]
+
+    def figures(self) -> dict[str, str]:
+        """Which bundle it is, for JSON."""
+        return {"name": self.name, "version": self.version}
 
     def method(self, name: str | None) -> OfferedMethod:
         """The method ``name``, or the default; ``DataError`` if there is none."""
@@ -65,6 +78,11 @@ class LeftOut:
     """Why a face was not aged: the server's reason, or ``ELSEWHERE``."""
 
     reason: str
+
+
+def is_of_picture(reason: str) -> bool:
+    """Whether a picture, and not what was asked of it, is to blame for what the server refused for this ``reason``."""
+    return reason.startswith(_OF_PICTURES)
 
 
 class AgeingService:
@@ -103,7 +121,7 @@ class AgeingService:
             )
             for method in found.methods
         ]
-        return ServedBundle(found.bundle, found.bundle_version, tuple(methods))
+        return ServedBundle(found.bundle, found.bundle_version, found.bundle_sha256, tuple(methods))
 
     def aged(
         self,
@@ -113,6 +131,7 @@ class AgeingService:
         method: str,
         strength: float,
         source: float | None = None,
+        optimisation: Optimisation = "none",
     ) -> AgedFace | LeftOut:
         """The face of ``picture`` that has about these ``landmarks`` (5, 2), at all ``aims``, in one request.
 
@@ -120,17 +139,18 @@ class AgeingService:
         """
         request = pb.AgeTransformRequest(
             image=pb.Image(data=encoded(picture)),
-            targets=[pb.Age(filter=a.label) if a.years is None else pb.Age(years=a.years) for a in aims],
+            targets=[_asked(aim) for aim in aims],
             source=None if source is None else pb.Age(years=source),
             method=method,
             output=pb.OutputOptions(format=pb.IMAGE_FORMAT_PNG),
             strength=strength,
+            optimisation=_BUDGETS[optimisation],
         )
         try:
             results = self._stub.AgeTransform(request).results
         except grpc.RpcError as error:
             reason = _reason(error)
-            if reason is None or not reason.startswith(_OF_PICTURES):
+            if reason is None or not is_of_picture(reason):
                 raise self._failure(error) from error
             return LeftOut(reason)
         if len(results) != len(aims):
@@ -141,6 +161,12 @@ class AgeingService:
         call: object = error  # in truth always a grpc.Call too, which the types do not tell
         words = call.details() if isinstance(call, grpc.Call) else None
         return DataError(f"the server at {self._address}: {words or error}")
+
+
+def _asked(aim: Aim) -> pb.Age:
+    if aim.is_group:
+        return pb.Age(group=aim.label)
+    return pb.Age(filter=aim.label) if aim.years is None else pb.Age(years=aim.years)
 
 
 def _read(results: Sequence[pb.AgedImage], picture: Pixels, landmarks: NDArray[np.float64]) -> AgedFace | LeftOut:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.ages import AgeGroup
 from dorian_training.data.records import FaceRecord
 from dorian_training.errors import DataError
 from dorian_training.evaluation.age_errors import face_groups
@@ -20,15 +22,24 @@ WINDOWS = (3, 4, 5, 6)  # years around an age, tried in turn
 
 @dataclass(frozen=True)
 class Aim:
-    """What a face is to become: ``years`` old, or what the filter called ``label`` makes of it."""
+    """What a face is to become: ``years`` old, or what the filter called ``label`` makes of it.
+
+    With ``is_group`` the age group called ``label`` is asked for, whose centre ``years`` is.
+    """
 
     label: str
     years: float | None = None
+    is_group: bool = False
 
 
 def age_aims(ages: Sequence[float]) -> tuple[Aim, ...]:
     """An aim for each of ``ages`` in years."""
     return tuple(Aim(f"{age:g}", age) for age in ages)
+
+
+def group_aims(groups: Sequence[AgeGroup]) -> tuple[Aim, ...]:
+    """An aim for each of ``groups``."""
+    return tuple(Aim(group.label, group.centre, is_group=True) for group in groups)
 
 
 def drawn_faces(records: Sequence[FaceRecord], count: int, seed: int) -> list[FaceRecord]:
@@ -84,9 +95,9 @@ def chosen_face(boxes: NDArray[np.float64], landmarks: NDArray[np.float64]) -> i
     return best if 2 * held[best] > len(landmarks) else None
 
 
-def left_out(reasons: Sequence[str]) -> dict[str, int]:
-    """How often each of ``reasons`` was given, the most frequent first."""
-    return dict(Counter(reasons).most_common())
+def face_counts(measured: int, reasons: Sequence[str]) -> dict[str, Any]:
+    """How many faces were ``asked`` for and ``measured``, and how often each of ``reasons`` left one out, most frequent first."""
+    return {"asked": measured + len(reasons), "measured": measured, "left_out": dict(Counter(reasons).most_common())}
 
 
 def _in_turns(queues: Sequence[Sequence[int]]) -> Iterator[int]:

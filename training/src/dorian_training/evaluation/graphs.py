@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -15,13 +16,17 @@ from dorian_training.errors import DataError
 _BATCH = 32
 
 
+def open_session(path: Path, words: str) -> ort.InferenceSession:
+    """The network at ``path``; ``DataError`` if it cannot be opened, where ``words`` say as what."""
+    try:
+        return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has no common base for its errors
+        raise DataError(f"{path} cannot be opened as {words}: {error}") from error
+
+
 def open_graph(bundle: Bundle, name: str) -> Run:
     """The graph ``name`` as a function from inputs to outputs, by name; ``DataError`` if it cannot be opened."""
-    path = bundle.graph_path(name)
-    try:
-        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime has no common base for its errors
-        raise DataError(f"{path} cannot be opened as a graph: {error}") from error
+    session = open_session(bundle.graph_path(name), "a graph")
     outputs = [output.name for output in session.get_outputs()]
 
     def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:

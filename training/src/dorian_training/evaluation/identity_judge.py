@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.alignment import AlignmentTemplate
+from dorian_bundle.alignment import AlignmentTemplate, crop_matrix, warp_crop
 from dorian_training.errors import DataError
 
 # Where face-reidentification-retail-0095 has the landmarks in its crop, and the crop's side, according to its authors.
@@ -16,6 +16,11 @@ TEMPLATE = AlignmentTemplate(
 )
 SIZE = 128
 _BATCH = 16
+
+
+def judge_view(picture: NDArray[np.uint8], landmarks: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The crop (128, 128, 3) that ``IdentityJudge`` embeds of the face with these ``landmarks`` (5, 2) in an RGB ``picture``."""
+    return warp_crop(picture, crop_matrix(landmarks, TEMPLATE, SIZE), SIZE)
 
 
 class IdentityJudge:

@@ -8,15 +8,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dorian_bundle.ages import PAPER_GROUPS
 from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import SharedChange
 from dorian_training.data.batches import Batch
 from dorian_training.losses.adversarial import fake_loss, own_logit, r1_penalty, real_loss, wrong_group_loss
 from dorian_training.losses.reconstruction import charbonnier, feature_distance, latent_norm_penalty
 from dorian_training.methods.stage import Stage
-from dorian_training.networks.age_cgan import AgeCganShape, build_discriminator, build_encoder, build_generator
+from dorian_training.networks.age_cgan import (
+    AgeCganShape,
+    GroupDiscriminator,
+    build_discriminator,
+    build_encoder,
+    build_generator,
+)
+from dorian_training.networks.age_discriminator import at_side
+from dorian_training.networks.age_estimator import AgeEstimator
+from dorian_training.networks.facenet import FaceNet
 
 _SAMPLE_ROWS = 8
+# The years of the paper's groups, as an age estimator has them, up to 90.
+_YEARS = tuple(slice(group.low, (group.high or 90) + 1) for group in PAPER_GROUPS)
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,11 @@ class AdversarialSettings:
 
 @dataclass(frozen=True)
 class LatentSettings:
-    """Numbers of the initial latent approximation. The weights are of the terms on real images."""
+    """Numbers of the initial latent approximation. The weights are of the terms on real images.
+
+    ``pairs_alone``: steps at the start that see generated pairs alone, as in the paper, where they are 100,000 pairs in all.
+    ``identity_weight`` counts only where there is a FaceNet.
+    """
 
     learning_rate: float = 5e-4
     beta1: float = 0.5
@@ -45,6 +61,8 @@ class LatentSettings:
     pixel_weight: float = 2.0
     feature_weight: float = 1.0
     norm_weight: float = 0.1
+    identity_weight: float = 1.0
+    pairs_alone: int = 0
     ema_decay: float = 0.999
 
 
@@ -54,15 +72,25 @@ PAPER_ADVERSARIAL = AdversarialSettings(
 
 
 class AdversarialStage(Stage[Batch]):
-    """G and D against each other on images and their age groups (eq. 1)."""
+    """G and D against each other on images and their age groups (eq. 1). A D of age groups begins as ``age_estimator``."""
 
     name = "adversarial"
 
-    def __init__(self, shape: AgeCganShape, settings: AdversarialSettings, device: torch.device, amp: bool) -> None:
+    def __init__(
+        self,
+        shape: AgeCganShape,
+        settings: AdversarialSettings,
+        device: torch.device,
+        amp: bool,
+        age_estimator: AgeEstimator | None = None,
+    ) -> None:
         super().__init__(device)
         self.shape, self.settings, self.amp = shape, settings, amp
         self.generator = self.add_network("generator", build_generator(shape))
-        self.discriminator = self.add_network("discriminator", build_discriminator(shape))
+        discriminator = build_discriminator(shape)
+        if age_estimator is not None and isinstance(discriminator, GroupDiscriminator):
+            discriminator.start_from_estimator(age_estimator.eval(), _YEARS)
+        self.discriminator = self.add_network("discriminator", discriminator)
         self.average = self.add_average("generator", settings.ema_decay)
         for name in ("generator", "discriminator"):
             self.add_optimizer(name, settings.learning_rate, (settings.beta1, settings.beta2))
@@ -70,8 +98,10 @@ class AdversarialStage(Stage[Batch]):
         self._sample_latent = torch.randn(_SAMPLE_ROWS, shape.latent, generator=fixed).to(device)
 
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        """Takes G and, if ``weights`` hold one, D; the rest is carried along."""
         load_network(self.generator, weights, "generator")
-        load_network(self.discriminator, weights, "discriminator")
+        if "discriminator" in weights:
+            load_network(self.discriminator, weights, "discriminator")
         self.load_average("generator", weights)
         self.carried = {name: weights[name] for name in ("encoder", "encoder_ema") if name in weights}
 
@@ -118,7 +148,13 @@ class LatentStage(Stage[Batch]):
     name = "latent"
 
     def __init__(
-        self, shape: AgeCganShape, settings: LatentSettings, device: torch.device, amp: bool, watched: Batch
+        self,
+        shape: AgeCganShape,
+        settings: LatentSettings,
+        device: torch.device,
+        amp: bool,
+        watched: Batch,
+        facenet: FaceNet | None = None,
     ) -> None:
         super().__init__(device)
         self.shape, self.settings, self.amp = shape, settings, amp
@@ -127,6 +163,7 @@ class LatentStage(Stage[Batch]):
         self.encoder = self.add_network("encoder", build_encoder(shape))
         self.average = self.add_average("encoder", settings.ema_decay)
         self.add_optimizer("encoder", settings.learning_rate, (settings.beta1, settings.beta2))
+        self.facenet = facenet.to(device).eval().requires_grad_(False) if facenet is not None else None
         self._watched = Batch(watched.image[:_SAMPLE_ROWS], watched.group[:_SAMPLE_ROWS])
 
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
@@ -145,20 +182,38 @@ class LatentStage(Stage[Batch]):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             with torch.no_grad():
                 generated = self.generator(latent, condition).to(batch.image.dtype)
+            if number < settings.pairs_alone:
+                pairs = F.mse_loss(self.encoder(generated).float(), latent)
+                self.descend("encoder", pairs)
+                self.average.update_parameters(self.encoder)
+                return {"e/pairs": pairs.detach()}
+            with torch.no_grad():
                 targets = self.discriminator.features(batch.image, condition)  # type: ignore[operator]
             found = self.encoder(torch.cat([generated, batch.image])).float()
             of_generated, of_real = found.chunk(2)
             rebuilt = self.generator(of_real, condition)
             features = self.discriminator.features(rebuilt, condition)  # type: ignore[operator]
+            identity = self._identity_distance(rebuilt, batch.image)
         pairs = F.mse_loss(of_generated, latent)
         pixel = charbonnier(rebuilt.float() - batch.image)
         feature = feature_distance(features, targets)
         norm = latent_norm_penalty(of_real)
         total = pairs + settings.pixel_weight * pixel + settings.feature_weight * feature + settings.norm_weight * norm
+        total = total + settings.identity_weight * identity
         self.descend("encoder", total)
         self.average.update_parameters(self.encoder)
-        terms = {"pairs": pairs, "pixel": pixel, "feature": feature, "norm": norm}
+        terms = {"pairs": pairs, "pixel": pixel, "feature": feature, "norm": norm, "identity": identity}
         return {f"e/{name}": term.detach() for name, term in terms.items()}
+
+    def _identity_distance(self, rebuilt: Tensor, image: Tensor) -> Tensor:
+        """Mean cosine distance of the embeddings of ``rebuilt`` and ``image``; 0 without a FaceNet."""
+        if self.facenet is None or not self.settings.identity_weight:
+            return torch.zeros((), device=image.device)
+        size = self.facenet.size
+        with torch.no_grad():
+            wanted = self.facenet(at_side(image, size))
+        similarity: Tensor = (self.facenet(at_side(rebuilt, size)) * wanted).sum(dim=1)
+        return 1 - similarity.mean()
 
     @torch.no_grad()
     def samples(self) -> Tensor:

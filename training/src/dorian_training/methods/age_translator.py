@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask
@@ -20,10 +20,11 @@ from dorian_training.losses.age_bins import age_logit, wrong_age_loss
 from dorian_training.losses.reconstruction import charbonnier
 from dorian_training.losses.translation import broad_imbalance, broad_tint, identity_loss
 from dorian_training.methods.stage import Stage
+from dorian_training.networks.age_discriminator import AgeDiscriminator, at_side
 from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
 from dorian_training.networks.age_estimator import AgeEstimator, expected_age
-from dorian_training.networks.age_translator import AgeDiscriminator, AgeTranslator, AgeTranslatorShape, at_side
-from dorian_training.networks.compact_facenet import SIZE as FACENET_SIZE
+from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
+from dorian_training.networks.facenet import FaceNet
 
 _OLDEST = 90.0
 _SAMPLE_AGES = (10.0, 25.0, 40.0, 55.0, 70.0)
@@ -65,12 +66,12 @@ class AgeTranslatorSettings:
 
 @dataclass(frozen=True)
 class Witnesses:
-    """Frozen networks of other trainings. ``facenet`` holds the person.
+    """Frozen networks of other trainings. ``facenet``, of any layout, holds the person.
 
     ``age_estimator`` lends the discriminator its first weights, and then watches the ages; it is in no loss.
     """
 
-    facenet: nn.Module
+    facenet: FaceNet
     age_estimator: AgeEstimator | None = None
 
 
@@ -173,7 +174,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         return (others + self.settings.target_spread * torch.randn_like(others)).clamp(0.5, _OLDEST)
 
     def _embedding(self, image: Tensor) -> Tensor:
-        found: Tensor = self.witnesses.facenet(at_side(image, FACENET_SIZE))
+        found: Tensor = self.witnesses.facenet(at_side(image, self.witnesses.facenet.size))
         return found
 
     def _mask(self, image: Tensor) -> Tensor:

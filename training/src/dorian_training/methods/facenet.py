@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dorian_training.checkpoint import load_network
@@ -91,7 +92,7 @@ class FaceNetStage(Stage[LabelledBatch]):
         identities = identity_labels(self.watched).numpy()
         if not 1 < len(np.unique(identities)) < len(identities):
             return {}
-        found = embed(network, self.watched, self.device, self.amp)
+        found = embed(network, self.watched, SIZE, self.device, self.amp)
         pairs = balanced_pairs(identities, _PAIRS, seed=0)
         similarity = similarities(found, pairs)
         return {"verification": accuracy(similarity, pairs.same, best_threshold(similarity, pairs.same))}
@@ -109,11 +110,14 @@ def identity_labels(crops: Crops) -> Tensor:
     return torch.tensor([number[person] for person in people])
 
 
-def embed(network: torch.nn.Module, crops: Crops, device: torch.device, amp: bool = False) -> np.ndarray:
-    """Embeddings, float32 (faces, embedding), of the centres of ``crops`` by ``network``, which is in evaluation mode."""
+def embed(
+    network: torch.nn.Module, crops: Crops, size: int, device: torch.device, amp: bool = False
+) -> NDArray[np.float32]:
+    """Embeddings (faces, embedding) of the ``size`` × ``size`` centres of ``crops`` by ``network``, in evaluation mode."""
+    assert crops.size >= size
     found = []
     for start in range(0, len(crops), _BATCH):
         pixels = torch.from_numpy(crops.pixels[start : start + _BATCH]).to(device)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=amp):
-            found.append(network(centred(as_images(pixels), SIZE)).float().cpu().numpy())
+            found.append(network(centred(as_images(pixels), size)).float().cpu().numpy())
     return np.concatenate(found)

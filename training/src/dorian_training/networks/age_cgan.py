@@ -1,21 +1,22 @@
 """Age-cGAN (Antipov, Baccouche and Dugelay 2017): encoder E, generator G and discriminator D at 64 px.
 
-Two presets of one code. ``paper`` is the published Keras layout. ``dcgan`` is lean, made to be trained on few cores: strided
+Presets of one code. ``paper`` is the published Keras layout. ``dcgan`` is lean, made to be trained on few cores: strided
 4×4 convolutions as in DCGAN (Radford et al. 2016), and a discriminator with one output per age group in place of a condition
-at its input. Images are RGB in [-1, 1]; a condition is a row of weights over the age groups that sum to 1.
+at its input. ``lean`` has the same E and G, and a discriminator that can begin as an age estimator. Images are RGB in [-1, 1]; a condition is a row of weights over the age groups that sum to 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
+from dorian_training.networks.convolutions import LEAK, strided_convolutions
+
 SIZE = 64
-LEAK = 0.2
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class GeneratorShape:
 
 @dataclass(frozen=True)
 class DiscriminatorShape:
-    """Strided convolutions of ``widths`` channels.
+    """Strided convolutions of ``widths`` channels; or, of ``layout`` ``ages``, an ``AgeDiscriminator``, for which nothing else here counts.
 
     ``condition``: ``planes`` joins the condition, one plane per group, after the first convolution (32×32×6), with one
     output; ``outputs`` gives one output per group and ignores the condition at the input.
@@ -58,6 +59,7 @@ class DiscriminatorShape:
     kernel: int = 3
     batch_norm: bool = True
     condition: Literal["planes", "outputs"] = "planes"
+    layout: Literal["strided", "ages"] = "strided"
 
 
 @dataclass(frozen=True)
@@ -91,24 +93,17 @@ class AgeCganShape:
 
 # Widths of the lean preset avoid powers of two, whose gradients cost more than their arithmetic on x86
 # (docs/decisions/0002-lean-layout.md).
+_DCGAN = AgeCganShape(
+    latent=128,
+    encoder=EncoderShape(widths=(48, 96, 192, 320, 400), kernel=3, hidden=0),
+    generator=GeneratorShape((320, 192, 96, 48), kernel=3, hidden=0, refine=1, dropout=0.0, leak=0.0),
+    discriminator=DiscriminatorShape((48, 96, 192, 320), 4, batch_norm=False, condition="outputs"),
+)
 PRESETS: dict[str, AgeCganShape] = {
     "paper": AgeCganShape(),
-    "dcgan": AgeCganShape(
-        latent=128,
-        encoder=EncoderShape(widths=(48, 96, 192, 320, 400), kernel=3, hidden=0),
-        generator=GeneratorShape((320, 192, 96, 48), kernel=3, hidden=0, refine=1, dropout=0.0, leak=0.0),
-        discriminator=DiscriminatorShape((48, 96, 192, 320), 4, batch_norm=False, condition="outputs"),
-    ),
+    "dcgan": _DCGAN,
+    "lean": replace(_DCGAN, discriminator=DiscriminatorShape(layout="ages")),
 }
-
-
-def strided_convolutions(inputs: int, widths: Sequence[int], kernel: int, norm_from: int) -> Iterable[nn.Sequential]:
-    """One halving block per width; batch normalisation from block ``norm_from`` on."""
-    for index, width in enumerate(widths):
-        norm = [nn.BatchNorm2d(width)] if index >= norm_from else []
-        convolution = nn.Conv2d(inputs, width, kernel, stride=2, padding=(kernel - 1) // 2)
-        yield nn.Sequential(convolution, *norm, nn.LeakyReLU(LEAK))
-        inputs = width
 
 
 class Encoder(nn.Module):
@@ -200,6 +195,24 @@ class Discriminator(nn.Module):
         return logits
 
 
+class GroupDiscriminator(AgeDiscriminator):
+    """D that can begin as an age estimator: image (batch, 3, 64, 64) → logits (batch, groups); a condition has no part in it."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__(AgeDiscriminatorShape(bins=groups))
+
+    def features(self, image: Tensor, condition: Tensor) -> list[Tensor]:
+        """What each convolution of the coarse tower makes of ``image``, as ``Discriminator.features``."""
+        every = [image]
+        for layer in self.coarse:
+            every.append(layer(every[-1]))
+        return every[2::2]  # after each rectifier
+
+    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
+        logits: Tensor = super().forward(image)
+        return logits
+
+
 def build_encoder(shape: AgeCganShape) -> Encoder:
     """E of ``shape``, freshly initialised."""
     return Encoder(shape.encoder, shape.latent)
@@ -210,6 +223,8 @@ def build_generator(shape: AgeCganShape) -> Generator:
     return Generator(shape.generator, shape.latent, shape.groups)
 
 
-def build_discriminator(shape: AgeCganShape) -> Discriminator:
+def build_discriminator(shape: AgeCganShape) -> Discriminator | GroupDiscriminator:
     """D of ``shape``, freshly initialised."""
+    if shape.discriminator.layout == "ages":
+        return GroupDiscriminator(shape.groups)
     return Discriminator(shape.discriminator, shape.groups)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from dorian_training.checkpoint import load_network, load_weights, require_network
 
 SIZE = 64
 YEARS = 101  # bins of one year, 0 to 100
@@ -53,3 +56,12 @@ def expected_age(logits: Tensor) -> Tensor:
     """Years (batch,): the mean of the distribution that ``logits`` (batch, 101) stand for (Rothe et al. 2018, §3.3)."""
     years = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device)
     return logits.softmax(dim=1) @ years
+
+
+def load_age_estimator(path: Path) -> AgeEstimator:
+    """The averaged age estimator of the checkpoint at ``path``, for inference; ``CheckpointError`` if it has none."""
+    weights, about = load_weights(path)
+    require_network(weights, "age_estimator_ema")  # before its shape is read: any checkpoint has one
+    network = AgeEstimator(AgeEstimatorShape.from_dict(about["shape"]))
+    load_network(network, weights, "age_estimator_ema")
+    return network.eval()

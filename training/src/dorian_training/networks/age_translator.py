@@ -8,18 +8,15 @@ Images are RGB in [-1, 1], ages in years.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dorian_training.errors import ConfigError
-from dorian_training.networks.age_cgan import LEAK, strided_convolutions
-from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
+from dorian_training.networks.convolutions import LEAK
 
 FULL_AGE = 100.0  # years, the unit in which ages enter the network
 
@@ -42,26 +39,11 @@ class TranslatorShape:
 
 
 @dataclass(frozen=True)
-class AgeDiscriminatorShape:
-    """Two towers whose outputs, one for each of ``bins`` spans of ``years`` years, are added.
-
-    ``widths`` and ``strides``: of the tower that sees 64 px, the layout of an age estimator (see ``start_from_estimator``).
-    ``fine``: channels of the 4×4 convolutions, each halving, of the tower that sees all pixels.
-    """
-
-    widths: tuple[int, ...] = AgeEstimatorShape().widths
-    strides: tuple[int, ...] = AgeEstimatorShape().strides
-    fine: tuple[int, ...] = (48, 96, 192, 256, 256)
-    bins: int = 12
-    years: float = 8.0
-
-
-@dataclass(frozen=True)
 class AgeTranslatorShape:
     """The plain numbers from which both networks are built; checkpoints carry them."""
 
-    translator: TranslatorShape = TranslatorShape()
-    discriminator: AgeDiscriminatorShape = AgeDiscriminatorShape()
+    translator: TranslatorShape = field(default_factory=TranslatorShape)
+    discriminator: AgeDiscriminatorShape = field(default_factory=AgeDiscriminatorShape)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -162,69 +144,3 @@ class AgeTranslator(nn.Module):
 
 def _doubled(features: Tensor) -> Tensor:
     return F.interpolate(features, scale_factor=2.0, mode="nearest")
-
-
-class AgeDiscriminator(nn.Module):
-    """Image (batch, 3, side, side) → logits (batch, bins): how real it looks as a face of each span of ages.
-
-    ``side`` is at least 64. The coarse tower judges ages and shapes, the fine one, which begins by saying nothing, the rest.
-    """
-
-    def __init__(self, shape: AgeDiscriminatorShape) -> None:
-        super().__init__()
-        self.shape = shape
-        layers: list[nn.Module] = []
-        inputs = 3
-        for width, stride in zip(shape.widths, shape.strides, strict=True):
-            layers += [nn.Conv2d(inputs, width, 3, stride, 1), nn.ReLU()]
-            inputs = width
-        self.coarse = nn.Sequential(*layers)
-        self.coarse_head = _head(inputs, shape.bins)
-        self.fine = nn.Sequential(*strided_convolutions(3, shape.fine, 4, norm_from=len(shape.fine)))
-        self.fine_head = _head(shape.fine[-1], shape.bins)
-        for tower, leak in ((self.coarse, 0.0), (self.fine, LEAK)):
-            for module in tower.modules():  # nothing else keeps the signal's scale through the layers
-                if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight, a=leak)
-        for parameter in self.fine_head.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.coarse_head(self.coarse(at_side(image, AGE_SIZE))) + self.fine_head(self.fine(image))
-        return logits
-
-    @torch.no_grad()
-    def start_from_estimator(self, estimator: AgeEstimator) -> None:
-        """Begin with what ``estimator``, of the same layout and in evaluation mode, knows of ages: it then learns what is real, not ages too.
-
-        A span's logit is the mean of its years'. ``ConfigError`` if the layouts differ.
-        """
-        self.start_tower(estimator)
-        last, years_of = cast(nn.Linear, self.coarse_head[-1]), cast(nn.Linear, estimator.head[-1])
-        for index in range(self.shape.bins):
-            years = slice(round(index * self.shape.years), round((index + 1) * self.shape.years))
-            weight = years_of.weight[years].mean(dim=0)
-            last.weight[index] = weight.repeat_interleave(4) / 4
-            last.bias[index] = years_of.bias[years].mean()
-
-    @torch.no_grad()
-    def start_tower(self, estimator: AgeEstimator) -> None:
-        """Begin with what ``estimator`` sees, batch normalisation folded into the convolutions, but not with what it says of it."""
-        convolutions = [layer for layer in self.coarse if isinstance(layer, nn.Conv2d)]
-        known = list(estimator.features)
-        try:
-            for own, given, norm in zip(convolutions, known[::3], known[1::3], strict=True):
-                own.load_state_dict(fuse_conv_bn_eval(cast(nn.Conv2d, given), cast(nn.BatchNorm2d, norm)).state_dict())
-        except (ValueError, RuntimeError) as error:
-            raise ConfigError("the age estimator is of another layout than the discriminator") from error
-
-
-def at_side(image: Tensor, side: int) -> Tensor:
-    """``image`` (batch, 3, height, width) at ``side`` × ``side`` pixels, smoothed where it gets smaller."""
-    if image.shape[2] == side:
-        return image
-    return F.interpolate(image, (side, side), mode="bilinear", antialias=True)
-
-
-def _head(inputs: int, bins: int) -> nn.Sequential:
-    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * inputs, bins))

@@ -61,6 +61,7 @@ class CompactFaceNet(nn.Module):
 
     def __init__(self, shape: FaceNetShape) -> None:
         super().__init__()
+        self.size, self.embedding = SIZE, shape.embedding
         layers: list[nn.Module] = [
             nn.Conv2d(3, shape.stem, 3, 2, 1, bias=False),
             nn.BatchNorm2d(shape.stem),

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask
-from dorian_training.networks.age_cgan import LEAK
-from dorian_training.networks.age_translator import AgeDiscriminator, AgeDiscriminatorShape
+from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
+from dorian_training.networks.convolutions import LEAK
 
 _SPREAD = 0.02  # of the weights at the start, in the paper
 _FAINT = 0.05  # of that, for the last convolution of a translator whose drawing is added

@@ -10,6 +10,7 @@ import click
 from PIL import Image
 
 from dorian_client._commands import words
+from dorian_client._commands.latents import SavedLatents, read_latents
 from dorian_client._commands.options import (
     FACE_HELP,
     connect,
@@ -24,6 +25,7 @@ from dorian_client._commands.options import (
 from dorian_client._outputs import plan_deltas, plan_picture, plan_pictures, write
 from dorian_client._photos import open_upright, read_photo
 from dorian_client._pictures import format_of
+from dorian_client._requests import BLENDS, BUDGETS, FORMATS
 from dorian_client._results import Age, AgeResult, Face, FaceLike, FaceReport, Filter, Target
 from dorian_client._sheet import make_sheet
 
@@ -51,17 +53,26 @@ from dorian_client._sheet import make_sheet
 @with_method
 @click.option("--strength", type=float, metavar="NUMBER", help="How much of the change to make, 0 to 1.5 [default: 1].")
 @click.option(
-    "--blend", type=click.Choice(["delta", "replace"]),
+    "--blend", type=click.Choice(list(BLENDS)),
     help="Add the change to the face, or draw the face anew [default: delta].",
 )  # fmt: skip
-@click.option("--format", type=click.Choice(["jpeg", "png", "webp"]), help="[default: by OUT's suffix]")
+@click.option(
+    "--optimisation", type=click.Choice(list(BUDGETS)),
+    help="How long to search for the latent that keeps the person, by a method that optimises [default: none].",
+)  # fmt: skip
+@click.option(
+    "--latent", "latents", type=read_latents, metavar="FILE.json", multiple=True,
+    help="Latents that 'dorian reconstruct' or 'dorian optimize' wrote for PHOTO, and their method; may be given several "
+    "times.",
+)  # fmt: skip
+@click.option("--format", type=click.Choice(list(FORMATS)), help="[default: by OUT's suffix]")
 @click.option("--quality", type=click.IntRange(1, 100), help="For JPEG and WebP [default: the server's].")
 @click.option("--keep-metadata", is_flag=True, help="Keep the camera, time and author of the photo's EXIF.")
 @with_server
 def age(
     photo: Path, ages: tuple[Age, ...], filters: tuple[Filter, ...], faces: tuple[tuple[FaceLike, Age | None], ...],
-    sweep: bool, out: str, delta: str | None, format: str | None, quality: int | None, keep_metadata: bool,
-    server: str, timeout: float, **settings: Any,
+    sweep: bool, out: str, delta: str | None, method: str | None, latents: tuple[SavedLatents, ...], format: str | None,
+    quality: int | None, keep_metadata: bool, server: str, timeout: float, **settings: Any,
 ) -> None:  # fmt: skip
     """Ages the faces in PHOTO, a JPEG, PNG or WebP file.
 
@@ -79,6 +90,8 @@ def age(
     The OUT of --delta is likewise, but ends in .png; in a folder, layers are called PHOTO-AGE-delta. A layer has the
     photo's size, the mask of the faces as its alpha, and signed colours: photo + colour - 128 is the aged picture.
 
+    Faces whose latent a FILE.json of --latent holds are drawn from it at once, without a search.
+
     A face that could not be changed is left as it was, with a warning; if no face could be, nothing is written.
 
     \b
@@ -91,6 +104,8 @@ def age(
       dorian age wedding.jpg --to 60+ --face largest -o older.jpg
       dorian age wedding.jpg --face 0=60+ --face 1=45 -o older.jpg
       dorian age portrait.jpg --to 60+ --strength 0.7 --keep-metadata -o older.jpg
+      dorian age portrait.jpg --to 60+ --optimisation fast -o older.jpg
+      dorian age portrait.jpg --to 60+ --latent latent.json -o older.jpg
     """
     named = [face for face, own in faces if own is None]
     face_ages = [(face, own) for face, own in faces if own is not None]
@@ -105,7 +120,9 @@ def age(
     layers = [] if delta is None else plan_deltas(delta, photo, [words.in_words(target) for target in targets], paths)
     data = read_photo(photo)
     settings |= {
-        "faces": named or None, "face_ages": face_ages, "format": format or format_of(paths[0]), "quality": quality,
+        "faces": named or None, "face_ages": face_ages, "method": _common_method(method, latents),
+        "latents": [pair for saved in latents for pair in saved.faces],
+        "format": format or format_of(paths[0]), "quality": quality,
     }  # fmt: skip
     with connect(server, timeout) as client:
         if sweep and not targets:
@@ -129,6 +146,15 @@ def _check_sweep(sweep: bool, *, keep_metadata: bool, delta: str | None) -> None
         raise click.UsageError("a sheet has no metadata of the photo's: --keep-metadata cannot go with --sweep")
     if sweep and delta is not None:
         raise click.UsageError("a sheet has no layers: --delta cannot go with --sweep; give the ages with --to alone")
+
+
+def _common_method(method: str | None, latents: Sequence[SavedLatents]) -> str | None:
+    """Returns the method to ask for: that of the latents, where there are some."""
+    for saved in latents:
+        if method not in (None, saved.method):
+            raise click.UsageError(f"latents of method {saved.method!r} mean nothing to method {method!r}")
+        method = saved.method
+    return method
 
 
 def _plan(out: str, photo: Path, targets: Sequence[Target], sweep: bool, format: str | None) -> list[Path]:

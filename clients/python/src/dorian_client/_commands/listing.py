@@ -15,6 +15,9 @@ from dorian_client._results import BundleInfo
 def methods(as_json: bool, server: str, timeout: float) -> None:
     """Lists the methods that the server has, with their age groups and filters.
 
+    A method that reconstructs has latents, for 'dorian reconstruct'. Those of one that optimises can be searched, by
+    'dorian optimize', by 'dorian reconstruct --mode' and by 'dorian age --optimisation'.
+
     With --json also the false-accept rates that 'dorian compare' can be asked for.
 
     \b
@@ -41,4 +44,7 @@ def _describe(bundle: BundleInfo) -> str:
         if method.age_groups:
             lines += [f"  ages {', '.join(group.label for group in method.age_groups)}"]
         lines += [f"  filter {filter}: {filter.description}" for filter in method.filters]
+        abilities = {"reconstructs": method.reconstructs, "optimises": method.optimises}
+        if any(abilities.values()):
+            lines += [f"  {' and '.join(name for name, has in abilities.items() if has)} faces"]
     return "\n".join(lines)

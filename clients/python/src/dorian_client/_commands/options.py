@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from dorian_client._client import Client
+from dorian_client._requests import OPTIMIZERS
 from dorian_client._results import Age, Box, FaceLike
 
 FACE_HELP = "largest, an index as 'dorian detect' gives it, or X,Y,W,H in pixels"
@@ -61,6 +62,18 @@ def with_server(command: _Command) -> _Command:
         envvar="DORIAN_TIMEOUT", show_envvar=True, show_default=True, help="How long the server may take.",
     )  # fmt: skip
     return server(timeout(command))
+
+
+def with_search(command: _Command) -> _Command:
+    """Adds --optimizer and --steps."""
+    optimizer = click.option(
+        "--optimizer", type=click.Choice(list(OPTIMIZERS)), help="What searches the latent [default: l-bfgs-b]."
+    )
+    steps = click.option(
+        "--steps", type=click.IntRange(min=1), metavar="NUMBER",
+        help="How many steps the search may take [default: the server's].",
+    )  # fmt: skip
+    return optimizer(steps(command))
 
 
 with_photo = click.argument("photo", type=click.Path(path_type=Path))

@@ -47,6 +47,13 @@ def similarity(result: FaceReport | Reconstruction) -> str:
     return "" if result.identity_similarity is None else f", similarity {result.identity_similarity:.2f}"
 
 
+def drawing(drawn: Reconstruction) -> str:
+    """Returns how near a face was drawn, and by how many steps where it was searched."""
+    error = "" if drawn.pixel_error is None else f", pixel error {drawn.pixel_error:.3f}"
+    steps = f", by {drawn.steps} step{'' if drawn.steps == 1 else 's'}" if drawn.steps else ""
+    return f"drawn as {origin(drawn)}{error}{similarity(drawn)}{steps}"
+
+
 def warn_of_failures(results: Sequence[FaceReport | Reconstruction]) -> None:
     """Prints a warning for each face that failed; raises InvalidRequest if there are faces and all failed."""
     failures = list(dict.fromkeys((result.face, result.error) for result in results if result.error is not None))

@@ -1,0 +1,231 @@
+"""Latents: what the encoder says of a face, the search for a better one, and the picture that is drawn of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dorian_bundle.detection import DetectedFace
+from dorian_server import choice
+from dorian_server.clock import Clock
+from dorian_server.errors import RequestError
+from dorian_server.methods.method import EncodingMethod, Subject
+from dorian_server.pictures import Photo
+from dorian_server.preparation import FOUND_FIELD, Preparation, Work
+from dorian_server.reading import similarity
+from dorian_server.requests import AgeRequest, Budget, OptimizeRequest, ReconstructRequest
+from dorian_server.results import FailedFace, ReconstructedFace, SearchProgress
+from dorian_server.search import DEFAULT_STEPS, WEIGHTS, Search, SearchSettings, Step
+from dorian_server.selection import Missing, Wish, find, wishes
+from dorian_server.sessions.session import Array
+from dorian_server.storing import store_crop
+
+_SEARCHED_AT_ONCE = 8  # faces of one request; their steps share batches
+_BUDGETS: Mapping[Budget, SearchSettings | None] = {
+    "none": None,
+    "fast": SearchSettings("identity", steps=15),
+    "full": SearchSettings("identity", steps=60),
+}
+
+
+class Reconstruction:
+    """What an encoding method makes of faces; safe to call from several threads. Errors are as ``Pipeline.age``'s.
+
+    ``gone``, of the callers: set when they do not wait any longer; what is under way then ends with ``CallerLeftError``.
+    """
+
+    def __init__(self, preparation: Preparation) -> None:
+        self._preparation = preparation
+
+    def reconstruct(
+        self, request: ReconstructRequest, method: EncodingMethod, clock: Clock, gone: threading.Event
+    ) -> list[ReconstructedFace | FailedFace]:
+        """What ``method``'s networks make of the faces in the request's photo."""
+        if request.source is not None:
+            choice.require_source(request.source, method, "source")
+        search = self._within_limit(request.search) if request.search is not None else None
+        self._preparation.check_count(len(request.faces), "faces")
+        photo, found = self._preparation.find_some(request.data, FOUND_FIELD, clock)
+        most = self._preparation.limits.max_faces
+        wished, missing = wishes(found, True, request.source, request.faces, (), most)
+        work, failed = self._preparation.prepare(photo, found, wished, method, clock)
+        lost = [FailedFace(None, each.error()) for each in missing]
+        if not work:
+            raise (failed or lost)[0].error
+        with clock.stage("encode"):
+            latents = method.encode([each.crop for each in work])
+        steps = [0] * len(work)
+        if search is not None:
+            with clock.stage("optimise"):
+                best = self._searched(work, latents, method, search, gone)
+            latents, steps = np.stack([step.latent for step, _ in best]), [taken for _, taken in best]
+        drawn = self._drawn(photo, work, latents, steps, method, request, clock)
+        results: list[ReconstructedFace | FailedFace] = [*failed, *drawn]
+        return [*sorted(results, key=lambda result: result.face.index if result.face else 0), *lost]
+
+    def optimize(
+        self,
+        request: OptimizeRequest,
+        method: EncodingMethod,
+        clock: Clock,
+        gone: threading.Event,
+        tell: Callable[[SearchProgress], None],
+    ) -> ReconstructedFace:
+        """The best latent of the request's face; ``tell`` hears of each step on the way."""
+        if request.source is not None:
+            choice.require_source(request.source, method, "source")
+        settings = self._within_limit(request.search)
+        if request.start is not None:
+            _require_latent(request.start, method, "latent")
+        photo, found = self._preparation.find_some(request.data, FOUND_FIELD, clock)
+        index = find(request.face, found)
+        if index is None:
+            raise Missing("face", request.face, None, len(found)).error()
+        work, failed = self._preparation.prepare(photo, found, [Wish(index, None, request.source)], method, clock)
+        if failed:
+            raise failed[0].error
+        with clock.stage("encode"):
+            start = method.encode([work[0].crop])[0] if request.start is None else request.start
+        best: list[Step] = []
+
+        def told(step: Step) -> None:
+            if not best or step.loss < best[0].loss:
+                best[:] = [step]
+            due = request.preview_every and step.number and step.number % request.preview_every == 0
+            shown = _pictures(best[0].latent[None], work, method)[0] if due else None
+            preview = store_crop(shown, photo, request.output) if shown is not None else None
+            tell(SearchProgress(step.number, step.loss, best[0].loss, step.similarity, step.pixel_error, preview))
+
+        with clock.stage("optimise"):
+            search = _search(work[0], start, method, settings, gone, told)
+            step = search.run()
+        return self._drawn(photo, work, step.latent[None], [search.steps], method, request, clock)[0]
+
+    def latents(
+        self,
+        work: Sequence[Work],
+        found: Sequence[DetectedFace],
+        request: AgeRequest,
+        method: EncodingMethod,
+        clock: Clock,
+        gone: threading.Event,
+    ) -> Array:
+        """The latents (faces, latent) to age the faces of ``work`` from: those that were given, the others searched as asked."""
+        given = _given(request, found, method)
+        with clock.stage("encode"):
+            latents = method.encode([each.crop for each in work])
+        known = [each.face.index in given for each in work]
+        for place, each in enumerate(work):
+            latents[place] = given.get(each.face.index, latents[place])
+        search = _BUDGETS[request.optimisation]
+        if search is None or all(known):
+            return latents
+        unknown = [place for place, given_before in enumerate(known) if not given_before]
+        search = replace(search, steps=min(search.steps, self._preparation.limits.max_steps))
+        with clock.stage("optimise"):
+            best = self._searched([work[place] for place in unknown], latents[unknown], method, search, gone)
+        latents[unknown] = np.stack([step.latent for step, _ in best])
+        return latents
+
+    def _within_limit(self, search: SearchSettings) -> SearchSettings:
+        """``search`` with its number of steps; ``RequestError`` unless it keeps to the server's limit."""
+        most = self._preparation.limits.max_steps
+        if not 0 <= search.steps <= most:
+            words = (
+                f"{search.steps} steps are out of range; they must be between 1 and {most}, or 0 for the usual number"
+            )
+            raise RequestError("SETTING_OUT_OF_RANGE", "search.max_steps", words)
+        return replace(search, steps=search.steps or min(DEFAULT_STEPS, most))
+
+    def _searched(
+        self,
+        work: Sequence[Work],
+        starts: Array,
+        method: EncodingMethod,
+        settings: SearchSettings,
+        gone: threading.Event,
+    ) -> list[tuple[Step, int]]:
+        """The best step for each face of ``work`` from its row of ``starts``, and how many were taken."""
+        searches = [_search(each, start, method, settings, gone) for each, start in zip(work, starts, strict=True)]
+        with ThreadPoolExecutor(min(len(searches), _SEARCHED_AT_ONCE), thread_name_prefix="search") as pool:
+            return [(step, search.steps) for step, search in zip(pool.map(Search.run, searches), searches, strict=True)]
+
+    def _drawn(
+        self,
+        photo: Photo,
+        work: Sequence[Work],
+        latents: Array,
+        steps: Sequence[int],
+        method: EncodingMethod,
+        request: ReconstructRequest | OptimizeRequest,
+        clock: Clock,
+    ) -> list[ReconstructedFace]:
+        """The faces of ``work`` drawn from ``latents`` (faces, latent), and how near that comes."""
+        with clock.stage("generate"):
+            shown = _pictures(latents, work, method)
+        identities = self._preparation.viewer.identities
+        size = identities.crop_size
+        with clock.stage("reread"):
+            resized = [np.asarray(cv2.resize(picture, (size, size)), dtype=np.uint8) for picture in shown]
+            after = identities.embeddings(resized)
+        results = []
+        with clock.stage("write"):
+            for each, latent, taken, picture, embedding in zip(work, latents, steps, shown, after, strict=True):
+                difference = (picture.astype(np.float32) - each.crop) / 255
+                results.append(
+                    ReconstructedFace(
+                        face=each.face,
+                        source=each.source,
+                        source_given=each.wish.source is not None,
+                        crop=store_crop(each.crop, photo, request.output),
+                        picture=store_crop(picture, photo, request.output),
+                        latent=latent,
+                        steps=taken,
+                        pixel_error=float(np.sqrt(np.square(difference).mean())),
+                        similarity=similarity(each.before.embedding, embedding),
+                    )
+                )
+        return results
+
+
+def _search(
+    work: Work,
+    start: Array,
+    method: EncodingMethod,
+    settings: SearchSettings,
+    gone: threading.Event,
+    tell: Callable[[Step], None] = lambda step: None,
+) -> Search:
+    subject, weights = Subject(work.crop, work.before.embedding, work.source), WEIGHTS[settings.aim]
+    return Search(lambda latent: method.loss_and_gradient(latent, subject, weights), start, settings, tell, gone)
+
+
+def _pictures(latents: Array, work: Sequence[Work], method: EncodingMethod) -> list[NDArray[np.uint8]]:
+    drawn = method.generate(latents, [each.source for each in work])
+    shown: NDArray[np.uint8] = np.rint(drawn * 255).clip(0, 255).astype(np.uint8)
+    return list(shown)
+
+
+def _given(request: AgeRequest, found: Sequence[DetectedFace], method: EncodingMethod) -> dict[int, Array]:
+    """The latents that came with the request, by the index of their face. ``RequestError`` for one that cannot be."""
+    given = {}
+    for place, each in enumerate(request.latents):
+        _require_latent(each.latent, method, f"latents[{place}].latent")
+        index = find(each.face, found)
+        if index is None:
+            raise Missing(f"latents[{place}].face", each.face, None, len(found)).error()
+        given[index] = each.latent
+    return given
+
+
+def _require_latent(latent: Array, method: EncodingMethod, field: str) -> None:
+    size = method.latent_size
+    if latent.shape != (size,) or not np.isfinite(latent).all():
+        words = f"{field} has {len(latent)} numbers; {method.manifest.name} has latents of {size}, all finite"
+        raise RequestError("LATENT_UNSUITABLE", field, words)

@@ -1,0 +1,57 @@
+"""Calls that must fail, and what their statuses say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+SECONDS = 120
+
+
+class Refusal:
+    """A failed call's status and details."""
+
+    def __init__(self, error: grpc.RpcError) -> None:
+        status = rpc_status.from_call(error)
+        assert status is not None
+        self.code = error.code().name
+        self.message = error.details()
+        self.details = status.details
+        self.info = self._detail(error_details_pb2.ErrorInfo)
+        self.bad_request = self._detail(error_details_pb2.BadRequest)
+        assert status.message == self.message
+
+    def _detail(self, kind: type) -> Any:
+        """The one detail of a kind, or an empty one."""
+        found = kind()
+        assert sum(detail.Unpack(found) for detail in self.details if detail.Is(kind.DESCRIPTOR)) <= 1
+        return found
+
+
+def refused(rpc: Callable[..., object], request: object) -> Refusal:
+    with pytest.raises(grpc.RpcError) as caught:
+        rpc(request, timeout=SECONDS)
+    return Refusal(caught.value)
+
+
+def refused_at_once(rpc: Callable[..., Iterable[object]], request: object) -> Refusal:
+    """As ``refused``, of a call that would be answered in several messages, before the first of them."""
+    with pytest.raises(grpc.RpcError) as caught:
+        next(iter(rpc(request, timeout=SECONDS)))
+    return Refusal(caught.value)
+
+
+def expect(refusal: Refusal, reason: str, field: str, words: str) -> None:
+    """``refusal`` is the caller's fault, for ``reason``, and says so in all its parts."""
+    assert refusal.code == ("NOT_FOUND" if reason == "METHOD_UNKNOWN" else "INVALID_ARGUMENT")
+    assert words in refusal.message
+    assert (refusal.info.reason, refusal.info.domain) == (reason, "dorian.v1")
+    assert dict(refusal.info.metadata) == {"field": field}
+    (violation,) = refusal.bad_request.field_violations
+    assert (violation.field, violation.description) == (field, refusal.message)
+    assert len(refusal.details) == 2

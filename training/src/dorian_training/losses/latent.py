@@ -1,0 +1,66 @@
+"""What a latent is searched by: the objectives of Antipov et al. 2017, §3.2, weighed, with a prior on the latent."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dorian_training.networks.facenet import FaceNet
+
+TERMS = ("pixelwise", "identity", "prior")  # in the order of weights and terms
+
+
+class LatentObjective(nn.Module):
+    """Latents and what they are to draw → a loss for each face, and its terms; differentiable in the latent.
+
+    ``generator`` takes latent (batch, latent) and condition (batch, groups) to images (batch, 3, side, side) in [-1, 1].
+    Both networks are for inference.
+    """
+
+    def __init__(self, generator: nn.Module, facenet: FaceNet) -> None:
+        super().__init__()
+        self.generator, self.facenet = generator, facenet
+
+    def forward(
+        self, latent: Tensor, condition: Tensor, image: Tensor, embedding: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Loss (batch,) = Σ ``weights`` (batch, 3) · terms, and the terms (batch, 3), in the order of ``TERMS``.
+
+        Pixelwise: mean ‖x - G(z, y)‖² per value, of ``image`` x (batch, 3, side, side) in [-1, 1], in units of [0, 1].
+        Identity: ‖FR(x) - FR(G(z, y))‖² of ``embedding`` FR(x) (batch, embedding), from 0 to 4. Prior: how far the mean z² is from
+        1, squared, as the generator was trained on standard normal latents.
+        """
+        drawn = self.generator(latent, condition)
+        pixelwise = (drawn - image).square().mean(dim=(1, 2, 3)) / 4
+        identity = (mirrored_embedding(self.facenet, drawn) - embedding).square().sum(dim=1)
+        prior = (latent.square().mean(dim=1) - 1).square()
+        terms = torch.stack([pixelwise, identity, prior], dim=1)
+        return (terms * weights).sum(dim=1), terms
+
+
+def mirrored_embedding(facenet: FaceNet, image: Tensor) -> Tensor:
+    """FR(image): the direction of the sum of the embeddings of ``image`` (batch, 3, side, side) and of its mirror image."""
+    seen = image
+    if image.shape[2] != facenet.size:
+        rows = resizing(image.shape[2], facenet.size).to(image)
+        seen = rows @ image @ rows.T
+    return F.normalize(facenet(seen) + facenet(seen.flip(3)), dim=1)
+
+
+def resizing(before: int, after: int) -> Tensor:
+    """The matrix (``after``, ``before``) by which ``at_side`` resizes columns; as a product, resizing has a gradient in any runtime."""
+    columns = F.interpolate(torch.eye(before)[None, None], (after, before), mode="bilinear", antialias=True)
+    return columns[0, 0]
+
+
+def loss_and_gradient(objective: nn.Module, latent: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of ``objective`` at ``latent``: loss (batch,), its gradient by the latent (batch, latent), and terms (batch, 3).
+
+    ``objective`` is, or is called as, a ``LatentObjective``; ``rest`` are its other arguments.
+    """
+    with torch.enable_grad():
+        latent = latent.detach().requires_grad_(True)
+        loss, terms = objective(latent, *rest)
+        (gradient,) = torch.autograd.grad(loss.sum(), latent)
+    return loss.detach(), gradient, terms.detach()

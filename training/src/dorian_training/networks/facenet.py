@@ -1,0 +1,44 @@
+"""The FaceNet of a checkpoint, whatever its layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dorian_training.checkpoint import load_network, load_weights, require_network
+from dorian_training.errors import CheckpointError
+from dorian_training.networks import inception_resnet
+from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
+
+# Image (batch, 3, size, size), RGB in [-1, 1] → embedding (batch, embedding) of length 1, float32.
+# ``size`` and ``embedding`` are attributes of each; the image may be a generator's, as gradients pass through.
+FaceNet = CompactFaceNet | InceptionResNetV1
+
+
+def facenet_of(weights: dict[str, dict[str, Tensor]], about: dict[str, Any]) -> FaceNet:
+    """The averaged FaceNet of a checkpoint, for inference; ``weights`` and ``about`` as ``load_weights`` gives them.
+
+    A shape without a layout is the compact network's. ``CheckpointError`` if there is no FaceNet, or none of a known layout.
+    """
+    require_network(weights, "facenet_ema")  # before its shape is read: any checkpoint has one
+    network = _built(about["shape"])
+    load_network(network, weights, "facenet_ema")
+    return network.eval()
+
+
+def load_facenet(path: Path) -> FaceNet:
+    """``facenet_of`` the checkpoint at ``path``."""
+    return facenet_of(*load_weights(path))
+
+
+def _built(shape: dict[str, Any]) -> FaceNet:
+    match shape.get("layout"):
+        case None:
+            return CompactFaceNet(FaceNetShape.from_dict(shape))
+        case inception_resnet.LAYOUT:
+            return InceptionResNetV1(InceptionResNetShape.from_dict(shape))
+        case other:
+            raise CheckpointError(f"unknown layout {other!r} of a FaceNet; known: {inception_resnet.LAYOUT}, or none")

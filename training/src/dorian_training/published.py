@@ -1,0 +1,167 @@
+"""Weights that others publish: fetched once, verified before they are opened, and fitted to the network that they are of."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import urlopen
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from dorian_training.errors import CheckpointError, ConfigError
+from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
+
+_CHUNK = 1 << 20  # bytes
+_PATIENCE = 60.0  # seconds without a byte
+_NAMED = 3  # of the tensors that do not fit
+_CLASSIFIER = "logits."
+_COUNTER = (
+    "num_batches_tracked"  # of batch normalisation, for training alone; files of older releases of PyTorch lack it
+)
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file of weights on this machine, ``name`` as its publisher calls it, with its sum ``sha256`` in hexadecimal."""
+
+    path: Path
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PublishedFaceNet:
+    """A published FaceNet without its classifier, which told ``identities`` people apart; ``None`` if the file had none."""
+
+    network: InceptionResNetV1
+    identities: int | None
+
+
+def fetch(source: str, sha256: str | None, cache: Path) -> PublishedFile:
+    """The file at ``source``, a path or an http(s) URL; what a URL gives is kept in the folder ``cache``.
+
+    ``sha256``: the sum that the file must have, in hexadecimal; a path may come without. ``ConfigError`` if a URL does.
+    ``CheckpointError`` if there is no such file, or if it has another sum.
+    """
+    wanted = sha256.strip().lower() if sha256 else None
+    if wanted is not None and not re.fullmatch("[0-9a-f]{64}", wanted):
+        raise ConfigError(f"{sha256!r} is not a sha256, which has 64 hexadecimal digits")
+    if "://" in source:
+        return _from_url(source, wanted, cache)
+    path = Path(source).expanduser()
+    found = _sum_of(path)
+    _require_sum(source, found, wanted)
+    return PublishedFile(path, path.name, found)
+
+
+def read_facenet(file: PublishedFile) -> PublishedFaceNet:
+    """The Inception-ResNet-v1 in ``file``; ``CheckpointError`` if it holds anything else."""
+    tensors = read_tensors(file.path)
+    classifier = tensors.get(f"{_CLASSIFIER}weight")
+    network = InceptionResNetV1(InceptionResNetShape())
+    fit(network, {name: each for name, each in tensors.items() if not name.startswith(_CLASSIFIER)}, file.name)
+    return PublishedFaceNet(network, None if classifier is None else len(classifier))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, from a ``.safetensors`` file or else from a state dict that ``torch.save`` wrote.
+
+    ``CheckpointError`` if ``path`` holds neither; of other objects none is made.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(each, Tensor) for each in found.values()):
+        raise CheckpointError(f"{path} holds something other than tensors by name")
+    return dict(found)
+
+
+def fit(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Give ``network`` the ``tensors`` of ``source``; ``CheckpointError`` names the first of those that do not fit."""
+    own = network.state_dict()
+    wrong = {
+        "missing": [name for name in own if name not in tensors and not name.endswith(_COUNTER)],
+        "unexpected": [name for name in tensors if name not in own],
+        "of another shape": [
+            f"{name} {tuple(tensor.shape)} in place of {tuple(own[name].shape)}"
+            for name, tensor in tensors.items()
+            if name in own and tensor.shape != own[name].shape
+        ],
+    }
+    told = [f"{len(names)} {words}: {_first(names)}" for words, names in wrong.items() if names]
+    if told:
+        raise CheckpointError(f"{source} does not fit the network; tensors {'; '.join(told)}")
+    network.load_state_dict({**own, **tensors})
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+
+
+def _from_url(url: str, wanted: str | None, cache: Path) -> PublishedFile:
+    parts = _split(url)
+    if wanted is None:
+        raise ConfigError(f"{url} needs its sha256: nothing else tells that what comes is what was published")
+    name = PurePosixPath(unquote(parts.path)).name
+    path = cache / "published" / f"{wanted}{PurePosixPath(name).suffix}"
+    if not (path.is_file() and _sum_of(path) == wanted):
+        _download(url, wanted, path)
+    return PublishedFile(path, name, wanted)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigError(f"{url} is not a URL: {error}") from error
+    if parts.scheme not in ("http", "https"):
+        raise ConfigError(f"{url} is neither a path nor an http(s) URL")
+    return parts
+
+
+def _sum_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def _require_sum(source: str, found: str, wanted: str | None) -> None:
+    if wanted is not None and found != wanted:
+        raise CheckpointError(f"{source} has the sha256 {found}, not {wanted}: it is another file, or not whole")
+
+
+def _download(url: str, wanted: str, path: Path) -> None:
+    """Write what ``url`` gives to ``path``, which is replaced only once the sum is right."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    digest = hashlib.sha256()
+    try:
+        with (
+            urlopen(url, timeout=_PATIENCE) as answer,
+            draft.open("wb") as file,
+            tqdm(total=answer.length, desc="fetching", unit="B", unit_scale=True, mininterval=2) as bar,
+        ):
+            while chunk := answer.read(_CHUNK):
+                digest.update(chunk)
+                file.write(chunk)
+                bar.update(len(chunk))
+        _require_sum(url, digest.hexdigest(), wanted)
+        draft.replace(path)
+    except (OSError, HTTPException) as error:
+        raise CheckpointError(f"{url} cannot be fetched: {error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
