@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,7 +16,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from dorian_bundle.ages import PAPER_GROUPS
-from dorian_training.checkpoint import load_network, load_weights, require_network
+from dorian_bundle.graphs import sha256_of
+from dorian_training.checkpoint import WEIGHTS_FILE, load_network, load_weights, require_network
 from dorian_training.commands.options import data_option
 from dorian_training.commands.runs import DEFAULT_CACHE, changed, in_place
 from dorian_training.data.batches import as_images, groups_of
@@ -73,7 +75,7 @@ def _optimise(place: Place, **options: Any) -> None:
     objective.eval().requires_grad_(False)
     encoder.to(place.device).eval()
     crops = _chosen(options)
-    _begin(options["out"], {"settings": asdict(settings), "faces": len(crops), "seed": options["seed"]})
+    _begin(options["out"], _about(options, settings, crops))
     groups = groups_of(crops, PAPER_GROUPS)
     terms = []
     for number, start in enumerate(tqdm(range(0, len(crops), _PART), desc="searching latents", unit="part")):
@@ -103,11 +105,24 @@ def _chosen(options: dict[str, Any]) -> Crops:
     return cut_crops(records, SIZE, options["cache"].expanduser())
 
 
+def _about(options: dict[str, Any], settings: SearchSettings, crops: Crops) -> dict[str, Any]:
+    """What tells a search from another: of faces and networks the sums."""
+    names = "\n".join(f"{record.source} {record.name}" for record in crops.records)
+    paths = {name: options[name] for name in ("checkpoint", "facenet")}
+    files = {name: path / WEIGHTS_FILE if path.is_dir() else path for name, path in paths.items()}
+    return {
+        "settings": asdict(settings),
+        "faces": {"count": len(crops), "sha256": hashlib.sha256(names.encode()).hexdigest()},
+        "networks": {name: sha256_of(file) for name, file in files.items()},
+    }
+
+
 def _begin(folder: Path, about: dict[str, Any]) -> None:
     """Note what the run in ``folder`` is; ``ConfigError`` if another has begun there."""
     note = folder / "search.json"
     if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != about:
-        raise ConfigError(f"{folder} holds a search with other settings or faces; give this one another folder")
+        words = "holds a search with other settings, faces or networks; give this one another folder"
+        raise ConfigError(f"{folder} {words}")
     folder.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
