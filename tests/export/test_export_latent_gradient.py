@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
@@ -164,8 +165,12 @@ def test_weights_choose_among_the_terms(session: ort.InferenceSession) -> None:
 def test_a_search_on_the_graph_ends_where_torchs_does(
     session: ort.InferenceSession, objective: LatentObjective
 ) -> None:
-    """Of pictures that the generator can draw, from the same start in as many steps."""
+    """Of pictures that the generator can draw, from the same start in as many steps.
+
+    From near by, as the networks are random: farther off, rounding alone decides which of many valleys a search ends in.
+    """
     rows, subjects = rows_of(3), rows_of(3, seed=5)
+    rows["latent"] = subjects["latent"] + 0.3 * rows["latent"]
     condition = torch.from_numpy(rows["condition"])
     with torch.no_grad():
         drawn = objective.generator(torch.from_numpy(subjects["latent"]), condition)
@@ -187,8 +192,8 @@ def test_a_search_on_the_graph_ends_where_torchs_does(
 
         minimize(at, own["latent"][0].astype(np.float64), jac=True, method="L-BFGS-B", options=options)
         after = float(wanted.after[row] @ weights[0])
-        assert min(losses[: settings.steps]) == pytest.approx(after, rel=0.01)
-        assert after < 0.5 * losses[0]
+        assert min(losses[: settings.steps]) == pytest.approx(after, rel=0.01, abs=1e-5)
+        assert after < 0.05 * losses[0]
 
 
 # --- what is refused ---
@@ -231,28 +236,28 @@ class Lost(LatentObjective):
 
 
 @pytest.fixture
-def export(
+def export_again(
     graphs_from_before: None, bundle: Bundle, tmp_path: Path
 ) -> Callable[[LatentObjective], tuple[Graph, dict[str, float]]]:
     """Exports an objective; the bundle's graph is what it gets."""
     signature = bundle.manifest.graphs[NAME].signature
 
-    def export(objective: LatentObjective) -> tuple[Graph, dict[str, float]]:
+    def export_again(objective: LatentObjective) -> tuple[Graph, dict[str, float]]:
         return export_latent_gradient(NAME, objective, signature, [rows_of(8), rows_of(8, 4)], tmp_path, "fp16")
 
-    return export
+    return export_again
 
 
 Export = Callable[[LatentObjective], tuple[Graph, dict[str, float]]]
 
 
 def test_the_same_objective_passes(
-    export: Export, networks: dict[str, nn.Module], facenet: CompactFaceNet, bundle: Bundle
+    export_again: Export, networks: dict[str, nn.Module], facenet: CompactFaceNet, bundle: Bundle
 ) -> None:
     """With the weights that are rounded as it is exported; they stay as they were."""
     given = LatentObjective(networks["generator"], facenet).train()
     before = copy.deepcopy(given.state_dict())
-    graph, differences = export(given)
+    graph, differences = export_again(given)
     assert graph == bundle.manifest.graphs[NAME]
     assert differences.keys() == {FILE}
     assert 0 < differences[FILE] < TOLERANCE
@@ -262,33 +267,33 @@ def test_the_same_objective_passes(
 
 
 def test_a_graph_of_another_objective_is_refused(
-    export: Export, networks: dict[str, nn.Module], facenet: CompactFaceNet, randomised: Randomise
+    export_again: Export, networks: dict[str, nn.Module], facenet: CompactFaceNet, randomised: Randomise
 ) -> None:
     generator = networks["generator"]
     other = randomised(copy.deepcopy(generator), 61)
     words = rf"^{NAME}\.fp16\.onnx: loss differs from autograd's by [\d.e+-]+ of its largest value at batch 1; 0\.001 is allowed"
     with pytest.raises(ParityError, match=words):
-        export(LatentObjective(other, facenet))
+        export_again(LatentObjective(other, facenet))
     with pytest.raises(ParityError, match="loss differs"):
-        export(LatentObjective(generator, cast(FaceNet, randomised(copy.deepcopy(facenet), 62))))
+        export_again(LatentObjective(generator, cast(FaceNet, randomised(copy.deepcopy(facenet), 62))))
     with pytest.raises(ParityError, match=r"gradient differs .* at batch 1"):
-        export(Detached(generator, facenet))
+        export_again(Detached(generator, facenet))
     with pytest.raises(ParityError, match=r"terms differs .* at batch 8"):
-        export(LastRow(generator, facenet))
+        export_again(LastRow(generator, facenet))
     with pytest.raises(ParityError, match="loss differs from autograd's by nan"):
-        export(Lost(generator, facenet))
+        export_again(Lost(generator, facenet))
 
 
 def test_what_is_allowed_ends_at_the_tolerance(
-    export: Export, networks: dict[str, nn.Module], facenet: CompactFaceNet
+    export_again: Export, networks: dict[str, nn.Module], facenet: CompactFaceNet
 ) -> None:
     assert TOLERANCE == 1e-3
     off = Shifted(networks["generator"], facenet)
     off.by = 7e-4
-    assert export(off)[1][FILE] == pytest.approx(7e-4, rel=0.1)
+    assert export_again(off)[1][FILE] == pytest.approx(7e-4, rel=0.1)
     off.by = 1.5e-3
     with pytest.raises(ParityError, match=r"differs from autograd's by 0\.001[456] of"):
-        export(off)
+        export_again(off)
 
 
 # --- graphs of other networks ---
@@ -301,15 +306,12 @@ class WideFaceNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        pooled = nn.MaxPool2d(3, 2)  # (batch, 6, 19, 19)
-        first = [nn.Conv2d(3, 6, 3, 2, 1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), pooled]
-        second = [nn.Conv2d(6, 8, (1, 7), 2, (0, 3)), nn.BatchNorm2d(8), nn.PReLU(8)]
-        self.features = nn.Sequential(*first, *second)
-        self.head = nn.Sequential(nn.Flatten(), nn.Linear(8 * 10 * 10, self.embedding), nn.BatchNorm1d(self.embedding))
+        self.features = nn.Sequential(nn.Conv2d(3, 6, (1, 7), 3, (0, 3)), nn.ReLU(), nn.MaxPool2d(3, 2))
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(6 * 13 * 13, self.embedding))
 
     def forward(self, image: Tensor) -> Tensor:
         assert image.shape[1:] == (3, self.size, self.size)
-        return F.normalize(self.head(self.features(image)).float(), dim=1)
+        return F.normalize(self.head(self.features(image)), dim=1)
 
 
 def exported(objective: LatentObjective, folder: Path, precision: Precision = "fp32") -> ort.InferenceSession:
@@ -321,27 +323,24 @@ def exported(objective: LatentObjective, folder: Path, precision: Precision = "f
     return ort.InferenceSession(str(folder / graph.files[0].path), providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.parametrize("upsampling", ["nearest", "transposed"])
-def test_a_facenet_of_another_side_and_every_kind_of_generator(
-    randomised: Randomise, tmp_path: Path, upsampling: Any
-) -> None:
-    kernel = 4 if upsampling == "transposed" else 5
-    shape = GeneratorShape((12, 8, 6), kernel, upsampling, hidden=10, leak=0.2)
-    generator = randomised(build_generator(AgeCganShape(latent=LATENT, generator=shape)), 71)
-    facenet = cast(FaceNet, randomised(WideFaceNet(), 72))
-    objective = LatentObjective(generator, facenet)
-    session = exported(objective, tmp_path)
+def assert_exported(objective: LatentObjective, folder: Path) -> None:
+    session = exported(objective, folder)
     for batch in (1, 4):
-        rows = rows_of(batch, seed=9, embedding=10)
+        rows = rows_of(batch, seed=9, embedding=objective.facenet.embedding)
         assert_same(run(session, rows), by_autograd(objective, rows))
+
+
+def test_a_facenet_of_another_side_and_a_generator_of_another_layout(randomised: Randomise, tmp_path: Path) -> None:
+    shape = AgeCganShape(latent=LATENT, generator=GeneratorShape((6,), 4, "transposed", hidden=0, leak=0.2))
+    generator, facenet = randomised(build_generator(shape), 71), randomised(WideFaceNet(), 72)
+    assert_exported(LatentObjective(generator, cast(FaceNet, facenet)), tmp_path)
+    kinds = {node.op_type for node in onnx.load(tmp_path / "graphs" / f"{NAME}.fp32.onnx").graph.node}
+    assert not kinds & {"Resize", "MaxPool", "ConstantOfShape"}
 
 
 @pytest.mark.slow
-def test_the_published_facenets_layout(networks: dict[str, nn.Module], randomised: Randomise, tmp_path: Path) -> None:
-    facenet = InceptionResNetV1(InceptionResNetShape(repeats=(1, 1, 1), embedding=24))
-    randomised(facenet, 73)
-    objective = LatentObjective(networks["generator"], facenet)
-    session = exported(objective, tmp_path)
-    for batch in (1, 4):
-        rows = rows_of(batch, seed=9, embedding=24)
-        assert_same(run(session, rows), by_autograd(objective, rows))
+def test_the_published_layouts(randomised: Randomise, tmp_path: Path) -> None:
+    """Of Age-cGAN, and of the FaceNet whose weights are published, by its kinds of blocks."""
+    generator = randomised(build_generator(AgeCganShape(latent=LATENT)), 73)
+    facenet = randomised(InceptionResNetV1(InceptionResNetShape(repeats=(1, 1, 1), embedding=24)), 74)
+    assert_exported(LatentObjective(generator, cast(FaceNet, facenet)), tmp_path)

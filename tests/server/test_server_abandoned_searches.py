@@ -21,6 +21,7 @@ Write = Callable[..., bytes]
 
 SECONDS = 120
 DEADLINE = 3  # seconds, in which some steps are taken
+LINGERS = 1.5  # seconds, in which a free place would have answered
 NEVER = 10**9  # steps that no search of these tests ends with
 ENDLESS = pb.SearchOptions(optimizer=pb.OPTIMIZER_ADAM, max_steps=NEVER)
 IDENTITY = pb.RECONSTRUCTION_MODE_IDENTITY
@@ -78,6 +79,25 @@ def test_a_cancelled_search_ends_at_once(
         list(call)
     expect_left(caught.value, grpc.StatusCode.CANCELLED, caplog)
     expect_ended()
+
+
+def test_its_place_is_free_when_it_has_ended_and_not_before(
+    stub: FaceAgingStub, image: pb.Image, evaluations: Any, expect_ended: Callable[[], None]
+) -> None:
+    """It is called off while it evaluates, which takes its time."""
+    begun, never = threading.Event(), threading.Event()
+
+    def linger(number: int) -> None:
+        if number == 3:
+            begun.set()
+            never.wait(LINGERS)
+
+    evaluations.before = linger
+    call = stub.Optimize(pb.OptimizeRequest(image=image, search=ENDLESS), timeout=SECONDS)
+    assert begun.wait(SECONDS)
+    call.cancel()
+    expect_ended()
+    assert len(evaluations.rows) == 4
 
 
 def test_a_search_that_nobody_reads_ends_when_it_is_cancelled(

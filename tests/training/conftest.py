@@ -19,6 +19,7 @@ from dorian_training.data.records import FaceRecord
 from dorian_training.methods.age_cgan import AdversarialSettings, AdversarialStage, LatentSettings, LatentStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import AgeCganShape, DiscriminatorShape, EncoderShape, GeneratorShape
+from dorian_training.networks.facenet import FaceNet
 
 MakeCrops = Callable[[Sequence[int | None], NDArray[np.uint8]], Crops]
 MakeBatches = Callable[..., BalancedBatches]
@@ -82,13 +83,17 @@ def make_batches(make_crops: MakeCrops) -> MakeBatches:
 
 @pytest.fixture(scope="session")
 def make_stage(tiny_shape: AgeCganShape, make_batches: MakeBatches) -> MakeStage:
-    """A stage (``adversarial`` or ``latent``) of tiny networks, initialised from ``seed``, with changed settings."""
+    """A stage (``adversarial`` or ``latent``) of tiny networks, initialised from ``seed``, with changed settings.
 
-    def make(kind: str, seed: int = 0, amp: bool = False, **changes: float) -> Stage:
+    ``facenet``: of the latent stage.
+    """
+
+    def make(kind: str, seed: int = 0, amp: bool = False, facenet: FaceNet | None = None, **changes: float) -> Stage:
         torch.manual_seed(seed)
         if kind == "adversarial":
             return AdversarialStage(tiny_shape, AdversarialSettings(**changes), CPU, amp)  # type: ignore[arg-type]
-        return LatentStage(tiny_shape, LatentSettings(**changes), CPU, amp, watched=make_batches().next())
+        settings = LatentSettings(**changes)  # type: ignore[arg-type]
+        return LatentStage(tiny_shape, settings, CPU, amp, make_batches().next(), facenet)
 
     return make
 

@@ -1,4 +1,4 @@
-"""The Age-cGAN networks: the published layout layer by layer, and what both presets take and give."""
+"""The Age-cGAN networks: the published layout layer by layer, and what all presets take and give."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ def layers(network: nn.Module, *inputs: Tensor) -> list[str]:
     for hook in hooks:
         hook.remove()
     return found
+
+
+def judges_groups(shape: AgeCganShape) -> bool:
+    """Whether the discriminator has an output for each group, and no use for a condition."""
+    return shape.discriminator.layout == "ages" or shape.discriminator.condition == "outputs"
 
 
 def numbers(network: nn.Module) -> int:
@@ -154,12 +159,20 @@ def test_the_condition_joins_after_the_first_convolution_as_planes(paper: Networ
     assert [feature.shape[1] for feature in rest] == [128, 256, 512]
 
 
-def test_the_lean_preset_is_small() -> None:
+@pytest.mark.parametrize(("name", "most"), [("dcgan", 6e6), ("lean", 7.5e6)])
+def test_the_presets_of_our_own_are_small(name: str, most: float) -> None:
     with torch.device("meta"):
-        shape = PRESETS["dcgan"]
+        shape = PRESETS[name]
         built = [build_encoder(shape), build_generator(shape), build_discriminator(shape)]
-    assert sum(map(numbers, built)) < 6e6
-    assert shape.discriminator.condition == "outputs"
+    assert sum(map(numbers, built)) < most
+    assert judges_groups(shape)
+
+
+def test_the_lean_preset_draws_as_dcgan_does() -> None:
+    """So runs of the one can be carried on with the discriminator of the other."""
+    lean, dcgan = PRESETS["lean"], PRESETS["dcgan"]
+    assert replace(lean, discriminator=dcgan.discriminator) == dcgan
+    assert lean.discriminator.layout == "ages" != dcgan.discriminator.layout == PRESETS["paper"].discriminator.layout
 
 
 def test_what_networks_take_and_give(networks: tuple[AgeCganShape, *tuple[nn.Module, ...]]) -> None:
@@ -172,7 +185,7 @@ def test_what_networks_take_and_give(networks: tuple[AgeCganShape, *tuple[nn.Mod
     assert encoder(image).shape == (2, shape.latent)
     logits = discriminator(image, condition)
     assert logits.shape == (2, 6 if shape.discriminator.condition == "outputs" else 1)
-    assert len(discriminator.features(image, condition)) == 4
+    assert len(discriminator.features(image, condition)) == (8 if shape.discriminator.layout == "ages" else 4)
     assert not torch.equal(logits[0], logits[1])
 
 
@@ -182,7 +195,7 @@ def test_what_the_condition_changes(networks: tuple[AgeCganShape, *tuple[nn.Modu
     young, old = torch.eye(6)[:1], torch.eye(6)[5:]
     assert not torch.allclose(generator(latent, young), generator(latent, old))
     same = torch.equal(discriminator(image, young), discriminator(image, old))
-    assert same == (shape.discriminator.condition == "outputs")
+    assert same == judges_groups(shape)
 
 
 def test_rows_of_a_batch_do_not_mix_at_inference(networks: tuple[AgeCganShape, *tuple[nn.Module, ...]]) -> None:
@@ -221,3 +234,9 @@ def test_a_shape_survives_the_files_that_carry_it(tiny_shape: AgeCganShape) -> N
         assert AgeCganShape.from_dict(json.loads(json.dumps(values))) == shape
         assert AgeCganShape.from_dict(yaml.safe_load(yaml.safe_dump(json.loads(json.dumps(values))))) == shape
     assert AgeCganShape.from_dict(PRESETS["dcgan"].as_dict()) != PRESETS["paper"]
+
+
+def test_a_shape_from_before_there_were_layouts(tiny_shape: AgeCganShape) -> None:
+    values = tiny_shape.as_dict()
+    del values["discriminator"]["layout"]
+    assert AgeCganShape.from_dict(values) == tiny_shape

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dorian_training.data.batches import BalancedBatches
+from dorian_training.data.batches import BalancedBatches, Batch
 from dorian_training.errors import CheckpointError
 from dorian_training.losses.reconstruction import charbonnier, feature_distance, latent_norm_penalty
 from dorian_training.methods.age_cgan import PAPER_ADVERSARIAL, AdversarialSettings, AdversarialStage, LatentStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import AgeCganShape
+from dorian_training.networks.age_discriminator import at_side
+from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.facenet import FaceNet
 
 MakeStage = Callable[..., Stage]
 MakeBatches = Callable[..., BalancedBatches]
 Weights = dict[str, dict[str, Tensor]]
 ADVERSARIAL_LOSSES = {"d/real", "d/fake", "d/wrong_group", "g/adversarial"}
-LATENT_LOSSES = {"e/pairs", "e/pixel", "e/feature", "e/norm"}
+LATENT_LOSSES = {"e/pairs", "e/pixel", "e/feature", "e/norm", "e/identity"}
 
 
 def copied(stage: Stage) -> Weights:
@@ -34,6 +38,16 @@ def changed(before: Weights, after: Weights) -> dict[str, bool]:
         name: any(not torch.equal(tensor, after[name][key]) for key, tensor in state.items())
         for name, state in before.items()
     }
+
+
+@pytest.fixture
+def facenet() -> CompactFaceNet:
+    torch.manual_seed(6)
+    network = CompactFaceNet(FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8))
+    for parameter in network.parameters():
+        if parameter.ndim > 1:  # untrained, all people would be nearly the same
+            parameter.data *= 2
+    return network
 
 
 @pytest.fixture
@@ -57,11 +71,11 @@ def test_an_adversarial_step_changes_both_networks(make_stage: MakeStage, make_b
 
 @pytest.mark.parametrize(("kind", "names"), [("adversarial", ADVERSARIAL_LOSSES), ("latent", LATENT_LOSSES)])
 def test_mixed_precision_is_near_to_single(
-    make_stage: MakeStage, make_batches: MakeBatches, kind: str, names: set[str]
+    make_stage: MakeStage, make_batches: MakeBatches, facenet: CompactFaceNet, kind: str, names: set[str]
 ) -> None:
     first = {}
     for amp in (False, True):
-        stage = make_stage(kind, amp=amp)
+        stage = make_stage(kind, amp=amp, facenet=facenet)
         torch.manual_seed(3)
         first[amp] = stage.step(make_batches().next(), 1)
         assert {tensor.dtype for tensor in stage.networks[next(iter(stage.optimizers))].parameters()} == {torch.float32}
@@ -224,6 +238,7 @@ def test_the_encoders_losses_are_of_generated_pairs_and_of_real_faces(
         "e/pixel": charbonnier(rebuilt - batch.image),
         "e/feature": feature_distance(*features),
         "e/norm": latent_norm_penalty(of_real),
+        "e/identity": torch.zeros(()),  # as there is no FaceNet
     }
     for name, value in expected.items():
         assert float(losses[name]) == pytest.approx(float(value.detach()), rel=1e-4)
@@ -251,8 +266,113 @@ def test_latent_samples_show_real_faces_and_their_ages(latent_stage: LatentStage
 
 def test_weights_that_do_not_fit(make_stage: MakeStage) -> None:
     weights = copied(make_stage("adversarial"))
+    for kind, needed in (("adversarial", "generator"), ("latent", "generator_ema"), ("latent", "discriminator")):
+        with pytest.raises(CheckpointError, match=f"no '{needed}'"):
+            make_stage(kind).start_from({name: state for name, state in weights.items() if name != needed})
     for kind in ("adversarial", "latent"):
-        with pytest.raises(CheckpointError, match="no 'discriminator'"):
-            make_stage(kind).start_from({name: state for name, state in weights.items() if name != "discriminator"})
         with pytest.raises(CheckpointError, match="'discriminator' does not fit"):
             make_stage(kind).start_from(weights | {"discriminator": weights["generator"]})
+
+
+def test_without_a_discriminator_an_adversarial_run_goes_on_with_its_own(make_stage: MakeStage) -> None:
+    weights = copied(make_stage("adversarial", seed=1))
+    stage = make_stage("adversarial", seed=2)
+    own = copied(stage)["discriminator"]
+    stage.start_from({name: state for name, state in weights.items() if name != "discriminator"})
+    assert changed(weights | {"discriminator": own}, copied(stage)) == dict.fromkeys(weights, False)
+
+
+# --- the person, in the latent stage ---
+
+
+def of_a_trained(stage: Stage, make_stage: MakeStage) -> LatentStage:
+    stage.start_from(copied(make_stage("adversarial", seed=1)))
+    assert isinstance(stage, LatentStage)
+    return stage
+
+
+class Wide(nn.Module):
+    """A FaceNet of another side than the generator's."""
+
+    size, embedding = 96, 48
+
+    def forward(self, image: Tensor) -> Tensor:
+        assert image.shape[1:] == (3, 96, 96)
+        return F.normalize(F.avg_pool2d(image.float(), 24).flatten(1), dim=1)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_the_identity_term_is_how_far_apart_the_people_are(
+    make_stage: MakeStage, make_batches: MakeBatches, facenet: CompactFaceNet, wide: bool
+) -> None:
+    judge = cast(FaceNet, Wide()) if wide else facenet
+    stage, batch = of_a_trained(make_stage("latent", facenet=judge), make_stage), make_batches().next()
+    encoder = copy.deepcopy(stage.encoder)
+    torch.manual_seed(5)
+    losses = stage.step(batch, 0)
+    torch.manual_seed(5)
+    condition = F.one_hot(batch.group, 6).float()
+    with torch.no_grad():
+        joined = torch.cat([stage.generator(torch.randn(len(batch.group), 8), condition), batch.image])
+        rebuilt = stage.generator(encoder(joined)[len(batch.group) :], condition)
+        seen = [at_side(image, judge.size) for image in (rebuilt, batch.image)]
+        people = [judge(image) for image in seen]
+    wanted = 1 - F.cosine_similarity(*people).mean()
+    assert float(losses["e/identity"]) == pytest.approx(float(wanted), rel=1e-3)
+    assert float(wanted) > 1e-3
+
+
+def test_the_identity_term_pulls_at_the_encoder_by_its_weight(
+    make_stage: MakeStage, make_batches: MakeBatches, facenet: CompactFaceNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, total, identity = make_batches().next(), {}, {}
+    for weight in (0.0, 1.0, 3.0):
+        stage = of_a_trained(make_stage("latent", facenet=facenet, identity_weight=weight), make_stage)
+        given: list[Tensor] = []
+        monkeypatch.setattr(stage, "descend", lambda _, loss, given=given: given.append(loss))
+        torch.manual_seed(5)
+        identity[weight] = float(stage.step(batch, 0)["e/identity"])
+        total[weight] = given[0]
+    assert identity[0.0] == 0  # nor is it reckoned
+    assert identity[1.0] == pytest.approx(identity[3.0], rel=1e-5)
+    for weight in (1.0, 3.0):
+        assert float(total[weight] - total[0.0]) == pytest.approx(weight * identity[weight], rel=0.01)
+    assert total[1.0].requires_grad
+
+
+def test_the_person_is_learned_to_be_kept(
+    make_stage: MakeStage, make_batches: MakeBatches, facenet: CompactFaceNet
+) -> None:
+    """By the encoder; the FaceNet stays as it is, and outside the checkpoint."""
+    before = {name: tensor.clone() for name, tensor in facenet.state_dict().items()}
+    stage = make_stage("latent", facenet=facenet.train(), learning_rate=3e-3, identity_weight=30.0)
+    stage, batch = of_a_trained(stage, make_stage), make_batches().next()
+    found = [float(stage.step(batch, number)["e/identity"]) for number in range(12)]
+    assert found[-1] < 0.9 * found[0]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in facenet.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in facenet.parameters())
+    assert not any("facenet" in name for name in (*stage.weights(), *stage.networks, *stage.optimizers))
+
+
+def test_pairs_alone_at_first(make_stage: MakeStage, make_batches: MakeBatches, facenet: CompactFaceNet) -> None:
+    """As in the paper: real faces have no part in it, then all terms count."""
+    stage = of_a_trained(make_stage("latent", facenet=facenet, pairs_alone=2), make_stage)
+    batches = make_batches()
+    unseen = [Batch(batch.image * torch.nan, batch.group) for batch in (batches.next(), batches.next())]
+    before = copied(stage)
+    encoder = copy.deepcopy(stage.encoder)
+    torch.manual_seed(5)
+    losses = stage.step(unseen[0], 0)
+    torch.manual_seed(5)
+    latent = torch.randn(len(unseen[0].group), 8)
+    with torch.no_grad():
+        found = encoder(stage.generator(latent, F.one_hot(unseen[0].group, 6).float()))
+    assert losses.keys() == {"e/pairs"}
+    assert not losses["e/pairs"].requires_grad
+    assert float(losses["e/pairs"]) == pytest.approx(float((found - latent).square().mean()), rel=1e-4)
+    assert stage.step(unseen[1], 1).keys() == {"e/pairs"}
+    after = copied(stage)
+    assert changed(before, after) == {name: name.startswith("encoder") for name in before}
+    assert all(bool(tensor.isfinite().all()) for state in after.values() for tensor in state.values())
+    assert stage.step(batches.next(), 2).keys() == LATENT_LOSSES
+    assert not torch.equal(copied(stage)["encoder_ema"]["blocks.0.0.weight"], after["encoder_ema"]["blocks.0.0.weight"])

@@ -23,7 +23,7 @@ AGES = [9, 24, 34, 44, 54, 70] * 2
 
 @pytest.fixture(autouse=True)
 def _tiny_presets(monkeypatch: pytest.MonkeyPatch, tiny_shape: AgeCganShape) -> None:
-    monkeypatch.setitem(PRESETS, "dcgan", tiny_shape)
+    monkeypatch.setitem(PRESETS, "lean", tiny_shape)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_both_stages_and_their_records(train: Train, tmp_path: Path, tiny_shape:
     assert AgeCganShape.from_dict(config["shape"]) == tiny_shape
     assert config["settings"]["learning_rate"] == 2e-4  # also what nobody changed is written down
     assert (config["settings"]["r1_every"], config["settings"]["brightness"]) == (2, 0.05)
-    assert (config["stage"], config["preset"], config["seed"], config["amp"]) == ("adversarial", "dcgan", 5, True)
+    assert (config["stage"], config["preset"], config["seed"], config["amp"]) == ("adversarial", "lean", 5, True)
     assert (config["batch_size"], config["device"], config["loop"]["steps"]) == (4, "cpu", 2)
     assert config["data"] == {"fairface": 6, "utkface": 6}
     assert config["group_counts"] == [2] * 6
@@ -93,7 +93,7 @@ def test_a_run_that_goes_on_keeps_its_shape_and_history(train: Train, tmp_path: 
     raw = load_weights(tmp_path / "gan")[0]["generator"]
     assert train("encoder", *latent, "--preset", "paper", "--steps", 2).exit_code == 0
     weights, about = load_weights(tmp_path / "encoder")
-    assert (about["preset"], about["steps"], about["earlier"]) == ("dcgan", 2, [{"stage": "adversarial", "steps": 2}])
+    assert (about["preset"], about["steps"], about["earlier"]) == ("lean", 2, [{"stage": "adversarial", "steps": 2}])
     assert all(torch.equal(weights["generator"][name], tensor) for name, tensor in raw.items())
     other = train("encoder", *latent, "--from", tmp_path / "encoder", "--steps", 3)  # the folder comes first
     assert other.exit_code == 0
@@ -171,7 +171,7 @@ def test_help_explains_every_option() -> None:
         "set",
     ]
     assert all(f"--{option}" in result.output for option in options)
-    assert "dorian-train age-cgan --data faces/ --out runs/gan" in result.output
+    assert "dorian-train age-cgan --data faces/ --age-estimator" in result.output
     assert all(kind in result.output for kind in ("archives", "imdb-wiki", "cacd"))
     assert "age-cgan" in CliRunner().invoke(main, ["-h"]).output
 

@@ -156,13 +156,16 @@ def _convolution_backward(
     stride: list[int],
     padding: list[int],
     dilation: list[int],
-    _transposed: bool,
+    transposed: bool,
     _added: list[int],
     groups: int,
     wanted: list[bool],
 ) -> tuple[Tensor, None, None]:
     """The gradient of a convolution by its input; weights and biases are constants here."""
     assert wanted == [True, False, False]
+    if transposed:
+        narrowed: Tensor = aten.convolution(gradient, weight, None, stride, padding, dilation, False, [0, 0], groups)
+        return narrowed, None, None
     reached = [
         (gradient.shape[axis + 2] - 1) * stride[axis]
         - 2 * padding[axis]
@@ -184,7 +187,8 @@ def store_in_half(path: Path) -> None:
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.size < _LARGE:
             continue
-        halved = values.astype(np.float16)
+        with np.errstate(over="ignore"):  # beyond the largest of half precision, they are not held
+            halved = values.astype(np.float16)
         name = tensor.name
         if np.array_equal(halved.astype(np.float32), values):
             stored = f"{name}_half"

@@ -88,8 +88,9 @@ def _age_cgan(place: Place, **options: Any) -> None:
     if options["new_discriminator"] and weights:
         preset = options["preset"]
         shape = replace(shape, discriminator=PRESETS[preset].discriminator)
-        weights.pop("discriminator", None)
     stage, settings = _stage(options, preset, shape, place, batches)
+    if weights and options["new_discriminator"]:
+        weights["discriminator"] = stage.networks["discriminator"].state_dict()
     if weights:
         stage.start_from(weights)
     passed = earlier_stages(start) if start else []

@@ -98,10 +98,8 @@ class AdversarialStage(Stage[Batch]):
         self._sample_latent = torch.randn(_SAMPLE_ROWS, shape.latent, generator=fixed).to(device)
 
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
-        """Takes G and, if ``weights`` hold one, D; the rest is carried along."""
         load_network(self.generator, weights, "generator")
-        if "discriminator" in weights:
-            load_network(self.discriminator, weights, "discriminator")
+        load_network(self.discriminator, weights, "discriminator")
         self.load_average("generator", weights)
         self.carried = {name: weights[name] for name in ("encoder", "encoder_ema") if name in weights}
 
@@ -199,16 +197,18 @@ class LatentStage(Stage[Batch]):
         feature = feature_distance(features, targets)
         norm = latent_norm_penalty(of_real)
         total = pairs + settings.pixel_weight * pixel + settings.feature_weight * feature + settings.norm_weight * norm
-        total = total + settings.identity_weight * identity
+        terms = {"pairs": pairs, "pixel": pixel, "feature": feature, "norm": norm}
+        if identity is not None:
+            terms["identity"] = identity
+            total = total + settings.identity_weight * identity
         self.descend("encoder", total)
         self.average.update_parameters(self.encoder)
-        terms = {"pairs": pairs, "pixel": pixel, "feature": feature, "norm": norm, "identity": identity}
         return {f"e/{name}": term.detach() for name, term in terms.items()}
 
-    def _identity_distance(self, rebuilt: Tensor, image: Tensor) -> Tensor:
-        """Mean cosine distance of the embeddings of ``rebuilt`` and ``image``; 0 without a FaceNet."""
+    def _identity_distance(self, rebuilt: Tensor, image: Tensor) -> Tensor | None:
+        """Mean cosine distance of the embeddings of ``rebuilt`` and ``image``, if there is a FaceNet and it has a weight."""
         if self.facenet is None or not self.settings.identity_weight:
-            return torch.zeros((), device=image.device)
+            return None
         size = self.facenet.size
         with torch.no_grad():
             wanted = self.facenet(at_side(image, size))

@@ -49,7 +49,7 @@ class GeneratorShape:
 
 @dataclass(frozen=True)
 class DiscriminatorShape:
-    """Strided convolutions of ``widths`` channels; or, of ``layout`` ``ages``, an ``AgeDiscriminator``, for which nothing else here counts.
+    """Strided convolutions of ``widths`` channels; or, of ``layout`` ``ages``, an ``AgeDiscriminator``, whose layers are its own.
 
     ``condition``: ``planes`` joins the condition, one plane per group, after the first convolution (32×32×6), with one
     output; ``outputs`` gives one output per group and ignores the condition at the input.
@@ -102,7 +102,7 @@ _DCGAN = AgeCganShape(
 PRESETS: dict[str, AgeCganShape] = {
     "paper": AgeCganShape(),
     "dcgan": _DCGAN,
-    "lean": replace(_DCGAN, discriminator=DiscriminatorShape(layout="ages")),
+    "lean": replace(_DCGAN, discriminator=DiscriminatorShape(condition="outputs", layout="ages")),
 }
 
 
