@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ from dorian_export.graphs import (
 )
 from dorian_export.parity import TOLERANCE, require_parity
 from dorian_training.checkpoint import load_network, load_weights
+from dorian_training.losses.latent import LatentObjective, loss_and_gradient, mirrored_embedding
 from dorian_training.networks.age_cgan import (
     PRESETS,
     AgeCganShape,
@@ -37,11 +39,13 @@ from dorian_training.networks.age_cgan import (
     build_encoder,
     build_generator,
 )
+from dorian_training.networks.age_discriminator import at_side
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.cyclegan import CycleGanShape, build_translator
 from dorian_training.networks.detector import Detector, DetectorShape
+from dorian_training.networks.facenet import facenet_of
 from dorian_training.networks.landmark_refiner import LandmarkRefiner, LandmarkRefinerShape
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +149,37 @@ def test_the_graphs_are_the_checkpoints_networks(
     drawn = (generator(latents, conditions) + 1) / 2
     assert np.abs(run("generator", latent=latents, condition=conditions) - drawn.numpy()).max() <= TOLERANCE["fp16"]
     assert float((drawn[0] - drawn[5]).abs().max()) > 0.1  # the youngest and the oldest of one person
+
+
+def test_age_cgan_can_be_searched(
+    embedded: Bundle, trained: tuple[nn.Module, nn.Module], images: Tensor, read: Callable[[str], Run]
+) -> None:
+    """Its third graph is what autograd says of the checkpoints' networks, for embeddings that the bundle's FaceNet gives.
+
+    Autograd in double precision: in single, rounding turns over rectifiers, and with them slopes.
+    """
+    method: AgeCganMethod = method_of(embedded, "age_cgan")
+    assert method.graphs.keys() == {"encoder", "generator", "latent_gradient"}
+    facenet = facenet_of(*weights_of("facenet")).requires_grad_(False)
+    assert method.embedding_size == facenet.embedding == embedded.manifest.readers.facenet.embedding_size
+    encoder, generator = trained
+    image = 2 * images - 1
+    embedding = mirrored_embedding(facenet, image)
+    seen = read("facenet")({"image": at_side(images, facenet.size).numpy()})["embedding"]
+    assert np.abs(seen - embedding.numpy()).max() <= TOLERANCE["fp16"]
+    weights = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [30, 0, 0.1], [15, 1, 0.1]])
+    given = (encoder(image), torch.eye(6)[:5], images, embedding.roll(1, dims=0), weights)
+    objective = copy.deepcopy(LatentObjective(generator, facenet)).double()
+    wanted = loss_and_gradient(objective, *(each.double() for each in (*given[:2], image, *given[3:])))
+    path = embedded.graph_path(method.graphs["latent_gradient"])
+    names = [spec.name for spec in embedded.manifest.graphs[method.graphs["latent_gradient"]].signature.inputs]
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for rows in (slice(5), slice(1, 2), slice(3, 5)):
+        feed = {name: np.ascontiguousarray(values[rows].numpy()) for name, values in zip(names, given, strict=True)}
+        for found, values in zip(session.run(["loss", "gradient", "terms"], feed), wanted, strict=True):
+            expected = values[rows].numpy()
+            assert found.shape == expected.shape
+            assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
 
 
 def test_training_can_be_carried_on(loaded: tuple[dict[str, dict[str, Tensor]], dict[str, Any]]) -> None:

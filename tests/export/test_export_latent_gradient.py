@@ -70,10 +70,10 @@ def run(session: ort.InferenceSession, rows: Mapping[str, Array]) -> dict[str, A
 
 
 def by_autograd(objective: LatentObjective, rows: Mapping[str, Array]) -> dict[str, Array]:
-    """Loss, gradient and terms as torch has them."""
-    latent, condition, image, embedding, weights = (torch.from_numpy(values) for values in rows.values())
+    """Loss, gradient and terms as torch has them in double precision, where no rounding turns a rectifier over."""
+    latent, condition, image, embedding, weights = (torch.from_numpy(values).double() for values in rows.values())
     latent.requires_grad_(True)
-    loss, terms = objective(latent, condition, image * 2 - 1, embedding, weights)
+    loss, terms = copy.deepcopy(objective).double()(latent, condition, image * 2 - 1, embedding, weights)
     (gradient,) = torch.autograd.grad(loss.sum(), latent)
     return {"loss": loss.detach().numpy(), "gradient": gradient.numpy(), "terms": terms.detach().numpy()}
 
@@ -282,6 +282,21 @@ def test_a_graph_of_another_objective_is_refused(
         export_again(LastRow(generator, facenet))
     with pytest.raises(ParityError, match="loss differs from autograd's by nan"):
         export_again(Lost(generator, facenet))
+
+
+def test_autograd_judges_in_double_precision(
+    export_again: Export, networks: dict[str, nn.Module], facenet: CompactFaceNet
+) -> None:
+    """In single, rounding would turn over a rectifier for some faces, and refuse a graph that is right."""
+    dtypes: set[torch.dtype] = set()
+
+    class Noting(LatentObjective):
+        def forward(self, latent: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+            dtypes.update(each.dtype for each in (latent, *rest, *self.parameters()))
+            return super().forward(latent, *rest)
+
+    export_again(Noting(networks["generator"], facenet))
+    assert dtypes == {torch.float64}
 
 
 def test_what_is_allowed_ends_at_the_tolerance(

@@ -50,11 +50,6 @@ def layers(network: nn.Module, *inputs: Tensor) -> list[str]:
     return found
 
 
-def judges_groups(shape: AgeCganShape) -> bool:
-    """Whether the discriminator has an output for each group, and no use for a condition."""
-    return shape.discriminator.layout == "ages" or shape.discriminator.condition == "outputs"
-
-
 def numbers(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
@@ -165,7 +160,7 @@ def test_the_presets_of_our_own_are_small(name: str, most: float) -> None:
         shape = PRESETS[name]
         built = [build_encoder(shape), build_generator(shape), build_discriminator(shape)]
     assert sum(map(numbers, built)) < most
-    assert judges_groups(shape)
+    assert shape.discriminator.condition == "outputs"
 
 
 def test_the_lean_preset_draws_as_dcgan_does() -> None:
@@ -195,7 +190,7 @@ def test_what_the_condition_changes(networks: tuple[AgeCganShape, *tuple[nn.Modu
     young, old = torch.eye(6)[:1], torch.eye(6)[5:]
     assert not torch.allclose(generator(latent, young), generator(latent, old))
     same = torch.equal(discriminator(image, young), discriminator(image, old))
-    assert same == judges_groups(shape)
+    assert same == (shape.discriminator.condition == "outputs")
 
 
 def test_rows_of_a_batch_do_not_mix_at_inference(networks: tuple[AgeCganShape, *tuple[nn.Module, ...]]) -> None:

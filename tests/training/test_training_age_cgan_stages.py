@@ -25,7 +25,8 @@ MakeStage = Callable[..., Stage]
 MakeBatches = Callable[..., BalancedBatches]
 Weights = dict[str, dict[str, Tensor]]
 ADVERSARIAL_LOSSES = {"d/real", "d/fake", "d/wrong_group", "g/adversarial"}
-LATENT_LOSSES = {"e/pairs", "e/pixel", "e/feature", "e/norm", "e/identity"}
+LATENT_LOSSES = {"e/pairs", "e/pixel", "e/feature", "e/norm"}
+WITH_IDENTITY = LATENT_LOSSES | {"e/identity"}
 
 
 def copied(stage: Stage) -> Weights:
@@ -69,7 +70,7 @@ def test_an_adversarial_step_changes_both_networks(make_stage: MakeStage, make_b
     assert all(p.requires_grad for network in stage.networks.values() for p in network.parameters())
 
 
-@pytest.mark.parametrize(("kind", "names"), [("adversarial", ADVERSARIAL_LOSSES), ("latent", LATENT_LOSSES)])
+@pytest.mark.parametrize(("kind", "names"), [("adversarial", ADVERSARIAL_LOSSES), ("latent", WITH_IDENTITY)])
 def test_mixed_precision_is_near_to_single(
     make_stage: MakeStage, make_batches: MakeBatches, facenet: CompactFaceNet, kind: str, names: set[str]
 ) -> None:
@@ -238,7 +239,6 @@ def test_the_encoders_losses_are_of_generated_pairs_and_of_real_faces(
         "e/pixel": charbonnier(rebuilt - batch.image),
         "e/feature": feature_distance(*features),
         "e/norm": latent_norm_penalty(of_real),
-        "e/identity": torch.zeros(()),  # as there is no FaceNet
     }
     for name, value in expected.items():
         assert float(losses[name]) == pytest.approx(float(value.detach()), rel=1e-4)
@@ -266,20 +266,11 @@ def test_latent_samples_show_real_faces_and_their_ages(latent_stage: LatentStage
 
 def test_weights_that_do_not_fit(make_stage: MakeStage) -> None:
     weights = copied(make_stage("adversarial"))
-    for kind, needed in (("adversarial", "generator"), ("latent", "generator_ema"), ("latent", "discriminator")):
-        with pytest.raises(CheckpointError, match=f"no '{needed}'"):
-            make_stage(kind).start_from({name: state for name, state in weights.items() if name != needed})
     for kind in ("adversarial", "latent"):
+        with pytest.raises(CheckpointError, match="no 'discriminator'"):
+            make_stage(kind).start_from({name: state for name, state in weights.items() if name != "discriminator"})
         with pytest.raises(CheckpointError, match="'discriminator' does not fit"):
             make_stage(kind).start_from(weights | {"discriminator": weights["generator"]})
-
-
-def test_without_a_discriminator_an_adversarial_run_goes_on_with_its_own(make_stage: MakeStage) -> None:
-    weights = copied(make_stage("adversarial", seed=1))
-    stage = make_stage("adversarial", seed=2)
-    own = copied(stage)["discriminator"]
-    stage.start_from({name: state for name, state in weights.items() if name != "discriminator"})
-    assert changed(weights | {"discriminator": own}, copied(stage)) == dict.fromkeys(weights, False)
 
 
 # --- the person, in the latent stage ---
@@ -325,19 +316,19 @@ def test_the_identity_term_is_how_far_apart_the_people_are(
 def test_the_identity_term_pulls_at_the_encoder_by_its_weight(
     make_stage: MakeStage, make_batches: MakeBatches, facenet: CompactFaceNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch, total, identity = make_batches().next(), {}, {}
+    batch, total, losses = make_batches().next(), {}, {}
     for weight in (0.0, 1.0, 3.0):
         stage = of_a_trained(make_stage("latent", facenet=facenet, identity_weight=weight), make_stage)
         given: list[Tensor] = []
         monkeypatch.setattr(stage, "descend", lambda _, loss, given=given: given.append(loss))
         torch.manual_seed(5)
-        identity[weight] = float(stage.step(batch, 0)["e/identity"])
-        total[weight] = given[0]
-    assert identity[0.0] == 0  # nor is it reckoned
-    assert identity[1.0] == pytest.approx(identity[3.0], rel=1e-5)
+        losses[weight] = stage.step(batch, 0)
+        total[weight] = given[0].detach()
+    assert losses[0.0].keys() == LATENT_LOSSES  # nor is it reckoned
     for weight in (1.0, 3.0):
-        assert float(total[weight] - total[0.0]) == pytest.approx(weight * identity[weight], rel=0.01)
-    assert total[1.0].requires_grad
+        identity = float(losses[weight]["e/identity"])
+        assert identity == pytest.approx(float(losses[1.0]["e/identity"]), rel=1e-5)
+        assert float(total[weight] - total[0.0]) == pytest.approx(weight * identity, rel=0.01)
 
 
 def test_the_person_is_learned_to_be_kept(
@@ -345,10 +336,15 @@ def test_the_person_is_learned_to_be_kept(
 ) -> None:
     """By the encoder; the FaceNet stays as it is, and outside the checkpoint."""
     before = {name: tensor.clone() for name, tensor in facenet.state_dict().items()}
+    weights = copied(make_stage("adversarial", seed=1))
+    for tensor in weights["generator_ema"].values():
+        if tensor.ndim > 1:  # untrained, it would draw nearly the same picture for every latent
+            tensor *= 2
     stage = make_stage("latent", facenet=facenet.train(), learning_rate=3e-3, identity_weight=30.0)
-    stage, batch = of_a_trained(stage, make_stage), make_batches().next()
-    found = [float(stage.step(batch, number)["e/identity"]) for number in range(12)]
-    assert found[-1] < 0.9 * found[0]
+    stage.start_from(weights)
+    batch = make_batches().next()
+    found = [float(stage.step(batch, number)["e/identity"]) for number in range(20)]
+    assert min(found[-3:]) < 0.9 * found[0]
     assert all(torch.equal(tensor, before[name]) for name, tensor in facenet.state_dict().items())
     assert not any(parameter.requires_grad for parameter in facenet.parameters())
     assert not any("facenet" in name for name in (*stage.weights(), *stage.networks, *stage.optimizers))
@@ -374,5 +370,5 @@ def test_pairs_alone_at_first(make_stage: MakeStage, make_batches: MakeBatches, 
     after = copied(stage)
     assert changed(before, after) == {name: name.startswith("encoder") for name in before}
     assert all(bool(tensor.isfinite().all()) for state in after.values() for tensor in state.values())
-    assert stage.step(batches.next(), 2).keys() == LATENT_LOSSES
+    assert stage.step(batches.next(), 2).keys() == WITH_IDENTITY
     assert not torch.equal(copied(stage)["encoder_ema"]["blocks.0.0.weight"], after["encoder_ema"]["blocks.0.0.weight"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from click.testing import CliRunner, Result
 from dorian_training.checkpoint import load_weights, save_weights
 from dorian_training.commands.train import main
 from dorian_training.methods.age_cgan import PAPER_ADVERSARIAL
-from dorian_training.networks.age_cgan import PRESETS, AgeCganShape
+from dorian_training.networks.age_cgan import PRESETS, AgeCganShape, DiscriminatorShape, build_discriminator
+from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape, load_age_estimator
+from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 
 Train = Callable[..., Result]
 Refused = Callable[..., bool]
@@ -153,12 +156,141 @@ def test_data_that_is_not_there(
     assert refused(train("run", data=unlabelled), "none of the faces")
 
 
+# --- what a run begins with ---
+
+
+@pytest.fixture
+def ages(tiny_shape: AgeCganShape, monkeypatch: pytest.MonkeyPatch) -> AgeCganShape:
+    """The lean preset with the discriminator that it really has; ``dcgan`` is tiny with another one."""
+    shape = replace(tiny_shape, discriminator=DiscriminatorShape(condition="outputs", layout="ages"))
+    monkeypatch.setitem(PRESETS, "lean", shape)
+    monkeypatch.setitem(PRESETS, "dcgan", tiny_shape)
+    return shape
+
+
+@pytest.fixture(scope="module")
+def estimator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of an age estimator; what counts is the average."""
+    torch.manual_seed(3)
+    network = AgeEstimator(AgeEstimatorShape())
+    torch.nn.init.normal_(network.head[-1].weight, std=0.3)  # type: ignore[arg-type]
+    averaged = network.state_dict()
+    raw = {name: tensor * 0 for name, tensor in averaged.items()}
+    path: Path = tmp_path_factory.mktemp("estimators") / "averaged"
+    about = {"shape": AgeEstimatorShape().as_dict()}
+    save_weights(path, {"age_estimator": raw, "age_estimator_ema": averaged}, about)
+    return path
+
+
+@pytest.fixture(scope="module")
+def facenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(4)
+    shape = FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8)
+    path: Path = tmp_path_factory.mktemp("facenets") / "averaged"
+    save_weights(path, {"facenet_ema": CompactFaceNet(shape).state_dict()}, {"shape": shape.as_dict()})
+    return path
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+STILL = ("--steps", 1, "--set", "learning_rate=0", "--no-amp")  # so that a run ends with what it began with
+
+
+@pytest.mark.parametrize("start", ["afresh", "from another run"])
+def test_a_discriminator_that_begins_as_an_age_estimator(
+    train: Train, tmp_path: Path, ages: AgeCganShape, estimator: Path, start: str
+) -> None:
+    before: tuple[object, ...] = ()
+    if start != "afresh":
+        assert train("gan", *STILL, "--preset", "dcgan").exit_code == 0
+        before = ("--from", tmp_path / "gan", "--new-discriminator")
+    result = train("ages", *STILL, *before, "--age-estimator", estimator)
+    assert result.exit_code == 0, result.output
+    discriminator = build_discriminator(ages)
+    discriminator.load_state_dict(load_weights(tmp_path / "ages")[0]["discriminator"])
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        years, found = load_age_estimator(estimator)(image), discriminator(image, torch.eye(6)[:2])
+    assert found[:, 1].tolist() == pytest.approx(years[:, 19:30].mean(dim=1).tolist(), abs=1e-3)
+    assert found[:, 5].tolist() == pytest.approx(years[:, 60:91].mean(dim=1).tolist(), abs=1e-3)
+
+
+def test_a_new_discriminator_in_place_of_the_trained_one(
+    train: Train, tmp_path: Path, ages: AgeCganShape, tiny_shape: AgeCganShape
+) -> None:
+    """The generator goes on from where it was; a run that is resumed keeps what it has."""
+    assert train("gan", "--preset", "dcgan", "--steps", 3).exit_code == 0
+    assert train("new", *STILL, "--from", tmp_path / "gan", "--new-discriminator").exit_code == 0
+    (before, _), (found, about) = (load_weights(tmp_path / name) for name in ("gan", "new"))
+    assert (about["preset"], AgeCganShape.from_dict(about["shape"])) == ("lean", ages)
+    assert about["earlier"] == [{"stage": "adversarial", "steps": 3}]
+    learned = {name: tensor for name, tensor in before["generator"].items() if "running" not in name}
+    learned = {name: tensor for name, tensor in learned.items() if "tracked" not in name}
+    assert same(learned, {name: found["generator"][name] for name in learned})
+    assert found["discriminator"].keys() == build_discriminator(ages).state_dict().keys()
+
+    resumed = train("new", "--steps", 2, "--preset", "dcgan", "--new-discriminator", "--from", tmp_path / "gan")
+    assert resumed.exit_code == 0, resumed.output
+    again, about = load_weights(tmp_path / "new")
+    assert (about["preset"], about["steps"]) == ("lean", 2)
+    assert again["discriminator"].keys() == found["discriminator"].keys()
+
+    kept = train("kept", *STILL, "--from", tmp_path / "gan")  # without the option, the trained one
+    assert kept.exit_code == 0
+    weights, about = load_weights(tmp_path / "kept")
+    assert (about["preset"], AgeCganShape.from_dict(about["shape"])) == ("dcgan", tiny_shape)
+    assert same(weights["discriminator"], before["discriminator"])
+
+
+def test_a_new_discriminator_of_the_layout_that_there_was(train: Train, tmp_path: Path) -> None:
+    assert train("gan", "--steps", 3).exit_code == 0
+    assert train("new", *STILL, "--from", tmp_path / "gan", "--new-discriminator", "--seed", 8).exit_code == 0
+    before, found = (load_weights(tmp_path / name)[0]["discriminator"] for name in ("gan", "new"))
+    assert before.keys() == found.keys()
+    assert not same(before, found)
+
+
+def test_a_facenet_holds_the_person_in_the_latent_stage(train: Train, tmp_path: Path, facenet: Path) -> None:
+    assert train("gan", "--steps", 1).exit_code == 0
+    latent = ("--stage", "latent", "--from", tmp_path / "gan", "--facenet", facenet, "--steps", 2, "--no-amp")
+    encoders = {}
+    for weight, pairs in ((0, 0), (5, 0), (0, 2), (5, 2)):
+        out = f"weight {weight} pairs {pairs}"
+        result = train(out, *latent, "--set", f"identity_weight={weight}", "--set", f"pairs_alone={pairs}")
+        assert result.exit_code == 0, result.output
+        weights, about = load_weights(tmp_path / out)
+        assert weights.keys() == {"generator", "generator_ema", "discriminator", "encoder", "encoder_ema"}
+        assert (about["settings"]["identity_weight"], about["settings"]["pairs_alone"]) == (weight, pairs)
+        encoders[weight, pairs] = weights["encoder"]
+    assert not same(encoders[0, 0], encoders[5, 0])
+    assert same(encoders[0, 2], encoders[5, 2])  # as nothing but pairs counts
+    assert not same(encoders[0, 2], encoders[0, 0])
+
+
+def test_networks_that_do_not_suit(
+    train: Train, tmp_path: Path, ages: AgeCganShape, estimator: Path, facenet: Path, refused: Refused
+) -> None:
+    assert refused(train("run", *STILL, "--age-estimator", facenet), "no 'age_estimator_ema'")
+    small = AgeEstimatorShape(widths=(4, 8), strides=(2, 2))
+    state = AgeEstimator(small).state_dict()
+    save_weights(tmp_path / "small", {"age_estimator_ema": state}, {"shape": small.as_dict()})
+    assert refused(train("run", *STILL, "--age-estimator", tmp_path / "small"), "another layout than the discriminator")
+    assert train("gan", *STILL).exit_code == 0
+    latent = train("run", "--stage", "latent", "--from", tmp_path / "gan", "--facenet", estimator)
+    assert refused(latent, "no 'facenet_ema'")
+
+
 def test_help_explains_every_option() -> None:
     result = CliRunner().invoke(main, ["age-cgan", "--help"])
     assert result.exit_code == 0
     options = [
         "stage",
         "preset",
+        "age-estimator",
+        "new-discriminator",
+        "facenet",
         "data",
         "out",
         "from",

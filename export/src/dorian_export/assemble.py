@@ -80,12 +80,12 @@ def build_bundle(
 ) -> tuple[Manifest, dict[str, float]]:
     """Write the bundle of ``checkpoints`` to ``folder``, which must be empty.
 
-    Returns its manifest, and the largest difference of each graph's file from torch. All graphs but the detector's and
-    Age-cGAN's are written in half precision alone (docs/decisions/0007).
+    Returns its manifest, and the largest difference of each graph's file from torch. All graphs but the detector's
+    are written in half precision alone (docs/decisions/0007).
     """
     graphs: dict[str, Graph] = {}
     differences: dict[str, float] = {}
-    methods = _methods(checkpoints, folder, faces, precisions, naming)
+    methods = _methods(checkpoints, folder, faces, naming)
     for made in methods:
         graphs |= made.graphs
         differences |= made.differences
@@ -122,9 +122,7 @@ def build_bundle(
     return manifest, differences
 
 
-def _methods(
-    checkpoints: Checkpoints, folder: Path, faces: Faces, precisions: Sequence[Precision], naming: Naming
-) -> list[Made]:
+def _methods(checkpoints: Checkpoints, folder: Path, faces: Faces, naming: Naming) -> list[Made]:
     """The methods that there are checkpoints of, the default first."""
     made = []
     if checkpoints.age_translator:

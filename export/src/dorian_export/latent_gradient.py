@@ -203,14 +203,18 @@ def store_in_half(path: Path) -> None:
 def _require_parity(
     objective: LatentObjective, path: Path, signature: Signature, inputs: Sequence[Mapping[str, Array]]
 ) -> float:
-    """The largest difference between autograd on ``objective`` and the file at ``path`` over ``inputs``, relative."""
+    """The largest difference between autograd on ``objective`` and the file at ``path`` over ``inputs``, relative.
+
+    Autograd works in double precision: in single, rounding turns over a rectifier for some faces, and with it a slope.
+    """
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    pictures = _Pictures(objective)
+    pictures = _Pictures(copy.deepcopy(objective).double())
     worst = 0.0
     for rows in inputs:
         for batch in BATCHES:
             feed = {spec.name: np.ascontiguousarray(rows[spec.name][:batch]) for spec in signature.inputs}
-            wanted = loss_and_gradient(pictures, *(torch.from_numpy(feed[spec.name]) for spec in signature.inputs))
+            given = (torch.from_numpy(feed[spec.name]).double() for spec in signature.inputs)
+            wanted = loss_and_gradient(pictures, *given)
             found = session.run([spec.name for spec in signature.outputs], feed)
             for spec, one, other in zip(signature.outputs, found, wanted, strict=True):
                 difference = float(np.abs(one - other.numpy()).max() / np.abs(other.numpy()).max())
