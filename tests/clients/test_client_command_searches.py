@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,9 @@ def start(fake: Any, photo: Path) -> Iterator[Start]:
 
     def begin(*arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
         command = [sys.executable, "-W", "error", "-m", "dorian_client.command", *arguments, "--server", fake.address]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True))
+        # Tests that run in the background inherit a SIGINT that is ignored.
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, preexec_fn=heard))
         return started[-1]
 
     yield begin
