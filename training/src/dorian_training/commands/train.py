@@ -31,6 +31,7 @@ from dorian_training.methods.age_cgan import (
     LatentSettings,
     LatentStage,
 )
+from dorian_training.methods.age_cgan_joint import JointSettings, JointStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import PRESETS, SIZE, AgeCganShape
 from dorian_training.networks.age_estimator import load_age_estimator
@@ -44,7 +45,7 @@ def main() -> None:
 
 
 @main.command("age-cgan")
-@click.option("--stage", type=click.Choice(["adversarial", "latent"]), default="adversarial", help="What to train.")
+@click.option("--stage", type=click.Choice(["adversarial", "joint", "latent"]), default="adversarial", help="What to train.")
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="lean", help="Network layout.")
 @click.option(
     "--age-estimator",
@@ -59,12 +60,14 @@ def main() -> None:
 @click.option(
     "--facenet",
     type=click.Path(path_type=Path, exists=True),
-    help="Checkpoint of the FaceNet that holds the person in the latent stage.",
+    help="Checkpoint of the FaceNet that holds the person in the latent stage and in the joint one, which needs it.",
 )
 @data_option("Data set; give it once per set.")
 @run_options(steps=20_000, batch_size=32)
 def age_cgan(**options: Any) -> None:
     """Age-cGAN: the adversarial stage, then the initial latent approximation. For the third, see latent-optimisation.
+
+    The joint stage trains all three networks together, in place of the adversarial one or after it.
 
     \b
     dorian-train age-cgan --data faces/ --age-estimator models/checkpoints/age_estimator --out runs/gan --steps 12000
@@ -80,6 +83,8 @@ def _age_cgan(place: Place, **options: Any) -> None:
     batches = BalancedBatches(crops, PAPER_GROUPS, options["batch_size"], options["seed"] + place.rank, place.device)
     known_run = begun(options["out"], options["stage"])
     weights, start = load_weights(options["start"]) if options["start"] and not known_run else ({}, {})
+    if options["stage"] == "joint" and not options["facenet"]:
+        raise ConfigError("the joint stage needs --facenet: a checkpoint of a FaceNet, which holds the person")
     if options["stage"] == "latent" and not (weights or known_run):
         raise ConfigError("the latent stage needs --from: a run of the adversarial stage")
     known = known_run or start
@@ -111,15 +116,18 @@ def _age_cgan(place: Place, **options: Any) -> None:
 
 def _stage(
     options: dict[str, Any], preset: str, shape: AgeCganShape, place: Place, batches: BalancedBatches
-) -> tuple[Stage[Batch], AdversarialSettings | LatentSettings]:
+) -> tuple[Stage[Batch], AdversarialSettings | JointSettings | LatentSettings]:
+    estimator = load_age_estimator(options["age_estimator"]) if options["age_estimator"] else None
+    facenet = load_facenet(options["facenet"]) if options["facenet"] else None
     if options["stage"] == "adversarial":
         start = PAPER_ADVERSARIAL if preset == "paper" else AdversarialSettings()
         adversarial = changed(start, options["changes"])
-        path = options["age_estimator"]
-        estimator = load_age_estimator(path) if path else None
         return AdversarialStage(shape, adversarial, place.device, options["amp"], estimator), adversarial
+    if options["stage"] == "joint":
+        assert facenet is not None
+        joint = changed(JointSettings(), options["changes"])
+        return JointStage(shape, joint, place.device, options["amp"], batches.next(), facenet, estimator), joint
     latent = changed(LatentSettings(), options["changes"])
-    facenet = load_facenet(options["facenet"]) if options["facenet"] else None
     return LatentStage(shape, latent, place.device, options["amp"], batches.next(), facenet), latent
 
 

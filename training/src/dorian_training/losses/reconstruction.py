@@ -25,3 +25,10 @@ def feature_distance(features: Sequence[Tensor], targets: Sequence[Tensor]) -> T
 def latent_norm_penalty(latent: Tensor) -> Tensor:
     """Squared deviation of mean z² (per row) from 1, its value for the standard normal that G was trained on; mean."""
     return (latent.float().square().mean(dim=1) - 1).square().mean()
+
+
+def latent_divergence(latent: Tensor) -> Tensor:
+    """KL(N(μ, σ²) ‖ N(0, 1)) of each dimension's mean and variance over the batch (batch, latent); mean over dimensions."""
+    variance, mean = torch.var_mean(latent.float(), dim=0, correction=0)
+    divergence: Tensor = (mean.square() + variance - 1 - variance.clamp(min=1e-6).log()) / 2
+    return divergence.mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dorian_bundle.ages import PAPER_GROUPS
@@ -87,10 +87,7 @@ class AdversarialStage(Stage[Batch]):
         super().__init__(device)
         self.shape, self.settings, self.amp = shape, settings, amp
         self.generator = self.add_network("generator", build_generator(shape))
-        discriminator = build_discriminator(shape)
-        if age_estimator is not None and isinstance(discriminator, GroupDiscriminator):
-            discriminator.start_from_estimator(age_estimator.eval(), _YEARS)
-        self.discriminator = self.add_network("discriminator", discriminator)
+        self.discriminator = self.add_network("discriminator", group_discriminator(shape, age_estimator))
         self.average = self.add_average("generator", settings.ema_decay)
         for name in ("generator", "discriminator"):
             self.add_optimizer(name, settings.learning_rate, (settings.beta1, settings.beta2))
@@ -162,7 +159,7 @@ class LatentStage(Stage[Batch]):
         self.average = self.add_average("encoder", settings.ema_decay)
         self.add_optimizer("encoder", settings.learning_rate, (settings.beta1, settings.beta2))
         self.facenet = facenet.to(device).eval().requires_grad_(False) if facenet is not None else None
-        self._watched = Batch(watched.image[:_SAMPLE_ROWS], watched.group[:_SAMPLE_ROWS])
+        self._watched = watched
 
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
         """Takes G and D from the adversarial stage, and E too if ``weights`` hold one; the rest is carried along."""
@@ -218,11 +215,22 @@ class LatentStage(Stage[Batch]):
     @torch.no_grad()
     def samples(self) -> Tensor:
         """A real face per row: itself, its reconstruction at its own group, then at every group."""
-        groups = self.shape.groups
-        image, own = self._watched.image, F.one_hot(self._watched.group, groups).float()
-        latent = self.average(image)
-        aged = [
-            self.generator(latent, torch.eye(groups, device=self.device)[g].expand(len(latent), -1))
-            for g in range(groups)
-        ]
-        return torch.stack([image, self.generator(latent, own), *aged], dim=1)
+        return reconstruction_samples(self.average, self.generator, self._watched)
+
+
+def group_discriminator(shape: AgeCganShape, age_estimator: AgeEstimator | None) -> nn.Module:
+    """D of ``shape``; one of age groups begins as ``age_estimator``, if there is one."""
+    discriminator = build_discriminator(shape)
+    if age_estimator is not None and isinstance(discriminator, GroupDiscriminator):
+        discriminator.start_from_estimator(age_estimator.eval(), _YEARS)
+    return discriminator
+
+
+@torch.no_grad()
+def reconstruction_samples(encoder: nn.Module, generator: nn.Module, watched: Batch) -> Tensor:
+    """For each of the first ``watched`` faces a row: itself, G(E(x), y) of its own group y, then of every group."""
+    image, own = watched.image[:_SAMPLE_ROWS], watched.group[:_SAMPLE_ROWS]
+    groups = torch.eye(len(PAPER_GROUPS), device=image.device)
+    latent = encoder(image)
+    aged = [generator(latent, group.expand(len(latent), -1)) for group in groups]
+    return torch.stack([image, generator(latent, groups[own]), *aged], dim=1)

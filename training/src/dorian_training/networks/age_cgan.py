@@ -2,12 +2,12 @@
 
 Presets of one code. ``paper`` is the published Keras layout. ``dcgan`` is lean, made to be trained on few cores: strided
 4×4 convolutions as in DCGAN (Radford et al. 2016), and a discriminator with one output per age group in place of a condition
-at its input. ``lean`` has the same E and G, and a discriminator that can begin as an age estimator. Images are RGB in [-1, 1]; a condition is a row of weights over the age groups that sum to 1.
+at its input. ``lean`` has latents that hold a person (docs/decisions/0011-joint-training.md), and a discriminator that can begin as an age estimator. Images are RGB in [-1, 1]; a condition is a row of weights over the age groups that sum to 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -102,7 +102,12 @@ _DCGAN = AgeCganShape(
 PRESETS: dict[str, AgeCganShape] = {
     "paper": AgeCganShape(),
     "dcgan": _DCGAN,
-    "lean": replace(_DCGAN, discriminator=DiscriminatorShape(condition="outputs", layout="ages")),
+    "lean": AgeCganShape(
+        latent=384,
+        encoder=EncoderShape(widths=(48, 112, 224, 352), kernel=3, hidden=0),
+        generator=GeneratorShape((240, 192, 112, 56), kernel=3, hidden=0, refine=1, dropout=0.0, leak=0.0),
+        discriminator=DiscriminatorShape(condition="outputs", layout="ages"),
+    ),
 }
 
 

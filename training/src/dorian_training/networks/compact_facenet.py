@@ -78,5 +78,14 @@ class CompactFaceNet(nn.Module):
         self.head = nn.Sequential(nn.Flatten(), nn.Dropout(shape.dropout), nn.Linear(width, shape.embedding))
 
     def forward(self, image: Tensor) -> Tensor:
-        embedding: Tensor = self.head(self.pool(self.features(image)))
-        return F.normalize(embedding.float(), dim=1)
+        return self.features_and_embedding(image)[1]
+
+    def features_and_embedding(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What each residual block makes of ``image``, finest first: a metric of how faces look; and the embedding."""
+        features: list[Tensor] = []
+        for layer in self.features:
+            image = layer(image)
+            if isinstance(layer, ResidualBlock):
+                features.append(image)
+        embedding: Tensor = self.head(self.pool(image))
+        return features, F.normalize(embedding.float(), dim=1)

@@ -152,10 +152,14 @@ class InceptionResNetV1(nn.Module):
         self.last_bn = nn.BatchNorm1d(shape.embedding, eps=_EPSILON)
 
     def forward(self, image: Tensor) -> Tensor:
-        features = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(image * _PIXEL_SCALE)))
-        features = self.conv2d_4b(self.conv2d_4a(self.conv2d_3b(self.maxpool_3a(features))))
-        features = self.repeat_2(self.mixed_6a(self.repeat_1(features)))
-        features = self.block8(self.repeat_3(self.mixed_7a(features)))
-        pooled = self.dropout(features.mean(dim=(2, 3)))
+        return self.features_and_embedding(image)[1]
+
+    def features_and_embedding(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What the network makes of ``image`` at each resolution, finest first: a metric of how faces look; and the embedding."""
+        fine = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(image * _PIXEL_SCALE)))
+        cells_35 = self.repeat_1(self.conv2d_4b(self.conv2d_4a(self.conv2d_3b(self.maxpool_3a(fine)))))
+        cells_17 = self.repeat_2(self.mixed_6a(cells_35))
+        cells_8 = self.block8(self.repeat_3(self.mixed_7a(cells_17)))
+        pooled = self.dropout(cells_8.mean(dim=(2, 3)))
         embedding: Tensor = self.last_bn(self.last_linear(pooled))
-        return F.normalize(embedding.float(), dim=1)
+        return [fine, cells_35, cells_17, cells_8], F.normalize(embedding.float(), dim=1)
