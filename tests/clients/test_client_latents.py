@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_client import Box, Client
+from dorian_client._requests import pick_method
 
 Pixels = npt.NDArray[np.uint8]
 SECOND = Box(50, 6, 12, 14)
@@ -164,3 +166,15 @@ def test_wrong_latents(
     with pytest.raises(kind, match=words):
         client.age(pixels, 60, **arguments)
     assert fake.requests == []
+
+
+@pytest.mark.parametrize(
+    ("needs", "chosen"),
+    [({}, "painter"), ({"encodes": True}, "other"), ({"encodes": True, "searches": True}, "inverter")],
+)
+def test_without_a_name_the_first_method_that_can_is_chosen(needs: dict[str, bool], chosen: str, client: Client) -> None:
+    bundle = client.bundle()
+    backwards = dataclasses.replace(bundle, methods=bundle.methods[::-1])  # painter, other, inverter
+    assert pick_method(backwards, None, **needs).name == chosen
+    assert pick_method(backwards, "painter", **needs).name == "painter"  # which the server then refuses, with what can
+    assert pick_method(dataclasses.replace(bundle, methods=bundle.methods[2:]), None, **needs).name == "painter"

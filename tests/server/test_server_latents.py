@@ -247,14 +247,15 @@ def test_an_empty_method_is_the_first_that_can(age: Call, fields: dict[str, Any]
     [
         ({"optimisation": 9}, "SETTING_OUT_OF_RANGE", "optimisation", "known: NONE, FAST, FULL"),
         ({"latents": [latent(1, 2, 3)]}, "LATENT_UNSUITABLE", "latents[0].latent", "has 3 numbers; encoding has lat"),
-        ({"latents": [latent()]}, "LATENT_UNSUITABLE", "latents[0].latent", "latents of 4, all finite"),
+        ({"latents": [latent()]}, "LATENT_UNSUITABLE", "latents[0].latent", "latents of 4, all from -100 to 100"),
         (
             {"latents": [latent(0, 0, 0, 0), latent(0, 0, 0, math.nan)]},
             "LATENT_UNSUITABLE",
             "latents[1].latent",
-            "all finite",
+            "all from -100 to 100",
         ),
-        ({"latents": [latent(-math.inf, 0, 0, 0)]}, "LATENT_UNSUITABLE", "latents[0].latent", "all finite"),
+        ({"latents": [latent(0, 100.1, 0, 0)]}, "LATENT_UNSUITABLE", "latents[0].latent", "all from -100 to 100"),
+        ({"latents": [latent(-math.inf, 0, 0, 0)]}, "LATENT_UNSUITABLE", "latents[0].latent", "all from -100 to 100"),
         (
             {"latents": [latent(0, 0, 0, 0), latent(0, 0, 0, 0, face=pb.FaceSelector(index=3))]},
             "FACE_NOT_FOUND",

@@ -92,7 +92,7 @@ AGE_TRANSFORM: list[tuple[str, dict[str, Any], str, str, str]] = [
         {"latents": [pb.FaceLatent(face=Face(index=0), latent=[1, 2])], "method": "age_cgan"},
         "LATENT_UNSUITABLE",
         "latents[0].latent",
-        "latents[0].latent has 2 numbers; age_cgan has latents of 128, all finite",
+        "latents[0].latent has 2 numbers; age_cgan has latents of 128, all from -100 to 100",
     ),
     ("good", {"blend": 7}, "SETTING_OUT_OF_RANGE", "blend", "blend 7 is unknown; known: DELTA, REPLACE"),
     ("good", {"faces": [Face(index=1)]}, "FACE_NOT_FOUND", "faces[0]", "no face is at index 1; 1 face was found"),

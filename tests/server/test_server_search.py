@@ -157,7 +157,8 @@ def test_each_step_is_told_once_in_order_as_it_was_evaluated(optimizer: Optimize
 
 
 @pytest.mark.parametrize(
-    ("losses", "best"), [([3, 1, 2, 5], 1), ([1, 2, 3, 4], 0), ([4, 3, 2, 1], 3), ([2, 1, 1, 1], 1)]
+    ("losses", "best"),
+    [([3, 1, 2, 5], 1), ([1, 2, 3, 4], 0), ([4, 3, 2, 1], 3), ([2, 1, 1, 1], 1), ([np.nan, 9, 8, np.nan], 2)],
 )
 def test_the_best_step_is_kept_whatever_follows(losses: list[float], best: int) -> None:
     function = scripted(*losses)

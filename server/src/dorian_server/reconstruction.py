@@ -27,6 +27,7 @@ from dorian_server.sessions.session import Array
 from dorian_server.storing import store_crop
 
 _SEARCHED_AT_ONCE = 8  # faces of one request; their steps share batches
+_LARGEST_LATENT = 100  # of any one number: encoders and searches stay within some tens, and far beyond them half precision ends
 _BUDGETS: Mapping[Budget, SearchSettings | None] = {
     "none": None,
     "fast": SearchSettings("identity", steps=15),
@@ -117,21 +118,19 @@ class Reconstruction:
         gone: threading.Event,
     ) -> Array:
         """The latents (faces, latent) to age the faces of ``work`` from: those that were given, the others searched as asked."""
-        given = _given(request, found, method)
-        with clock.stage("encode"):
-            latents = method.encode([each.crop for each in work])
-        known = [each.face.index in given for each in work]
-        for place, each in enumerate(work):
-            latents[place] = given.get(each.face.index, latents[place])
-        search = _BUDGETS[request.optimisation]
-        if search is None or all(known):
-            return latents
-        unknown = [place for place, given_before in enumerate(known) if not given_before]
-        search = replace(search, steps=min(search.steps, self._preparation.limits.max_steps))
-        with clock.stage("optimise"):
-            best = self._searched([work[place] for place in unknown], latents[unknown], method, search, gone)
-        latents[unknown] = np.stack([step.latent for step, _ in best])
-        return latents
+        known = _given(request, found, method)
+        unknown = [each for each in work if each.face.index not in known]
+        if unknown:
+            with clock.stage("encode"):
+                latents = method.encode([each.crop for each in unknown])
+            search = _BUDGETS[request.optimisation]
+            if search is not None:
+                search = replace(search, steps=min(search.steps, self._preparation.limits.max_steps))
+                with clock.stage("optimise"):
+                    best = self._searched(unknown, latents, method, search, gone)
+                latents = np.stack([step.latent for step, _ in best])
+            known |= {each.face.index: latent for each, latent in zip(unknown, latents, strict=True)}
+        return np.stack([known[each.face.index] for each in work])
 
     def _within_limit(self, search: SearchSettings) -> SearchSettings:
         """``search`` with its number of steps; ``RequestError`` unless it keeps to the server's limit."""
@@ -226,6 +225,6 @@ def _given(request: AgeRequest, found: Sequence[DetectedFace], method: EncodingM
 
 def _require_latent(latent: Array, method: EncodingMethod, field: str) -> None:
     size = method.latent_size
-    if latent.shape != (size,) or not np.isfinite(latent).all():
-        words = f"{field} has {len(latent)} numbers; {method.manifest.name} has latents of {size}, all finite"
+    if latent.shape != (size,) or not (np.abs(latent) <= _LARGEST_LATENT).all():  # NaN is not, either
+        words = f"{field} has {len(latent)} numbers; {method.manifest.name} has latents of {size}, all from -{_LARGEST_LATENT} to {_LARGEST_LATENT}"
         raise RequestError("LATENT_UNSUITABLE", field, words)

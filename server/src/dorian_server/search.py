@@ -105,7 +105,7 @@ class Search:
         loss, gradient, terms = self._evaluate(point)
         step = Step(self.steps, point, loss, terms)
         self.steps += 1
-        if self.best is None or loss < self.best.loss:
+        if self.best is None or loss < self.best.loss or np.isnan(self.best.loss):
             self.best = step
         self._tell(step)
         return loss, gradient.astype(np.float64)

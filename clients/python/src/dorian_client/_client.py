@@ -158,10 +158,12 @@ class Client:
     ) -> AgeResult:
         """Returns the photo at every age group of the method, youngest first; the arguments are those of age().
 
-        Of a method without age groups, the photo with each of its filters. None for method is the server's default.
+        Of a method without age groups, the photo with each of its filters. None for method is the server's first that does
+        what is asked: with optimisation or latents, one that has latents.
         """
         data = read_photo(photo)
-        chosen = _requests.pick_method(self.bundle(), method)
+        searches = optimisation not in (None, "none")
+        chosen = _requests.pick_method(self.bundle(), method, encodes=searches or latents is not None, searches=searches)
         return self.age(
             data,
             [group.label for group in chosen.age_groups] or chosen.filters,

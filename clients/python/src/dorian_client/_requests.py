@@ -170,11 +170,21 @@ def output_options(format: str | None, quality: int | None, *, keep_metadata: bo
     )
 
 
-def pick_method(bundle: BundleInfo, name: str | None) -> Method:
-    """Returns the method of that name, or the default; raises NotFound as the server would."""
-    for method in bundle.methods:
-        if method.name == name or (not name and method.is_default):
-            return method
+def pick_method(bundle: BundleInfo, name: str | None, *, encodes: bool = False, searches: bool = False) -> Method:
+    """Returns the method of that name; raises NotFound as the server would.
+
+    Without a name, the first that has latents to age from, or to search, if it is to; or else the first, which is the default.
+    """
+    if name:
+        able = [method for method in bundle.methods if method.name == name]
+    else:
+        able = [
+            method
+            for method in bundle.methods
+            if (method.reconstructs or not encodes) and (method.optimises or not searches)
+        ]
+    for method in able or ([] if name else bundle.methods):
+        return method
     known = ", ".join(method.name for method in bundle.methods) or "none"
     wanted = f"no method is called {name!r}" if name else "no method is the default"
     raise NotFound(f"{wanted}; the server has {known}", code="NOT_FOUND", reason="METHOD_UNKNOWN", field="method")
