@@ -172,7 +172,9 @@ def test_wrong_latents(
     ("needs", "chosen"),
     [({}, "painter"), ({"encodes": True}, "other"), ({"encodes": True, "searches": True}, "inverter")],
 )
-def test_without_a_name_the_first_method_that_can_is_chosen(needs: dict[str, bool], chosen: str, client: Client) -> None:
+def test_without_a_name_the_first_method_that_can_is_chosen(
+    needs: dict[str, bool], chosen: str, client: Client
+) -> None:
     bundle = client.bundle()
     backwards = dataclasses.replace(bundle, methods=bundle.methods[::-1])  # painter, other, inverter
     assert pick_method(backwards, None, **needs).name == chosen

@@ -39,7 +39,6 @@ from dorian_training.networks.age_cgan import (
     build_encoder,
     build_generator,
 )
-from dorian_training.networks.age_discriminator import at_side
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
@@ -47,6 +46,7 @@ from dorian_training.networks.cyclegan import CycleGanShape, build_translator
 from dorian_training.networks.detector import Detector, DetectorShape
 from dorian_training.networks.facenet import facenet_of
 from dorian_training.networks.landmark_refiner import LandmarkRefiner, LandmarkRefinerShape
+from dorian_training.networks.resizing import at_side
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINTS = ROOT / "models" / "checkpoints"

@@ -17,9 +17,9 @@ from dorian_training.losses.reconstruction import charbonnier, feature_distance,
 from dorian_training.methods.age_cgan import PAPER_ADVERSARIAL, AdversarialSettings, AdversarialStage, LatentStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import AgeCganShape
-from dorian_training.networks.age_discriminator import at_side
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.facenet import FaceNet
+from dorian_training.networks.resizing import at_side
 
 MakeStage = Callable[..., Stage]
 MakeBatches = Callable[..., BalancedBatches]

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dorian_training.losses.latent import TERMS, LatentObjective, loss_and_gradient, mirrored_embedding, resizing
+from dorian_training.losses.latent import TERMS, LatentObjective, loss_and_gradient, mirrored_embedding
 from dorian_training.networks.age_cgan import AgeCganShape, build_generator
-from dorian_training.networks.age_discriminator import at_side
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.facenet import FaceNet
+from dorian_training.networks.resizing import at_side, resizing
 
 
 class Grey(nn.Module):

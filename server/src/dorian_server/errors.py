@@ -1,10 +1,13 @@
-"""The errors of this package. ``service.py`` holds the one table that turns them into gRPC statuses.
+"""The errors of this package. ``statuses.py`` holds the one table that turns them into gRPC statuses.
 
 DorianServerError
-├── StartupError          the server cannot start as it was told to
-├── RequestError          the request is to blame: ``reason``, ``field``, and words that say what would be right
-├── UnknownMethodError    the bundle lacks the method that was asked for
-└── CallerLeftError       the caller has cancelled, or waits no longer; there is nobody to answer
+├── StartupError            the server cannot start as it was told to
+├── RequestError            the request is to blame: ``reason``, ``field``, and words that say what would be right
+│   ├── UnknownMethodError  the bundle lacks the method that was asked for
+│   ├── CredentialError     the caller does not say, or prove, who it is
+│   ├── ScopeError          the caller may not do this
+│   └── OverloadError       there is no room for it now; ``retry_after`` says when to come again
+└── CallerLeftError         the caller has cancelled, or waits no longer; there is nobody to answer
 """
 
 from __future__ import annotations
@@ -33,6 +36,28 @@ class UnknownMethodError(RequestError):
     def __init__(self, name: str, known: list[str]) -> None:
         words = f"the bundle has no method {name!r}; it has {', '.join(known)}"
         super().__init__("METHOD_UNKNOWN", "method", words)
+
+
+class CredentialError(RequestError):
+    """The caller does not say, or prove, who it is."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, "", message)
+
+
+class ScopeError(RequestError):
+    """The caller is known, but may not do what it asks for."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, "", message)
+
+
+class OverloadError(RequestError):
+    """There is no room for the call now. ``retry_after``: seconds after which there may be."""
+
+    def __init__(self, reason: str, message: str, retry_after: float) -> None:
+        super().__init__(reason, "", message)
+        self.retry_after = retry_after
 
 
 class CallerLeftError(DorianServerError):

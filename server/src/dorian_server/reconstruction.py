@@ -27,7 +27,9 @@ from dorian_server.sessions.session import Array
 from dorian_server.storing import store_crop
 
 _SEARCHED_AT_ONCE = 8  # faces of one request; their steps share batches
-_LARGEST_LATENT = 100  # of any one number: encoders and searches stay within some tens, and far beyond them half precision ends
+_LARGEST_LATENT = (
+    100  # of any one number: encoders and searches stay within some tens, and far beyond them half precision ends
+)
 _BUDGETS: Mapping[Budget, SearchSettings | None] = {
     "none": None,
     "fast": SearchSettings("identity", steps=15),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -10,24 +9,15 @@ from functools import partial
 from typing import NoReturn, TypeVar
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1 import face_aging_pb2_grpc
 from dorian_server import messages
 from dorian_server.clock import Clock
-from dorian_server.errors import CallerLeftError, RequestError, UnknownMethodError
 from dorian_server.pipeline import Pipeline
 from dorian_server.results import SearchProgress
+from dorian_server.statuses import answer
 
-log = logging.getLogger(__name__)
-
-DOMAIN = "dorian.v1"
-# Clients take 8 KiB of trailers; a status has its words in there three times, up to twelve bytes for a character.
-_WORDS_HEAD, _WORDS_TAIL = 180, 120
-Answer = TypeVar("Answer")
 Reading = TypeVar("Reading", pb.DetectFacesResponse, pb.CompareFacesResponse)
 
 
@@ -38,16 +28,16 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         self._pipeline = pipeline
 
     def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
-        return _answer(context, lambda: self._age(request, _gone(context)))
+        return answer(context, lambda: self._age(request, _gone(context)))
 
     def DetectFaces(self, request: pb.DetectFacesRequest, context: grpc.ServicerContext) -> pb.DetectFacesResponse:
-        return _answer(context, lambda: self._detect(request))
+        return answer(context, lambda: self._detect(request))
 
     def CompareFaces(self, request: pb.CompareFacesRequest, context: grpc.ServicerContext) -> pb.CompareFacesResponse:
-        return _answer(context, lambda: self._compare(request))
+        return answer(context, lambda: self._compare(request))
 
     def Reconstruct(self, request: pb.ReconstructRequest, context: grpc.ServicerContext) -> pb.ReconstructResponse:
-        return _answer(context, lambda: self._reconstruct(request, _gone(context)))
+        return answer(context, lambda: self._reconstruct(request, _gone(context)))
 
     def Optimize(self, request: pb.OptimizeRequest, context: grpc.ServicerContext) -> Iterator[pb.OptimizeResponse]:
         gone = _gone(context)
@@ -66,7 +56,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
             while True:
                 found = told.get()
                 if isinstance(found, Exception):
-                    _answer(context, partial(_raise, found))
+                    answer(context, partial(_raise, found))
                 elif isinstance(found, pb.OptimizeResult):
                     yield pb.OptimizeResponse(result=found)
                     return
@@ -77,7 +67,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
             thread.join()
 
     def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:
-        return _answer(context, lambda: messages.write_methods(self._pipeline))
+        return answer(context, lambda: messages.write_methods(self._pipeline))
 
     def _age(self, request: pb.AgeTransformRequest, gone: threading.Event) -> pb.AgeTransformResponse:
         asked = messages.read_age_request(request)
@@ -141,44 +131,3 @@ def _gone(context: grpc.ServicerContext) -> threading.Event:
 
 def _raise(error: Exception) -> NoReturn:
     raise error
-
-
-def _answer(context: grpc.ServicerContext, work: Callable[[], Answer]) -> Answer:
-    """``work``'s answer; what it raises becomes a status, and nothing of our own faults goes over the wire."""
-    try:
-        return work()
-    except UnknownMethodError as error:
-        _abort(context, grpc.StatusCode.NOT_FOUND, error)
-    except RequestError as error:
-        _abort(context, grpc.StatusCode.INVALID_ARGUMENT, error)
-    except CallerLeftError:
-        context.abort(grpc.StatusCode.CANCELLED, "the caller has gone")
-    except Exception:
-        log.exception("a request failed by our fault")
-        _abort(
-            context,
-            grpc.StatusCode.INTERNAL,
-            RequestError("INTERNAL", "", "the server failed; the request is not to blame"),
-        )
-
-
-def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, error: RequestError) -> NoReturn:
-    words = _short(str(error))
-    status = status_pb2.Status(code=code.value[0], message=words)
-    details = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata={"field": error.field})]
-    if error.field:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=words)
-        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    for detail in details:
-        packed = AnyMessage()
-        packed.Pack(detail)
-        status.details.append(packed)
-    context.abort_with_status(rpc_status.to_status(status))
-    raise AssertionError("abort_with_status returns never")
-
-
-def _short(words: str) -> str:
-    """``words`` without their middle where a request's own long text is in them."""
-    if len(words) <= _WORDS_HEAD + _WORDS_TAIL:
-        return words
-    return f"{words[:_WORDS_HEAD]} … {words[-_WORDS_TAIL:]}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
+import torch
 
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_training.checkpoint import load_weights
@@ -19,8 +21,8 @@ from dorian_training.commands.runs import begun, changed, earlier_stages, in_pla
 from dorian_training.commands.train_detector import detector
 from dorian_training.commands.train_readers import age_estimator, facenet, landmark_refiner
 from dorian_training.commands.train_translators import age_translator, cyclegan
-from dorian_training.data.batches import BalancedBatches, Batch
-from dorian_training.data.crops import cut_crops
+from dorian_training.data.batches import BalancedBatches, Batch, as_images
+from dorian_training.data.crops import Crops, cut_crops
 from dorian_training.data.sources import load_sources
 from dorian_training.distributed import Place
 from dorian_training.errors import ConfigError
@@ -35,7 +37,10 @@ from dorian_training.methods.age_cgan_joint import JointSettings, JointStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import PRESETS, SIZE, AgeCganShape
 from dorian_training.networks.age_estimator import load_age_estimator
+from dorian_training.networks.eigenfaces import fit_eigenfaces
 from dorian_training.networks.facenet import load_facenet
+
+_EIGENFACES_OF = 20_000  # faces, at most
 
 
 @click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -45,7 +50,9 @@ def main() -> None:
 
 
 @main.command("age-cgan")
-@click.option("--stage", type=click.Choice(["adversarial", "joint", "latent"]), default="adversarial", help="What to train.")
+@click.option(
+    "--stage", type=click.Choice(["adversarial", "joint", "latent"]), default="adversarial", help="What to train."
+)
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="lean", help="Network layout.")
 @click.option(
     "--age-estimator",
@@ -98,6 +105,8 @@ def _age_cgan(place: Place, **options: Any) -> None:
         weights["discriminator"] = stage.networks["discriminator"].state_dict()
     if weights:
         stage.start_from(weights)
+    if not known_run:
+        _begin_as_eigenfaces(stage, shape, weights, crops)
     passed = earlier_stages(start) if start else []
     about = {
         "family": "age_cgan",
@@ -112,6 +121,16 @@ def _age_cgan(place: Place, **options: Any) -> None:
         "settings": asdict(settings),
     }
     run(stage, batches, place, options, about)
+
+
+def _begin_as_eigenfaces(stage: Stage[Batch], shape: AgeCganShape, known: Collection[str], crops: Crops) -> None:
+    """Give the linear parts of the networks of ``stage`` that have some, and are not ``known``, what ``crops`` differ in."""
+    parts = {"encoder": shape.encoder.eigenfaces, "generator": shape.generator.eigenfaces}
+    new = {name: side for name, side in parts.items() if side and name in stage.networks and name not in known}
+    for name, side in new.items():
+        some = crops.pixels[:: -(-len(crops) // _EIGENFACES_OF)]
+        found = fit_eigenfaces(as_images(torch.from_numpy(some)), shape.latent, side)
+        stage.networks[name].get_submodule("eigenfaces").load_state_dict(getattr(found, name))
 
 
 def _stage(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dorian_training.networks.facenet import FaceNet
+from dorian_training.networks.resizing import resizing
 
 TERMS = ("pixelwise", "identity", "prior")  # in the order of weights and terms
 
@@ -46,12 +47,6 @@ def mirrored_embedding(facenet: FaceNet, image: Tensor) -> Tensor:
         rows = resizing(image.shape[2], facenet.size).to(image)
         seen = rows @ image @ rows.T
     return F.normalize(facenet(seen) + facenet(seen.flip(3)), dim=1)
-
-
-def resizing(before: int, after: int) -> Tensor:
-    """The matrix (``after``, ``before``) by which ``at_side`` resizes columns; as a product, resizing has a gradient in any runtime."""
-    columns = F.interpolate(torch.eye(before)[None, None], (after, before), mode="bilinear", antialias=True)
-    return columns[0, 0]
 
 
 def loss_and_gradient(objective: nn.Module, latent: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:

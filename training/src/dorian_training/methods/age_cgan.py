@@ -22,9 +22,9 @@ from dorian_training.networks.age_cgan import (
     build_encoder,
     build_generator,
 )
-from dorian_training.networks.age_discriminator import at_side
 from dorian_training.networks.age_estimator import AgeEstimator
 from dorian_training.networks.facenet import FaceNet
+from dorian_training.networks.resizing import at_side
 
 _SAMPLE_ROWS = 8
 # The years of the paper's groups, as an age estimator has them, up to 90.
@@ -87,7 +87,10 @@ class AdversarialStage(Stage[Batch]):
         super().__init__(device)
         self.shape, self.settings, self.amp = shape, settings, amp
         self.generator = self.add_network("generator", build_generator(shape))
-        self.discriminator = self.add_network("discriminator", group_discriminator(shape, age_estimator))
+        discriminator = build_discriminator(shape)
+        if age_estimator is not None and isinstance(discriminator, GroupDiscriminator):
+            discriminator.start_from_estimator(age_estimator.eval(), _YEARS)
+        self.discriminator = self.add_network("discriminator", discriminator)
         self.average = self.add_average("generator", settings.ema_decay)
         for name in ("generator", "discriminator"):
             self.add_optimizer(name, settings.learning_rate, (settings.beta1, settings.beta2))
@@ -101,15 +104,28 @@ class AdversarialStage(Stage[Batch]):
         self.carried = {name: weights[name] for name in ("encoder", "encoder_ema") if name in weights}
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
-        settings, group = self.settings, batch.group
-        condition = F.one_hot(group, self.shape.groups).float()
-        latent = torch.randn(len(group), self.shape.latent, device=self.device)
+        condition = F.one_hot(batch.group, self.shape.groups).float()
+        latent = torch.randn(len(batch.group), self.shape.latent, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             fake = self.generator(latent, condition)
-            change = SharedChange.draw(settings.shift, settings.brightness)
+        change = SharedChange.draw(self.settings.shift, self.settings.brightness)
+        losses = self.teach_discriminator(batch, fake.detach(), batch.group, change, number)
+        losses["g/adversarial"] = self.descend("generator", self.adversarial_loss(fake, batch.group, change))
+        self.discriminator.requires_grad_(True)
+        self.average.update_parameters(self.generator)
+        return losses
+
+    def teach_discriminator(
+        self, batch: Batch, fake: Tensor, fake_group: Tensor, change: SharedChange, number: int
+    ) -> dict[str, Tensor]:
+        """One step of D on real faces and on ``fake`` (batch, 3, 64, 64) ones, which were drawn as of ``fake_group``; its losses."""
+        settings, group = self.settings, batch.group
+        condition = F.one_hot(group, self.shape.groups).float()
+        fake_condition = F.one_hot(fake_group, self.shape.groups).float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             real_logits = self.discriminator(change(batch.image), condition).float()
-            fake_logits = self.discriminator(change(fake.detach()), condition).float()
-        real, faked = real_loss(own_logit(real_logits, group)), fake_loss(own_logit(fake_logits, group))
+            fake_logits = self.discriminator(change(fake), fake_condition).float()
+        real, faked = real_loss(own_logit(real_logits, group)), fake_loss(own_logit(fake_logits, fake_group))
         losses = {"d/real": real.detach(), "d/fake": faked.detach()}
         total = real + faked
         if settings.wrong_group_weight and real_logits.shape[1] > 1:
@@ -121,12 +137,14 @@ class AdversarialStage(Stage[Batch]):
             penalty = r1_penalty(lambda image: own_logit(self.discriminator(image, condition), group), batch.image)
             self.descend("discriminator", penalty * (settings.r1_weight / 2 * settings.r1_every))
             losses["d/r1"] = penalty.detach()
+        return losses
+
+    def adversarial_loss(self, fake: Tensor, fake_group: Tensor, change: SharedChange) -> Tensor:
+        """What D holds against ``fake`` faces of ``fake_group``. D learns nothing from it, until its gradients are on again."""
+        condition = F.one_hot(fake_group, self.shape.groups).float()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             judged = self.discriminator.requires_grad_(False)(change(fake), condition).float()
-        losses["g/adversarial"] = self.descend("generator", real_loss(own_logit(judged, group)))
-        self.discriminator.requires_grad_(True)
-        self.average.update_parameters(self.generator)
-        return losses
+        return real_loss(own_logit(judged, fake_group))
 
     @torch.no_grad()
     def samples(self) -> Tensor:
@@ -216,14 +234,6 @@ class LatentStage(Stage[Batch]):
     def samples(self) -> Tensor:
         """A real face per row: itself, its reconstruction at its own group, then at every group."""
         return reconstruction_samples(self.average, self.generator, self._watched)
-
-
-def group_discriminator(shape: AgeCganShape, age_estimator: AgeEstimator | None) -> nn.Module:
-    """D of ``shape``; one of age groups begins as ``age_estimator``, if there is one."""
-    discriminator = build_discriminator(shape)
-    if age_estimator is not None and isinstance(discriminator, GroupDiscriminator):
-        discriminator.start_from_estimator(age_estimator.eval(), _YEARS)
-    return discriminator
 
 
 @torch.no_grad()

@@ -20,11 +20,12 @@ from dorian_training.losses.age_bins import age_logit, wrong_age_loss
 from dorian_training.losses.reconstruction import charbonnier
 from dorian_training.losses.translation import broad_imbalance, broad_tint, identity_loss
 from dorian_training.methods.stage import Stage
-from dorian_training.networks.age_discriminator import AgeDiscriminator, at_side
+from dorian_training.networks.age_discriminator import AgeDiscriminator
 from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
 from dorian_training.networks.age_estimator import AgeEstimator, expected_age
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.facenet import FaceNet
+from dorian_training.networks.resizing import at_side
 
 _OLDEST = 90.0
 _SAMPLE_AGES = (10.0, 25.0, 40.0, 55.0, 70.0)

@@ -15,17 +15,22 @@ from torch import Tensor, nn
 
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
 from dorian_training.networks.convolutions import LEAK, strided_convolutions
+from dorian_training.networks.eigenfaces import EigenEncoder, EigenGenerator
 
 SIZE = 64
 
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """Strided convolutions of ``widths`` channels, a dense layer of ``hidden`` units (0: none), then the latent."""
+    """Strided convolutions of ``widths`` channels, a dense layer of ``hidden`` units (0: none), then the latent.
+
+    ``eigenfaces``: side in pixels of the image whose coordinates among eigenfaces the latent begins as (0: none).
+    """
 
     widths: tuple[int, ...] = (32, 64, 128, 256)
     kernel: int = 5
     hidden: int = 4096
+    eigenfaces: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class GeneratorShape:
     Three widths start from 8×8, four from 4×4.
 
     ``hidden``: units of a dense layer before the map (0: none). ``refine``: convolutions added at the last width.
-    ``leak``: slope of the rectifiers for negative input (0: ReLU).
+    ``leak``: slope of the rectifiers for negative input (0: ReLU). ``eigenfaces``: side in pixels of the image that eigenfaces
+    make of the latent, to which all else is added (0: none).
     """
 
     widths: tuple[int, ...] = (256, 128, 64)
@@ -45,6 +51,7 @@ class GeneratorShape:
     refine: int = 0
     dropout: float = 0.2
     leak: float = LEAK
+    eigenfaces: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,8 +111,8 @@ PRESETS: dict[str, AgeCganShape] = {
     "dcgan": _DCGAN,
     "lean": AgeCganShape(
         latent=384,
-        encoder=EncoderShape(widths=(48, 112, 224, 352), kernel=3, hidden=0),
-        generator=GeneratorShape((240, 192, 112, 56), kernel=3, hidden=0, refine=1, dropout=0.0, leak=0.0),
+        encoder=EncoderShape((48, 96, 160, 208, 208), kernel=3, hidden=0, eigenfaces=32),
+        generator=GeneratorShape((144, 176, 112, 56), 3, hidden=0, refine=1, dropout=0.0, leak=0.0, eigenfaces=32),
         discriminator=DiscriminatorShape(condition="outputs", layout="ages"),
     ),
 }
@@ -122,10 +129,13 @@ class Encoder(nn.Module):
         if shape.hidden:
             dense = [nn.Linear(features, shape.hidden), nn.BatchNorm1d(shape.hidden), nn.LeakyReLU(LEAK)]
         self.head = nn.Sequential(nn.Flatten(), *dense, nn.Linear(shape.hidden or features, latent))
+        self.eigenfaces = EigenEncoder(latent, shape.eigenfaces) if shape.eigenfaces else None
+        if self.eigenfaces is not None:
+            _begin_as_nothing(self.head[-1])
 
     def forward(self, image: Tensor) -> Tensor:
         latent: Tensor = self.head(self.blocks(image))
-        return latent
+        return latent if self.eigenfaces is None else latent + self.eigenfaces(image)
 
 
 class Generator(nn.Module):
@@ -150,13 +160,22 @@ class Generator(nn.Module):
         width = shape.widths[-1]
         for _ in range(shape.refine):
             stages += [nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.LeakyReLU(shape.leak)]
-        self.stages = nn.Sequential(*stages, _doubling(width, 3, shape), nn.Tanh())
+        self.stages = nn.Sequential(*stages, _doubling(width, 3, shape))
+        self.eigenfaces = EigenGenerator(latent, shape.eigenfaces, SIZE) if shape.eigenfaces else None
+        if self.eigenfaces is not None:
+            _begin_as_nothing(self.stages[-1])
 
     def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
         features = self.dense(torch.cat([latent, condition], dim=1))
         features = features.unflatten(1, (-1, self.base, self.base))
         image: Tensor = self.stages(self.first(features.contiguous(memory_format=torch.channels_last)))
-        return image
+        return torch.tanh(image if self.eigenfaces is None else image + self.eigenfaces(latent))
+
+
+def _begin_as_nothing(module: nn.Module) -> None:
+    """So that what it is added to is all that there is at the start."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
 
 
 def _doubling(inputs: int, outputs: int, shape: GeneratorShape) -> nn.Module:

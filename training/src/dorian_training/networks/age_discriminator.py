@@ -11,13 +11,13 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dorian_training.errors import ConfigError
 from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 from dorian_training.networks.convolutions import LEAK, strided_convolutions
+from dorian_training.networks.resizing import at_side
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,6 @@ class AgeDiscriminator(nn.Module):
                 own.load_state_dict(fuse_conv_bn_eval(cast(nn.Conv2d, given), cast(nn.BatchNorm2d, norm)).state_dict())
         except (ValueError, RuntimeError) as error:
             raise ConfigError("the age estimator is of another layout than the discriminator") from error
-
-
-def at_side(image: Tensor, side: int) -> Tensor:
-    """``image`` (batch, 3, height, width) at ``side`` × ``side`` pixels, smoothed where it gets smaller."""
-    if image.shape[2] == side:
-        return image
-    return F.interpolate(image, (side, side), mode="bilinear", antialias=True)
 
 
 def _head(inputs: int, bins: int) -> nn.Sequential:
