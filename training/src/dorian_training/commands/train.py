@@ -90,8 +90,10 @@ def _age_cgan(place: Place, **options: Any) -> None:
     batches = BalancedBatches(crops, PAPER_GROUPS, options["batch_size"], options["seed"] + place.rank, place.device)
     known_run = begun(options["out"], options["stage"])
     weights, start = load_weights(options["start"]) if options["start"] and not known_run else ({}, {})
-    if options["stage"] == "joint" and not options["facenet"]:
-        raise ConfigError("the joint stage needs --facenet: a checkpoint of a FaceNet, which holds the person")
+    if options["stage"] == "joint" and not (options["facenet"] and options["age_estimator"]):
+        raise ConfigError(
+            "the joint stage needs --facenet and --age-estimator: checkpoints of what holds the person, and sees ages"
+        )
     if options["stage"] == "latent" and not (weights or known_run):
         raise ConfigError("the latent stage needs --from: a run of the adversarial stage")
     known = known_run or start
@@ -144,6 +146,7 @@ def _stage(
         return AdversarialStage(shape, adversarial, place.device, options["amp"], estimator), adversarial
     if options["stage"] == "joint":
         assert facenet is not None
+        assert estimator is not None
         joint = changed(JointSettings(), options["changes"])
         return JointStage(shape, joint, place.device, options["amp"], batches.next(), facenet, estimator), joint
     latent = changed(LatentSettings(), options["changes"])

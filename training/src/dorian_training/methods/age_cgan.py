@@ -28,7 +28,7 @@ from dorian_training.networks.resizing import at_side
 
 _SAMPLE_ROWS = 8
 # The years of the paper's groups, as an age estimator has them, up to 90.
-_YEARS = tuple(slice(group.low, (group.high or 90) + 1) for group in PAPER_GROUPS)
+GROUP_YEARS = tuple(slice(group.low, (group.high or 90) + 1) for group in PAPER_GROUPS)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class AdversarialStage(Stage[Batch]):
         self.generator = self.add_network("generator", build_generator(shape))
         discriminator = build_discriminator(shape)
         if age_estimator is not None and isinstance(discriminator, GroupDiscriminator):
-            discriminator.start_from_estimator(age_estimator.eval(), _YEARS)
+            discriminator.start_from_estimator(age_estimator.eval(), GROUP_YEARS)
         self.discriminator = self.add_network("discriminator", discriminator)
         self.average = self.add_average("generator", settings.ema_decay)
         for name in ("generator", "discriminator"):

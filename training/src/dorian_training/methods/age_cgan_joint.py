@@ -16,8 +16,9 @@ from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import SharedChange
 from dorian_training.data.batches import Batch
 from dorian_training.losses.reconstruction import charbonnier, feature_distance, latent_divergence
-from dorian_training.methods.age_cgan import AdversarialSettings, AdversarialStage, reconstruction_samples
+from dorian_training.methods.age_cgan import GROUP_YEARS, AdversarialSettings, AdversarialStage, reconstruction_samples
 from dorian_training.networks.age_cgan import AgeCganShape, build_encoder
+from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
 from dorian_training.networks.age_estimator import AgeEstimator
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.resizing import at_side
@@ -28,7 +29,8 @@ class JointSettings(AdversarialSettings):
     """Numbers of the joint stage. Weights of 0 switch a term off.
 
     ``alone``: steps at the start in which faces are only rebuilt. ``aged_identity_weight``: of the person in faces of another
-    group than their own. ``divergence_weight``: of what keeps real faces' latents where generated ones are drawn.
+    group than their own. ``age_weight``: of the group that an age estimator, which does not learn, sees in aged and in new
+    faces. ``divergence_weight``: of what keeps real faces' latents where generated ones are drawn.
     """
 
     alone: int = 0
@@ -36,14 +38,16 @@ class JointSettings(AdversarialSettings):
     feature_weight: float = 1.0
     identity_weight: float = 1.0
     aged_identity_weight: float = 0.5
+    age_weight: float = 0.5
     divergence_weight: float = 0.1
     adversarial_weight: float = 0.2
 
 
 class JointStage(AdversarialStage):
-    """E and G rebuild real faces and draw them at other ages; G draws new ones from the prior; D judges the drawn ones.
+    """E and G rebuild real faces; G changes their age, and draws new faces from the prior; D judges the aged and the new ones.
 
-    ``watched`` faces are those of ``samples``.
+    A real face is aged as it is served: what G changes between its own group and another is added to it (docs/decisions/0008).
+    D begins as ``age_estimator``. ``watched`` faces are those of ``samples``.
     """
 
     name = "joint"
@@ -57,13 +61,14 @@ class JointStage(AdversarialStage):
         amp: bool,
         watched: Batch,
         facenet: FaceNet,
-        age_estimator: AgeEstimator | None = None,
+        age_estimator: AgeEstimator,
     ) -> None:
         super().__init__(shape, settings, device, amp, age_estimator)
         self.encoder = self.add_network("encoder", build_encoder(shape))
         self.add_average("encoder", settings.ema_decay)
         self.add_optimizer("encoder", settings.learning_rate, (settings.beta1, settings.beta2))
         self.facenet = facenet.to(device).eval().requires_grad_(False)
+        self.age_estimator = age_estimator.to(device).eval().requires_grad_(False)
         self._watched = watched
 
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
@@ -75,40 +80,52 @@ class JointStage(AdversarialStage):
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
         settings, image, group = self.settings, batch.image, batch.group
-        half = len(group) // 2
-        asked = group.new_empty(0)
+        count, half = len(group), len(group) // 2
+        alone = number < settings.alone
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             latent = found = self.encoder(image)
-            if number >= settings.alone:
-                prior = torch.randn(len(group) - half, self.shape.latent, device=self.device)
-                latent = torch.cat([found, found[:half], prior])
-                asked = torch.randint(self.shape.groups, (len(group),), device=self.device)
-            drawn = self.generator(latent, F.one_hot(torch.cat([group, asked]), self.shape.groups).float())
-        terms = self._rebuilding(image, drawn, found.float(), half)
+            groups = group
+            if not alone:
+                prior = torch.randn(count - half, self.shape.latent, device=self.device)
+                asked = torch.randint(self.shape.groups, (count,), device=self.device)
+                latent, groups = torch.cat([found, found[:half], prior]), torch.cat([group, asked])
+            drawn = self.generator(latent, F.one_hot(groups, self.shape.groups).float()).float()
+        rebuilt = shown = drawn[:count]
         losses: dict[str, Tensor] = {}
-        if len(asked):
-            fake = drawn[len(group) :]
+        terms: dict[str, tuple[float, Tensor]] = {}
+        if not alone:
+            aged = (image[:half] + drawn[count : count + half] - rebuilt[:half]).clamp(-1, 1)
+            fake = torch.cat([aged, drawn[count + half :]])
+            shown = torch.cat([rebuilt, aged])
             change = SharedChange.draw(settings.shift, settings.brightness)
             losses = self.teach_discriminator(batch, fake.detach(), asked, change, number)
             terms["adversarial"] = settings.adversarial_weight, self.adversarial_loss(fake, asked, change)
+            terms["age"] = settings.age_weight, self._age_distance(fake, asked)
+        terms |= self._rebuilding(image, shown, found.float())
         self.descend(("encoder", "generator"), torch.stack([weight * term for weight, term in terms.values()]).sum())
         self.discriminator.requires_grad_(True)
         for name, average in self.averages.items():
             average.update_parameters(self.networks[name])
         return losses | {f"g/{name}": term.detach() for name, (_, term) in terms.items()}
 
-    def _rebuilding(self, image: Tensor, drawn: Tensor, found: Tensor, half: int) -> dict[str, tuple[float, Tensor]]:
-        """Weight and value of each term on the faces that ``image`` became, its first ``half`` at another age too."""
+    def _age_distance(self, image: Tensor, group: Tensor) -> Tensor:
+        """-log of how likely the age estimator finds ``image`` to be of its ``group``; mean."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            logits = self.age_estimator(at_side(image, AGE_SIZE)).float()
+        likely = logits.log_softmax(dim=1)
+        of_groups = torch.stack([likely[:, years].logsumexp(dim=1) for years in GROUP_YEARS], dim=1)
+        return F.nll_loss(of_groups, group)
+
+    def _rebuilding(self, image: Tensor, shown: Tensor, found: Tensor) -> dict[str, tuple[float, Tensor]]:
+        """Weight and value of each term on what became of the faces of ``image``: ``shown``, rebuilt, then the first of them aged."""
         settings, count = self.settings, len(image)
-        rebuilt = drawn[:count]
-        shown = drawn[: count + half]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             with torch.no_grad():
                 wanted, person = self.facenet.features_and_embedding(at_side(image, self.facenet.size))
             features, embedding = self.facenet.features_and_embedding(at_side(shown, self.facenet.size))
         similarity = (embedding * torch.cat([person, person[: len(shown) - count]])).sum(dim=1)
         terms = {
-            "pixel": (settings.pixel_weight, charbonnier(rebuilt.float() - image)),
+            "pixel": (settings.pixel_weight, charbonnier(shown[:count] - image)),
             "feature": (settings.feature_weight, feature_distance([layer[:count] for layer in features], wanted)),
             "identity": (settings.identity_weight, 1 - similarity[:count].mean()),
             "divergence": (settings.divergence_weight, latent_divergence(found)),

@@ -8,7 +8,7 @@ at its input. ``lean`` has latents that hold a person (docs/decisions/0011-joint
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,8 @@ class GeneratorShape:
 
     ``hidden``: units of a dense layer before the map (0: none). ``refine``: convolutions added at the last width.
     ``leak``: slope of the rectifiers for negative input (0: ReLU). ``eigenfaces``: side in pixels of the image that eigenfaces
-    make of the latent, to which all else is added (0: none).
+    make of the latent, to which all else is added (0: none). ``condition_gain``: how many times larger the first layer's
+    weights of the condition begin, so that a few numbers are heard beside hundreds.
     """
 
     widths: tuple[int, ...] = (256, 128, 64)
@@ -52,6 +53,7 @@ class GeneratorShape:
     dropout: float = 0.2
     leak: float = LEAK
     eigenfaces: int = 0
+    condition_gain: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,9 @@ PRESETS: dict[str, AgeCganShape] = {
     "lean": AgeCganShape(
         latent=384,
         encoder=EncoderShape((48, 96, 160, 208, 208), kernel=3, hidden=0, eigenfaces=32),
-        generator=GeneratorShape((144, 176, 112, 56), 3, hidden=0, refine=1, dropout=0.0, leak=0.0, eigenfaces=32),
+        generator=GeneratorShape(
+            (144, 176, 112, 56), 3, hidden=0, refine=1, dropout=0.0, leak=0.0, eigenfaces=32, condition_gain=8.0
+        ),
         discriminator=DiscriminatorShape(condition="outputs", layout="ages"),
     ),
 }
@@ -152,6 +156,9 @@ class Generator(nn.Module):
         if shape.hidden:
             dense = [nn.Linear(inputs, shape.hidden), nn.LeakyReLU(shape.leak), nn.Dropout(shape.dropout)]
         self.dense = nn.Sequential(*dense, nn.Linear(shape.hidden or inputs, shape.widths[0] * self.base**2))
+        first = cast(nn.Linear, self.dense[0])
+        with torch.no_grad():
+            first.weight[:, latent:] *= shape.condition_gain
         first = [nn.BatchNorm2d(shape.widths[0]), nn.LeakyReLU(shape.leak)]
         self.first = nn.Sequential(*first, *([nn.Dropout(shape.dropout)] if shape.dropout else []))
         stages: list[nn.Module] = []
