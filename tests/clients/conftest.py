@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from PIL import Image, ImageOps
@@ -62,6 +62,7 @@ class FakeServer(FaceAgingServicer):
 
     address: str = ""
     requests: list[Any] = field(default_factory=list)
+    metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     held: threading.Event | None = None
     drop_results: int = 0
     drop_deltas: bool = False
@@ -75,7 +76,7 @@ class FakeServer(FaceAgingServicer):
 
     def fail(
         self, code: grpc.StatusCode, message: str, *, reason: str = "", field: str = "", domain: str = "dorian.v1",
-        after: int | None = None,
+        after: int | None = None, retry_after: float | None = None,
     ) -> None:  # fmt: skip
         """Lets every call from now on fail with this status and these details; or a search after one of its steps."""
         details = []
@@ -85,6 +86,9 @@ class FakeServer(FaceAgingServicer):
         if field:
             violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=message)
             details.append(_pack(error_details_pb2.BadRequest(field_violations=[violation])))
+        if retry_after is not None:
+            delay = duration_pb2.Duration(nanos=round(retry_after * 1e9))
+            details.append(_pack(error_details_pb2.RetryInfo(retry_delay=delay)))
         self._failure, self._fail_after = (code, message, details), after
 
     def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
@@ -236,6 +240,7 @@ class FakeServer(FaceAgingServicer):
 
     def _begin(self, request: Any, context: grpc.ServicerContext) -> None:
         self.requests.append(request)
+        self.metadata.append(dict(context.invocation_metadata()))
         if self.held is not None:
             self.held.wait(10)
         if self._fail_after is None:
@@ -371,13 +376,17 @@ def _encode(image: Image.Image, format: pb.ImageFormat) -> pb.Image:
 
 @pytest.fixture
 def start_server() -> Iterator[Callable[..., FakeServer]]:
-    """Starts servers on free ports; they stop with the test."""
+    """Starts servers on free ports, with TLS where they are given credentials; they stop with the test."""
     servers: list[tuple[grpc.Server, FakeServer]] = []
 
-    def start(*, port: int = 0, max_bytes: int = MESSAGE_BYTES) -> FakeServer:
+    def start(
+        *, port: int = 0, max_bytes: int = MESSAGE_BYTES, credentials: grpc.ServerCredentials | None = None
+    ) -> FakeServer:
         options = [("grpc.max_receive_message_length", max_bytes), ("grpc.max_send_message_length", MESSAGE_BYTES)]
         server = grpc.server(ThreadPoolExecutor(4), options=options)
-        fake = FakeServer(address=f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}")
+        address = f"127.0.0.1:{port}"
+        listens = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+        fake = FakeServer(address=f"127.0.0.1:{listens}")
         add_FaceAgingServicer_to_server(fake, server)  # type: ignore[no-untyped-call]
         server.start()
         servers.append((server, fake))

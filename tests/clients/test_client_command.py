@@ -302,6 +302,8 @@ def test_settings_that_are_refused(run: Run) -> None:
         ("INVALID_ARGUMENT", "TARGET_UNSUITABLE", 3, "hint: 'dorian methods'"),
         ("INVALID_ARGUMENT", "SETTING_OUT_OF_RANGE", 3, "dorian: in the server's words"),
         ("NOT_FOUND", "METHOD_UNKNOWN", 3, "hint: 'dorian methods'"),
+        ("UNAUTHENTICATED", "API_KEY_UNKNOWN", 3, "hint: give an API key of the server's by DORIAN_API_KEY"),
+        ("PERMISSION_DENIED", "SCOPE_MISSING", 3, "dorian: in the server's words"),
         ("UNAVAILABLE", "STOPPING", 4, "hint: is the server running?"),
         ("RESOURCE_EXHAUSTED", "BUSY", 5, "hint: try again"),
         ("INTERNAL", "INTERNAL", 5, "hint: the server's log"),

@@ -23,8 +23,10 @@ from dorian_client import (
     InvalidRequest,
     NoFaceError,
     NotFound,
+    PermissionDenied,
     PhotoError,
     ServerError,
+    Unauthenticated,
 )
 from dorian_client._status import ERRORS_BY_CODE, ERRORS_BY_REASON
 
@@ -42,7 +44,8 @@ TABLE = [
     ("UNAVAILABLE", "STOPPING", ConnectionFailed),
     ("INTERNAL", "INTERNAL", InternalError),
     ("UNIMPLEMENTED", "NOT_HERE", ServerError),
-    ("PERMISSION_DENIED", "NOT_YOU", ServerError),
+    ("UNAUTHENTICATED", "API_KEY_MISSING", Unauthenticated),
+    ("PERMISSION_DENIED", "SCOPE_MISSING", PermissionDenied),
 ]
 
 
@@ -160,8 +163,18 @@ def test_a_server_that_is_too_slow(fake: Any) -> None:
             client.methods()
 
 
+@pytest.mark.parametrize("seconds", [0.25, None])
+def test_when_to_ask_again(client: Client, fake: Any, seconds: float | None) -> None:
+    fake.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "later", reason="KEY_CALLS_PER_MINUTE", retry_after=seconds)
+    with pytest.raises(Busy) as caught:
+        client.methods()
+    assert (caught.value.retry_after, caught.value.reason) == (seconds, "KEY_CALLS_PER_MINUTE")
+
+
 def test_errors_survive_pickling() -> None:
-    error = NoFaceError("no face", code="INVALID_ARGUMENT", reason="NO_FACE", field="image", metadata={"a": "b"})
+    error = NoFaceError(
+        "no face", code="INVALID_ARGUMENT", reason="NO_FACE", field="image", metadata={"a": "b"}, retry_after=1.5
+    )
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is NoFaceError
     assert (str(copy), vars(copy)) == (str(error), vars(error))
@@ -169,6 +182,7 @@ def test_errors_survive_pickling() -> None:
 
 def test_the_tree() -> None:
     assert issubclass(NoFaceError, InvalidRequest)
-    for kind in (InvalidRequest, NotFound, Busy, DeadlineExceeded, ConnectionFailed, InternalError):
+    direct = (InvalidRequest, NotFound, Unauthenticated, PermissionDenied)
+    for kind in (*direct, Busy, DeadlineExceeded, ConnectionFailed, InternalError):
         assert kind.__bases__ == (ServerError,)
     assert PhotoError.__bases__ == (DorianError, ValueError)

@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 from dorian_server import __version__, command
 from dorian_server.errors import StartupError
-from dorian_server.settings import Limits, Settings
+from dorian_server.settings import Limits, Security, Settings
+from dorian_server.telemetry.telemetry import Telemetry
 
 FLAGS = {option.name: option for option in command.main.params if option.name not in ("help", "version")}
 # Each flag with a value that is not its default, and where it arrives.
@@ -31,6 +32,11 @@ VALUES: dict[str, tuple[str, object]] = {
     "max_pixels": ("2000", 2000),
     "max_steps": ("30", 30),
     "grace": ("0.5", 0.5),
+    "tls_certificate": ("some.pem", Path("some.pem")),
+    "tls_key": ("some.key", Path("some.key")),
+    "tls_client_ca": ("ca.pem", Path("ca.pem")),
+    "api_keys": ("keys.json", Path("keys.json")),
+    "reflection": ("true", True),
 }
 
 
@@ -69,7 +75,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings that the command would start with; it then fails with words of ours."""
     seen: list[Settings] = []
 
-    def start(settings: Settings) -> None:
+    def start(settings: Settings, telemetry: Telemetry) -> None:
         seen.append(settings)
         raise StartupError("this is as far as it goes")
 
@@ -78,7 +84,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
 
 def read_setting(settings: Settings, name: str) -> Any:
-    return getattr(settings if hasattr(settings, name) else settings.limits, name)
+    return next(getattr(part, name) for part in (settings, settings.limits, settings.security) if hasattr(part, name))
 
 
 def test_help_names_each_flag_with_its_environment_variable_and_default() -> None:
@@ -90,7 +96,9 @@ def test_help_names_each_flag_with_its_environment_variable_and_default() -> Non
         assert option.help
         entry = text[text.index(f"--{name.replace('_', '-')} ") :]
         assert option.help in entry
-        assert f"[env var: DORIAN_{name.upper()}; default: {option.default}" in entry
+        has_default = isinstance(option.default, str | float | int | Path) and not option.is_flag
+        default = f"; default: {option.default}" if has_default else ""
+        assert f"[env var: DORIAN_{name.upper()}{default}" in entry
     assert CliRunner().invoke(command.main, ["-h"]).exit_code == 0
 
 
@@ -98,8 +106,9 @@ def test_every_setting_is_a_flag_with_the_same_default(started: list[Settings]) 
     CliRunner().invoke(command.main)
     assert started == [Settings(Path("models/default"))]
     of_limits = {"max_image_bytes", "max_pixels", "max_steps"}
-    assert {field.name for field in fields(Settings)} - {"limits"} | of_limits == set(VALUES)
-    assert set(VALUES) | {"log_level"} == set(FLAGS)
+    of_security = {field.name for field in fields(Security)}
+    assert {field.name for field in fields(Settings)} - {"limits", "security"} | of_limits | of_security == set(VALUES)
+    assert set(VALUES) | {"log_level", "log_format", "metrics_port", "otlp_endpoint"} == set(FLAGS)
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -107,7 +116,8 @@ def test_every_setting_is_a_flag_with_the_same_default(started: list[Settings]) 
 def test_settings_come_from_flags_or_the_environment(started: list[Settings], name: str, by: str) -> None:
     text, value = VALUES[name]
     if by == "flag":
-        result = CliRunner().invoke(command.main, [f"--{name.replace('_', '-')}", text])
+        given = [] if name == "reflection" else [text]
+        result = CliRunner().invoke(command.main, [f"--{name.replace('_', '-')}", *given])
     else:
         result = CliRunner().invoke(command.main, env={f"DORIAN_{name.upper()}": text})
     assert result.exit_code == 1
@@ -156,7 +166,7 @@ def test_it_listens_until_a_signal_and_then_stops_with_grace(
 ) -> None:
     server = FakeServer()
 
-    def start(settings: Settings) -> tuple[FakeServer, int]:
+    def start(settings: Settings, telemetry: Telemetry) -> tuple[FakeServer, int]:
         signal.raise_signal(number)
         return server, 40_000
 

@@ -1,23 +1,27 @@
-"""``dorian-train``: a run of both stages on a few painted faces, and what it says when it cannot be done."""
+"""``dorian-train``: runs of all stages on a few painted faces, and what it says when they cannot be done."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from click.testing import CliRunner, Result
+from torch import Tensor
+from torch.nn import functional as F
 
 from dorian_training.checkpoint import load_weights, save_weights
+from dorian_training.commands import train as command
 from dorian_training.commands.train import main
 from dorian_training.methods.age_cgan import PAPER_ADVERSARIAL
 from dorian_training.networks.age_cgan import PRESETS, AgeCganShape, DiscriminatorShape, build_discriminator
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape, load_age_estimator
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.eigenfaces import EigenEncoder, Eigenfaces, EigenGenerator, fit_eigenfaces
 
 Train = Callable[..., Result]
 Refused = Callable[..., bool]
@@ -198,14 +202,16 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 STILL = ("--steps", 1, "--set", "learning_rate=0", "--no-amp")  # so that a run ends with what it began with
 
 
-@pytest.mark.parametrize("start", ["afresh", "from another run"])
+@pytest.mark.parametrize("start", ["afresh", "from another run", "in the joint stage"])
 def test_a_discriminator_that_begins_as_an_age_estimator(
-    train: Train, tmp_path: Path, ages: AgeCganShape, estimator: Path, start: str
+    train: Train, tmp_path: Path, ages: AgeCganShape, estimator: Path, facenet: Path, start: str
 ) -> None:
     before: tuple[object, ...] = ()
-    if start != "afresh":
+    if start == "from another run":
         assert train("gan", *STILL, "--preset", "dcgan").exit_code == 0
         before = ("--from", tmp_path / "gan", "--new-discriminator")
+    elif start != "afresh":
+        before = ("--stage", "joint", "--facenet", facenet)
     result = train("ages", *STILL, *before, "--age-estimator", estimator)
     assert result.exit_code == 0, result.output
     discriminator = build_discriminator(ages)
@@ -282,8 +288,158 @@ def test_networks_that_do_not_suit(
     assert refused(latent, "no 'facenet_ema'")
 
 
+# --- the joint stage ---
+
+
+@dataclass(frozen=True)
+class Fits:
+    """What was fitted, in the order in which it was asked for: the faces, and what was found."""
+
+    faces: list[Tensor] = field(default_factory=list)
+    found: list[Eigenfaces] = field(default_factory=list)
+
+
+@pytest.fixture
+def fits(tiny_shape: AgeCganShape, monkeypatch: pytest.MonkeyPatch) -> Fits:
+    """Of a lean preset whose networks begin as eigenfaces, as they really do."""
+    encoder, generator = replace(tiny_shape.encoder, eigenfaces=8), replace(tiny_shape.generator, eigenfaces=8)
+    monkeypatch.setitem(PRESETS, "lean", replace(tiny_shape, encoder=encoder, generator=generator))
+    fits = Fits()
+
+    def noted(images: Tensor, latent: int, side: int) -> Eigenfaces:
+        assert (latent, side) == (8, 8)
+        fits.faces.append(images)
+        fits.found.append(fit_eigenfaces(images, latent, side))
+        return fits.found[-1]
+
+    monkeypatch.setattr(command, "fit_eigenfaces", noted)
+    return fits
+
+
+@pytest.fixture
+def together(facenet: Path, estimator: Path) -> tuple[object, ...]:
+    return "--stage", "joint", "--facenet", facenet, "--age-estimator", estimator
+
+
+def linear(network: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the linear part of ``network``."""
+    return {name.removeprefix("eigenfaces."): value for name, value in network.items() if "eigenfaces." in name}
+
+
+def test_a_joint_run_and_its_records(
+    train: Train, tmp_path: Path, tiny_shape: AgeCganShape, together: tuple[object, ...]
+) -> None:
+    result = train("joint", *together, "--steps", 3, "--set", "alone=1", "--set", "pixel_weight=7.5")
+    assert result.exit_code == 0, result.output
+    weights, about = load_weights(tmp_path / "joint")
+    assert weights.keys() == {"encoder", "encoder_ema", "generator", "generator_ema", "discriminator"}
+    assert all(bool(tensor.isfinite().all()) for state in weights.values() for tensor in state.values())
+    assert (about["stage"], about["steps"], about["earlier"]) == ("joint", 3, [])
+    assert (about["settings"]["alone"], about["settings"]["pixel_weight"]) == (1, 7.5)
+    assert AgeCganShape.from_dict(about["shape"]) == tiny_shape
+    config = yaml.safe_load((tmp_path / "joint" / "config.yaml").read_text())
+    assert about == {key: value for key, value in config.items() if key not in ("loop", "amp", "device")} | {"steps": 3}
+    assert len(list((tmp_path / "joint" / "samples").iterdir())) == 1
+
+
+@pytest.mark.parametrize("given", ["nothing", "facenet", "age-estimator"])
+def test_a_joint_stage_needs_who_sees_persons_and_ages(
+    train: Train, tmp_path: Path, facenet: Path, estimator: Path, refused: Refused, given: str
+) -> None:
+    known = {"nothing": (), "facenet": ("--facenet", facenet), "age-estimator": ("--age-estimator", estimator)}
+    result = train("run", "--stage", "joint", "--steps", 1, *known[given])
+    assert refused(result, "the joint stage needs --facenet and --age-estimator: checkpoints of what holds the person")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_joint_run_begins_as_the_eigenfaces_of_its_faces(
+    train: Train, tmp_path: Path, fits: Fits, together: tuple[object, ...]
+) -> None:
+    """Nothing else is heard at the start, and the averages know them too."""
+    result = train("joint", *STILL, *together, "--seed", 3)
+    assert result.exit_code == 0, result.output
+    weights = load_weights(tmp_path / "joint")[0]
+    images = fits.faces[0]
+    assert images.shape == (len(AGES), 3, 64, 64)  # those of the training split, of a known age
+    assert -1 <= float(images.min()) < -0.9 < 0.9 < float(images.max()) <= 1
+    for found in fits.found:
+        for name, wanted in (("encoder", found.encoder), ("generator", found.generator)):
+            assert same(linear(weights[name]), wanted)
+            assert same(linear(weights[f"{name}_ema"]), wanted)
+            assert all(bool(tensor.any()) for tensor in wanted.values())
+    for name, head in (("encoder", "head.4"), ("generator", "stages.12.1")):  # the last layer that learns
+        assert not any(weights[name][f"{head}.{part}"].any() for part in ("weight", "bias"))
+    encoder, generator = EigenEncoder(8, 8), EigenGenerator(8, 8, 8)
+    encoder.load_state_dict(linear(weights["encoder"]))
+    generator.load_state_dict(linear(weights["generator"]))
+    faces = F.avg_pool2d(images, 8)
+    missed = torch.tanh(generator(encoder(images))) / 0.97 - faces
+    assert float(missed.std()) < 0.8 * float((faces - faces.mean(dim=0)).std())  # eight numbers for twelve faces
+
+
+def test_a_joint_run_that_goes_on_is_not_fitted_anew(
+    train: Train, tmp_path: Path, fits: Fits, together: tuple[object, ...]
+) -> None:
+    """Nor is one that begins with the encoder and the generator of another; nor a latent stage after it."""
+    latent = ("--stage", "latent", "--steps", 1)
+    assert train("joint", *together, "--steps", 2).exit_code == 0
+    before = load_weights(tmp_path / "joint")[0]
+    fits.faces.clear()
+    assert train("joint", *together, "--steps", 3).exit_code == 0
+    assert train("more", *together, "--steps", 1, "--from", tmp_path / "joint").exit_code == 0
+    assert train("encoder", *latent, "--from", tmp_path / "joint").exit_code == 0
+    assert fits.faces == []
+    histories = {"joint": [], "more": [("joint", 3)], "encoder": [("joint", 3)]}
+    for folder, history in histories.items():
+        weights, about = load_weights(tmp_path / folder)
+        assert weights.keys() == before.keys()
+        for name in ("encoder", "generator"):
+            assert same(linear(weights[name]), linear(before[name]))
+        assert not same(weights["encoder"], before["encoder"])
+        assert [(each["stage"], each["steps"]) for each in about["earlier"]] == history
+    joint, encoder = (load_weights(tmp_path / folder)[0] for folder in ("joint", "encoder"))
+    assert all(same(joint[name], encoder[name]) for name in ("generator", "generator_ema", "discriminator"))
+
+
+def test_an_encoder_that_comes_later_begins_as_the_eigenfaces_of_the_generator(
+    train: Train, tmp_path: Path, fits: Fits, together: tuple[object, ...]
+) -> None:
+    assert train("gan", *STILL).exit_code == 0
+    assert len(fits.faces) == 1  # for the generator alone
+    generator = linear(load_weights(tmp_path / "gan")[0]["generator"])
+    assert same(generator, fits.found[0].generator)
+    latent = ("--stage", "latent")
+    for folder, stage in (("joint", together), ("encoder", latent)):
+        assert train(folder, *stage, *STILL, "--from", tmp_path / "gan").exit_code == 0
+        weights = load_weights(tmp_path / folder)[0]
+        assert same(linear(weights["generator"]), generator)
+        assert same(linear(weights["encoder"]), fits.found[0].encoder)
+    assert len(fits.faces) == 3
+
+
+def test_eigenfaces_are_of_so_many_faces_at_most(
+    train: Train, fits: Fits, together: tuple[object, ...], refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spread over all there are; too few are refused."""
+    assert train("all", *STILL).exit_code == 0
+    monkeypatch.setattr(command, "_EIGENFACES_OF", 7)
+    assert train("some", *STILL).exit_code == 0
+    assert torch.equal(fits.faces[1], fits.faces[0][::2])
+    monkeypatch.setattr(command, "_EIGENFACES_OF", 4)
+    words = "4 faces do not differ in 8 ways; latents of this size need more faces"
+    assert refused(train("few", *together, *STILL), words)
+
+
+def test_a_preset_without_eigenfaces_is_not_fitted(
+    train: Train, fits: Fits, tiny_shape: AgeCganShape, monkeypatch: pytest.MonkeyPatch, together: tuple[object, ...]
+) -> None:
+    monkeypatch.setitem(PRESETS, "dcgan", tiny_shape)
+    assert train("joint", *together, *STILL, "--preset", "dcgan").exit_code == 0
+    assert fits.faces == []
+
+
 def test_help_explains_every_option() -> None:
-    result = CliRunner().invoke(main, ["age-cgan", "--help"])
+    result = CliRunner().invoke(main, ["age-cgan", "--help"], terminal_width=100)
     assert result.exit_code == 0
     options = [
         "stage",

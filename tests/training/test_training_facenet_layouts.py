@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dorian_training.checkpoint import save_weights
 from dorian_training.errors import CheckpointError
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape, ResidualBlock
 from dorian_training.networks.facenet import FaceNet, facenet_of, load_facenet
 from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
@@ -40,6 +42,59 @@ def test_the_averaged_network_comes_as_it_was_stored(layout: str, tmp_path: Path
     with torch.no_grad():
         assert torch.equal(found(image), stored(image))
         assert found(image).shape == (1, found.embedding)
+
+
+def layers(network: FaceNet) -> tuple[list[nn.Module], nn.Module]:
+    """The layers that give ``features``, and the one that gives the embedding before it is brought to a length of 1."""
+    if isinstance(network, CompactFaceNet):
+        return [layer for layer in network.features if isinstance(layer, ResidualBlock)], network.head
+    return [network.conv2d_2b, network.repeat_1, network.repeat_2, network.block8], network.last_bn
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("layout", "shapes"),
+    [
+        ("compact", [(4, 16, 16), (8, 8, 8), (8, 4, 4)]),
+        ("inception_resnet_v1", [(64, 77, 77), (256, 17, 17), (896, 8, 8), (1792, 3, 3)]),
+    ],
+)
+def test_features_are_of_every_resolution_finest_first(layout: str, shapes: list[tuple[int, ...]]) -> None:
+    """With the very embedding that the network gives."""
+    kind, shape, size = LAYOUTS[layout]
+    torch.manual_seed(0)
+    network = kind(shape).eval()
+    image, seen = torch.randn(2, 3, size, size), list[Tensor]()
+    looking, answering = layers(network)
+    for layer in (*looking, answering):
+        layer.register_forward_hook(lambda module, given, answer: seen.append(answer))
+    features, embedding = network.features_and_embedding(image)
+    assert [each.shape for each in features] == [(2, *each) for each in shapes]
+    assert all(torch.equal(found, known) for found, known in zip(features, seen, strict=False))
+    assert len(seen) == len(features) + 1
+    torch.testing.assert_close(embedding, F.normalize(seen[-1], dim=1))
+    assert torch.equal(embedding, network(image))
+    assert embedding.norm(dim=1) == pytest.approx(torch.ones(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+def test_a_loss_sees_an_image_through_every_feature(layout: str) -> None:
+    kind, shape, size = LAYOUTS[layout]
+    torch.manual_seed(0)
+    network = kind(shape).eval().requires_grad_(False)
+    image = torch.randn(1, 3, size, size, requires_grad=True)
+    features, embedding = network.features_and_embedding(image)
+    for each in (*features, embedding):
+        (slope,) = torch.autograd.grad((each * torch.randn(each.shape)).sum(), image, retain_graph=True)
+        assert bool(slope.isfinite().all())
+        assert float((slope != 0).float().mean()) > 0.5
+
+
+def test_features_keep_the_precision_of_the_network_and_the_embedding_is_single() -> None:
+    network = CompactFaceNet(COMPACT).eval().half()
+    features, embedding = network.features_and_embedding(torch.randn(1, 3, 64, 64).half())
+    assert {each.dtype for each in features} == {torch.float16}
+    assert embedding.dtype == torch.float32
 
 
 def test_the_compact_networks_shape_names_no_layout() -> None:

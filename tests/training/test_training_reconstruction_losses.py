@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from dorian_training.losses.reconstruction import charbonnier, feature_distance, latent_norm_penalty
+from dorian_training.losses.reconstruction import charbonnier, feature_distance, latent_divergence, latent_norm_penalty
 
 
 def test_charbonnier_values() -> None:
@@ -49,3 +49,33 @@ def test_the_norm_penalty_measures_rows() -> None:
     latent = torch.tensor([[1.0, -1.0, 1.0, -1.0], [2.0, 0.0, 0.0, 0.0], [3.0, 3.0, 3.0, 3.0], [0.0] * 4])
     # Mean squares of 1, 1, 9 and 0.
     assert float(latent_norm_penalty(latent)) == (0 + 0 + 64 + 1) / 4
+
+
+def test_the_divergence_measures_dimensions_against_the_standard_normal() -> None:
+    """Of each dimension, over the batch: mean² + variance - 1 - log variance, half of it."""
+    latent = torch.tensor([[1.0, 1.0, -2.0], [-1.0, 3.0, 2.0]])
+    # Means of 0, 2 and 0; variances of 1, 1 and 4.
+    expected = (0 + 2**2 / 2 + (4 - 1 - math.log(4)) / 2) / 3
+    assert float(latent_divergence(latent)) == pytest.approx(expected, rel=1e-6)
+    assert float(latent_divergence(latent[:, :1])) == pytest.approx(0, abs=1e-7)
+    assert float(latent_divergence(latent.repeat(5, 1))) == pytest.approx(expected, rel=1e-6)  # not of the sample
+
+
+def test_the_divergence_is_that_of_two_normal_distributions() -> None:
+    torch.manual_seed(0)
+    latent = torch.randn(50, 4) * torch.tensor([0.5, 1.0, 2.0, 3.0]) + torch.tensor([0.0, -1.0, 2.0, 0.5])
+    found = torch.distributions.Normal(latent.mean(dim=0), latent.std(dim=0, correction=0))
+    wanted = torch.distributions.kl_divergence(found, torch.distributions.Normal(0.0, 1.0)).mean()
+    assert float(latent_divergence(latent)) == pytest.approx(float(wanted), rel=1e-5)
+    halved = latent_divergence(latent.bfloat16())
+    assert halved.dtype == torch.float32
+    assert float(halved) == pytest.approx(float(wanted), rel=0.02)
+
+
+def test_a_dimension_that_says_nothing_diverges_by_a_finite_amount() -> None:
+    latent = torch.tensor([[0.5, 1.0], [0.5, -1.0]], requires_grad=True)
+    divergence = latent_divergence(latent)
+    assert float(divergence.detach()) == pytest.approx((0.5**2 - 1 - math.log(1e-6)) / 2 / 2, rel=1e-5)
+    (slope,) = torch.autograd.grad(divergence, latent)
+    assert slope[:, 0].tolist() == pytest.approx([0.125, 0.125])  # towards a mean of 0
+    assert slope[:, 1].tolist() == pytest.approx([0, 0], abs=1e-7)

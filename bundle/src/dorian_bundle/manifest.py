@@ -22,7 +22,7 @@ from dorian_bundle.families import (
 )
 from dorian_bundle.graphs import Graph, Signature
 
-SCHEMA_VERSION: Literal[4] = 4
+SCHEMA_VERSION: Literal[5] = 5
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
 _NAME = "^[a-z][a-z0-9_]*$"  # of methods and filters, as requests give them
@@ -138,7 +138,7 @@ class AgeCganMethod(Entry):
     """A method of the family ``age_cgan``. ``graphs`` maps its roles (encoder, generator) to names of graphs.
 
     With a third, ``latent_gradient``, its latents can be searched; ``embedding_size`` is that of the FaceNet in that graph, which is
-    the bundle's.
+    the bundle's. ``learned_under_mask``: whether the generator learned what its differences do to a photo, under the face's mask.
     """
 
     family: Literal["age_cgan"] = "age_cgan"
@@ -149,6 +149,7 @@ class AgeCganMethod(Entry):
     crop_size: int = Field(ge=16, le=1024)
     latent_size: int = Field(ge=1)
     embedding_size: int | None = Field(default=None, ge=1)
+    learned_under_mask: bool = False
     provenance: Provenance
 
     def check(self, graphs: dict[str, Graph]) -> None:
@@ -231,7 +232,7 @@ def _require(graphs: dict[str, Graph], role: str, name: str, signature: Signatur
 class Manifest(Entry):
     """All of ``manifest.json``. The first method is the default one."""
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     name: str = Field(min_length=1)
     version: str = Field(min_length=1)
     created: str

@@ -24,6 +24,7 @@ from dorian_export.parity import BATCHES, Array
 from dorian_export.proven import export_proven, require_faces, require_family
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.losses.latent import LatentObjective, mirrored_embedding
+from dorian_training.methods.age_cgan_joint import JointStage
 from dorian_training.networks.age_cgan import SIZE, AgeCganShape, build_encoder, build_generator
 from dorian_training.networks.facenet import FaceNet
 
@@ -77,6 +78,7 @@ def make_age_cgan(
         crop_size=SIZE,
         latent_size=shape.latent,
         embedding_size=facenet.embedding,
+        learned_under_mask=JointStage.name in (about["stage"], *(earlier["stage"] for earlier in about["earlier"])),
         provenance=provenance(about, with_differences(metrics, differences)),
     )
     return Made(entry, graphs, differences)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
+from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import click
 from dorian_server import __version__
 from dorian_server.errors import StartupError
 from dorian_server.serving import start
-from dorian_server.settings import Limits, Settings
+from dorian_server.settings import Limits, Security, Settings
+from dorian_server.telemetry import logs
+from dorian_server.telemetry.telemetry import Telemetry
+from dorian_server.telemetry.traces import open_traces
 
 
 @click.command(
@@ -71,11 +75,55 @@ from dorian_server.settings import Limits, Settings
     help="Seconds that running requests have to end after SIGTERM.",
 )
 @click.option(
+    "--tls-certificate",
+    type=click.Path(path_type=Path),
+    show_envvar=True,
+    help="PEM of the server's certificate and its chain; with it, only TLS is spoken. Read anew when it changes.",
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), show_envvar=True, help="PEM of the certificate's key.")
+@click.option(
+    "--tls-client-ca",
+    type=click.Path(path_type=Path),
+    show_envvar=True,
+    help="PEM of authorities; callers then need a certificate from one of them.",
+)
+@click.option(
+    "--api-keys",
+    type=click.Path(path_type=Path),
+    show_envvar=True,
+    help="File of dorian-server-keys; callers then need one of its keys. Read anew when it changes.",
+)
+@click.option(
+    "--reflection",
+    is_flag=True,
+    show_envvar=True,
+    help="Tell callers which services and messages there are, as grpcurl asks.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_envvar=True,
     help="What to log; nothing of a photo ever is.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_envvar=True,
+    help="How to log: lines for people, or JSON objects.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    show_envvar=True,
+    help="Port to answer Prometheus on; none unless given.",
+)
+@click.option(
+    "--otlp-endpoint",
+    metavar="URL",
+    show_envvar=True,
+    help="OpenTelemetry collector to send traces to, as http://collector:4317; none unless given.",
 )
 def main(**options: Any) -> None:
     """Serve face ageing over gRPC.
@@ -83,20 +131,28 @@ def main(**options: Any) -> None:
     \b
     dorian-server --bundle models/default --port 50051
     """
-    logging.basicConfig(level=options["log_level"].upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(options["log_level"], options["log_format"])
     limits = Limits(**{name: options[name] for name in ("max_image_bytes", "max_pixels", "max_steps")})
     names = ("bundle", "host", "port", "workers", "threads", "precision", "grace")
-    settings = Settings(**{name: options[name] for name in names}, limits=limits)
+    security = Security(**{field.name: options[field.name] for field in fields(Security)})
+    settings = Settings(**{name: options[name] for name in names}, limits=limits, security=security)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     try:
-        server, port = start(settings)
+        with ExitStack() as stack:
+            traces = open_traces(options["otlp_endpoint"]) if options["otlp_endpoint"] else None
+            if traces:
+                stack.callback(traces.close)
+            telemetry = Telemetry(traces=traces)
+            server, port = start(settings, telemetry)
+            if options["metrics_port"]:
+                stack.enter_context(telemetry.metrics.served(settings.host, options["metrics_port"]))
+            click.echo(f"listening on {settings.host}:{port}")
+            stopping.wait()
+            server.stop(settings.grace).wait()
     except StartupError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"listening on {settings.host}:{port}")
-    stopping.wait()
-    server.stop(settings.grace).wait()
 
 
 if __name__ == "__main__":

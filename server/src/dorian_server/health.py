@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import sys
+from typing import Any, BinaryIO
 
 import click
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+# Not by the server's own variables, which a health check in its container has around it: its certificate is no client's.
+_FILE: dict[str, Any] = {
+    "type": click.File("rb"),
+    "allow_from_autoenv": False,
+    "show_envvar": True,
+}
 
 
 @click.command(context_settings={"show_default": True, "auto_envvar_prefix": "DORIAN"})
@@ -14,9 +22,40 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
     "--port", type=click.IntRange(1, 65535), default=50051, show_envvar=True, help="Port of the server on this machine."
 )
 @click.option("--timeout", type=click.FloatRange(0.1), default=3.0, show_envvar=True, help="Seconds to wait.")
-def main(port: int, timeout: float) -> None:
-    """Exit with 0 if the server on this machine serves, with 1 if not."""
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+@click.option("--tls-ca", **_FILE, envvar="DORIAN_HEALTH_TLS_CA", help="PEM of the authority behind its certificate.")
+@click.option(
+    "--tls-certificate",
+    **_FILE,
+    envvar="DORIAN_HEALTH_TLS_CERTIFICATE",
+    help="PEM of a client's certificate, for a server that wants one.",
+)
+@click.option("--tls-key", **_FILE, envvar="DORIAN_HEALTH_TLS_KEY", help="PEM of its key.")
+@click.option(
+    "--tls-server-name",
+    allow_from_autoenv=False,
+    envvar="DORIAN_HEALTH_TLS_SERVER_NAME",
+    show_envvar=True,
+    help="Name in the server's certificate, where that is not 127.0.0.1.",
+)
+def main(
+    port: int,
+    timeout: float,
+    tls_ca: BinaryIO | None,
+    tls_certificate: BinaryIO | None,
+    tls_key: BinaryIO | None,
+    tls_server_name: str | None,
+) -> None:
+    """Exit with 0 if the server on this machine serves, with 1 if not. Any of the --tls flags makes it ask over TLS."""
+    if (tls_certificate is None) != (tls_key is None):
+        raise click.UsageError("--tls-certificate and --tls-key go together")
+    address = f"127.0.0.1:{port}"
+    if tls_ca or tls_certificate or tls_server_name:
+        pems = [None if file is None else file.read() for file in (tls_ca, tls_key, tls_certificate)]
+        options = [("grpc.ssl_target_name_override", tls_server_name)] if tls_server_name else []
+        opened = grpc.secure_channel(address, grpc.ssl_channel_credentials(*pems), options)
+    else:
+        opened = grpc.insecure_channel(address)
+    with opened as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout)
         except grpc.RpcError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -17,15 +18,16 @@ from dorian_server.clock import Clock
 from dorian_server.pipeline import Pipeline
 from dorian_server.results import SearchProgress
 from dorian_server.statuses import answer
+from dorian_server.telemetry.telemetry import Telemetry
 
 Reading = TypeVar("Reading", pb.DetectFacesResponse, pb.CompareFacesResponse)
 
 
 class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
-    """The service of ``face_aging.proto`` on one pipeline."""
+    """The service of ``face_aging.proto`` on one pipeline, timed by ``telemetry``."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+    def __init__(self, pipeline: Pipeline, telemetry: Telemetry | None = None) -> None:
+        self._pipeline, self._telemetry = pipeline, telemetry or Telemetry()
 
     def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
         return answer(context, lambda: self._age(request, _gone(context)))
@@ -50,7 +52,8 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
             except Exception as error:
                 told.put(error)
 
-        thread = threading.Thread(target=work, name="optimize", daemon=True)
+        context_of_call = contextvars.copy_context()
+        thread = threading.Thread(target=context_of_call.run, args=(work,), name="optimize", daemon=True)
         thread.start()
         try:
             while True:
@@ -72,8 +75,8 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
     def _age(self, request: pb.AgeTransformRequest, gone: threading.Event) -> pb.AgeTransformResponse:
         asked = messages.read_age_request(request)
         method = self._pipeline.method_for(asked, request.method)
-        clock = Clock()
-        aged = self._pipeline.age(asked, method, clock, gone)
+        with self._telemetry.clock() as clock:
+            aged = self._pipeline.age(asked, method, clock, gone)
         return pb.AgeTransformResponse(
             results=messages.write_aged(aged),
             provenance=messages.write_provenance(self._pipeline, method),
@@ -82,13 +85,13 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         )
 
     def _detect(self, request: pb.DetectFacesRequest) -> pb.DetectFacesResponse:
-        clock = Clock()
-        response = messages.write_detected(self._pipeline.detect(request.image.data, clock))
+        with self._telemetry.clock() as clock:
+            response = messages.write_detected(self._pipeline.detect(request.image.data, clock))
         return self._signed(response, clock)
 
     def _compare(self, request: pb.CompareFacesRequest) -> pb.CompareFacesResponse:
-        clock = Clock()
-        response = messages.write_compared(self._pipeline.compare(messages.read_compare_request(request), clock))
+        with self._telemetry.clock() as clock:
+            response = messages.write_compared(self._pipeline.compare(messages.read_compare_request(request), clock))
         return self._signed(response, clock)
 
     def _signed(self, response: Reading, clock: Clock) -> Reading:
@@ -99,8 +102,8 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
     def _reconstruct(self, request: pb.ReconstructRequest, gone: threading.Event) -> pb.ReconstructResponse:
         asked = messages.read_reconstruct_request(request)
         method = self._pipeline.encoding_method(request.method, searches=asked.search is not None)
-        clock = Clock()
-        faces = self._pipeline.reconstruction.reconstruct(asked, method, clock, gone)
+        with self._telemetry.clock() as clock:
+            faces = self._pipeline.reconstruction.reconstruct(asked, method, clock, gone)
         return pb.ReconstructResponse(
             faces=[messages.write_reconstruction(face) for face in faces],
             provenance=messages.write_provenance(self._pipeline, method),
@@ -112,8 +115,8 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
     ) -> pb.OptimizeResult:
         asked = messages.read_optimize_request(request)
         method = self._pipeline.encoding_method(request.method, searches=True)
-        clock = Clock()
-        face = self._pipeline.reconstruction.optimize(asked, method, clock, gone, tell)
+        with self._telemetry.clock() as clock:
+            face = self._pipeline.reconstruction.optimize(asked, method, clock, gone, tell)
         return pb.OptimizeResult(
             reconstruction=messages.write_reconstruction(face),
             provenance=messages.write_provenance(self._pipeline, method),

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 from dorian.v1 import face_aging_pb2_grpc
 from dorian_bundle import Bundle, BundleError, load
@@ -21,11 +22,15 @@ from dorian_server.methods.cyclegan import CycleGan
 from dorian_server.methods.method import Method
 from dorian_server.pipeline import Pipeline
 from dorian_server.reading import AgeReader, IdentityReader
+from dorian_server.security.authentication import load_authentication
+from dorian_server.security.credentials import load_credentials
 from dorian_server.seeing import FaceViewer
 from dorian_server.service import FaceAgingService
 from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
 from dorian_server.sessions.session import Session
 from dorian_server.settings import Settings
+from dorian_server.telemetry.calls import CallWatcher
+from dorian_server.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +81,16 @@ def _session(bundle: Bundle, name: str, settings: Settings) -> Session:
     return OnnxRuntimeSession(bundle.graph_path(name, chosen), graph.signature, settings.threads)
 
 
-def start(settings: Settings) -> tuple[grpc.Server, int]:
-    """Start serving; returns the server, which must be kept, and its port. ``StartupError`` if it cannot start."""
+def start(settings: Settings, telemetry: Telemetry | None = None) -> tuple[grpc.Server, int]:
+    """Start serving, watched by ``telemetry``; returns the server, which must be kept, and its port.
+
+    ``StartupError`` if it cannot start.
+    """
+    telemetry = telemetry or Telemetry()
+    credentials = load_credentials(settings.security)
+    authentication = load_authentication(settings, telemetry.metrics.refuse)
     pipeline = build_pipeline(settings)
+    telemetry.metrics.tell_bundle(pipeline.bundle)
     server = grpc.server(
         ThreadPoolExecutor(settings.workers, thread_name_prefix="request"),
         options=[
@@ -86,14 +98,21 @@ def start(settings: Settings) -> tuple[grpc.Server, int]:
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
         ],
+        interceptors=[CallWatcher(telemetry), *authentication],
     )
-    service = FaceAgingService(pipeline)
+    service = FaceAgingService(pipeline, telemetry)
     face_aging_pb2_grpc.add_FaceAgingServicer_to_server(service, server)  # type: ignore[no-untyped-call]
     state = health.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
+    if settings.security.reflection:
+        names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
     address = f"{settings.host}:{settings.port}"
     try:
-        port = server.add_insecure_port(address)
+        if credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise StartupError(f"cannot listen on {address}: {error}") from error
     server.start()

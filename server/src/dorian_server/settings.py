@@ -24,6 +24,20 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Security:
+    """Who may call, and over what. The TLS files hold PEM, ``api_keys`` what ``dorian-server-keys`` writes; ``None`` is without.
+
+    ``tls_client_ca``: callers need a certificate from it. ``reflection``: whether the server tells its services and messages.
+    """
+
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    api_keys: Path | None = None
+    reflection: bool = False
+
+
+@dataclass(frozen=True)
 class Settings:
     """How to serve. ``port`` 0 takes any free one; ``workers`` requests run at once, on ``threads`` threads each graph."""
 
@@ -35,3 +49,4 @@ class Settings:
     precision: Literal["auto", "fp32", "fp16"] = "auto"
     grace: float = 10.0
     limits: Limits = Limits()
+    security: Security = Security()

@@ -15,6 +15,7 @@ from dorian_training.errors import CheckpointError
 
 RESUME_FILE = "resume.pt"
 WEIGHTS_FILE = "networks.safetensors"
+_AVERAGE = "_ema"  # after a network's name, its average's
 
 
 def save_resume(folder: Path, state: dict[str, Any]) -> None:
@@ -41,15 +42,21 @@ def save_weights(
 ) -> None:
     """Write networks' state dicts to one safetensors file, floating-point tensors as ``dtype``, keyed ``network/tensor``.
 
-    ``about`` (what JSON can hold) goes into its metadata: the networks' shape, the data, the number of steps.
+    ``about`` (what JSON can hold) goes into its metadata: the networks' shape, the data, the number of steps. What a network
+    has in common with its average, as what does not learn, is written once.
     """
-    tensors = {
-        f"{network}/{name}": (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()
-        for network, state in weights.items()
-        for name, tensor in state.items()
-    }
+    stored = {network: {name: _as(tensor, dtype) for name, tensor in state.items()} for network, state in weights.items()}
+    tensors: dict[str, Tensor] = {}
+    shared: list[str] = []
+    for network, state in stored.items():
+        average = stored.get(f"{network}{_AVERAGE}", {})
+        for name, tensor in state.items():
+            if name in average and torch.equal(tensor, average[name]):
+                shared.append(f"{network}/{name}")
+            else:
+                tensors[f"{network}/{name}"] = tensor
     draft = path.with_name(f"{path.name}.part")
-    save_file(tensors, draft, metadata={"about": json.dumps(about)})
+    save_file(tensors, draft, metadata={"about": json.dumps(about), "shared": json.dumps(shared)})
     draft.replace(path)
 
 
@@ -62,14 +69,22 @@ def load_weights(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, An
     weights: dict[str, dict[str, Tensor]] = {}
     try:
         with safe_open(file, framework="pt") as stored:
-            about = json.loads((stored.metadata() or {}).get("about", "{}"))
+            metadata = stored.metadata() or {}
+            about = json.loads(metadata.get("about", "{}"))
             for key in stored.keys():  # noqa: SIM118 - not a dict
                 network, _, name = key.partition("/")
                 tensor = stored.get_tensor(key)
                 weights.setdefault(network, {})[name] = tensor.float() if tensor.is_floating_point() else tensor
-    except (OSError, SafetensorError, ValueError) as error:
+            for key in json.loads(metadata.get("shared", "[]")):
+                network, _, name = key.partition("/")
+                weights.setdefault(network, {})[name] = weights[f"{network}{_AVERAGE}"][name]
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{file} is not a checkpoint that can be read: {error}") from error
     return weights, about
+
+
+def _as(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return (tensor.to(dtype) if tensor.is_floating_point() else tensor).cpu().contiguous()
 
 
 def require_network(weights: dict[str, dict[str, Tensor]], name: str) -> None:

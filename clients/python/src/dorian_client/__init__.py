@@ -8,6 +8,7 @@
 What may go wrong is drawn in dorian_client.errors.
 """
 
+from dorian_client._channel import Tls
 from dorian_client._client import Client
 from dorian_client._layers import compose
 from dorian_client._photos import PhotoLike
@@ -47,8 +48,10 @@ from dorian_client.errors import (
     InvalidRequest,
     NoFaceError,
     NotFound,
+    PermissionDenied,
     PhotoError,
     ServerError,
+    Unauthenticated,
 )
 
 __all__ = [
@@ -77,6 +80,7 @@ __all__ = [
     "Method",
     "NoFaceError",
     "NotFound",
+    "PermissionDenied",
     "PhotoError",
     "PhotoLike",
     "Picture",
@@ -88,6 +92,8 @@ __all__ = [
     "SearchStep",
     "ServerError",
     "Target",
+    "Tls",
+    "Unauthenticated",
     "compose",
     "make_sheet",
 ]

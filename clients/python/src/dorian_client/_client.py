@@ -13,6 +13,7 @@ import grpc
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_client import _requests, _responses
+from dorian_client._channel import Tls, is_loopback, key_metadata, open_channel
 from dorian_client._photos import PhotoLike, read_photo
 from dorian_client._requests import FaceAges, Faces, Latent, Latents, Targets
 from dorian_client._results import (
@@ -43,7 +44,10 @@ class Client:
     address: "host:port". It is dialled at the first call, and again when the connection was lost.
     timeout: seconds that a call may take; None for no limit.
     wait_for_ready: whether calls wait, up to the timeout, for a server that is not there yet, rather than fail at once.
-    credentials: for TLS, as from grpc.ssl_channel_credentials(); None for a plain connection.
+    tls: how to speak TLS; None for a plain connection. Tls() trusts the public authorities.
+    api_key: sent with every call, to servers that ask for one. Without TLS it goes to this machine alone,
+    key_in_clear: unless True, as where something else keeps the way to the server private.
+    credentials: in the place of tls, what gRPC itself makes, as from grpc.ssl_channel_credentials().
 
     A photo may be a path (str or PathLike), the bytes of a JPEG, PNG or WebP file, an array of uint8, either
     (height, width, 3) in RGB order or (height, width) for grey, or a PIL image. Arrays and PIL images travel as PNG.
@@ -66,23 +70,30 @@ class Client:
         *,
         timeout: float | None = 60.0,
         wait_for_ready: bool = False,
+        tls: Tls | None = None,
+        api_key: str | None = None,
+        key_in_clear: bool = False,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
         if not address:
             raise ValueError("the server's address is empty; give host:port")
         if timeout is not None and not 0 < timeout <= _MAX_TIMEOUT:
             raise ValueError(f"a timeout cannot be {timeout} s; give 0 to {_MAX_TIMEOUT:g} s, or None for no limit")
+        self._metadata = key_metadata(api_key)
+        plain = tls is None and credentials is None
+        if api_key is not None and plain and not key_in_clear and not is_loopback(address):
+            raise ValueError(
+                f"an API key is not sent to {address} without TLS, as others could read it on the way; "
+                "only Client's key_in_clear allows it"
+            )
         self.address = address
         self.timeout = timeout
         self.wait_for_ready = wait_for_ready
-        options = [
+        options: list[tuple[str, int | str]] = [
             ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
             ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
         ]
-        if credentials is None:
-            self._channel = grpc.insecure_channel(address, options)
-        else:
-            self._channel = grpc.secure_channel(address, credentials, options)
+        self._channel = open_channel(address, options, tls, credentials)
         self._stub = FaceAgingStub(self._channel)  # type: ignore[no-untyped-call]
 
     def age(
@@ -163,7 +174,9 @@ class Client:
         """
         data = read_photo(photo)
         searches = optimisation not in (None, "none")
-        chosen = _requests.pick_method(self.bundle(), method, encodes=searches or latents is not None, searches=searches)
+        chosen = _requests.pick_method(
+            self.bundle(), method, encodes=searches or latents is not None, searches=searches
+        )
         return self.age(
             data,
             [group.label for group in chosen.age_groups] or chosen.filters,
@@ -285,7 +298,9 @@ class Client:
             method=method,
             output=_requests.output_options(format, quality),
         )
-        call = self._stub.Optimize(request, timeout=self.timeout, wait_for_ready=self.wait_for_ready)
+        call = self._stub.Optimize(
+            request, timeout=self.timeout, wait_for_ready=self.wait_for_ready, metadata=self._metadata
+        )
         return Search(call, self._error_from_rpc)
 
     def methods(self) -> list[Method]:
@@ -313,7 +328,7 @@ class Client:
 
     def _call(self, rpc: grpc.UnaryUnaryMultiCallable[_Request, _Response], request: _Request) -> _Response:
         try:
-            return rpc(request, timeout=self.timeout, wait_for_ready=self.wait_for_ready)
+            return rpc(request, timeout=self.timeout, wait_for_ready=self.wait_for_ready, metadata=self._metadata)
         except grpc.RpcError as error:
             raise self._error_from_rpc(error) from error
 

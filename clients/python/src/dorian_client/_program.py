@@ -17,14 +17,17 @@ from dorian_client.errors import (
     InvalidRequest,
     NoFaceError,
     NotFound,
+    PermissionDenied,
     PhotoError,
     ServerError,
+    Unauthenticated,
 )
 
 EXIT_OTHER, EXIT_USAGE, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_SERVER = 1, 2, 3, 4, 5
 
 _WHOLE_FACE = "take a photo in which a whole face is seen from the front, and not too small"
 _LIST_FACES = "'dorian detect PHOTO' lists the faces of a photo, with the index that --face takes"
+_GIVE_KEY = "give an API key of the server's by DORIAN_API_KEY, or in a file by --api-key-file"
 _LIST_METHODS = "'dorian methods' lists the methods, age groups and filters that the server has"
 
 # The first class that an error is an instance of decides.
@@ -33,6 +36,8 @@ _EXITS: list[tuple[type[DorianError], int, str | None]] = [
     (NoFaceError, EXIT_REFUSED, _WHOLE_FACE),
     (InvalidRequest, EXIT_REFUSED, None),
     (NotFound, EXIT_REFUSED, _LIST_METHODS),
+    (Unauthenticated, EXIT_REFUSED, _GIVE_KEY),
+    (PermissionDenied, EXIT_REFUSED, None),
     (ConnectionFailed, EXIT_UNREACHABLE, "is the server running? Give its address with --server HOST:PORT"),
     (DeadlineExceeded, EXIT_SERVER, "give it more time with --timeout SECONDS"),
     (Busy, EXIT_SERVER, "try again in a moment"),

@@ -17,7 +17,9 @@ from dorian_client.errors import (
     InvalidRequest,
     NoFaceError,
     NotFound,
+    PermissionDenied,
     ServerError,
+    Unauthenticated,
 )
 
 _DOMAIN = "dorian.v1"
@@ -26,6 +28,8 @@ _DOMAIN = "dorian.v1"
 ERRORS_BY_CODE: dict[grpc.StatusCode, type[ServerError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
     grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Busy,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.UNAVAILABLE: ConnectionFailed,
@@ -43,6 +47,7 @@ class _Details(NamedTuple):
     reason: str | None
     field: str | None
     metadata: dict[str, str]
+    retry_after: float | None
 
 
 def error_from_rpc(
@@ -68,19 +73,22 @@ def error_from_rpc(
         text = f"cannot reach a server at {address}: {text}"
     elif kind is ServerError:
         text = f"the server at {address} failed: {text} ({code.name})"
-    return kind(text, code=code.name, reason=details.reason, field=details.field, metadata=details.metadata)
+    return kind(text, code=code.name, **details._asdict())
 
 
 def _read_details(call: grpc.Call) -> _Details:
-    reason, field, metadata = None, None, {}
+    reason, field, metadata, retry_after = None, None, {}, None
     try:
         status = rpc_status.from_call(call)
     except ValueError:  # the rich status contradicts the plain one, which then counts alone
         status = None
     for packed in status.details if status is not None else ():
         info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        retry = error_details_pb2.RetryInfo()
         if packed.Unpack(info) and info.domain == _DOMAIN:
             reason, metadata = info.reason, dict(info.metadata)
         elif packed.Unpack(bad_request) and bad_request.field_violations:
             field = bad_request.field_violations[0].field
-    return _Details(reason, field, metadata)
+        elif packed.Unpack(retry):
+            retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+    return _Details(reason, field, metadata, retry_after)

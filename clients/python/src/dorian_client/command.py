@@ -35,7 +35,7 @@ def main(ctx: click.Context) -> None:
       0  done; maybe with warnings of faces that were left as they were
       1  the result could not be written, or the command was interrupted
       2  the command line is wrong
-      3  the photo, all faces asked for, or a setting was refused
+      3  the photo, all faces asked for, a setting or the API key was refused
       4  no server could be reached
       5  the server failed, was too busy or did not answer in time
     """

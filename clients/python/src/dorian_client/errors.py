@@ -3,11 +3,13 @@
     DorianError
     ├── PhotoError               the photo cannot be sent; nothing has been asked of a server
     ├── Cancelled                a search was cancelled here before it had a result
-    └── ServerError              what was asked has failed; has code, reason, field and metadata
+    └── ServerError              what was asked has failed; has code, reason, field, metadata, retry_after
         ├── InvalidRequest       the photo, a face of it or a setting was refused; asking again gives the same answer
         │   └── NoFaceError      no face was found in the photo
         ├── NotFound             a name that the server does not know, such as a method's
-        ├── Busy                 the server has too much to do; asking again later may work
+        ├── Unauthenticated      the server wants an API key, or another one than it was given
+        ├── PermissionDenied     the API key does not go with what was asked
+        ├── Busy                 the server has too much to do, or the key has no room; asking again later may work
         ├── DeadlineExceeded     no answer in time
         ├── ConnectionFailed     no server at the address, or one that takes no calls
         └── InternalError        a fault of the server
@@ -41,6 +43,7 @@ class ServerError(DorianError):
     reason: the server's name for what happened, such as "NO_FACE"; None where it gave none.
     field: the field of the request that is to blame, such as "targets[1].years"; None where the server named none.
     metadata: what else the server says of it, by name.
+    retry_after: seconds after which the server says to ask again; None where it does not.
     """
 
     def __init__(
@@ -51,12 +54,14 @@ class ServerError(DorianError):
         reason: str | None = None,
         field: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.field = field
         self.metadata = dict(metadata or {})
+        self.retry_after = retry_after
 
 
 class InvalidRequest(ServerError):
@@ -71,8 +76,16 @@ class NotFound(ServerError):
     """A name that the server does not know, such as a method's."""
 
 
+class Unauthenticated(ServerError):
+    """The server wants an API key, or another one than it was given."""
+
+
+class PermissionDenied(ServerError):
+    """The API key does not go with what was asked; the message names the scope that it lacks."""
+
+
 class Busy(ServerError):
-    """The server has too much to do; asking again later may work."""
+    """The server has too much to do, or the key has no room for the call; asking again after retry_after may work."""
 
 
 class DeadlineExceeded(ServerError):

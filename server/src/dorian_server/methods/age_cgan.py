@@ -18,12 +18,12 @@ from dorian_server.sessions.shared import SharedSession
 class AgeCgan:
     """The networks of one age_cgan method. A drawing is the generator's at the source age and at the target age."""
 
-    learned_under_mask = False
     filters: Sequence[Filter] = ()
 
     def __init__(self, manifest: AgeCganMethod, open_session: Callable[[str], Session]) -> None:
         self.manifest = manifest
         self.groups, self.latent_size = manifest.age_groups, manifest.latent_size
+        self.learned_under_mask = manifest.learned_under_mask
         self._encoder = open_session(manifest.graphs["encoder"])
         self._generator = open_session(manifest.graphs["generator"])
         gradient = manifest.graphs.get("latent_gradient")

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.masks import face_mask
 from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import SharedChange
 from dorian_training.data.batches import Batch
 from dorian_training.losses.reconstruction import charbonnier, feature_distance, latent_divergence
 from dorian_training.methods.age_cgan import GROUP_YEARS, AdversarialSettings, AdversarialStage, reconstruction_samples
-from dorian_training.networks.age_cgan import AgeCganShape, build_encoder
+from dorian_training.networks.age_cgan import SIZE, AgeCganShape, build_encoder
 from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
 from dorian_training.networks.age_estimator import AgeEstimator
 from dorian_training.networks.facenet import FaceNet
@@ -46,7 +48,7 @@ class JointSettings(AdversarialSettings):
 class JointStage(AdversarialStage):
     """E and G rebuild real faces; G changes their age, and draws new faces from the prior; D judges the aged and the new ones.
 
-    A real face is aged as it is served: what G changes between its own group and another is added to it (docs/decisions/0008).
+    A real face is aged as it is served: what G changes between its own group and another is added to it under the face's mask.
     D begins as ``age_estimator``. ``watched`` faces are those of ``samples``.
     """
 
@@ -69,6 +71,7 @@ class JointStage(AdversarialStage):
         self.add_optimizer("encoder", settings.learning_rate, (settings.beta1, settings.beta2))
         self.facenet = facenet.to(device).eval().requires_grad_(False)
         self.age_estimator = age_estimator.to(device).eval().requires_grad_(False)
+        self._mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(SIZE), SIZE)).to(device)
         self._watched = watched
 
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
@@ -94,13 +97,14 @@ class JointStage(AdversarialStage):
         losses: dict[str, Tensor] = {}
         terms: dict[str, tuple[float, Tensor]] = {}
         if not alone:
-            aged = (image[:half] + drawn[count : count + half] - rebuilt[:half]).clamp(-1, 1)
+            change_of_age = drawn[count : count + half] - rebuilt[:half]
+            aged = (image[:half] + self._mask * change_of_age).clamp(-1, 1)
             fake = torch.cat([aged, drawn[count + half :]])
             shown = torch.cat([rebuilt, aged])
             change = SharedChange.draw(settings.shift, settings.brightness)
             losses = self.teach_discriminator(batch, fake.detach(), asked, change, number)
             terms["adversarial"] = settings.adversarial_weight, self.adversarial_loss(fake, asked, change)
-            terms["age"] = settings.age_weight, self._age_distance(fake, asked)
+            terms["age"] = settings.age_weight, self._age_distance(change(fake), asked)
         terms |= self._rebuilding(image, shown, found.float())
         self.descend(("encoder", "generator"), torch.stack([weight * term for weight, term in terms.values()]).sum())
         self.discriminator.requires_grad_(True)

@@ -156,9 +156,9 @@ class Generator(nn.Module):
         if shape.hidden:
             dense = [nn.Linear(inputs, shape.hidden), nn.LeakyReLU(shape.leak), nn.Dropout(shape.dropout)]
         self.dense = nn.Sequential(*dense, nn.Linear(shape.hidden or inputs, shape.widths[0] * self.base**2))
-        first = cast(nn.Linear, self.dense[0])
+        heard = cast(nn.Linear, self.dense[0])
         with torch.no_grad():
-            first.weight[:, latent:] *= shape.condition_gain
+            heard.weight[:, latent:] *= shape.condition_gain
         first = [nn.BatchNorm2d(shape.widths[0]), nn.LeakyReLU(shape.leak)]
         self.first = nn.Sequential(*first, *([nn.Dropout(shape.dropout)] if shape.dropout else []))
         stages: list[nn.Module] = []

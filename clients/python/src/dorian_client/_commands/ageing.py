@@ -13,7 +13,7 @@ from dorian_client._commands import words
 from dorian_client._commands.latents import SavedLatents, read_latents
 from dorian_client._commands.options import (
     FACE_HELP,
-    connect,
+    Server,
     read_age,
     read_face_and_age,
     with_method,
@@ -72,7 +72,7 @@ from dorian_client._sheet import make_sheet
 def age(
     photo: Path, ages: tuple[Age, ...], filters: tuple[Filter, ...], faces: tuple[tuple[FaceLike, Age | None], ...],
     sweep: bool, out: str, delta: str | None, method: str | None, latents: tuple[SavedLatents, ...], format: str | None,
-    quality: int | None, keep_metadata: bool, server: str, timeout: float, **settings: Any,
+    quality: int | None, keep_metadata: bool, server: Server, **settings: Any,
 ) -> None:  # fmt: skip
     """Ages the faces in PHOTO, a JPEG, PNG or WebP file.
 
@@ -124,7 +124,7 @@ def age(
         "latents": [pair for saved in latents for pair in saved.faces],
         "format": format or format_of(paths[0]), "quality": quality,
     }  # fmt: skip
-    with connect(server, timeout) as client:
+    with server.connect() as client:
         if sweep and not targets:
             result = client.sweep(data, **settings)
         else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dorian_client._commands import words
-from dorian_client._commands.options import FACE_HELP, connect, read_face, with_json, with_photo, with_server
+from dorian_client._commands.options import FACE_HELP, Server, read_face, with_json, with_photo, with_server
 from dorian_client._drawing import draw_faces
 from dorian_client._outputs import plan_picture, write
 from dorian_client._photos import open_upright, read_photo
@@ -19,7 +19,7 @@ from dorian_client._results import CompareResult, DetectResult, FaceLike
 @with_json
 @click.option("--draw", "out", metavar="OUT", help="Write the photo with its faces drawn and numbered.")
 @with_server
-def detect(photo: Path, as_json: bool, out: str | None, server: str, timeout: float) -> None:
+def detect(photo: Path, as_json: bool, out: str | None, server: Server) -> None:
     """Lists the faces in PHOTO, largest first: index, place, the detector's score, and the age that they look.
 
     The index is what --face of the other commands takes. A photo without a face is no error.
@@ -35,7 +35,7 @@ def detect(photo: Path, as_json: bool, out: str | None, server: str, timeout: fl
     """
     path = None if out is None else plan_picture(out, photo, "faces", None)
     data = read_photo(photo)
-    with connect(server, timeout) as client:
+    with server.connect() as client:
         result = client.detect(data)
     if as_json:
         words.print_json(result)
@@ -63,7 +63,7 @@ def detect(photo: Path, as_json: bool, out: str | None, server: str, timeout: fl
 @with_server
 def compare(
     first: Path, second: Path, first_face: FaceLike | None, second_face: FaceLike | None,
-    false_accept_rate: float | None, as_json: bool, server: str, timeout: float,
+    false_accept_rate: float | None, as_json: bool, server: Server,
 ) -> None:  # fmt: skip
     """Tells whether a face in the photo FIRST and one in the photo SECOND are the same person's.
 
@@ -75,7 +75,7 @@ def compare(
       dorian compare portrait.jpg wedding.jpg --second 3
       dorian compare then.jpg now.jpg --false-accept-rate 0.0001 --json
     """
-    with connect(server, timeout) as client:
+    with server.connect() as client:
         result = client.compare(
             first, second, first_face=first_face, second_face=second_face, false_accept_rate=false_accept_rate
         )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from dorian_client._commands import words
-from dorian_client._commands.options import connect, with_json, with_server
+from dorian_client._commands.options import Server, with_json, with_server
 from dorian_client._results import BundleInfo
 
 
 @click.command()
 @with_json
 @with_server
-def methods(as_json: bool, server: str, timeout: float) -> None:
+def methods(as_json: bool, server: Server) -> None:
     """Lists the methods that the server has, with their age groups and filters.
 
     A method that reconstructs has latents, for 'dorian reconstruct'. Those of one that optimises can be searched, by
@@ -25,7 +25,7 @@ def methods(as_json: bool, server: str, timeout: float) -> None:
       dorian methods
       dorian methods --json
     """
-    with connect(server, timeout) as client:
+    with server.connect() as client:
         bundle = client.bundle()
     if as_json:
         words.print_json(bundle)

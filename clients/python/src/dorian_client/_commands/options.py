@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from dorian_client._channel import Tls
 from dorian_client._client import Client
 from dorian_client._requests import OPTIMIZERS
 from dorian_client._results import Age, Box, FaceLike
@@ -43,25 +47,85 @@ def read_face_and_age(text: str) -> tuple[FaceLike, Age | None]:
     return read_face(name), read_age(age) if has_age else None
 
 
-def connect(server: str, timeout: float) -> Client:
-    """Returns a client for what --server and --timeout say."""
-    try:
-        return Client(server, timeout=timeout)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+@dataclass(frozen=True)
+class Server:
+    """Which server to ask, and how: what the options of with_server() say."""
+
+    server: str
+    timeout: float
+    tls: bool
+    tls_ca: Path | None
+    tls_certificate: Path | None
+    tls_key: Path | None
+    tls_server_name: str | None
+    api_key_file: Path | None
+
+    def connect(self) -> Client:
+        """Returns a client for it; what cannot be is the command line's fault."""
+        details = Tls(self.tls_ca, self.tls_certificate, self.tls_key, self.tls_server_name)
+        tls = details if self.tls or details != Tls() else None
+        try:
+            return Client(self.server, timeout=self.timeout, tls=tls, api_key=self._read_key())
+        except OSError as error:
+            raise click.UsageError(f"cannot read {error.filename}: {error.strerror}") from None
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+
+    def _read_key(self) -> str | None:
+        # Never from the command line: other users of the machine see it in the list of processes.
+        if self.api_key_file is not None:
+            return self.api_key_file.read_text().strip()
+        return os.environ.get("DORIAN_API_KEY") or None
 
 
-def with_server(command: _Command) -> _Command:
-    """Adds --server and --timeout."""
-    server = click.option(
+def with_server(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that tell of the server, and hands them on as one argument, "server", a Server."""
+
+    @wraps(command)
+    def gathered(**options: Any) -> None:
+        server = Server(**{field.name: options.pop(field.name) for field in fields(Server)})
+        command(**options, server=server)
+
+    for option in reversed(_SERVER_OPTIONS):
+        gathered = option(gathered)
+    return gathered
+
+
+_FILE = click.Path(path_type=Path)
+_SERVER_OPTIONS = [
+    click.option(
         "--server", default="localhost:50051", metavar="HOST:PORT", envvar="DORIAN_SERVER",
         show_envvar=True, show_default=True, help="The server's address.",
-    )  # fmt: skip
-    timeout = click.option(
+    ),
+    click.option(
         "--timeout", default=60.0, type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
         envvar="DORIAN_TIMEOUT", show_envvar=True, show_default=True, help="How long the server may take.",
-    )  # fmt: skip
-    return server(timeout(command))
+    ),
+    click.option(
+        "--tls", is_flag=True, envvar="DORIAN_TLS", show_envvar=True,
+        help="Speak TLS, and trust the public authorities; the other --tls options imply it.",
+    ),
+    click.option(
+        "--tls-ca", type=_FILE, metavar="PEM", envvar="DORIAN_TLS_CA", show_envvar=True,
+        help="The authorities to trust in place of the public ones.",
+    ),
+    click.option(
+        "--tls-certificate", type=_FILE, metavar="PEM", envvar="DORIAN_CLIENT_CERTIFICATE", show_envvar=True,
+        help="Your certificate, for a server that wants one.",
+    ),
+    click.option(
+        "--tls-key", type=_FILE, metavar="PEM", envvar="DORIAN_CLIENT_KEY", show_envvar=True,
+        help="Your certificate's key.",
+    ),
+    click.option(
+        "--tls-server-name", metavar="NAME", envvar="DORIAN_TLS_SERVER_NAME", show_envvar=True,
+        help="The name in the server's certificate [default: the address's host].",
+    ),
+    click.option(
+        "--api-key-file", type=_FILE, metavar="FILE", envvar="DORIAN_API_KEY_FILE", show_envvar=True,
+        help="A file with your API key [default: the key in DORIAN_API_KEY].",
+    ),
+]  # fmt: skip
 
 
 def with_search(command: _Command) -> _Command:

@@ -10,7 +10,7 @@ from dorian_client._commands import words
 from dorian_client._commands.latents import describe_latents
 from dorian_client._commands.options import (
     FACE_HELP,
-    connect,
+    Server,
     read_face,
     with_method,
     with_out,
@@ -44,7 +44,7 @@ from dorian_client._sheet import make_sheet
 @with_server
 def reconstruct(
     photo: Path, faces: tuple[FaceLike, ...], out: str, latents: str | None, mode: str, optimizer: str | None,
-    steps: int | None, source: Age | None, method: str | None, server: str, timeout: float,
+    steps: int | None, source: Age | None, method: str | None, server: Server,
 ) -> None:  # fmt: skip
     """Shows what the networks see in PHOTO: for each face, its crop beside what is drawn from its latent.
 
@@ -66,7 +66,7 @@ def reconstruct(
         raise click.UsageError("nothing is searched: --optimizer and --steps go with a --mode other than initial")
     path = plan_picture(out, photo, "reconstruction", None)
     latents_path = None if latents is None else plan_latents(latents, photo)
-    with connect(server, timeout) as client:
+    with server.connect() as client:
         result = client.reconstruct(
             photo, faces=faces or None, mode=mode, optimizer=optimizer, max_steps=steps, source=source, method=method,
             format="png",

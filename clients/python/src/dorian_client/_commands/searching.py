@@ -14,7 +14,7 @@ from dorian_client._commands import words
 from dorian_client._commands.latents import describe_latents
 from dorian_client._commands.options import (
     FACE_HELP,
-    connect,
+    Server,
     read_face,
     with_method,
     with_out,
@@ -52,7 +52,7 @@ from dorian_client._search import Search
 @with_server
 def optimize(
     photo: Path, face: FaceLike | None, out: str, latent: str | None, steps: int | None, previews: Path | None,
-    server: str, timeout: float, **settings: Any,
+    server: Server, **settings: Any,
 ) -> None:  # fmt: skip
     """Searches the latent that draws a face of PHOTO best, step by step, and writes what is drawn from it.
 
@@ -74,7 +74,7 @@ def optimize(
     """
     path = plan_picture(out, photo, "optimised", None)
     latent_path = None if latent is None else plan_latents(latent, photo)
-    with connect(server, timeout) as client:
+    with server.connect() as client:
         search = client.optimize(photo, face=face, max_steps=steps, format="png", **settings)
         result = _follow(search, path, previews, photo.stem)
     drawn = result.reconstruction

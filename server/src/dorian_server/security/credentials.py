@@ -1,0 +1,89 @@
+"""TLS and mutual TLS from PEM files, which may be replaced while the server runs."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import NoReturn
+
+import grpc
+
+from dorian_server.errors import StartupError
+from dorian_server.security.files import WatchedFiles, read_file
+from dorian_server.settings import Security
+
+# OpenSSL's names for it: of two keys of one kind, and of two kinds.
+_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+
+
+def load_credentials(settings: Security) -> grpc.ServerCredentials | None:
+    """The server's side of TLS as ``settings`` ask, or none if they ask for none. ``StartupError`` says what does not fit.
+
+    Connections that begin after a file has changed get what it holds then; a pair of which one is still missing or broken leaves
+    the old one in use. With a client CA, only callers with a certificate from it are let in.
+    """
+    certificate, key, client_ca = settings.tls_certificate, settings.tls_key, settings.tls_client_ca
+    if certificate is None and key is None:
+        if client_ca is not None:
+            raise StartupError("a client CA needs TLS: give --tls-certificate and --tls-key as well")
+        return None
+    if key is None:
+        raise StartupError(f"the TLS certificate {certificate} has no key: give --tls-key")
+    if certificate is None:
+        raise StartupError(f"the TLS key {key} has no certificate: give --tls-certificate")
+    pair = certificate, key
+    paths = pair if client_ca is None else (*pair, client_ca)
+    files = WatchedFiles(paths, lambda: _read(*pair, client_ca))
+    served = files.value()
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal served
+        newest = files.value()
+        if newest is served:
+            return None
+        served = newest
+        return newest
+
+    # The stubs do not know that None stands for no change.
+    return grpc.dynamic_ssl_server_credentials(served, fetch, client_ca is not None)  # type: ignore[arg-type]
+
+
+def _read(certificate: Path, key: Path, client_ca: Path | None) -> grpc.ServerCertificateConfiguration:
+    chain, private = _read_pair(certificate, key)
+    _check_certificates(chain, certificate, "the TLS certificate")
+    _check_pair(certificate, key)
+    # The check reads the files itself, as Python's ssl takes a key from nowhere else.
+    if (chain, private) != _read_pair(certificate, key):
+        raise StartupError(f"the TLS certificate {certificate} or its key changed while they were read")
+    authorities = None
+    if client_ca is not None:
+        authorities = read_file(client_ca, "the client CA")
+        _check_certificates(authorities, client_ca, "the client CA")
+    return grpc.ssl_server_certificate_configuration([(private, chain)], authorities)
+
+
+def _read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
+    return read_file(certificate, "the TLS certificate"), read_file(key, "the TLS key")
+
+
+def _check_certificates(pem: bytes, path: Path, what: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=pem.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError) as error:
+        raise StartupError(f"{what} {path} holds no certificate in PEM") from error
+
+
+def _check_pair(certificate: Path, key: Path) -> None:
+    def refuse_password() -> NoReturn:
+        raise StartupError(f"the TLS key {key} is encrypted; give one without a password")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, refuse_password)
+    except ssl.SSLError as error:
+        if error.reason in _MISMATCHES:
+            raise StartupError(f"the TLS key {key} does not match the certificate {certificate}") from error
+        if error.reason is None:
+            raise StartupError(f"the TLS key {key} holds no private key in PEM") from error
+        raise StartupError(f"the TLS certificate {certificate} and key {key} cannot be used: {error.reason}") from error
+    except OSError as error:
+        raise StartupError(f"the TLS certificate {certificate} or its key cannot be read: {error.strerror}") from error

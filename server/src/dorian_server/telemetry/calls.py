@@ -1,0 +1,93 @@
+"""A watch on every call: counted, timed, traced, and one line in the log when it ends."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeAlias
+
+import grpc
+
+from dorian_server.telemetry.logs import REQUEST_ID
+from dorian_server.telemetry.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+_ID_KEY = "x-request-id"
+_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class CallWatcher(grpc.ServerInterceptor):  # type: ignore[type-arg]
+    """Notes each call in ``telemetry``. It gives it the id that came with it as ``x-request-id``, or a new one, and sends that back."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Handler | None], details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        handler = continuation(details)
+        if handler is None:
+            return None
+        if handler.unary_unary:
+            behaviour = handler.unary_unary
+
+            def unary(request: Any, context: grpc.ServicerContext) -> Any:
+                with self._watched("unary", details, context):
+                    return behaviour(request, context)
+
+            return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
+        if handler.unary_stream:
+            streaming = handler.unary_stream
+
+            def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+                with self._watched("server_stream", details, context):
+                    yield from streaming(request, context)
+
+            return grpc.unary_stream_rpc_method_handler(
+                stream, handler.request_deserializer, handler.response_serializer
+            )
+        return handler  # reflection, which streams both ways
+
+    @contextmanager
+    def _watched(self, kind: str, details: grpc.HandlerCallDetails, context: grpc.ServicerContext) -> Iterator[None]:
+        metrics, traces = self._telemetry.metrics, self._telemetry.traces
+        _, service, method = details.method.split("/", 2)
+        metadata = {key: value for key, value in details.invocation_metadata if isinstance(value, str)}
+        given = metadata.get(_ID_KEY, "")
+        number = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        context.send_initial_metadata(((_ID_KEY, number),))
+        labels = (kind, service, method)
+        metrics.started.labels(*labels).inc()
+        begin = time.perf_counter()
+        token = REQUEST_ID.set(number)
+        code = grpc.StatusCode.UNKNOWN
+        try:
+            with traces.call(service, method, metadata) if traces else nullcontext():
+                try:
+                    yield
+                    code = _code(context) or grpc.StatusCode.OK
+                except BaseException:
+                    code = _code(context) or (code if context.is_active() else grpc.StatusCode.CANCELLED)
+                    raise
+                finally:
+                    if traces:
+                        traces.ended(code.name)
+        finally:
+            seconds = time.perf_counter() - begin
+            metrics.handled.labels(*labels, code.name).inc()
+            metrics.seconds.labels(*labels).observe(seconds)
+            fields = {"method": method, "code": code.name, "seconds": round(seconds, 4)}
+            log.info("%s %s in %.3f s", method, code.name, seconds, extra={"fields": fields})
+            REQUEST_ID.reset(token)
+
+
+def _code(context: grpc.ServicerContext) -> grpc.StatusCode | None:
+    """The status that the call was given, if it was; the stubs of gRPC's types lack this method."""
+    code: grpc.StatusCode | None = context.code()  # type: ignore[attr-defined]
+    return code

@@ -1,0 +1,91 @@
+"""What Prometheus can ask this server for, on a port of its own. The calls' names and labels are go-grpc-prometheus'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from dorian_bundle import Bundle
+from dorian_server.errors import StartupError
+
+_CALL = ("grpc_type", "grpc_service", "grpc_method")
+_CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_STAGE_SECONDS = (0.0005, 0.001, 0.0025, *_CALL_SECONDS)
+_ROWS = (1, 2, 4, 8, 16, 32)
+
+
+class Metrics:
+    """The counters of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        here = self.registry
+        self.started = Counter("grpc_server_started", "Calls begun.", _CALL, registry=here)
+        self.handled = Counter("grpc_server_handled", "Calls ended, by status.", (*_CALL, "grpc_code"), registry=here)
+        self.seconds = Histogram(
+            "grpc_server_handling_seconds",
+            "Seconds from begin to end of a call.",
+            _CALL,
+            buckets=_CALL_SECONDS,
+            registry=here,
+        )
+        self.stages = Histogram(
+            "dorian_stage_seconds",
+            "Seconds of a request in a stage.",
+            ("stage",),
+            buckets=_STAGE_SECONDS,
+            registry=here,
+        )
+        self.refused = Counter(
+            "dorian_refused", "Calls refused before any work, by reason.", ("reason",), registry=here
+        )
+        self.waiting = Gauge("dorian_queue_rows", "Rows that wait for a graph.", ("graph",), registry=here)
+        self.waited = Histogram(
+            "dorian_queue_seconds",
+            "Seconds that work waited for a graph.",
+            ("graph",),
+            buckets=_STAGE_SECONDS,
+            registry=here,
+        )
+        self.rows = Histogram(
+            "dorian_batch_rows", "Rows in a run of a graph.", ("graph",), buckets=_ROWS, registry=here
+        )
+        self._bundle = Info("dorian_bundle", "The bundle that is served.", registry=here)
+
+    def tell_bundle(self, bundle: Bundle) -> None:
+        """Let the metrics say that ``bundle`` is served."""
+        manifest = bundle.manifest
+        self._bundle.info({"name": manifest.name, "version": manifest.version, "sha256": bundle.sha256})
+
+    def note_stages(self, seconds: Mapping[str, float]) -> None:
+        """Count what a request spent in each stage."""
+        for stage, spent in seconds.items():
+            self.stages.labels(stage).observe(spent)
+
+    def refuse(self, reason: str) -> None:
+        """Count a call that was refused for ``reason``."""
+        self.refused.labels(reason).inc()
+
+    @contextmanager
+    def served(self, host: str, port: int) -> Iterator[int]:
+        """Answers Prometheus on ``port`` (0: a free one) for the time of the context, which is told the port.
+
+        ``StartupError`` if it cannot be had.
+        """
+        try:
+            server, thread = start_http_server(port, host, self.registry)
+        except OSError as error:
+            raise StartupError(f"cannot serve metrics on {host}:{port}: {error}") from error
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()

@@ -1,0 +1,28 @@
+"""What a server counts and traces, and the clock that requests are timed by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from dorian_server.clock import Clock
+from dorian_server.telemetry.metrics import Metrics
+from dorian_server.telemetry.traces import Traces
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """Metrics, which are always counted, whoever asks for them, and traces where they are sent somewhere."""
+
+    metrics: Metrics = field(default_factory=Metrics)
+    traces: Traces | None = None
+
+    @contextmanager
+    def clock(self) -> Iterator[Clock]:
+        """A clock for one request; what it has measured is noted when the request ends, however it does."""
+        clock = Clock(self.traces.stage) if self.traces else Clock()
+        try:
+            yield clock
+        finally:
+            self.metrics.note_stages(clock.seconds)

@@ -1,0 +1,73 @@
+"""OpenTelemetry: a span for each call, which goes on the caller's trace, and in it one for each stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dorian_server.errors import StartupError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
+_SERVICE = "dorian-server"
+
+
+class Traces:
+    """Spans, handed to ``provider``, which the caller shuts down with ``close``."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer(_SERVICE)
+
+    @contextmanager
+    def call(self, service: str, method: str, metadata: Mapping[str, str]) -> Iterator[None]:
+        """The span of a call, whose ``metadata`` may name the trace that it belongs to."""
+        from opentelemetry import propagate, trace
+
+        names = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+        parent = propagate.extract(metadata)
+        with self._tracer.start_as_current_span(
+            f"{service}/{method}",
+            parent,
+            trace.SpanKind.SERVER,
+            names,
+            record_exception=False,
+            set_status_on_exception=False,
+        ):
+            yield
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """The span of a stage, in that of the call whose thread this is."""
+        with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False):
+            yield
+
+    def ended(self, code: str) -> None:
+        """Note the status ``code`` that the call of this thread ends with."""
+        from opentelemetry import trace
+
+        span = trace.get_current_span()
+        span.set_attribute("rpc.grpc.status_code", code)
+        if code != "OK":
+            span.set_status(trace.StatusCode.ERROR, code)
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._provider.shutdown()
+
+
+def open_traces(endpoint: str) -> Traces:
+    """Traces that go to the OTLP collector at ``endpoint``, as http://collector:4317. ``StartupError`` without the extra ``traces``."""
+    try:
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        words = f"traces need OpenTelemetry, which is not installed ({error}): pip install 'dorian-server[traces]'"
+        raise StartupError(words) from error
+    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: _SERVICE}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, insecure=endpoint.startswith("http:"))))
+    return Traces(provider)
