@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dorian_bundle import Bundle
 from dorian_bundle.families import latent_gradient_signature
 from dorian_bundle.graphs import Graph, Signature
+from dorian_bundle.manifest import AgeCganMethod
 from dorian_export import age_cgan, latent_gradient, proven
 from dorian_export.age_cgan import group_sheet, make_age_cgan
 from dorian_export.errors import ExportError, ParityError
@@ -194,3 +195,28 @@ def test_the_published_layout_exports_too(
     assert all(0 < difference <= TOLERANCE["fp32"] for difference in made.differences.values())
     assert made.graphs["age_cgan_generator"].signature.inputs[0].shape == ("batch", 100)
     assert asked == [latent_gradient_signature(64, 100, 6, 12)]
+
+
+@pytest.mark.parametrize(
+    ("stages", "learned"),
+    [
+        ({"stage": "latent", "earlier": [{"stage": "adversarial", "steps": 3}]}, False),
+        ({"stage": "joint", "earlier": []}, True),
+        ({"stage": "latent", "earlier": [{"stage": "joint", "steps": 3}]}, True),
+    ],
+)
+@pytest.mark.usefixtures("graphs_from_before")
+def test_a_generator_of_the_joint_stage_learned_under_the_mask(
+    stages: dict[str, Any],
+    learned: bool,
+    pack: Pack,
+    facenet: CompactFaceNet,
+    seen: Faces,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proven, "require_parity", lambda *arguments: 0.125)
+    monkeypatch.setattr(latent_gradient, "_require_parity", lambda *arguments: 0.125)
+    made = make_age_cgan(pack(**stages), facenet, seen, tmp_path, ["fp16"], {})
+    assert isinstance(made.entry, AgeCganMethod)
+    assert made.entry.learned_under_mask == learned

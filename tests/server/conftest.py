@@ -199,7 +199,7 @@ def flat_networks(default_bundle: Bundle, networks: AgeCgan, group_levels: Float
     """
     graphs = default_bundle.manifest.graphs
     roles = {role: networks.manifest.graphs[role] for role in ("encoder", "generator")}
-    method = networks.manifest.model_copy(update={"graphs": roles, "embedding_size": None})
+    method = networks.manifest.model_copy(update={"graphs": roles, "embedding_size": None, "learned_under_mask": False})
     sessions = {
         method.graphs["encoder"]: FlatEncoder(graphs[method.graphs["encoder"]].signature),
         method.graphs["generator"]: FlatGenerator(graphs[method.graphs["generator"]].signature, group_levels),

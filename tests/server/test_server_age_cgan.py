@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle import AgeError
 from dorian_bundle.ages import PAPER_GROUPS, age_condition, group_condition
+from dorian_bundle.graphs import Signature
 from dorian_server.batches import pictures_of
 from dorian_server.clock import Clock
 from dorian_server.methods.age_cgan import AgeCgan
@@ -123,3 +126,20 @@ def test_ages_in_years() -> None:
 def test_years_of_ages_that_do_not_exist(age: Age) -> None:
     with pytest.raises(AgeError):
         age.years_in(PAPER_GROUPS)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_the_bundle_says_whether_it_learned_under_the_mask(learned: bool, networks: AgeCgan) -> None:
+    manifest = networks.manifest.model_copy(update={"learned_under_mask": learned})
+    assert AgeCgan(manifest, lambda name: Unopened()).learned_under_mask == learned
+
+
+class Unopened:
+    """A session that nothing is asked of."""
+
+    @property
+    def signature(self) -> Signature:
+        raise AssertionError
+
+    def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        raise AssertionError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +17,7 @@ from dorian_bundle.detection import DetectedFace
 from dorian_server.clock import Clock
 from dorian_server.compositing import MEAN_LUMA_KEPT
 from dorian_server.errors import RequestError, UnknownMethodError
+from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.pictures import FORMATS, Format
 from dorian_server.pipeline import Pipeline
 from dorian_server.requests import Age, AgeRequest, Output
@@ -76,6 +78,23 @@ def test_a_face_changes_by_the_difference_between_source_and_target(
         assert (change[MIDDLE] == round(CHANGE * float(group_levels[target] - group_levels[source]))).all()
         assert not change[:, SIDE:].any()
         assert not change[SIDE:].any()
+
+
+def test_what_was_learned_under_the_mask_is_not_held_back(
+    flat_pipeline: BuildPipeline,
+    flat_networks: AgeCgan,
+    face_at: FaceAt,
+    group_levels: Floats,
+    grey: Pixels,
+    write: Write,
+    read: Read,
+) -> None:
+    learned = copy.copy(flat_networks)
+    learned.learned_under_mask = True
+    pipeline, _ = flat_pipeline(face_at(0, 0, SIDE), methods=(learned,))
+    (picture,) = run(pipeline, write(grey), GROUPS[5], source=GROUPS[0]).pictures
+    change = read(picture.picture.data)[MIDDLE].astype(int) - GREY
+    assert change.mean() == pytest.approx(255 * GREEN_LUMA * float(group_levels[5] - group_levels[0]), abs=0.51)
 
 
 def test_years_between_two_centres_change_it_in_between(

@@ -229,7 +229,7 @@ def test_networks_begin_as_their_linear_parts(networks: tuple[Encoder, Generator
         condition = torch.eye(6)[group].expand(3, -1)
         torch.testing.assert_close(generator(latent, condition), torch.tanh(linear[1]), atol=1e-6, rtol=0)
     torch.testing.assert_close(encoder(image), linear[0], atol=1e-6, rtol=0)
-    for head, value in ((encoder.head, 1.5), (generator.get_submodule("stages"), -0.4)):
+    for head, value in ((encoder.get_submodule("head"), 1.5), (generator.get_submodule("stages"), -0.4)):
         weight, bias = list(head.parameters())[-2:]
         assert not weight.any()
         assert not bias.any()

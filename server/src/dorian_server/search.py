@@ -18,12 +18,13 @@ Aim = Literal["pixelwise", "identity", "blended"]
 OptimizerName = Literal["l-bfgs-b", "adam"]
 DEFAULT_STEPS = 60
 
-# What each aim makes small, in the order of the graph's terms: pixelwise (a mean square, some hundredths), identity (a squared
-# distance, up to 4) and the prior on the latent.
+# What each aim makes small, in the order of the graph's terms: pixelwise (a mean square, some thousandths), identity (a squared
+# distance, up to 4) and the prior on the latent. Alone, the identity term soon finds drawings that this FaceNet takes for the person
+# and others do not, so that pixels hold it (docs/decisions/0010).
 WEIGHTS: Mapping[Aim, tuple[float, float, float]] = {
     "pixelwise": (30.0, 0.0, 0.1),
-    "identity": (0.0, 1.0, 0.1),
-    "blended": (15.0, 1.0, 0.1),
+    "identity": (60.0, 1.0, 0.1),
+    "blended": (30.0, 0.2, 0.1),
 }
 _SETTLED = 1e-5  # change of the loss, relative to it, at which L-BFGS-B has arrived
 _RATE, _MEANS, _SMALL = 0.05, (0.9, 0.999), 1e-8  # Adam's

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, Info, start_http_server
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -16,7 +16,6 @@ from dorian_server.errors import StartupError
 _CALL = ("grpc_type", "grpc_service", "grpc_method")
 _CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _STAGE_SECONDS = (0.0005, 0.001, 0.0025, *_CALL_SECONDS)
-_ROWS = (1, 2, 4, 8, 16, 32)
 
 
 class Metrics:
@@ -45,17 +44,6 @@ class Metrics:
         )
         self.refused = Counter(
             "dorian_refused", "Calls refused before any work, by reason.", ("reason",), registry=here
-        )
-        self.waiting = Gauge("dorian_queue_rows", "Rows that wait for a graph.", ("graph",), registry=here)
-        self.waited = Histogram(
-            "dorian_queue_seconds",
-            "Seconds that work waited for a graph.",
-            ("graph",),
-            buckets=_STAGE_SECONDS,
-            registry=here,
-        )
-        self.rows = Histogram(
-            "dorian_batch_rows", "Rows in a run of a graph.", ("graph",), buckets=_ROWS, registry=here
         )
         self._bundle = Info("dorian_bundle", "The bundle that is served.", registry=here)
 

@@ -66,7 +66,7 @@ class Stage(ABC, Generic[BatchKind]):
     def add_average(self, name: str, decay: float) -> AveragedModel:
         def average_one(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
             kept = min(decay, (1 + float(count)) / (10 + float(count)))  # short memory at the start
-            return averaged * kept + current * (1 - kept)
+            return averaged + (current - averaged) * (1 - kept)  # exactly itself where nothing changes
 
         average = AveragedModel(self.networks[name], avg_fn=average_one, use_buffers=True)
         self.averages[name] = average.eval().requires_grad_(False)
