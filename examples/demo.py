@@ -25,7 +25,7 @@ CLOSE = 0.9  # how far a close-up reaches from the middle of the face, in widths
 @contextmanager
 def running_server() -> Iterator[str]:
     """A server process on a free port; its address."""
-    command = [sys.executable, "-m", "dorian_server", "--host", "127.0.0.1", "--port", "0"]
+    command = [sys.executable, "-m", "dorian_server", "--host", "127.0.0.1", "--port", "0", "--log-level", "warning"]
     bundle = ROOT / "models" / "default"
     with subprocess.Popen([*command, "--bundle", str(bundle)], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None

@@ -45,7 +45,9 @@ def save_weights(
     ``about`` (what JSON can hold) goes into its metadata: the networks' shape, the data, the number of steps. What a network
     has in common with its average, as what does not learn, is written once.
     """
-    stored = {network: {name: _as(tensor, dtype) for name, tensor in state.items()} for network, state in weights.items()}
+    stored = {
+        network: {name: _as(tensor, dtype) for name, tensor in state.items()} for network, state in weights.items()
+    }
     tensors: dict[str, Tensor] = {}
     shared: list[str] = []
     for network, state in stored.items():
