@@ -58,7 +58,7 @@ def save_weights(
             else:
                 tensors[f"{network}/{name}"] = tensor
     draft = path.with_name(f"{path.name}.part")
-    save_file(tensors, draft, metadata={"about": json.dumps(about), "shared": json.dumps(shared)})
+    save_file(tensors, draft, metadata={"about": json.dumps(about), "shared": json.dumps(sorted(shared))})
     draft.replace(path)
 
 

@@ -168,6 +168,7 @@ class Generator(nn.Module):
         for _ in range(shape.refine):
             stages += [nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.LeakyReLU(shape.leak)]
         self.stages = nn.Sequential(*stages, _doubling(width, 3, shape))
+        self.bounds = nn.Tanh()
         self.eigenfaces = EigenGenerator(latent, shape.eigenfaces, SIZE) if shape.eigenfaces else None
         if self.eigenfaces is not None:
             _begin_as_nothing(self.stages[-1])
@@ -176,7 +177,8 @@ class Generator(nn.Module):
         features = self.dense(torch.cat([latent, condition], dim=1))
         features = features.unflatten(1, (-1, self.base, self.base))
         image: Tensor = self.stages(self.first(features.contiguous(memory_format=torch.channels_last)))
-        return torch.tanh(image if self.eigenfaces is None else image + self.eigenfaces(latent))
+        drawn: Tensor = self.bounds(image if self.eigenfaces is None else image + self.eigenfaces(latent))
+        return drawn
 
 
 def _begin_as_nothing(module: nn.Module) -> None:
