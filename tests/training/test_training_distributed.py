@@ -97,7 +97,8 @@ def test_two_processes_train_the_same_networks(
     out = tmp_path / "run"
     launch(
         *("-m", "dorian_training.commands.train", "age-cgan", "--data", faces, "--out", out, "--steps", 2),
-        *("--batch-size", 2, "--threads", 1, "--device", "cpu", "--cache", tmp_path / "cache", "--minutes", 60),
+        *("--preset", "dcgan", "--batch-size", 2, "--threads", 1, "--device", "cpu", "--cache", tmp_path / "cache"),
+        *("--minutes", 60),
     )
     first, second = load_resume(out), load_resume(out / "rank1")
     assert first is not None
