@@ -153,12 +153,12 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Content], object], list[str]]] = {
         [
             "method 'age_cgan': its generator, the graph 'age_cgan_generator', has the signature",
             "condition float32[batch, 6]",
-            "but (latent float32[batch, 128], condition float32[batch, 5])",
+            "but (latent float32[batch, 384], condition float32[batch, 5])",
         ],
     ),
     "another latent size": (
         lambda m: method(m).update(latent_size=100),
-        ["its encoder, the graph 'age_cgan_encoder',", "latent float32[batch, 128]", "latent float32[batch, 100]"],
+        ["its encoder, the graph 'age_cgan_encoder',", "latent float32[batch, 384]", "latent float32[batch, 100]"],
     ),
     "another crop size": (
         lambda m: method(m).update(crop_size=128),
@@ -166,7 +166,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Content], object], list[str]]] = {
     ),
     "roles swapped": (
         lambda m: method(m)["graphs"].update(encoder="age_cgan_generator"),
-        ["its encoder, the graph 'age_cgan_generator', has the signature (latent float32[batch, 128]"],
+        ["its encoder, the graph 'age_cgan_generator', has the signature (latent float32[batch, 384]"],
     ),
     "missing role": (
         lambda m: method(m)["graphs"].pop("encoder"),

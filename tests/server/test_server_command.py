@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import sys
@@ -68,6 +69,16 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps out what is set where the tests run."""
     for name in FLAGS:
         monkeypatch.delenv(f"DORIAN_{name.upper()}", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Takes back how the command has everything logged."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture

@@ -49,16 +49,12 @@ def save_weights(
         network: {name: _as(tensor, dtype) for name, tensor in state.items()} for network, state in weights.items()
     }
     tensors: dict[str, Tensor] = {}
-    shared: list[str] = []
     for network, state in stored.items():
         average = stored.get(f"{network}{_AVERAGE}", {})
-        for name, tensor in state.items():
-            if name in average and torch.equal(tensor, average[name]):
-                shared.append(f"{network}/{name}")
-            else:
-                tensors[f"{network}/{name}"] = tensor
+        own = {name for name, tensor in state.items() if name not in average or not torch.equal(tensor, average[name])}
+        tensors |= {f"{network}/{name}": state[name] for name in own or state}
     draft = path.with_name(f"{path.name}.part")
-    save_file(tensors, draft, metadata={"about": json.dumps(about), "shared": json.dumps(sorted(shared))})
+    save_file(tensors, draft, metadata={"about": json.dumps(about)})
     draft.replace(path)
 
 
@@ -71,17 +67,16 @@ def load_weights(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, An
     weights: dict[str, dict[str, Tensor]] = {}
     try:
         with safe_open(file, framework="pt") as stored:
-            metadata = stored.metadata() or {}
-            about = json.loads(metadata.get("about", "{}"))
+            about = json.loads((stored.metadata() or {}).get("about", "{}"))
             for key in stored.keys():  # noqa: SIM118 - not a dict
                 network, _, name = key.partition("/")
                 tensor = stored.get_tensor(key)
                 weights.setdefault(network, {})[name] = tensor.float() if tensor.is_floating_point() else tensor
-            for key in json.loads(metadata.get("shared", "[]")):
-                network, _, name = key.partition("/")
-                weights.setdefault(network, {})[name] = weights[f"{network}{_AVERAGE}"][name]
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{file} is not a checkpoint that can be read: {error}") from error
+    for network, state in weights.items():
+        for name, tensor in weights.get(f"{network}{_AVERAGE}", {}).items():
+            state.setdefault(name, tensor)
     return weights, about
 
 
