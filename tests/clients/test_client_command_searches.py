@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,16 +157,23 @@ def test_a_face_that_fails_in_the_end(run: Run, fake: Any) -> None:
     assert [path.name for path in Path().iterdir()] == ["portrait.png"]
 
 
+# Tests that run in the background inherit a SIGINT that is ignored; not by preexec_fn, as gRPC's threads do not bear a fork.
+HEARING = """
+import signal
+from dorian_client.command import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main(prog_name="dorian")
+"""
+
+
 @pytest.fixture
 def start(fake: Any, photo: Path) -> Iterator[Start]:
     """Starts the command beside the photo as a process with a server; it ends with the test."""
     started = []
 
     def begin(*arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
-        command = [sys.executable, "-W", "error", "-m", "dorian_client.command", *arguments, "--server", fake.address]
-        # Tests that run in the background inherit a SIGINT that is ignored.
-        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, preexec_fn=heard))
+        command = [sys.executable, "-W", "error", "-c", HEARING, *arguments, "--server", fake.address]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True))
         return started[-1]
 
     yield begin
