@@ -19,6 +19,7 @@ from dorian_training.data.records import FaceRecord
 from dorian_training.methods.age_cgan import AdversarialSettings, AdversarialStage, LatentSettings, LatentStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import AgeCganShape, DiscriminatorShape, EncoderShape, GeneratorShape
+from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.facenet import FaceNet
 
 MakeCrops = Callable[[Sequence[int | None], NDArray[np.uint8]], Crops]
@@ -96,6 +97,17 @@ def make_stage(tiny_shape: AgeCganShape, make_batches: MakeBatches) -> MakeStage
         return LatentStage(tiny_shape, settings, CPU, amp, make_batches().next(), facenet)
 
     return make
+
+
+@pytest.fixture
+def facenet() -> CompactFaceNet:
+    """An untrained FaceNet, a few channels wide, which tells the tests' faces apart."""
+    torch.manual_seed(6)
+    network = CompactFaceNet(FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8))
+    for parameter in network.parameters():
+        if parameter.ndim > 1:  # untrained, all people would be nearly the same
+            parameter.data *= 2
+    return network
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from dorian_training.methods.age_cgan_joint import JointSettings, JointStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import AgeCganShape, DiscriminatorShape, build_encoder, build_generator
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.compact_facenet import CompactFaceNet
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.resizing import at_side
 
@@ -46,16 +46,6 @@ WEIGHTS = {
 }
 NOTHING = {f"{name}_weight": 0.0 for name in WEIGHTS}
 YEARS = [(0, 18), (19, 29), (30, 39), (40, 49), (50, 59), (60, 90)]  # of the groups, as an estimator has them
-
-
-@pytest.fixture
-def facenet() -> CompactFaceNet:
-    torch.manual_seed(6)
-    network = CompactFaceNet(FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8))
-    for parameter in network.parameters():
-        if parameter.ndim > 1:  # untrained, all people would be nearly the same
-            parameter.data *= 2
-    return network
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from dorian_training.losses.reconstruction import charbonnier, feature_distance,
 from dorian_training.methods.age_cgan import PAPER_ADVERSARIAL, AdversarialSettings, AdversarialStage, LatentStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import AgeCganShape
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.compact_facenet import CompactFaceNet
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.resizing import at_side
 
@@ -39,16 +39,6 @@ def changed(before: Weights, after: Weights) -> dict[str, bool]:
         name: any(not torch.equal(tensor, after[name][key]) for key, tensor in state.items())
         for name, state in before.items()
     }
-
-
-@pytest.fixture
-def facenet() -> CompactFaceNet:
-    torch.manual_seed(6)
-    network = CompactFaceNet(FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8))
-    for parameter in network.parameters():
-        if parameter.ndim > 1:  # untrained, all people would be nearly the same
-            parameter.data *= 2
-    return network
 
 
 @pytest.fixture

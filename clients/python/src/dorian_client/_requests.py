@@ -175,16 +175,12 @@ def pick_method(bundle: BundleInfo, name: str | None, *, encodes: bool = False, 
 
     Without a name, the first that has latents to age from, or to search, if it is to; or else the first, which is the default.
     """
-    if name:
-        able = [method for method in bundle.methods if method.name == name]
-    else:
-        able = [
-            method
-            for method in bundle.methods
-            if (method.reconstructs or not encodes) and (method.optimises or not searches)
-        ]
-    for method in able or ([] if name else bundle.methods):
-        return method
+    for method in bundle.methods:
+        able = (method.reconstructs or not encodes) and (method.optimises or not searches)
+        if method.name == name or (not name and able):
+            return method
+    if bundle.methods and not name:
+        return bundle.methods[0]
     known = ", ".join(method.name for method in bundle.methods) or "none"
     wanted = f"no method is called {name!r}" if name else "no method is the default"
     raise NotFound(f"{wanted}; the server has {known}", code="NOT_FOUND", reason="METHOD_UNKNOWN", field="method")

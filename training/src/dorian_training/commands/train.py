@@ -129,10 +129,10 @@ def _begin_as_eigenfaces(stage: Stage[Batch], shape: AgeCganShape, known: Collec
     """Give the linear parts of the networks of ``stage`` that have some, and are not ``known``, what ``crops`` differ in."""
     parts = {"encoder": shape.encoder.eigenfaces, "generator": shape.generator.eigenfaces}
     new = {name: side for name, side in parts.items() if side and name in stage.networks and name not in known}
+    some = crops.pixels[:: -(-len(crops) // _EIGENFACES_OF)]
+    found = {side: fit_eigenfaces(as_images(torch.from_numpy(some)), shape.latent, side) for side in set(new.values())}
     for name, side in new.items():
-        some = crops.pixels[:: -(-len(crops) // _EIGENFACES_OF)]
-        found = fit_eigenfaces(as_images(torch.from_numpy(some)), shape.latent, side)
-        stage.networks[name].get_submodule("eigenfaces").load_state_dict(getattr(found, name))
+        stage.networks[name].get_submodule("eigenfaces").load_state_dict(getattr(found[side], name))
 
 
 def _stage(
