@@ -112,7 +112,7 @@ def test_methods_and_bundle(client: Client) -> None:
     bundle = client.bundle()
     assert (bundle.name, bundle.version, bundle.sha256) == ("fake-bundle", "1.2.3", "ab" * 32)
     assert (bundle.weights_licence, bundle.server_version) == ("CC0-1.0", "0.0.1")
-    assert bundle.false_accept_rates == (0.01, 0.001)
+    assert (bundle.false_accept_rates, bundle.bundles) == ((0.01, 0.001), ("fake-bundle",))
     first, second, third = client.methods()
     assert (first.name, first.family, first.description, first.crop_size) == ("inverter", "fake", "Inverts.", 64)
     assert (first.is_default, second.is_default) == (True, False)
@@ -189,7 +189,15 @@ def test_wrong_arguments(
     assert fake.requests == []
 
 
-@pytest.mark.parametrize(("arguments", "words"), [({"address": ""}, "empty"), ({"timeout": 0}, "timeout cannot be 0")])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"address": ""}, "empty"),
+        ({"timeout": 0}, "timeout cannot be 0"),
+        ({"retries": -1}, "sent again -1 times; give 0"),
+        ({"priority": "urgent"}, "'urgent'; give one of interactive, batch"),
+    ],
+)
 def test_wrong_settings(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Client(**arguments)

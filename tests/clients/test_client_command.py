@@ -237,6 +237,8 @@ def test_methods_as_json(run: Run) -> None:
         (["age", "portrait.png", "--to", "8", "-o", "a.png", "--timeout", "0"], "x>0"),
         (["age", "portrait.png", "--to", "8", "-o", "a.png", "--timeout", "inf"], "a timeout cannot be inf"),
         (["methods", "--server", ""], "give host:port"),
+        (["methods", "--priority", "urgent"], "'interactive', 'batch'"),
+        (["methods", "--retries", "-1"], "x>=0"),
     ],
 )
 def test_wrong_command_lines(arguments: list[str], words: str, run: Run, fake: Any) -> None:
@@ -304,8 +306,13 @@ def test_settings_that_are_refused(run: Run) -> None:
         ("NOT_FOUND", "METHOD_UNKNOWN", 3, "hint: 'dorian methods'"),
         ("UNAUTHENTICATED", "API_KEY_UNKNOWN", 3, "hint: give an API key of the server's by DORIAN_API_KEY"),
         ("PERMISSION_DENIED", "SCOPE_MISSING", 3, "dorian: in the server's words"),
-        ("UNAVAILABLE", "STOPPING", 4, "hint: is the server running?"),
-        ("RESOURCE_EXHAUSTED", "BUSY", 5, "hint: try again"),
+        ("NOT_FOUND", "BUNDLE_UNKNOWN", 3, "hint: 'dorian methods', with no --bundle, lists the bundles"),
+        ("FAILED_PRECONDITION", "BUNDLE_BROKEN", 5, "hint: put the bundle right"),
+        ("UNAVAILABLE", "", 4, "hint: is the server running?"),
+        ("UNAVAILABLE", "NOT_READY", 4, "hint: try again"),
+        ("UNAVAILABLE", "STOPPING", 4, "hint: try again"),
+        ("RESOURCE_EXHAUSTED", "QUEUE_FULL", 5, "hint: try again"),
+        ("DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT", 5, "hint: give it more time"),
         ("INTERNAL", "INTERNAL", 5, "hint: the server's log"),
         ("UNIMPLEMENTED", "", 5, "UNIMPLEMENTED"),
     ],
@@ -342,7 +349,9 @@ def test_what_nobody_foresaw(error: BaseException, words: str, run: Run, monkeyp
     assert (result.exit_code, words in result.stderr, "Traceback" in result.output) == (1, True, False)
 
 
-@pytest.mark.parametrize("command", [[], ["age"], ["detect"], ["compare"], ["optimize"], ["reconstruct"], ["methods"]])
+@pytest.mark.parametrize(
+    "command", [[], ["age"], ["detect"], ["compare"], ["optimize"], ["reconstruct"], ["methods"], ["reload"]]
+)
 def test_help_has_examples_and_exit_codes(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])
     assert result.exit_code == 0

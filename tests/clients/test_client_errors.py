@@ -19,6 +19,7 @@ from dorian_client import (
     ConnectionFailed,
     DeadlineExceeded,
     DorianError,
+    FailedPrecondition,
     InternalError,
     InvalidRequest,
     NoFaceError,
@@ -39,8 +40,13 @@ TABLE = [
     ("INVALID_ARGUMENT", "FACE_UNUSABLE", InvalidRequest),
     ("INVALID_ARGUMENT", "FACE_TOO_MANY", InvalidRequest),
     ("NOT_FOUND", "METHOD_UNKNOWN", NotFound),
-    ("RESOURCE_EXHAUSTED", "BUSY", Busy),
-    ("DEADLINE_EXCEEDED", "LATE", DeadlineExceeded),
+    ("NOT_FOUND", "BUNDLE_UNKNOWN", NotFound),
+    ("FAILED_PRECONDITION", "BUNDLE_BROKEN", FailedPrecondition),
+    ("RESOURCE_EXHAUSTED", "QUEUE_FULL", Busy),
+    ("RESOURCE_EXHAUSTED", "CALLS_AT_ONCE", Busy),
+    ("RESOURCE_EXHAUSTED", "CALLS_PER_MINUTE", Busy),
+    ("DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT", DeadlineExceeded),
+    ("UNAVAILABLE", "NOT_READY", ConnectionFailed),
     ("UNAVAILABLE", "STOPPING", ConnectionFailed),
     ("INTERNAL", "INTERNAL", InternalError),
     ("UNIMPLEMENTED", "NOT_HERE", ServerError),
@@ -70,7 +76,7 @@ def test_every_row_of_the_table(
     assert type(error) is kind
     assert isinstance(error.__cause__, grpc.RpcError)
     assert error.code == code
-    assert "in the server's words" in str(error) or kind is DeadlineExceeded
+    assert ("in the server's words" in str(error)) == (detailed or kind is not DeadlineExceeded)
     if detailed:
         assert (error.reason, error.field, error.metadata) == (reason, "targets[0].years", {"limit": "16"})
     else:
@@ -95,6 +101,25 @@ def test_the_servers_own_refusals(client: Client, pixels: Pixels) -> None:
     with pytest.raises(InvalidRequest) as caught:
         client.age(b"no image", 30)
     assert caught.value.reason == "IMAGE_UNREADABLE"
+
+
+def test_a_deadline_that_the_server_sees_to_be_too_short(client: Client, fake: Any) -> None:
+    words = "the queue takes 3 s, and the call has 1 s left"
+    fake.fail(grpc.StatusCode.DEADLINE_EXCEEDED, words, reason="DEADLINE_TOO_SHORT")
+    with pytest.raises(DeadlineExceeded) as caught:
+        client.methods()
+    assert (str(caught.value), caught.value.reason) == (words, "DEADLINE_TOO_SHORT")
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"), [("STOPPING", "the server at {} takes"), ("", "cannot reach a server at {}")]
+)
+def test_servers_that_take_no_calls_are_not_those_that_are_not_there(
+    reason: str, words: str, client: Client, fake: Any
+) -> None:
+    fake.fail(grpc.StatusCode.UNAVAILABLE, "in the server's words", reason=reason)
+    with pytest.raises(ConnectionFailed, match=f"^{words.format(fake.address)}.*: in the server's words$"):
+        client.methods()
 
 
 def test_reasons_of_other_domains_are_not_ours(client: Client, fake: Any) -> None:
@@ -165,10 +190,10 @@ def test_a_server_that_is_too_slow(fake: Any) -> None:
 
 @pytest.mark.parametrize("seconds", [0.25, None])
 def test_when_to_ask_again(client: Client, fake: Any, seconds: float | None) -> None:
-    fake.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "later", reason="KEY_CALLS_PER_MINUTE", retry_after=seconds)
+    fake.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "later", reason="CALLS_PER_MINUTE", retry_after=seconds)
     with pytest.raises(Busy) as caught:
         client.methods()
-    assert (caught.value.retry_after, caught.value.reason) == (seconds, "KEY_CALLS_PER_MINUTE")
+    assert (caught.value.retry_after, caught.value.reason) == (seconds, "CALLS_PER_MINUTE")
 
 
 def test_errors_survive_pickling() -> None:
@@ -183,6 +208,6 @@ def test_errors_survive_pickling() -> None:
 def test_the_tree() -> None:
     assert issubclass(NoFaceError, InvalidRequest)
     direct = (InvalidRequest, NotFound, Unauthenticated, PermissionDenied)
-    for kind in (*direct, Busy, DeadlineExceeded, ConnectionFailed, InternalError):
+    for kind in (*direct, FailedPrecondition, Busy, DeadlineExceeded, ConnectionFailed, InternalError):
         assert kind.__bases__ == (ServerError,)
     assert PhotoError.__bases__ == (DorianError, ValueError)

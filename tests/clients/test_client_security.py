@@ -72,21 +72,27 @@ def test_a_server_is_trusted_by_its_authority(
 @pytest.mark.parametrize("tls", [None, Tls(), Tls(ca=Authority("other").pem)], ids=["plain", "public", "wrong"])
 def test_servers_that_are_not_trusted(with_tls: Start, tls: Tls | None) -> None:
     server = with_tls()
-    with Client(server.address, tls=tls, timeout=SECONDS) as client, pytest.raises(ConnectionFailed):
+    with Client(server.address, tls=tls, timeout=SECONDS, retries=0) as client, pytest.raises(ConnectionFailed):
         client.methods()
     assert server.requests == []
 
 
 def test_a_server_without_tls_gets_nothing_of_one_who_wants_it(fake: Any, authority: Authority) -> None:
     tls = Tls(ca=authority.pem)
-    with Client(fake.address, tls=tls, api_key=KEY, timeout=SECONDS) as client, pytest.raises(ConnectionFailed):
+    with (
+        Client(fake.address, tls=tls, api_key=KEY, timeout=SECONDS, retries=0) as client,
+        pytest.raises(ConnectionFailed),
+    ):
         client.methods()
     assert fake.requests == []
 
 
 def test_the_name_in_the_certificate(with_tls: Start, authority: Authority) -> None:
     address = with_tls("faces.example").address
-    with Client(address, tls=Tls(ca=authority.pem), timeout=SECONDS) as client, pytest.raises(ConnectionFailed):
+    with (
+        Client(address, tls=Tls(ca=authority.pem), timeout=SECONDS, retries=0) as client,
+        pytest.raises(ConnectionFailed),
+    ):
         client.methods()
     with Client(address, tls=Tls(ca=authority.pem, server_name="faces.example"), timeout=SECONDS) as client:
         assert client.methods()
@@ -97,7 +103,7 @@ def test_a_server_that_wants_a_certificate(with_tls: Start, authority: Authority
     wrong = Authority("other").issue(["client"])
     refused = [Tls(authority.pem), Tls(authority.pem, wrong.certificate, wrong.key)]
     for tls in refused:
-        with Client(address, tls=tls, timeout=SECONDS) as client, pytest.raises(ConnectionFailed):
+        with Client(address, tls=tls, timeout=SECONDS, retries=0) as client, pytest.raises(ConnectionFailed):
             client.methods()
     with Client(address, tls=Tls(authority.pem, own.certificate, own.key), timeout=SECONDS) as client:
         assert client.methods()
@@ -205,7 +211,7 @@ def test_keys_that_cannot_be(key: str) -> None:
     [
         ("UNAUTHENTICATED", "API_KEY_MISSING", Unauthenticated),
         ("PERMISSION_DENIED", "SCOPE_MISSING", PermissionDenied),
-        ("RESOURCE_EXHAUSTED", "KEY_CALLS_AT_ONCE", Busy),
+        ("RESOURCE_EXHAUSTED", "CALLS_AT_ONCE", Busy),
     ],
 )
 def test_refusals_of_searches_too(
@@ -226,6 +232,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     for name in list(os.environ):
         if name.startswith("DORIAN_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("DORIAN_RETRIES", "0")
 
     def run(address: str, *flags: object, env: dict[str, str] | None = None) -> Result:
         return CliRunner().invoke(main, ["methods", "--server", address, *map(str, flags)], env=env)

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv-proto" / "bin" / "python"
+CONTRACT = sorted((ROOT / "proto" / "dorian" / "v1").glob("*.proto"))
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +35,7 @@ def protoc(old_python: Callable[..., str]) -> Callable[..., None]:
     """Runs protoc on the contract, as ``make proto`` does."""
 
     def run(*options: str) -> None:
-        files = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "proto" / "dorian" / "v1").glob("*.proto"))
-        assert files
+        files = [str(file.relative_to(ROOT)) for file in CONTRACT]
         old_python("-W", "ignore", "-m", "grpc_tools.protoc", "-Iproto", *options, *files)
 
     return run

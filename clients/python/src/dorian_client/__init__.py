@@ -34,6 +34,7 @@ from dorian_client._results import (
     ReconstructResult,
     SearchResult,
     SearchStep,
+    ServedBundle,
     Target,
 )
 from dorian_client._search import Search
@@ -44,6 +45,7 @@ from dorian_client.errors import (
     ConnectionFailed,
     DeadlineExceeded,
     DorianError,
+    FailedPrecondition,
     InternalError,
     InvalidRequest,
     NoFaceError,
@@ -73,6 +75,7 @@ __all__ = [
     "FaceError",
     "FaceLike",
     "FaceReport",
+    "FailedPrecondition",
     "Filter",
     "InternalError",
     "InvalidRequest",
@@ -90,6 +93,7 @@ __all__ = [
     "Search",
     "SearchResult",
     "SearchStep",
+    "ServedBundle",
     "ServerError",
     "Target",
     "Tls",

@@ -1,4 +1,4 @@
-"""How a client reaches its server: with TLS or without, and with a key."""
+"""How a client reaches its server: with TLS or without, and what it says of itself with every call."""
 
 from __future__ import annotations
 
@@ -7,9 +7,19 @@ import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 import grpc
 
+# How urgent calls are: batch waits for interactive.
+Priority: TypeAlias = Literal["interactive", "batch"]
+
+_MAX_MESSAGE_BYTES = 64 * 2**20
+_OPTIONS: list[tuple[str, int | str]] = [
+    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),  # by gRPC's own, 1000, no retry would find a server that has come since
+]
 _LOCAL_SCHEMES = ("unix:", "unix-abstract:")
 _TARGET = re.compile(r"(?:dns:///|ipv4:|ipv6:)?(?P<host>\[[^\]]*\]|[^:/]*)(?::[0-9]+)?")
 _KEY = re.compile(r"[\x21-\x7e]+")
@@ -30,12 +40,11 @@ class Tls:
     server_name: str | None = None
 
 
-def open_channel(
-    address: str, options: list[tuple[str, int | str]], tls: Tls | None, credentials: grpc.ChannelCredentials | None
-) -> grpc.Channel:
+def open_channel(address: str, tls: Tls | None, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
     """Returns a channel to address; raises ValueError for what TLS cannot be made of, OSError for unreadable files."""
     if tls is not None and credentials is not None:
         raise ValueError("give tls or credentials, not both")
+    options = _OPTIONS
     if tls is not None:
         credentials = _read_credentials(tls)
         if tls.server_name is not None:
@@ -45,15 +54,29 @@ def open_channel(
     return grpc.secure_channel(address, credentials, options)
 
 
-def key_metadata(api_key: str | None) -> tuple[tuple[str, str], ...]:
-    """Returns what goes with every call, so that the server knows the key."""
-    if api_key is None:
-        return ()
-    if not _KEY.fullmatch(api_key):
+def call_metadata(api_key: str | None, priority: Priority) -> tuple[tuple[str, str], ...]:
+    """Returns what goes with every call: the key, by which the server knows the caller, and a priority that is not usual."""
+    if priority not in get_args(Priority):
+        raise ValueError(f"a priority cannot be {priority!r}; give one of {', '.join(get_args(Priority))}")
+    metadata: list[tuple[str, str]] = []
+    if api_key is not None:
+        if not _KEY.fullmatch(api_key):
+            raise ValueError(
+                "an API key is one word of ASCII; the one given is empty, or has spaces or other characters in it"
+            )
+        metadata.append(("authorization", f"Bearer {api_key}"))
+    if priority != "interactive":
+        metadata.append(("dorian-priority", priority))
+    return tuple(metadata)
+
+
+def forbid_key_in_clear(address: str) -> None:
+    """Raises ValueError if an API key would leave this machine on its way to address, over a plain connection."""
+    if not is_loopback(address):
         raise ValueError(
-            "an API key is one word of ASCII; the one given is empty, or has spaces or other characters in it"
+            f"an API key is not sent to {address} without TLS, as others could read it on the way; "
+            "only Client's key_in_clear allows it"
         )
-    return (("authorization", f"Bearer {api_key}"),)
 
 
 def is_loopback(address: str) -> bool:

@@ -1,19 +1,23 @@
 """The synchronous client: it keeps the channel and makes the calls.
 
-`_requests` builds what they carry, `_responses` reads it, and `_search` follows the call whose answer comes in steps.
+`_requests` builds what they carry, `_responses` reads it, `_retries` says when they are sent again, and `_search` follows
+the call whose answer comes in steps.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from types import TracebackType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import grpc
 
+from dorian.v1 import admin_pb2
 from dorian.v1 import face_aging_pb2 as pb
+from dorian.v1.admin_pb2_grpc import AdminStub
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_client import _requests, _responses
-from dorian_client._channel import Tls, is_loopback, key_metadata, open_channel
+from dorian_client._channel import Priority, Tls, call_metadata, forbid_key_in_clear, open_channel
 from dorian_client._photos import PhotoLike, read_photo
 from dorian_client._requests import FaceAges, Faces, Latent, Latents, Targets
 from dorian_client._results import (
@@ -25,16 +29,22 @@ from dorian_client._results import (
     FaceLike,
     Method,
     ReconstructResult,
+    ServedBundle,
 )
+from dorian_client._retries import Retries
 from dorian_client._search import Search
 from dorian_client._status import error_from_rpc
 from dorian_client.errors import ServerError
 
-_MAX_MESSAGE_BYTES = 64 * 2**20
 _MAX_TIMEOUT = 1e9  # seconds; gRPC's clock overflows somewhere above
 _PROBE_SECONDS = 0.2  # how long a channel may take to say what state it is in
 
-_Request = TypeVar("_Request")
+
+class _NamesBundle(Protocol):
+    bundle: str
+
+
+_Request = TypeVar("_Request", bound=_NamesBundle)
 _Response = TypeVar("_Response")
 
 
@@ -42,8 +52,12 @@ class Client:
     """A connection to a Dorian server. Threads may share one; close it, or use it in a `with` statement.
 
     address: "host:port". It is dialled at the first call, and again when the connection was lost.
-    timeout: seconds that a call may take; None for no limit.
-    wait_for_ready: whether calls wait, up to the timeout, for a server that is not there yet, rather than fail at once.
+    bundle: name of the bundle to ask, one of those that bundle() lists; empty for the server's first.
+    priority: "batch" for calls that can wait: they come after interactive ones, and are the first to be refused.
+    timeout: seconds that a call may take, all its tries together; None for no limit.
+    retries: how often a call is sent again at most, within the timeout: where the server is busy, after the time that it
+    names; where it cannot be reached or takes no calls now, after a moment. 0 for never.
+    wait_for_ready: whether calls wait, up to the timeout, for a server that is not there yet, rather than fail soon.
     tls: how to speak TLS; None for a plain connection. Tls() trusts the public authorities.
     api_key: sent with every call, to servers that ask for one. Without TLS it goes to this machine alone,
     key_in_clear: unless True, as where something else keeps the way to the server private.
@@ -68,7 +82,10 @@ class Client:
         self,
         address: str = "localhost:50051",
         *,
+        bundle: str = "",
+        priority: Priority = "interactive",
         timeout: float | None = 60.0,
+        retries: int = 5,
         wait_for_ready: bool = False,
         tls: Tls | None = None,
         api_key: str | None = None,
@@ -79,21 +96,17 @@ class Client:
             raise ValueError("the server's address is empty; give host:port")
         if timeout is not None and not 0 < timeout <= _MAX_TIMEOUT:
             raise ValueError(f"a timeout cannot be {timeout} s; give 0 to {_MAX_TIMEOUT:g} s, or None for no limit")
-        self._metadata = key_metadata(api_key)
-        plain = tls is None and credentials is None
-        if api_key is not None and plain and not key_in_clear and not is_loopback(address):
-            raise ValueError(
-                f"an API key is not sent to {address} without TLS, as others could read it on the way; "
-                "only Client's key_in_clear allows it"
-            )
+        if retries < 0:
+            raise ValueError(f"calls cannot be sent again {retries} times; give 0 for never, or more")
+        self._metadata = call_metadata(api_key, priority)
+        if api_key is not None and tls is None and credentials is None and not key_in_clear:
+            forbid_key_in_clear(address)
         self.address = address
         self.timeout = timeout
         self.wait_for_ready = wait_for_ready
-        options: list[tuple[str, int | str]] = [
-            ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-            ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-        ]
-        self._channel = open_channel(address, options, tls, credentials)
+        self._bundle = bundle
+        self._retries = Retries(retries)
+        self._channel = open_channel(address, tls, credentials)
         self._stub = FaceAgingStub(self._channel)  # type: ignore[no-untyped-call]
 
     def age(
@@ -148,7 +161,7 @@ class Client:
             optimisation=optimisation,
             latents=latents,
         )
-        return _responses.read_age_response(self._call(self._stub.AgeTransform, request), request)
+        return _responses.read_age_response(self._ask(self._stub.AgeTransform, request), request)
 
     def sweep(
         self,
@@ -197,7 +210,7 @@ class Client:
     def detect(self, photo: PhotoLike) -> DetectResult:
         """Returns where the faces of a photo are, and how old they look; a photo without a face gives none."""
         request = _requests.detect_request(read_photo(photo))
-        return _responses.read_detect_response(self._call(self._stub.DetectFaces, request))
+        return _responses.read_detect_response(self._ask(self._stub.DetectFaces, request))
 
     def compare(
         self,
@@ -221,7 +234,7 @@ class Client:
             second_face=second_face,
             false_accept_rate=false_accept_rate,
         )
-        return _responses.read_compare_response(self._call(self._stub.CompareFaces, request))
+        return _responses.read_compare_response(self._ask(self._stub.CompareFaces, request))
 
     def reconstruct(
         self,
@@ -257,7 +270,7 @@ class Client:
             method=method,
             output=_requests.output_options(format, quality),
         )
-        return _responses.read_reconstruct_response(self._call(self._stub.Reconstruct, request))
+        return _responses.read_reconstruct_response(self._ask(self._stub.Reconstruct, request))
 
     def optimize(
         self,
@@ -285,7 +298,8 @@ class Client:
         method: a method's name; None for the first that optimises.
         format, quality: how to store the previews and what is drawn in the end.
 
-        The timeout holds for the search as a whole. What the server refuses is raised by the search, not here.
+        The timeout holds for the search as a whole. What the server refuses is raised by the search, not here; it is sent
+        again only as long as no step has come.
         """
         request = _requests.optimize_request(
             read_photo(photo),
@@ -298,18 +312,28 @@ class Client:
             method=method,
             output=_requests.output_options(format, quality),
         )
-        call = self._stub.Optimize(
-            request, timeout=self.timeout, wait_for_ready=self.wait_for_ready, metadata=self._metadata
-        )
-        return Search(call, self._error_from_rpc)
+        request.bundle = self._bundle
+        start = partial(self._stub.Optimize, request, wait_for_ready=self.wait_for_ready, metadata=self._metadata)
+        return Search(start, self._retries.begin(self.timeout), self._error_from_rpc)
 
     def methods(self) -> list[Method]:
         """Returns the methods that the server has, the default first."""
         return list(self.bundle().methods)
 
     def bundle(self) -> BundleInfo:
-        """Returns what the server has loaded: methods, version, hash and licence."""
-        return _responses.read_list_response(self._call(self._stub.ListMethods, pb.ListMethodsRequest()))
+        """Returns what the server has loaded: methods, version, hash and licence, and the names of all its bundles."""
+        return _responses.read_list_response(self._ask(self._stub.ListMethods, pb.ListMethodsRequest()))
+
+    def reload_bundles(self, bundle: str = "") -> list[ServedBundle]:
+        """Has the server read a bundle anew from where it lies, or all if none is named, and returns those that it read.
+
+        For operators: the API key needs the scope "admin". The call ends when the new bundles serve. Raises
+        FailedPrecondition if one is broken; what is served is then what it was. It is sent once, whatever retries says:
+        a second answer could not say what the first has changed.
+        """
+        stub = AdminStub(self._channel)  # type: ignore[no-untyped-call]
+        request = admin_pb2.ReloadBundlesRequest(bundle=bundle)
+        return _responses.read_reload_response(self._call(stub.ReloadBundles, request, Retries(0)))
 
     def close(self) -> None:
         """Ends the connection and any call under way; closing twice does no harm."""
@@ -326,11 +350,28 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self.address!r})"
 
-    def _call(self, rpc: grpc.UnaryUnaryMultiCallable[_Request, _Response], request: _Request) -> _Response:
-        try:
-            return rpc(request, timeout=self.timeout, wait_for_ready=self.wait_for_ready, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise self._error_from_rpc(error) from error
+    def _ask(self, rpc: grpc.UnaryUnaryMultiCallable[_Request, _Response], request: _Request) -> _Response:
+        request.bundle = self._bundle
+        return self._call(rpc, request, self._retries)
+
+    def _call(
+        self, rpc: grpc.UnaryUnaryMultiCallable[_Request, _Response], request: _Request, retries: Retries
+    ) -> _Response:
+        tries = retries.begin(self.timeout)
+        while True:
+            try:
+                return rpc(
+                    request,
+                    timeout=tries.seconds_left(),
+                    wait_for_ready=self.wait_for_ready,
+                    metadata=self._metadata,
+                )
+            except grpc.RpcError as error:
+                failure = self._error_from_rpc(error)
+                delay = tries.delay_after(failure)
+                if delay is None:
+                    raise failure from error
+            retries.sleep(delay)
 
     def _error_from_rpc(self, error: grpc.RpcError) -> ServerError:
         return error_from_rpc(error, address=self.address, timeout=self.timeout, is_connected=self._is_connected)

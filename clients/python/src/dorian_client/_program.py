@@ -13,6 +13,7 @@ from dorian_client.errors import (
     ConnectionFailed,
     DeadlineExceeded,
     DorianError,
+    FailedPrecondition,
     InternalError,
     InvalidRequest,
     NoFaceError,
@@ -29,6 +30,8 @@ _WHOLE_FACE = "take a photo in which a whole face is seen from the front, and no
 _LIST_FACES = "'dorian detect PHOTO' lists the faces of a photo, with the index that --face takes"
 _GIVE_KEY = "give an API key of the server's by DORIAN_API_KEY, or in a file by --api-key-file"
 _LIST_METHODS = "'dorian methods' lists the methods, age groups and filters that the server has"
+_LIST_BUNDLES = "'dorian methods', with no --bundle, lists the bundles of a server that has several"
+_AGAIN = "try again in a moment"
 
 # The first class that an error is an instance of decides.
 _EXITS: list[tuple[type[DorianError], int, str | None]] = [
@@ -40,19 +43,24 @@ _EXITS: list[tuple[type[DorianError], int, str | None]] = [
     (PermissionDenied, EXIT_REFUSED, None),
     (ConnectionFailed, EXIT_UNREACHABLE, "is the server running? Give its address with --server HOST:PORT"),
     (DeadlineExceeded, EXIT_SERVER, "give it more time with --timeout SECONDS"),
-    (Busy, EXIT_SERVER, "try again in a moment"),
+    (Busy, EXIT_SERVER, _AGAIN),
+    (FailedPrecondition, EXIT_SERVER, None),
     (InternalError, EXIT_SERVER, "the server's log says more"),
     (ServerError, EXIT_SERVER, None),
 ]
 _OWN_LATENTS = "a latent goes with its photo and its method; 'dorian reconstruct' and 'dorian optimize' write new ones"
 _HINTS_BY_REASON = {
     "AGE_GROUP_UNKNOWN": _LIST_METHODS,
+    "BUNDLE_BROKEN": "put the bundle right on the server, and reload it then",
+    "BUNDLE_UNKNOWN": _LIST_BUNDLES,
     "FACE_NOT_FOUND": _LIST_FACES,
     "FACE_TOO_MANY": _LIST_FACES,
     "FACE_UNUSABLE": _WHOLE_FACE,
     "FILTER_UNKNOWN": _LIST_METHODS,
     "LATENT_UNSUITABLE": _OWN_LATENTS,
     "METHOD_UNSUITABLE": _LIST_METHODS,
+    "NOT_READY": _AGAIN,
+    "STOPPING": _AGAIN,
     "TARGET_UNSUITABLE": _LIST_METHODS,
 }
 

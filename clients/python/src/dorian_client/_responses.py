@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dorian.v1 import admin_pb2
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_client._pictures import Picture
 from dorian_client._requests import FORMATS
@@ -27,6 +28,7 @@ from dorian_client._results import (
     ReconstructResult,
     SearchResult,
     SearchStep,
+    ServedBundle,
     Target,
 )
 from dorian_client.errors import InternalError
@@ -118,7 +120,13 @@ def read_list_response(response: pb.ListMethodsResponse) -> BundleInfo:
         server_version=response.server_version,
         methods=tuple(map(_read_method, response.methods)),
         false_accept_rates=tuple(response.false_accept_rates),
+        bundles=tuple(response.bundles),
     )
+
+
+def read_reload_response(response: admin_pb2.ReloadBundlesResponse) -> list[ServedBundle]:
+    """Reads which bundles the server has read anew."""
+    return [ServedBundle(served.name, served.version, served.sha256, served.changed) for served in response.bundles]
 
 
 def _read_picture(image: pb.Image) -> Picture:

@@ -311,11 +311,12 @@ class Method:
 
 @dataclass(frozen=True)
 class BundleInfo:
-    """What the server has loaded: its methods, the default first, and where they come from.
+    """A bundle that the server has loaded: its methods, the default first, and where they come from.
 
     sha256: of the bundle's manifest, in hexadecimal.
     weights_licence: an SPDX expression, or words.
     false_accept_rates: those that Client.compare() can be asked for.
+    bundles: all that are served, by the names that Client's bundle has for them; the first is what no name stands for.
     """
 
     name: str
@@ -325,3 +326,19 @@ class BundleInfo:
     server_version: str
     methods: tuple[Method, ...]
     false_accept_rates: tuple[float, ...]
+    bundles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ServedBundle:
+    """A bundle that a server has read anew.
+
+    name: what Client's bundle calls it.
+    sha256: of the bundle's manifest, in hexadecimal.
+    changed: whether it is another than before.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    changed: bool

@@ -13,6 +13,7 @@ from dorian_client.errors import (
     Busy,
     ConnectionFailed,
     DeadlineExceeded,
+    FailedPrecondition,
     InternalError,
     InvalidRequest,
     NoFaceError,
@@ -30,6 +31,7 @@ ERRORS_BY_CODE: dict[grpc.StatusCode, type[ServerError]] = {
     grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+    grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Busy,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.UNAVAILABLE: ConnectionFailed,
@@ -65,12 +67,14 @@ def error_from_rpc(
     kind = ERRORS_BY_REASON.get(details.reason or "") or ERRORS_BY_CODE.get(code, ServerError)
     if kind is Busy and _TOO_LARGE in text:
         kind, text = InvalidRequest, f"send a smaller photo or ask for fewer ages at once: {text}"
-    if kind is DeadlineExceeded and not is_connected():
+    silent = details.reason is None  # or else the words are the server's own
+    if kind is DeadlineExceeded and silent and not is_connected():
         kind = ConnectionFailed
-    if kind is DeadlineExceeded and timeout is not None:
+    if kind is DeadlineExceeded and silent and timeout is not None:
         text = f"no answer from the server at {address} within {timeout:g} s"
     elif kind is ConnectionFailed:
-        text = f"cannot reach a server at {address}: {text}"
+        fault = f"cannot reach a server at {address}" if silent else f"the server at {address} takes no calls"
+        text = f"{fault}: {text}"
     elif kind is ServerError:
         text = f"the server at {address} failed: {text} ({code.name})"
     return kind(text, code=code.name, **details._asdict())

@@ -1,4 +1,4 @@
-"""The dorian command: ages the faces in a photo, finds and compares faces, shows what the server has."""
+"""The dorian command: ages the faces in a photo, finds and compares faces, shows and renews what the server has."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dorian_client._commands.ageing import age
 from dorian_client._commands.faces import compare, detect
 from dorian_client._commands.listing import methods
 from dorian_client._commands.reconstruction import reconstruct
+from dorian_client._commands.reloading import reload
 from dorian_client._commands.searching import optimize
 from dorian_client._program import EXIT_USAGE, Program
 
@@ -29,6 +30,7 @@ def main(ctx: click.Context) -> None:
       dorian compare then.jpg now.jpg
       dorian optimize portrait.jpg -o drawn.png --latent latent.json
       dorian methods --server photos.example:50051
+      dorian age portrait.jpg --to 60+ -o older.jpg --priority batch --retries 10
 
     \b
     Exit codes:
@@ -44,7 +46,7 @@ def main(ctx: click.Context) -> None:
         ctx.exit(EXIT_USAGE)
 
 
-for _command in (age, compare, detect, methods, optimize, reconstruct):
+for _command in (age, compare, detect, methods, optimize, reconstruct, reload):
     main.add_command(_command)
 
 

@@ -6,9 +6,10 @@
     └── ServerError              what was asked has failed; has code, reason, field, metadata, retry_after
         ├── InvalidRequest       the photo, a face of it or a setting was refused; asking again gives the same answer
         │   └── NoFaceError      no face was found in the photo
-        ├── NotFound             a name that the server does not know, such as a method's
+        ├── NotFound             a name that the server does not know, such as a method's or a bundle's
         ├── Unauthenticated      the server wants an API key, or another one than it was given
         ├── PermissionDenied     the API key does not go with what was asked
+        ├── FailedPrecondition   something on the server must be put right first, such as a bundle that is broken
         ├── Busy                 the server has too much to do, or the key has no room; asking again later may work
         ├── DeadlineExceeded     no answer in time
         ├── ConnectionFailed     no server at the address, or one that takes no calls
@@ -73,7 +74,7 @@ class NoFaceError(InvalidRequest):
 
 
 class NotFound(ServerError):
-    """A name that the server does not know, such as a method's."""
+    """A name that the server does not know, such as a method's or a bundle's."""
 
 
 class Unauthenticated(ServerError):
@@ -84,12 +85,19 @@ class PermissionDenied(ServerError):
     """The API key does not go with what was asked; the message names the scope that it lacks."""
 
 
+class FailedPrecondition(ServerError):
+    """Something on the server must be put right first, such as a bundle that is broken."""
+
+
 class Busy(ServerError):
-    """The server has too much to do, or the key has no room for the call; asking again after retry_after may work."""
+    """The server has too much to do, or the key has no room for the call; asking again after retry_after may work.
+
+    The client has done so already, as often as its retries and its timeout allow.
+    """
 
 
 class DeadlineExceeded(ServerError):
-    """No answer in time."""
+    """No answer in time; or the server saw at once that there would be none, and has done nothing."""
 
 
 class ConnectionFailed(ServerError):

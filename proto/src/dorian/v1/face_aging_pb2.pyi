@@ -200,7 +200,7 @@ class FaceLatent(_message.Message):
     def __init__(self, face: _Optional[_Union[FaceSelector, _Mapping]] = ..., latent: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class AgeTransformRequest(_message.Message):
-    __slots__ = ("image", "targets", "source", "method", "output", "faces", "face_targets", "strength", "blend", "with_delta", "optimisation", "latents")
+    __slots__ = ("image", "targets", "source", "method", "output", "faces", "face_targets", "strength", "blend", "with_delta", "optimisation", "latents", "bundle")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -213,6 +213,7 @@ class AgeTransformRequest(_message.Message):
     WITH_DELTA_FIELD_NUMBER: _ClassVar[int]
     OPTIMISATION_FIELD_NUMBER: _ClassVar[int]
     LATENTS_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
     image: Image
     targets: _containers.RepeatedCompositeFieldContainer[Age]
     source: Age
@@ -225,7 +226,8 @@ class AgeTransformRequest(_message.Message):
     with_delta: bool
     optimisation: OptimisationBudget
     latents: _containers.RepeatedCompositeFieldContainer[FaceLatent]
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Age, _Mapping]]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., face_targets: _Optional[_Iterable[_Union[FaceTarget, _Mapping]]] = ..., strength: _Optional[float] = ..., blend: _Optional[_Union[Blend, str]] = ..., with_delta: bool = ..., optimisation: _Optional[_Union[OptimisationBudget, str]] = ..., latents: _Optional[_Iterable[_Union[FaceLatent, _Mapping]]] = ...) -> None: ...
+    bundle: str
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Age, _Mapping]]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., face_targets: _Optional[_Iterable[_Union[FaceTarget, _Mapping]]] = ..., strength: _Optional[float] = ..., blend: _Optional[_Union[Blend, str]] = ..., with_delta: bool = ..., optimisation: _Optional[_Union[OptimisationBudget, str]] = ..., latents: _Optional[_Iterable[_Union[FaceLatent, _Mapping]]] = ..., bundle: _Optional[str] = ...) -> None: ...
 
 class AgedImage(_message.Message):
     __slots__ = ("image", "faces", "delta")
@@ -250,10 +252,12 @@ class AgeTransformResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[AgedImage, _Mapping]]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., faces_found: _Optional[int] = ...) -> None: ...
 
 class DetectFacesRequest(_message.Message):
-    __slots__ = ("image",)
+    __slots__ = ("image", "bundle")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
     image: Image
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
+    bundle: str
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., bundle: _Optional[str] = ...) -> None: ...
 
 class DetectFacesResponse(_message.Message):
     __slots__ = ("faces", "width", "height", "provenance", "times")
@@ -270,18 +274,20 @@ class DetectFacesResponse(_message.Message):
     def __init__(self, faces: _Optional[_Iterable[_Union[Face, _Mapping]]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
 
 class CompareFacesRequest(_message.Message):
-    __slots__ = ("first", "second", "first_face", "second_face", "false_accept_rate")
+    __slots__ = ("first", "second", "first_face", "second_face", "false_accept_rate", "bundle")
     FIRST_FIELD_NUMBER: _ClassVar[int]
     SECOND_FIELD_NUMBER: _ClassVar[int]
     FIRST_FACE_FIELD_NUMBER: _ClassVar[int]
     SECOND_FACE_FIELD_NUMBER: _ClassVar[int]
     FALSE_ACCEPT_RATE_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
     first: Image
     second: Image
     first_face: FaceSelector
     second_face: FaceSelector
     false_accept_rate: float
-    def __init__(self, first: _Optional[_Union[Image, _Mapping]] = ..., second: _Optional[_Union[Image, _Mapping]] = ..., first_face: _Optional[_Union[FaceSelector, _Mapping]] = ..., second_face: _Optional[_Union[FaceSelector, _Mapping]] = ..., false_accept_rate: _Optional[float] = ...) -> None: ...
+    bundle: str
+    def __init__(self, first: _Optional[_Union[Image, _Mapping]] = ..., second: _Optional[_Union[Image, _Mapping]] = ..., first_face: _Optional[_Union[FaceSelector, _Mapping]] = ..., second_face: _Optional[_Union[FaceSelector, _Mapping]] = ..., false_accept_rate: _Optional[float] = ..., bundle: _Optional[str] = ...) -> None: ...
 
 class CompareFacesResponse(_message.Message):
     __slots__ = ("first", "second", "first_embedding", "second_embedding", "similarity", "distance", "same_person", "threshold", "false_accept_rate", "provenance", "times")
@@ -318,7 +324,7 @@ class SearchOptions(_message.Message):
     def __init__(self, optimizer: _Optional[_Union[Optimizer, str]] = ..., max_steps: _Optional[int] = ...) -> None: ...
 
 class ReconstructRequest(_message.Message):
-    __slots__ = ("image", "mode", "source", "method", "output", "faces", "search")
+    __slots__ = ("image", "mode", "source", "method", "output", "faces", "search", "bundle")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -326,6 +332,7 @@ class ReconstructRequest(_message.Message):
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     FACES_FIELD_NUMBER: _ClassVar[int]
     SEARCH_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
     image: Image
     mode: ReconstructionMode
     source: Age
@@ -333,7 +340,8 @@ class ReconstructRequest(_message.Message):
     output: OutputOptions
     faces: _containers.RepeatedCompositeFieldContainer[FaceSelector]
     search: SearchOptions
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., mode: _Optional[_Union[ReconstructionMode, str]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., search: _Optional[_Union[SearchOptions, _Mapping]] = ...) -> None: ...
+    bundle: str
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., mode: _Optional[_Union[ReconstructionMode, str]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., search: _Optional[_Union[SearchOptions, _Mapping]] = ..., bundle: _Optional[str] = ...) -> None: ...
 
 class Reconstruction(_message.Message):
     __slots__ = ("face", "crop", "reconstruction", "latent", "source", "source_given", "pixel_error", "identity_similarity", "error", "steps")
@@ -370,7 +378,7 @@ class ReconstructResponse(_message.Message):
     def __init__(self, faces: _Optional[_Iterable[_Union[Reconstruction, _Mapping]]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
 
 class OptimizeRequest(_message.Message):
-    __slots__ = ("image", "face", "mode", "source", "method", "search", "preview_every", "latent", "output")
+    __slots__ = ("image", "face", "mode", "source", "method", "search", "preview_every", "latent", "output", "bundle")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     FACE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
@@ -380,6 +388,7 @@ class OptimizeRequest(_message.Message):
     PREVIEW_EVERY_FIELD_NUMBER: _ClassVar[int]
     LATENT_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
     image: Image
     face: FaceSelector
     mode: ReconstructionMode
@@ -389,7 +398,8 @@ class OptimizeRequest(_message.Message):
     preview_every: int
     latent: _containers.RepeatedScalarFieldContainer[float]
     output: OutputOptions
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., face: _Optional[_Union[FaceSelector, _Mapping]] = ..., mode: _Optional[_Union[ReconstructionMode, str]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., search: _Optional[_Union[SearchOptions, _Mapping]] = ..., preview_every: _Optional[int] = ..., latent: _Optional[_Iterable[float]] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ...) -> None: ...
+    bundle: str
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., face: _Optional[_Union[FaceSelector, _Mapping]] = ..., mode: _Optional[_Union[ReconstructionMode, str]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., search: _Optional[_Union[SearchOptions, _Mapping]] = ..., preview_every: _Optional[int] = ..., latent: _Optional[_Iterable[float]] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., bundle: _Optional[str] = ...) -> None: ...
 
 class OptimizeProgress(_message.Message):
     __slots__ = ("step", "loss", "best_loss", "identity_similarity", "pixel_error", "preview")
@@ -426,8 +436,10 @@ class OptimizeResponse(_message.Message):
     def __init__(self, progress: _Optional[_Union[OptimizeProgress, _Mapping]] = ..., result: _Optional[_Union[OptimizeResult, _Mapping]] = ...) -> None: ...
 
 class ListMethodsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("bundle",)
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    bundle: str
+    def __init__(self, bundle: _Optional[str] = ...) -> None: ...
 
 class AgeGroup(_message.Message):
     __slots__ = ("label", "low", "high", "centre")
@@ -472,7 +484,7 @@ class Method(_message.Message):
     def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., reconstructs: bool = ..., optimises: bool = ...) -> None: ...
 
 class ListMethodsResponse(_message.Message):
-    __slots__ = ("methods", "bundle", "bundle_version", "bundle_sha256", "weights_licence", "server_version", "false_accept_rates")
+    __slots__ = ("methods", "bundle", "bundle_version", "bundle_sha256", "weights_licence", "server_version", "false_accept_rates", "bundles")
     METHODS_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -480,6 +492,7 @@ class ListMethodsResponse(_message.Message):
     WEIGHTS_LICENCE_FIELD_NUMBER: _ClassVar[int]
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     FALSE_ACCEPT_RATES_FIELD_NUMBER: _ClassVar[int]
+    BUNDLES_FIELD_NUMBER: _ClassVar[int]
     methods: _containers.RepeatedCompositeFieldContainer[Method]
     bundle: str
     bundle_version: str
@@ -487,4 +500,5 @@ class ListMethodsResponse(_message.Message):
     weights_licence: str
     server_version: str
     false_accept_rates: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., bundle: _Optional[str] = ..., bundle_version: _Optional[str] = ..., bundle_sha256: _Optional[str] = ..., weights_licence: _Optional[str] = ..., server_version: _Optional[str] = ..., false_accept_rates: _Optional[_Iterable[float]] = ...) -> None: ...
+    bundles: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., bundle: _Optional[str] = ..., bundle_version: _Optional[str] = ..., bundle_sha256: _Optional[str] = ..., weights_licence: _Optional[str] = ..., server_version: _Optional[str] = ..., false_accept_rates: _Optional[_Iterable[float]] = ..., bundles: _Optional[_Iterable[str]] = ...) -> None: ...

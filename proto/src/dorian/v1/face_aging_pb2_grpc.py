@@ -87,7 +87,7 @@ class FaceAgingServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListMethods(self, request, context):
-        """Lists the methods of the loaded bundle, with their age groups, resolutions, version and licence.
+        """Lists the methods of a bundle, with their age groups, resolutions, version and licence.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

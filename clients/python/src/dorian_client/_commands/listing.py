@@ -13,7 +13,7 @@ from dorian_client._results import BundleInfo
 @with_json
 @with_server
 def methods(as_json: bool, server: Server) -> None:
-    """Lists the methods that the server has, with their age groups and filters.
+    """Lists the methods that the server has, with their age groups and filters, and its bundles if they are several.
 
     A method that reconstructs has latents, for 'dorian reconstruct'. Those of one that optimises can be searched, by
     'dorian optimize', by 'dorian reconstruct --mode' and by 'dorian age --optimisation'.
@@ -23,6 +23,7 @@ def methods(as_json: bool, server: Server) -> None:
     \b
     Examples:
       dorian methods
+      dorian methods --bundle portraits
       dorian methods --json
     """
     with server.connect() as client:
@@ -38,6 +39,8 @@ def _describe(bundle: BundleInfo) -> str:
         f"bundle {bundle.name} {bundle.version} ({bundle.sha256[:12]}), server {bundle.server_version}",
         f"weights: {bundle.weights_licence}",
     ]
+    if len(bundle.bundles) > 1:
+        lines += [f"bundles of the server: {', '.join(bundle.bundles)}"]
     for method in bundle.methods:
         lines += ["", method.name + (" (default)" if method.is_default else ""), f"  {method.description}"]
         lines += [f"  {method.family}, crops of {method.crop_size} px"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
-from dorian_client._channel import Tls
+from dorian_client._channel import Priority, Tls
 from dorian_client._client import Client
 from dorian_client._requests import OPTIMIZERS
 from dorian_client._results import Age, Box, FaceLike
@@ -49,7 +49,7 @@ def read_face_and_age(text: str) -> tuple[FaceLike, Age | None]:
 
 @dataclass(frozen=True)
 class Server:
-    """Which server to ask, and how: what the options of with_server() say."""
+    """Which server to ask, and how: what the options of with_server() say; of with_connection(), all without a default."""
 
     server: str
     timeout: float
@@ -59,13 +59,19 @@ class Server:
     tls_key: Path | None
     tls_server_name: str | None
     api_key_file: Path | None
+    bundle: str = ""
+    priority: Priority = "interactive"
+    retries: int = 0
 
     def connect(self) -> Client:
         """Returns a client for it; what cannot be is the command line's fault."""
         details = Tls(self.tls_ca, self.tls_certificate, self.tls_key, self.tls_server_name)
         tls = details if self.tls or details != Tls() else None
         try:
-            return Client(self.server, timeout=self.timeout, tls=tls, api_key=self._read_key())
+            return Client(
+                self.server, bundle=self.bundle, priority=self.priority, timeout=self.timeout, retries=self.retries,
+                tls=tls, api_key=self._read_key(),
+            )  # fmt: skip
         except OSError as error:
             raise click.UsageError(f"cannot read {error.filename}: {error.strerror}") from None
         except ValueError as error:
@@ -79,20 +85,28 @@ class Server:
 
 
 def with_server(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options that tell of the server, and hands them on as one argument, "server", a Server."""
+    """Adds the options that tell of the server and how to ask it, and hands them on as one argument, "server", a Server."""
+    return _gather(command, [*_CONNECTION, *_ASKING])
 
+
+def with_connection(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds those options of with_server() alone that tell of the server, for a command that asks it once, of no bundle."""
+    return _gather(command, _CONNECTION)
+
+
+def _gather(command: Callable[..., None], added: Sequence[Callable[[_Command], _Command]]) -> Callable[..., None]:
     @wraps(command)
     def gathered(**options: Any) -> None:
-        server = Server(**{field.name: options.pop(field.name) for field in fields(Server)})
+        server = Server(**{field.name: options.pop(field.name) for field in fields(Server) if field.name in options})
         command(**options, server=server)
 
-    for option in reversed(_SERVER_OPTIONS):
+    for option in reversed(added):
         gathered = option(gathered)
     return gathered
 
 
 _FILE = click.Path(path_type=Path)
-_SERVER_OPTIONS = [
+_CONNECTION = [
     click.option(
         "--server", default="localhost:50051", metavar="HOST:PORT", envvar="DORIAN_SERVER",
         show_envvar=True, show_default=True, help="The server's address.",
@@ -124,6 +138,21 @@ _SERVER_OPTIONS = [
     click.option(
         "--api-key-file", type=_FILE, metavar="FILE", envvar="DORIAN_API_KEY_FILE", show_envvar=True,
         help="A file with your API key [default: the key in DORIAN_API_KEY].",
+    ),
+]  # fmt: skip
+_ASKING = [
+    click.option(
+        "--bundle", default="", metavar="NAME", envvar="DORIAN_CLIENT_BUNDLE", show_envvar=True,
+        help="Which of the server's bundles to ask [default: its first].",
+    ),
+    click.option(
+        "--priority", default="interactive", type=click.Choice(get_args(Priority)), envvar="DORIAN_PRIORITY",
+        show_envvar=True, show_default=True, help="Batch waits for interactive, and is refused first.",
+    ),
+    click.option(
+        "--retries", default=5, type=click.IntRange(min=0), metavar="NUMBER", envvar="DORIAN_RETRIES",
+        show_envvar=True, show_default=True,
+        help="How often to ask again, within --timeout, where the server is busy or not there.",
     ),
 ]  # fmt: skip
 
