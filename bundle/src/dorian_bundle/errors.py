@@ -5,7 +5,8 @@ BundleError
 ├── AlignmentError         landmarks from which no crop can be made
 ├── ManifestError          manifest missing, unreadable, of another schema, or contradicting itself
 ├── GraphFileError         a graph's file missing or not the one that the manifest describes
-└── GraphSignatureError    a graph's inputs or outputs differ from what the manifest says
+├── GraphSignatureError    a graph's inputs or outputs differ from what the manifest says
+└── EngineError            a TensorRT engine cannot be built or loaded
 """
 
 
@@ -31,3 +32,7 @@ class GraphFileError(BundleError):
 
 class GraphSignatureError(BundleError):
     """A graph's inputs or outputs differ from what the manifest says."""
+
+
+class EngineError(BundleError):
+    """A TensorRT engine cannot be built or loaded."""

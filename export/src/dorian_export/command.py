@@ -19,6 +19,7 @@ from dorian_bundle.manifest import MANIFEST_FILE
 from dorian_export.assemble import Checkpoints, Naming, build_bundle
 from dorian_export.check import check_bundle
 from dorian_export.curves import CURVES_FILE, read_curves, write_curves
+from dorian_export.engines import tensorrt
 from dorian_export.errors import ExportError
 from dorian_export.faces import Faces, spread
 from dorian_export.readers import averaged_facenet
@@ -190,6 +191,9 @@ def check(bundle: Path) -> None:
     click.echo(
         f"{manifest.name} {manifest.version}: {', '.join(m.name for m in manifest.methods)}; sha256 {checked.sha256}"
     )
+
+
+main.add_command(tensorrt)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,71 @@
+"""TensorRT's engines: built from ONNX files, and loaded. Whoever serves and whoever prepares a machine build the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dorian_bundle.engines import EngineKey, Profile, open_engine
+from dorian_bundle.errors import EngineError
+from dorian_bundle.graphs import Precision, sha256_of
+
+_GET = "pip install 'dorian-bundle[tensorrt]', on a machine with an NVIDIA GPU"
+
+
+def open_graph_engine(path: Path, precision: Precision, profile: Profile, folder: Path) -> tuple[Any, bool]:
+    """The engine (``tensorrt.ICudaEngine``) of the ONNX file at ``path`` for this machine's GPU, and whether it had to be built.
+
+    ``folder`` is the cache. ``EngineError`` if it cannot be built or loaded, or TensorRT is not there.
+    """
+    key = EngineKey(sha256_of(path), _tensorrt().__version__, gpu(), precision, profile)
+    return open_engine(folder, key, lambda: build_engine(path, profile), load_engine)
+
+
+def build_engine(path: Path, profile: Profile) -> bytes:
+    """An engine of the ONNX file at ``path`` for the shapes of ``profile``. ``EngineError`` says what TensorRT says."""
+    trt = _tensorrt()
+    logger = trt.Logger(trt.Logger.WARNING)
+    builder = trt.Builder(logger)
+    # TensorRT 11 always computes in the file's types; 10 has to be told.
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(path.read_bytes()):
+        words = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
+        raise EngineError(f"TensorRT {trt.__version__} cannot read {path.name}: {words}")
+    config, shapes = builder.create_builder_config(), builder.create_optimization_profile()
+    for name, each in profile.items():
+        shapes.set_shape(name, each.least, each.best, each.most)
+    config.add_optimization_profile(shapes)
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise EngineError(f"TensorRT {trt.__version__} cannot build an engine of {path.name}; its log says why")
+    return bytes(engine)
+
+
+def load_engine(data: bytes) -> Any:
+    """The engine in ``data``. ``EngineError`` if it is none, or one for another GPU or version of TensorRT."""
+    trt = _tensorrt()
+    engine = trt.Runtime(trt.Logger(trt.Logger.WARNING)).deserialize_cuda_engine(data)
+    if engine is None:
+        raise EngineError(f"TensorRT {trt.__version__} cannot load it; its log says why")
+    return engine
+
+
+def gpu() -> str:
+    """The name of this machine's first GPU and its compute capability. ``EngineError`` if there is none."""
+    try:
+        from cuda.bindings import runtime as cuda
+    except ImportError as error:
+        raise EngineError(f"engines need the package cuda-bindings: {_GET}") from error
+    status, properties = cuda.cudaGetDeviceProperties(0)
+    if int(status) != 0:
+        raise EngineError(f"there is no GPU that CUDA can use: {status.name}")
+    return f"{properties.name.decode()} {properties.major}.{properties.minor}"
+
+
+def _tensorrt() -> Any:
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise EngineError(f"TensorRT is not installed ({error}); to get it: {_GET}") from error
+    return tensorrt
