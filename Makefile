@@ -7,10 +7,13 @@ PROTO  := .venv-proto
 OUT    := proto/src
 RUN    ?= runs/age_translator
 DATA   ?= ../shared/data
+LOAD   ?= start overload soak kill reload
+BENCH  ?=
+FIGURES := docs/performance/figures.json
 PARTS  := dorian_bundle dorian_server dorian_client dorian_training dorian_export
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format proto bench train gallery clean
+.PHONY: help demo serve test lint format proto bench load train gallery clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -38,9 +41,13 @@ proto: $(PROTO)/done  ## generate the stubs from proto/dorian/v1
 	$(PROTO)/bin/python -W ignore -m grpc_tools.protoc -Iproto \
 		--python_out=$(OUT) --pyi_out=$(OUT) --grpc_python_out=$(OUT) proto/dorian/v1/*.proto
 
-bench: $(SERVE)/test $(DEV)/done  ## compare ways to serve, and to search a latent, side by side
-	$(SERVE)/bin/python tests/bench/serving.py
+bench: $(SERVE)/bench $(DEV)/done  ## compare ways to serve, and to search a latent, side by side; docs/performance.md
+	$(SERVE)/bin/python -m tests.bench.serving --json $(FIGURES) $(BENCH)
+	$(DEV)/bin/python -m tests.bench.serving.document $(FIGURES)
 	$(DEV)/bin/python tests/bench/search.py
+
+load: $(SERVE)/test  ## put a server under load: starts, overload, 20,000 calls of all kinds, kills, reloads; in half an hour
+	@failed=; for each in $(LOAD); do $(SERVE)/bin/python -m tests.load $$each || failed=1; done; test -z "$$failed"
 
 train: $(DEV)/done  ## train the default method on DATA, into RUN
 	$(DEV)/bin/dorian-train age-translator --data $(DATA) --facenet models/checkpoints/facenet \
@@ -59,6 +66,10 @@ $(SERVE)/done: requirements/server.txt requirements/client.txt $(wildcard */pypr
 
 $(SERVE)/test: requirements/serve-test.txt $(SERVE)/done
 	$(SERVE)/bin/pip install --quiet -r requirements/serve-test.txt
+	touch $@
+
+$(SERVE)/bench: requirements/bench.txt $(SERVE)/done
+	$(SERVE)/bin/pip install --quiet -r requirements/bench.txt
 	touch $@
 
 $(DEV)/done: requirements/dev.txt $(wildcard */pyproject.toml clients/python/pyproject.toml)

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from dorian_server.methods.method import EncodingMethod, Subject
+from dorian_server.opening import build_pipeline
 from dorian_server.pictures import decode
 from dorian_server.pipeline import Pipeline
 from dorian_server.requests import Age
 from dorian_server.search import WEIGHTS, Search, SearchSettings
-from dorian_server.serving import build_pipeline
 from dorian_server.settings import Limits, Settings
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.losses.latent import LatentObjective

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 from server_process import ROOT, ServerProcess, start_server
+
+from dorian_bundle import Bundle
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +34,55 @@ def photo() -> Path:
 def environment() -> dict[str, str]:
     """The environment of commands that tests start; without what could send them to another server."""
     return {name: value for name, value in os.environ.items() if not name.startswith("DORIAN_")}
+
+
+# --- tiny bundles, and servers that a test may bring down ---
+
+
+@pytest.fixture(scope="session")
+def _beside_the_servers_tests() -> Iterator[None]:
+    """Lets modules of tests/server be imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tests" / "server"))
+        yield
+
+
+@pytest.fixture
+def tiny_bundle(_beside_the_servers_tests: None, tmp_path: Path) -> Bundle:
+    """A bundle whose graphs are of a few nodes each; see ``tiny_searches`` of the server's tests."""
+    from tiny_searches import write_search_bundle
+
+    return write_search_bundle(tmp_path / "bundle", "searching")
+
+
+@pytest.fixture
+def rewrite(_beside_the_servers_tests: None) -> Callable[..., Bundle]:
+    """Changes fields of a folder's manifest, as ``tiny_bundles`` of the server's tests does."""
+    from tiny_bundles import rewrite
+
+    return rewrite
+
+
+@pytest.fixture
+def tiny_photo(_beside_the_servers_tests: None) -> bytes:
+    """A photo that has one face for ``tiny_bundle``."""
+    from tiny_searches import photo_of
+
+    buffer = io.BytesIO()
+    Image.fromarray(photo_of((220, 160, 60))).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def serve(tiny_bundle: Bundle, tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Starts a server on ``tiny_bundle``, with a log and further flags; it is killed after the test if it still runs."""
+    with ExitStack() as stack:
+
+        def begin(*flags: str, **more: Any) -> ServerProcess:
+            log = tmp_path / "server.log"
+            running = start_server("--bundle", str(tiny_bundle.folder), "--threads", "1", *flags, log=log, **more)
+            stack.enter_context(running.process)
+            stack.callback(running.process.kill)
+            return running
+
+        yield begin

@@ -6,13 +6,15 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import grpc
 import numpy as np
 import pytest
+from benches import Bench, MakeBench
 from numpy.typing import NDArray
 from PIL import Image
 from tiny_methods import write_bundle
@@ -22,13 +24,15 @@ from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle, load
 from dorian_bundle.detection import DetectedFace
 from dorian_bundle.graphs import Signature
+from dorian_server.batches import MOST_ROWS
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.method import Method
+from dorian_server.opening import build_pipeline
 from dorian_server.pipeline import Pipeline
 from dorian_server.reading import AgeReader, IdentityReader
 from dorian_server.search import WEIGHTS, Aim
 from dorian_server.seeing import FaceViewer
-from dorian_server.serving import build_pipeline, start
+from dorian_server.serving import start
 from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
 from dorian_server.settings import Limits, Settings
 
@@ -266,7 +270,31 @@ def flat_pipeline(
     return build
 
 
+# --- batchers ---
+
+
+@pytest.fixture
+def make_bench() -> Iterator[MakeBench]:
+    """Makes batchers of a known graph, as ``Bench``; whoever waits there is let go at the end."""
+    with ThreadPoolExecutor(64) as pool, ExitStack() as stack:
+
+        def make(**settings: Any) -> Bench:
+            bench = Bench(pool, **settings)
+            stack.callback(bench.release)
+            return bench
+
+        yield make
+
+
 # --- the server ---
+
+
+@contextmanager
+def full_batches() -> Iterator[None]:
+    """Servers that are started meanwhile give each graph as many rows at once as there may be, however busy this machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dorian_server.opening.warm", lambda session: MOST_ROWS)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -284,9 +312,9 @@ def bare_aims(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
     """Address of a server on the embedded bundle, with the settings that it has by default."""
-    server, port = start(Settings(DEFAULT_BUNDLE, host="127.0.0.1", port=0, threads=THREADS))
-    yield f"127.0.0.1:{port}"
-    server.stop(None).wait()
+    server = start(Settings(DEFAULT_BUNDLE, host="127.0.0.1", port=0, threads=THREADS))
+    yield f"127.0.0.1:{server.port}"
+    server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -304,18 +332,21 @@ def several_bundle(default_bundle: Bundle, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def several(several_bundle: Bundle) -> Iterator[FaceAgingStub]:
-    """The service on ``several_bundle``."""
-    server, port = start(Settings(several_bundle.folder, host="127.0.0.1", port=0, threads=THREADS))
-    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", -1)]) as channel:
+    """The service on ``several_bundle``, in full batches."""
+    with full_batches():
+        server = start(Settings(several_bundle.folder, host="127.0.0.1", port=0, threads=THREADS))
+    with grpc.insecure_channel(
+        f"127.0.0.1:{server.port}", options=[("grpc.max_receive_message_length", -1)]
+    ) as channel:
         yield FaceAgingStub(channel)
-    server.stop(None).wait()
+    server.stop()
 
 
 # --- searches ---
 
 
 class Evaluations:
-    """Every run of a graph of losses and gradients: the ``rows`` of each. ``before`` is called first, with its number."""
+    """Every run of a graph of losses and gradients for a search: its ``rows``. ``before`` is called first, with its number."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
@@ -329,7 +360,7 @@ def evaluations(monkeypatch: pytest.MonkeyPatch) -> Evaluations:
     run = OnnxRuntimeSession.run
 
     def noting(session: OnnxRuntimeSession, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
-        if "weights" in inputs:
+        if "weights" in inputs and inputs["weights"].any():  # a graph that is warmed is given nothing but 0
             noted.before(len(noted.rows))
             noted.rows.append(len(inputs["weights"]))
         return run(session, inputs)
@@ -351,9 +382,9 @@ def serve() -> Iterator[Callable[..., FaceAgingStub]]:
     with ExitStack() as stack:
 
         def begin(bundle: Bundle, **settings: Any) -> FaceAgingStub:
-            server, port = start(Settings(bundle.folder, host="127.0.0.1", port=0, threads=THREADS, **settings))
-            stack.callback(lambda: server.stop(None).wait())
-            return FaceAgingStub(stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}")))
+            server = start(Settings(bundle.folder, host="127.0.0.1", port=0, threads=THREADS, **settings))
+            stack.callback(server.stop)
+            return FaceAgingStub(stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{server.port}")))
 
         yield begin
 
@@ -361,7 +392,7 @@ def serve() -> Iterator[Callable[..., FaceAgingStub]]:
 @pytest.fixture(scope="session")
 def searching(searching_bundle: Bundle) -> Iterator[FaceAgingStub]:
     """The service on ``searching_bundle``."""
-    server, port = start(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=THREADS))
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    server = start(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=THREADS))
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield FaceAgingStub(channel)
-    server.stop(None).wait()
+    server.stop()

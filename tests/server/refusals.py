@@ -48,7 +48,7 @@ def refused_at_once(rpc: Callable[..., Iterable[object]], request: object) -> Re
 
 def expect(refusal: Refusal, reason: str, field: str, words: str) -> None:
     """``refusal`` is the caller's fault, for ``reason``, and says so in all its parts."""
-    assert refusal.code == ("NOT_FOUND" if reason == "METHOD_UNKNOWN" else "INVALID_ARGUMENT")
+    assert refusal.code == ("NOT_FOUND" if reason in ("METHOD_UNKNOWN", "BUNDLE_UNKNOWN") else "INVALID_ARGUMENT")
     assert words in refusal.message
     assert (refusal.info.reason, refusal.info.domain) == (reason, "dorian.v1")
     assert dict(refusal.info.metadata) == {"field": field}

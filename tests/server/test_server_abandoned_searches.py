@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -13,9 +13,10 @@ from tiny_searches import photo_of
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
-from dorian_server import reconstruction
+from dorian_server.reconstruction import BUDGETS
+from dorian_server.requests import Budget
 from dorian_server.search import SearchSettings
-from dorian_server.settings import Limits
+from dorian_server.settings import Limits, Load
 
 Write = Callable[..., bytes]
 
@@ -31,7 +32,7 @@ FACES = ((220, 160, 60), (40, 90, 180))
 @pytest.fixture
 def stub(serve: Callable[..., FaceAgingStub], searching_bundle: Bundle) -> FaceAgingStub:
     """A server with one place, which lets a search take as long as it likes."""
-    return serve(searching_bundle, workers=1, limits=Limits(max_steps=NEVER))
+    return serve(searching_bundle, load=Load(workers=1), limits=Limits(max_steps=NEVER))
 
 
 @pytest.fixture
@@ -48,15 +49,17 @@ def under_way(evaluations: Any) -> threading.Event:
 
 
 @pytest.fixture
-def expect_ended(stub: FaceAgingStub, evaluations: Any) -> Iterator[Callable[[], None]]:
+def expect_ended(stub: FaceAgingStub, image: pb.Image, evaluations: Any) -> Callable[[], None]:
     """The one place is free again, and nothing is searched any more."""
 
     def expect() -> None:
-        assert stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).methods
-        searches = [thread for thread in threading.enumerate() if thread.name.startswith(("optimize", "search"))]
-        assert searches == []
+        assert len(stub.DetectFaces(pb.DetectFacesRequest(image=image), timeout=SECONDS).faces) == 2
         taken = len(evaluations.rows)
-        assert stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).methods
+        for thread in threading.enumerate():
+            if thread.name.startswith(("optimize", "search")):
+                thread.join(SECONDS)
+                assert not thread.is_alive()
+        assert len(stub.DetectFaces(pb.DetectFacesRequest(image=image), timeout=SECONDS).faces) == 2
         assert len(evaluations.rows) == taken < NEVER
 
     return expect
@@ -158,7 +161,8 @@ def test_an_ageing_that_is_cancelled_ends_its_searches(
     expect_ended: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reconstruction, "_BUDGETS", {"full": SearchSettings("identity", "adam", NEVER)})
+    endless = SearchSettings("identity", "adam", NEVER)
+    monkeypatch.setitem(cast(dict[Budget, SearchSettings], BUDGETS), "full", endless)
     request = pb.AgeTransformRequest(image=image, targets=[pb.Age(years=70)], optimisation=pb.OPTIMISATION_BUDGET_FULL)
     call = stub.AgeTransform.future(request, timeout=SECONDS)
     assert under_way.wait(SECONDS)
@@ -168,7 +172,7 @@ def test_an_ageing_that_is_cancelled_ends_its_searches(
 
 def test_other_callers_go_on(serve: Callable[..., FaceAgingStub], searching_bundle: Bundle, image: pb.Image) -> None:
     """One leaves while the other shares its runs; the one who stays is told every step."""
-    stub = serve(searching_bundle, workers=2, limits=Limits(max_steps=NEVER))
+    stub = serve(searching_bundle, load=Load(workers=2), limits=Limits(max_steps=NEVER))
     leaves, stays = (
         stub.Optimize(
             pb.OptimizeRequest(image=image, face=pb.FaceSelector(index=index), search=ENDLESS), timeout=SECONDS
@@ -180,5 +184,5 @@ def test_other_callers_go_on(serve: Callable[..., FaceAgingStub], searching_bund
     assert [next(stays).progress.step for _ in range(200)] == list(range(1, 201))
     assert len(stub.DetectFaces(pb.DetectFacesRequest(image=image), timeout=SECONDS).faces) == 2
     stays.cancel()
-    for _ in range(2):  # both places
-        assert stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).methods
+    both = [stub.DetectFaces.future(pb.DetectFacesRequest(image=image), timeout=SECONDS) for _ in range(2)]
+    assert all(len(call.result().faces) == 2 for call in both)

@@ -13,22 +13,31 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from dorian_server import __version__, command
-from dorian_server.errors import StartupError
-from dorian_server.settings import Limits, Security, Settings
+from dorian_server.errors import BrokenBundleError, StartupError
+from dorian_server.settings import Limits, Load, Security, Settings
 from dorian_server.telemetry.telemetry import Telemetry
 
 FLAGS = {option.name: option for option in command.main.params if option.name not in ("help", "version")}
 # Each flag with a value that is not its default, and where it arrives.
 VALUES: dict[str, tuple[str, object]] = {
     "bundle": ("some/where", Path("some/where")),
+    "further": ("other=some/other", {"other": Path("some/other")}),
     "host": ("127.0.0.1", "127.0.0.1"),
     "port": ("50123", 50123),
     "workers": ("7", 7),
+    "max_wait": ("0.25", 0.25),
+    "batch_delay": ("0.01", 0.01),
+    "calls_at_once": ("8", 8),
+    "calls_per_minute": ("90", 90),
     "threads": ("3", 3),
     "precision": ("fp16", "fp16"),
+    "runtime": ("openvino", "openvino"),
+    "arithmetic": ("bf16", "bf16"),
+    "engine_cache": ("some/engines", Path("some/engines")),
+    "max_message_bytes": ("2048", 2048),
     "max_image_bytes": ("1000", 1000),
     "max_pixels": ("2000", 2000),
     "max_steps": ("30", 30),
@@ -42,23 +51,27 @@ VALUES: dict[str, tuple[str, object]] = {
 
 
 class FakeServer:
-    """Stands for a started server; notes how it was stopped."""
+    """Stands for a started server on port 40000; notes what is asked of it. A bundle that it reads anew may be ``broken``."""
 
-    def __init__(self) -> None:
-        self.grace: float | None = None
+    port = 40_000
 
-    def stop(self, grace: float) -> FakeServer:
-        self.grace = grace
-        return self
+    def __init__(self, broken: bool = False) -> None:
+        self.broken = broken
+        self.asked: list[str | float] = []
 
-    def wait(self) -> None:
-        pass
+    def reload(self) -> None:
+        self.asked.append("reload")
+        if self.broken:
+            raise BrokenBundleError("it has no manifest")
+
+    def stop(self, grace: float) -> None:
+        self.asked.append(grace)
 
 
 @pytest.fixture(autouse=True)
 def signals() -> Iterator[None]:
     """Takes the command's signal handlers away again."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -86,7 +99,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings that the command would start with; it then fails with words of ours."""
     seen: list[Settings] = []
 
-    def start(settings: Settings, telemetry: Telemetry) -> None:
+    def start(settings: Settings, telemetry: Telemetry, shares_port: bool) -> None:
+        assert not shares_port
         seen.append(settings)
         raise StartupError("this is as far as it goes")
 
@@ -95,7 +109,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
 
 def read_setting(settings: Settings, name: str) -> Any:
-    return next(getattr(part, name) for part in (settings, settings.limits, settings.security) if hasattr(part, name))
+    parts = (settings, settings.limits, settings.load, settings.security)
+    return next(getattr(part, name) for part in parts if hasattr(part, name))
 
 
 def test_help_names_each_flag_with_its_environment_variable_and_default() -> None:
@@ -116,10 +131,11 @@ def test_help_names_each_flag_with_its_environment_variable_and_default() -> Non
 def test_every_setting_is_a_flag_with_the_same_default(started: list[Settings]) -> None:
     CliRunner().invoke(command.main)
     assert started == [Settings(Path("models/default"))]
-    of_limits = {"max_image_bytes", "max_pixels", "max_steps"}
-    of_security = {field.name for field in fields(Security)}
-    assert {field.name for field in fields(Settings)} - {"limits", "security"} | of_limits | of_security == set(VALUES)
-    assert set(VALUES) | {"log_level", "log_format", "metrics_port", "otlp_endpoint"} == set(FLAGS)
+    of_limits = {"max_message_bytes", "max_image_bytes", "max_pixels", "max_steps"}
+    of_parts = of_limits | {field.name for part in (Load, Security) for field in fields(part)}
+    own = {field.name for field in fields(Settings)} - {"limits", "load", "security"}
+    assert own | of_parts == set(VALUES) | {"processes"}, "more than one are started in another way"
+    assert set(VALUES) | {"processes", "log_level", "log_format", "metrics_port", "otlp_endpoint"} == set(FLAGS)
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -139,6 +155,16 @@ def test_settings_come_from_flags_or_the_environment(started: list[Settings], na
     assert all(read_setting(settings, other) == read_setting(defaults, other) for other in others)
 
 
+@pytest.mark.parametrize("by", ["flags", "environment"])
+def test_several_further_bundles(started: list[Settings], by: str) -> None:
+    expected = {"one": Path("a/b"), "two": Path("c=d")}
+    if by == "flags":
+        CliRunner().invoke(command.main, ["--further", "one=a/b", "--further", "two=c=d"])
+    else:
+        CliRunner().invoke(command.main, env={"DORIAN_FURTHER": "one=a/b two=c=d"})
+    assert started[0].further == expected
+
+
 def test_a_flag_goes_before_the_environment(started: list[Settings]) -> None:
     CliRunner().invoke(command.main, ["--port", "1"], env={"DORIAN_PORT": "2"})
     assert started[0].port == 1
@@ -149,7 +175,18 @@ def test_a_flag_goes_before_the_environment(started: list[Settings]) -> None:
     [
         ["--port", "65536"],
         ["--workers", "0"],
+        ["--workers", "257"],
+        ["--processes", "0"],
+        ["--max-wait", "-0.1"],
+        ["--batch-delay", "1.5"],
+        ["--calls-at-once", "0"],
+        ["--calls-per-minute", "0"],
+        ["--max-message-bytes", "1023"],
+        ["--further", "name"],
+        ["--further", "=folder"],
+        ["--further", "name="],
         ["--precision", "fp8"],
+        ["--runtime", "tflite"],
         ["--max-pixels", "0"],
         ["--max-steps", "0"],
         ["--grace", "-1"],
@@ -171,21 +208,36 @@ def test_a_start_that_fails_is_told_in_words(started: list[Settings]) -> None:
     assert result.output == "Error: this is as far as it goes\n"
 
 
+def serve_until(monkeypatch: pytest.MonkeyPatch, server: FakeServer, *signals: signal.Signals) -> Result:
+    """What the command says while it serves ``server`` until ``signals`` have come."""
+
+    def start(settings: Settings, telemetry: Telemetry, shares_port: bool) -> FakeServer:
+        for number in signals:
+            signal.raise_signal(number)
+        return server
+
+    monkeypatch.setattr(command, "start", start)
+    return CliRunner().invoke(command.main, ["--host", "127.0.0.1", "--port", "0", "--grace", "2.5"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_listens_until_a_signal_and_then_stops_with_grace(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     server = FakeServer()
-
-    def start(settings: Settings, telemetry: Telemetry) -> tuple[FakeServer, int]:
-        signal.raise_signal(number)
-        return server, 40_000
-
-    monkeypatch.setattr(command, "start", start)
-    result = CliRunner().invoke(command.main, ["--host", "127.0.0.1", "--port", "0", "--grace", "2.5"])
+    result = serve_until(monkeypatch, server, number)
     assert result.exit_code == 0
     assert result.output == "listening on 127.0.0.1:40000\n"
-    assert server.grace == 2.5
+    assert server.asked == [2.5]
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["good", "broken"])
+def test_it_reads_its_bundles_anew_at_each_hangup_and_goes_on(monkeypatch: pytest.MonkeyPatch, broken: bool) -> None:
+    server = FakeServer(broken)
+    result = serve_until(monkeypatch, server, signal.SIGHUP, signal.SIGHUP, signal.SIGTERM)
+    assert result.exit_code == 0
+    assert result.output == "listening on 127.0.0.1:40000\n", "a bundle that is broken is told in the log"
+    assert server.asked == ["reload", "reload", 2.5]
 
 
 def test_version() -> None:
@@ -194,6 +246,7 @@ def test_version() -> None:
 
 def test_limits_are_one_by_default() -> None:
     assert Settings(Path()).limits == Limits()
+    assert Settings(Path()).load == Load()
 
 
 def test_the_process_ends_with_words_and_without_a_traceback(tmp_path: Path) -> None:

@@ -11,8 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from dorian_bundle import Bundle
 from dorian_server.health import main
-from dorian_server.serving import SERVICE_NAME
+from dorian_server.readiness import LIVENESS, READINESS
+from dorian_server.serving import Server
+from dorian_server.settings import Settings
+from dorian_server.telemetry.telemetry import Telemetry
 
 Status = health_pb2.HealthCheckResponse
 
@@ -42,7 +46,7 @@ def unhealthy_port() -> Iterator[Callable[..., int]]:
         server.stop(None).wait()
 
 
-@pytest.mark.parametrize("service", ["", SERVICE_NAME])
+@pytest.mark.parametrize("service", [LIVENESS, *READINESS])
 def test_the_server_says_that_it_serves(address: str, service: str) -> None:
     with grpc.insecure_channel(address) as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=60)
@@ -80,3 +84,33 @@ def test_the_command_ends_with_1_at_another_kind_of_server(unhealthy_port: Calla
     result = ask(unhealthy_port(None))
     assert result.exit_code == 1
     assert "not serving: UNIMPLEMENTED" in result.output
+
+
+# --- what it can ask for ---
+
+
+@pytest.fixture
+def starting(searching_bundle: Bundle) -> Iterator[str]:
+    """The port of a server that is not ready."""
+    server = Server(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=1), Telemetry())
+    yield str(server.port)
+    server.stop()
+
+
+@pytest.mark.parametrize("service", [None, *READINESS])
+def test_a_server_that_starts_is_not_ready(starting: str, service: str | None) -> None:
+    flags = [] if service is None else ["--service", service]
+    result = CliRunner().invoke(main, ["--port", starting, "--timeout", "60", *flags])
+    assert (result.exit_code, result.output) == (1, "not serving\n")
+
+
+def test_a_server_that_starts_lives(starting: str) -> None:
+    result = CliRunner().invoke(main, ["--port", starting, "--timeout", "60", "--service", "liveness"])
+    assert (result.exit_code, result.output) == (0, "serving\n")
+    by_environment = CliRunner().invoke(main, env={"DORIAN_PORT": starting, "DORIAN_HEALTH_SERVICE": "liveness"})
+    assert by_environment.exit_code == 0
+
+
+def test_a_service_that_there_is_not(address: str) -> None:
+    result = CliRunner().invoke(main, ["--port", address.rpartition(":")[2], "--service", "greetings"])
+    assert (result.exit_code, result.output) == (1, "not serving: NOT_FOUND\n")

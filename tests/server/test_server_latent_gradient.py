@@ -19,9 +19,9 @@ from dorian_bundle.manifest import AgeCganMethod
 from dorian_server.choice import encodes
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.method import EncodingMethod, Subject
+from dorian_server.opening import build_pipeline
 from dorian_server.requests import Age
 from dorian_server.search import WEIGHTS, Aim
-from dorian_server.serving import build_pipeline
 from dorian_server.sessions.session import Session
 from dorian_server.settings import Settings
 

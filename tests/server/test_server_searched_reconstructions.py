@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from noted_queues import NotedQueue
 from numpy.typing import NDArray
 from refusals import expect, refused
 from tiny_searches import (
@@ -24,15 +25,16 @@ from tiny_searches import (
     terms_of,
     write_search_bundle,
 )
-from turnstile import WatchedSession
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS
+from dorian_server.batches import MOST_ROWS
 from dorian_server.search import Aim
+from dorian_server.sessions.batcher import Batcher
 from dorian_server.sessions.session import Session
-from dorian_server.settings import Limits
+from dorian_server.settings import Limits, Load
 
 Pixels = NDArray[np.uint8]
 Write = Callable[..., bytes]
@@ -66,16 +68,17 @@ def reconstruct(searching: FaceAgingStub, write: Write) -> Call:
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> list[WatchedSession]:
-    """The shared sessions of servers that are started from now on."""
-    made: list[WatchedSession] = []
+def line(monkeypatch: pytest.MonkeyPatch) -> NotedQueue:
+    """Who waits for a graph of losses and gradients, which servers that are started from now on run one at a time."""
+    noted = NotedQueue()
 
-    def watched(session: Session) -> WatchedSession:
-        made.append(WatchedSession(session))
-        return made[-1]
+    def watched(session: Session, **settings: Any) -> Batcher:
+        searched = "weights" in {each.name for each in session.signature.inputs}
+        return Batcher(session, lanes=1, watch=noted if searched else settings["watch"])
 
-    monkeypatch.setattr("dorian_server.methods.age_cgan.SharedSession", watched)
-    return made
+    monkeypatch.setattr("dorian_server.opening.Batcher", watched)
+    monkeypatch.setattr("dorian_server.opening.warm", lambda session: MOST_ROWS)
+    return noted
 
 
 def options(optimizer: pb.Optimizer = pb.OPTIMIZER_UNSPECIFIED, steps: int = 0) -> pb.SearchOptions:
@@ -231,15 +234,15 @@ def test_concurrent_searches_share_runs(
     searching_bundle: Bundle,
     reconstruct: Call,
     evaluations: Any,
-    lines: list[WatchedSession],
+    line: NotedQueue,
     callers: int,
 ) -> None:
     """The first run waits until all have come; what they do then they do together, and find what they would alone."""
     colours = [FACE, OTHER, (200, 200, 90), (120, 60, 80)][:callers]
     alone = [reconstruct(colour, mode=IDENTITY, search=options(ADAM, 12)).faces[0] for colour in colours]
-    stub = serve(searching_bundle, workers=callers)
+    stub = serve(searching_bundle, load=Load(workers=callers))
     evaluations.rows.clear()
-    evaluations.before = lambda number: None if number else lines[0].turnstile.await_callers(callers)
+    evaluations.before = lambda number: None if number else line.await_waiting(callers - 1)
     with ThreadPoolExecutor(callers) as pool:
         responses = pool.map(
             lambda colour: reconstruct(colour, mode=IDENTITY, search=options(ADAM, 12), stub=stub), colours
@@ -258,13 +261,14 @@ def test_the_faces_of_a_request_share_runs(
     searching_bundle: Bundle,
     reconstruct: Call,
     evaluations: Any,
-    lines: list[WatchedSession],
+    line: NotedQueue,
 ) -> None:
     stub = serve(searching_bundle)
-    evaluations.before = lambda number: None if number else lines[0].turnstile.await_callers(4)
+    evaluations.before = lambda number: None if number else line.await_waiting(3)
     colours = (FACE, OTHER, (200, 200, 90), (120, 60, 80))
     faces = reconstruct(*colours, mode=IDENTITY, search=options(ADAM, 5), stub=stub).faces
     assert [face.steps for face in faces] == [5] * 4
+    assert evaluations.rows[0] == 1
     assert evaluations.rows[1] >= 3
     assert sum(evaluations.rows) == 20
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from dorian_bundle import Bundle
 from dorian_bundle.detection import DetectedFace
 from dorian_bundle.manifest import AcceptThreshold
-from dorian_server.batches import run_in_parts
 from dorian_server.clock import Clock
 from dorian_server.errors import RequestError
 from dorian_server.pipeline import Pipeline
@@ -42,28 +41,6 @@ def painted(*colours: tuple[int, int, int]) -> Pixels:
 
 
 # --- readers ---
-
-
-class Counting:
-    """A session that gives each face its number, and notes how many it got at once."""
-
-    signature: Any = None
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
-        (batch,) = inputs.values()
-        self.batches.append(len(batch))
-        return {"out": batch[:, 0]}
-
-
-@pytest.mark.parametrize(("faces", "batches"), [(1, [1]), (32, [32]), (33, [32, 1]), (70, [32, 32, 6])])
-def test_many_faces_are_read_a_few_at_a_time(faces: int, batches: list[int]) -> None:
-    session = Counting()
-    numbers = np.arange(faces, dtype=np.float32)[:, None]
-    assert np.array_equal(run_in_parts(session, {"in": numbers}, "out"), numbers[:, 0])
-    assert session.batches == batches
 
 
 def test_the_embedded_readers_read_each_face_by_itself(embedded: Pipeline) -> None:
@@ -104,10 +81,19 @@ def test_a_similarity_stays_between_minus_1_and_1() -> None:
 # --- thresholds ---
 
 
+class Unused:
+    """A session that nobody runs."""
+
+    signature: Any = None
+
+    def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        raise AssertionError("it is run")
+
+
 def reader_with(bundle: Bundle, **thresholds: float) -> IdentityReader:
     """A reader with similarities by false-accept rate."""
     pairs = [AcceptThreshold(false_accept_rate=float(rate), similarity=level) for rate, level in thresholds.items()]
-    return IdentityReader(bundle.manifest.readers.facenet.model_copy(update={"thresholds": tuple(pairs)}), Counting())
+    return IdentityReader(bundle.manifest.readers.facenet.model_copy(update={"thresholds": tuple(pairs)}), Unused())
 
 
 def test_a_threshold_is_that_of_its_rate(default_bundle: Bundle) -> None:

@@ -16,13 +16,14 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_bundle.detection import DetectedFace, find_faces
-from dorian_bundle.graphs import Precision
+from dorian_bundle.graphs import Precision, Signature
 from dorian_server.detection import NetworkDetector
 from dorian_server.errors import StartupError
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.age_translator import AgeTranslator
 from dorian_server.methods.cyclegan import CycleGan
-from dorian_server.serving import build_pipeline, start
+from dorian_server.opening import build_pipeline
+from dorian_server.serving import start
 from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
 from dorian_server.settings import Settings
 
@@ -38,9 +39,12 @@ def test_a_pipeline_runs_the_files_of_the_precision_asked_for(
     default_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, precision: str
 ) -> None:
     opened = []
-    monkeypatch.setattr(
-        "dorian_server.serving.OnnxRuntimeSession", lambda path, signature, threads: opened.append((path.name, threads))
-    )
+
+    def noting(path: Path, signature: Signature, threads: int) -> OnnxRuntimeSession:
+        opened.append((path.name, threads))
+        return OnnxRuntimeSession(path, signature, threads)
+
+    monkeypatch.setattr("dorian_server.sessions.onnx_runtime.OnnxRuntimeSession", noting)
     build_pipeline(Settings(default_bundle.folder, precision=precision, threads=3))
     graphs = default_bundle.manifest.graphs
     expected = dict.fromkeys(graphs, "fp16" if precision == "fp16" else "fp32")
@@ -125,16 +129,16 @@ def test_a_port_that_is_taken(address: str, default_bundle: Bundle, capfd: pytes
 
 def test_a_server_starts_on_a_free_port_and_stops(default_bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="dorian_server"):
-        server, port = start(Settings(default_bundle.folder, host="127.0.0.1", port=0, threads=1))
+        server = start(Settings(default_bundle.folder, host="127.0.0.1", port=0, threads=1))
     try:
-        assert port > 0
+        assert server.port > 0
         name, version = default_bundle.manifest.name, default_bundle.manifest.version
         methods = ", ".join(method.name for method in default_bundle.manifest.methods)
-        assert f"serving {name} {version} ({methods}) on 127.0.0.1:{port}" in caplog.text
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        assert f"serving {name} {version} ({methods}) on 127.0.0.1:{server.port}" in caplog.text
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             assert FaceAgingStub(channel).ListMethods(pb.ListMethodsRequest(), timeout=60).bundle == name
     finally:
-        server.stop(None).wait()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, pytest.raises(grpc.RpcError) as caught:
+        server.stop()
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel, pytest.raises(grpc.RpcError) as caught:
         FaceAgingStub(channel).ListMethods(pb.ListMethodsRequest(), timeout=60)
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE

@@ -52,10 +52,10 @@ def telemetry(spans: InMemorySpanExporter) -> Iterator[Telemetry]:
 @pytest.fixture(scope="module")
 def watched(searching_bundle: Bundle, telemetry: Telemetry) -> Iterator[FaceAgingStub]:
     """A server whose calls ``telemetry`` notes."""
-    server, port = start(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=1), telemetry=telemetry)
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    server = start(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=1), telemetry=telemetry)
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield FaceAgingStub(channel)
-    server.stop(None).wait()
+    server.stop()
 
 
 @pytest.fixture

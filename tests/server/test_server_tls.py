@@ -56,11 +56,9 @@ def serve_tls(searching_bundle: Bundle) -> Iterator[Start]:
 
         def begin(certificate: Path, key: Path, client_ca: Path | None = None) -> int:
             security = Security(tls_certificate=certificate, tls_key=key, tls_client_ca=client_ca)
-            server, port = start(
-                Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=1, security=security)
-            )
-            stack.callback(lambda: server.stop(None).wait())
-            return port
+            server = start(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=1, security=security))
+            stack.callback(server.stop)
+            return server.port
 
         yield begin
 

@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from dorian_server.clock import Clock
 from dorian_server.requests import Age, AgeRequest, CompareRequest
-from dorian_server.serving import build_pipeline
+from dorian_server.opening import build_pipeline
 from dorian_server.settings import Settings
 import dorian_server.command, dorian_server.health
 

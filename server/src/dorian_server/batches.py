@@ -1,13 +1,13 @@
-"""Batches: crops as graphs take them, and graphs run on a bounded number of rows at a time."""
+"""Batches: crops as graphs take them, and a bounded number of rows at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_server.sessions.session import Array, Session
+from dorian_server.sessions.session import Array
 
 MOST_ROWS = 32  # that a graph is given at once; even, so that pairs of rows stay together
 
@@ -18,14 +18,6 @@ def pictures_of(crops: Sequence[NDArray[np.uint8]]) -> Array:
     return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
 
 
-def parts(rows: int) -> Iterator[slice]:
-    """Slices of at most ``MOST_ROWS`` that cover ``rows``."""
-    return (slice(start, start + MOST_ROWS) for start in range(0, rows, MOST_ROWS))
-
-
-def run_in_parts(session: Session, inputs: Mapping[str, Array], output: str) -> Array:
-    """``output`` of ``session`` for ``inputs``, all of as many rows."""
-    rows = len(next(iter(inputs.values())))
-    return np.concatenate(
-        [session.run({name: values[part] for name, values in inputs.items()})[output] for part in parts(rows)]
-    )
+def parts(rows: int, most: int = MOST_ROWS) -> Iterator[slice]:
+    """Slices of at most ``most`` that cover ``rows``."""
+    return (slice(start, start + most) for start in range(0, rows, most))

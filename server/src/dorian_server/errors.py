@@ -6,11 +6,17 @@ DorianServerError
 │   ├── UnknownMethodError  the bundle lacks the method that was asked for
 │   ├── CredentialError     the caller does not say, or prove, who it is
 │   ├── ScopeError          the caller may not do this
-│   └── OverloadError       there is no room for it now; ``retry_after`` says when to come again
+│   ├── UnknownBundleError  the server has no bundle of the name that was asked for
+│   ├── OverloadError       there is no room for it now; ``retry_after`` says when to come again
+│   ├── DeadlineError       its deadline leaves less time than it takes at best
+│   ├── UnavailableError    this server takes no calls now; another may
+│   └── BrokenBundleError   the bundle that was to be served cannot be
 └── CallerLeftError         the caller has cancelled, or waits no longer; there is nobody to answer
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class DorianServerError(Exception):
@@ -58,6 +64,35 @@ class OverloadError(RequestError):
     def __init__(self, reason: str, message: str, retry_after: float) -> None:
         super().__init__(reason, "", message)
         self.retry_after = retry_after
+
+
+class UnknownBundleError(RequestError):
+    """The server has no bundle of the name that was asked for."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__("BUNDLE_UNKNOWN", "bundle", f"there is no bundle {name!r} here, but {', '.join(known)}")
+
+
+class DeadlineError(RequestError):
+    """The call's deadline leaves ``left`` seconds, and ``least`` is what it takes at best."""
+
+    def __init__(self, left: float, least: float) -> None:
+        words = f"the deadline leaves {max(left, 0):.2f} s, but calls like this have taken {least:.2f} s at least; allow more"
+        super().__init__("DEADLINE_TOO_SHORT", "", words)
+
+
+class UnavailableError(RequestError):
+    """This server takes no calls now; another may."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, "", message)
+
+
+class BrokenBundleError(RequestError):
+    """A bundle that was to be served cannot be."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("BUNDLE_BROKEN", "bundle", message)
 
 
 class CallerLeftError(DorianServerError):

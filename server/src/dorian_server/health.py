@@ -21,6 +21,15 @@ _FILE: dict[str, Any] = {
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=50051, show_envvar=True, help="Port of the server on this machine."
 )
+@click.option(
+    "--service",
+    default="",
+    show_default="readiness",
+    allow_from_autoenv=False,
+    envvar="DORIAN_HEALTH_SERVICE",
+    show_envvar=True,
+    help="What to ask for: readiness (it takes calls), liveness (it runs), or a service by its full name.",
+)
 @click.option("--timeout", type=click.FloatRange(0.1), default=3.0, show_envvar=True, help="Seconds to wait.")
 @click.option("--tls-ca", **_FILE, envvar="DORIAN_HEALTH_TLS_CA", help="PEM of the authority behind its certificate.")
 @click.option(
@@ -39,6 +48,7 @@ _FILE: dict[str, Any] = {
 )
 def main(
     port: int,
+    service: str,
     timeout: float,
     tls_ca: BinaryIO | None,
     tls_certificate: BinaryIO | None,
@@ -57,7 +67,8 @@ def main(
         opened = grpc.insecure_channel(address)
     with opened as channel:
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=timeout)
+            request = health_pb2.HealthCheckRequest(service=service)
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)
         except grpc.RpcError as error:
             sys.exit(f"not serving: {error.code().name}")
     if answer.status != health_pb2.HealthCheckResponse.SERVING:

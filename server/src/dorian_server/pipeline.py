@@ -98,7 +98,7 @@ class Pipeline:
 
         ``CallerLeftError`` if ``gone`` is set while latents are searched.
         """
-        self._check(request, method)
+        self.check(request, method)
         photo, found = self._preparation.find_some(request.data, FOUND_FIELD, clock)
         wished, missing = wishes(
             found,
@@ -154,7 +154,8 @@ class Pipeline:
         latents = self.reconstruction.latents(work, found, request, encoding, clock, gone)
         return encoding.draw_latents(latents, sources, targets, clock)
 
-    def _check(self, request: AgeRequest, method: Method) -> None:
+    def check(self, request: AgeRequest, method: Method) -> None:
+        """``RequestError`` for what can be seen to be wrong with ``request`` without a look at its photo."""
         if not request.targets and not request.face_targets:
             words = "no target age is given; give an age group, a number of years or a filter"
             raise RequestError("TARGET_MISSING", "targets", words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 
 import cv2
@@ -30,7 +31,7 @@ _SEARCHED_AT_ONCE = 8  # faces of one request; their steps share batches
 _LARGEST_LATENT = (
     100  # of any one number: encoders and searches stay within some tens, and far beyond them half precision ends
 )
-_BUDGETS: Mapping[Budget, SearchSettings | None] = {
+BUDGETS: Mapping[Budget, SearchSettings | None] = {
     "none": None,
     "fast": SearchSettings("identity", steps=15),
     "full": SearchSettings("identity", steps=60),
@@ -50,10 +51,8 @@ class Reconstruction:
         self, request: ReconstructRequest, method: EncodingMethod, clock: Clock, gone: threading.Event
     ) -> list[ReconstructedFace | FailedFace]:
         """What ``method``'s networks make of the faces in the request's photo."""
-        if request.source is not None:
-            choice.require_source(request.source, method, "source")
-        search = self._within_limit(request.search) if request.search is not None else None
-        self._preparation.check_count(len(request.faces), "faces")
+        self.check(request, method)
+        search = self._whole(request.search) if request.search is not None else None
         photo, found = self._preparation.find_some(request.data, FOUND_FIELD, clock)
         most = self._preparation.limits.max_faces
         wished, missing = wishes(found, True, request.source, request.faces, (), most)
@@ -81,11 +80,8 @@ class Reconstruction:
         tell: Callable[[SearchProgress], None],
     ) -> ReconstructedFace:
         """The best latent of the request's face; ``tell`` hears of each step on the way."""
-        if request.source is not None:
-            choice.require_source(request.source, method, "source")
-        settings = self._within_limit(request.search)
-        if request.start is not None:
-            _require_latent(request.start, method, "latent")
+        self.check(request, method)
+        settings = self._whole(request.search)
         photo, found = self._preparation.find_some(request.data, FOUND_FIELD, clock)
         index = find(request.face, found)
         if index is None:
@@ -125,7 +121,7 @@ class Reconstruction:
         if unknown:
             with clock.stage("encode"):
                 latents = method.encode([each.crop for each in unknown])
-            search = _BUDGETS[request.optimisation]
+            search = BUDGETS[request.optimisation]
             if search is not None:
                 search = replace(search, steps=min(search.steps, self._preparation.limits.max_steps))
                 with clock.stage("optimise"):
@@ -134,15 +130,23 @@ class Reconstruction:
             known |= {each.face.index: latent for each, latent in zip(unknown, latents, strict=True)}
         return np.stack([known[each.face.index] for each in work])
 
-    def _within_limit(self, search: SearchSettings) -> SearchSettings:
-        """``search`` with its number of steps; ``RequestError`` unless it keeps to the server's limit."""
+    def check(self, request: ReconstructRequest | OptimizeRequest, method: EncodingMethod) -> None:
+        """``RequestError`` for what can be seen to be wrong with ``request`` without a look at its photo."""
+        if request.source is not None:
+            choice.require_source(request.source, method, "source")
         most = self._preparation.limits.max_steps
-        if not 0 <= search.steps <= most:
-            words = (
-                f"{search.steps} steps are out of range; they must be between 1 and {most}, or 0 for the usual number"
-            )
+        if request.search is not None and not 0 <= request.search.steps <= most:
+            words = f"{request.search.steps} steps are out of range; they must be between 1 and {most}, or 0 for the usual number"
             raise RequestError("SETTING_OUT_OF_RANGE", "search.max_steps", words)
-        return replace(search, steps=search.steps or min(DEFAULT_STEPS, most))
+        match request:
+            case ReconstructRequest():
+                self._preparation.check_count(len(request.faces), "faces")
+            case OptimizeRequest() if request.start is not None:
+                _require_latent(request.start, method, "latent")
+
+    def _whole(self, search: SearchSettings) -> SearchSettings:
+        """``search`` with its number of steps."""
+        return replace(search, steps=search.steps or min(DEFAULT_STEPS, self._preparation.limits.max_steps))
 
     def _searched(
         self,
@@ -155,7 +159,9 @@ class Reconstruction:
         """The best step for each face of ``work`` from its row of ``starts``, and how many were taken."""
         searches = [_search(each, start, method, settings, gone) for each, start in zip(work, starts, strict=True)]
         with ThreadPoolExecutor(min(len(searches), _SEARCHED_AT_ONCE), thread_name_prefix="search") as pool:
-            return [(step, search.steps) for step, search in zip(pool.map(Search.run, searches), searches, strict=True)]
+            # Each in a copy of this thread's context, so that what it runs is for the same caller.
+            steps = [pool.submit(copy_context().run, search.run) for search in searches]
+            return [(step.result(), search.steps) for step, search in zip(steps, searches, strict=True)]
 
     def _drawn(
         self,

@@ -6,6 +6,7 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import NoReturn, TypeVar
 
@@ -14,41 +15,45 @@ import grpc
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1 import face_aging_pb2_grpc
 from dorian_server import messages
+from dorian_server.admission.queue import Admission
+from dorian_server.admission.work import COMPARISON, DETECTION, Work, work_of
+from dorian_server.bundles import Bundles
+from dorian_server.callers import Caller, caller_of, working_for
 from dorian_server.clock import Clock
 from dorian_server.pipeline import Pipeline
 from dorian_server.results import SearchProgress
-from dorian_server.statuses import answer
+from dorian_server.statuses import Answer, answer
 from dorian_server.telemetry.telemetry import Telemetry
 
 Reading = TypeVar("Reading", pb.DetectFacesResponse, pb.CompareFacesResponse)
 
 
 class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
-    """The service of ``face_aging.proto`` on one pipeline, timed by ``telemetry``."""
+    """The service of ``face_aging.proto`` on ``bundles``, as ``admission`` lets calls in, timed by ``telemetry``."""
 
-    def __init__(self, pipeline: Pipeline, telemetry: Telemetry | None = None) -> None:
-        self._pipeline, self._telemetry = pipeline, telemetry or Telemetry()
+    def __init__(self, bundles: Bundles, admission: Admission, telemetry: Telemetry) -> None:
+        self._bundles, self._admission, self._telemetry = bundles, admission, telemetry
 
     def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
-        return answer(context, lambda: self._age(request, _gone(context)))
+        return self._answer(context, partial(self._age, request))
 
     def DetectFaces(self, request: pb.DetectFacesRequest, context: grpc.ServicerContext) -> pb.DetectFacesResponse:
-        return answer(context, lambda: self._detect(request))
+        return self._answer(context, partial(self._detect, request))
 
     def CompareFaces(self, request: pb.CompareFacesRequest, context: grpc.ServicerContext) -> pb.CompareFacesResponse:
-        return answer(context, lambda: self._compare(request))
+        return self._answer(context, partial(self._compare, request))
 
     def Reconstruct(self, request: pb.ReconstructRequest, context: grpc.ServicerContext) -> pb.ReconstructResponse:
-        return answer(context, lambda: self._reconstruct(request, _gone(context)))
+        return self._answer(context, partial(self._reconstruct, request))
 
     def Optimize(self, request: pb.OptimizeRequest, context: grpc.ServicerContext) -> Iterator[pb.OptimizeResponse]:
-        gone = _gone(context)
+        caller = caller_of(context)
         # The search calls back, but gRPC asks for one message after the other: it runs on a thread of its own.
         told: queue.SimpleQueue[SearchProgress | pb.OptimizeResult | Exception] = queue.SimpleQueue()
 
         def work() -> None:
             try:
-                told.put(self._optimize(request, gone, told.put))
+                told.put(self._optimize(request, caller, told.put))
             except Exception as error:
                 told.put(error)
 
@@ -59,77 +64,93 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
             while True:
                 found = told.get()
                 if isinstance(found, Exception):
-                    answer(context, partial(_raise, found))
+                    answer(context, partial(_raise, found), self._telemetry.metrics.refuse)
                 elif isinstance(found, pb.OptimizeResult):
                     yield pb.OptimizeResponse(result=found)
                     return
                 else:
                     yield pb.OptimizeResponse(progress=messages.write_progress(found))
         finally:
-            gone.set()
+            caller.leave()
             thread.join()
 
     def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:
-        return answer(context, lambda: messages.write_methods(self._pipeline))
+        def listed() -> pb.ListMethodsResponse:
+            response = messages.write_methods(self._bundles.pipeline(request.bundle))
+            response.bundles.extend(self._bundles.names)
+            return response
 
-    def _age(self, request: pb.AgeTransformRequest, gone: threading.Event) -> pb.AgeTransformResponse:
+        return answer(context, listed, self._telemetry.metrics.refuse)
+
+    def _answer(self, context: grpc.ServicerContext, work: Callable[[Caller], Answer]) -> Answer:
+        return answer(context, lambda: work(caller_of(context)), self._telemetry.metrics.refuse)
+
+    @contextmanager
+    def _turn(self, work: Work, caller: Caller) -> Iterator[Clock]:
+        """The turn of ``work``, with the clock that times it; whatever this thread does in it is for ``caller``."""
+        with self._admission.admitted(work, caller), working_for(caller), self._telemetry.clock() as clock:
+            yield clock
+
+    def _age(self, request: pb.AgeTransformRequest, caller: Caller) -> pb.AgeTransformResponse:
+        pipeline = self._bundles.pipeline(request.bundle)
         asked = messages.read_age_request(request)
-        method = self._pipeline.method_for(asked, request.method)
-        with self._telemetry.clock() as clock:
-            aged = self._pipeline.age(asked, method, clock, gone)
+        method = pipeline.method_for(asked, request.method)
+        pipeline.check(asked, method)  # before it waits
+        with self._turn(work_of(asked), caller) as clock:
+            aged = pipeline.age(asked, method, clock, caller.gone)
         return pb.AgeTransformResponse(
             results=messages.write_aged(aged),
-            provenance=messages.write_provenance(self._pipeline, method),
+            provenance=messages.write_provenance(pipeline, method),
             times=messages.write_times(clock),
             faces_found=aged.faces_found,
         )
 
-    def _detect(self, request: pb.DetectFacesRequest) -> pb.DetectFacesResponse:
-        with self._telemetry.clock() as clock:
-            response = messages.write_detected(self._pipeline.detect(request.image.data, clock))
-        return self._signed(response, clock)
+    def _detect(self, request: pb.DetectFacesRequest, caller: Caller) -> pb.DetectFacesResponse:
+        pipeline = self._bundles.pipeline(request.bundle)
+        with self._turn(DETECTION, caller) as clock:
+            response = messages.write_detected(pipeline.detect(request.image.data, clock))
+        return _signed(response, pipeline, clock)
 
-    def _compare(self, request: pb.CompareFacesRequest) -> pb.CompareFacesResponse:
-        with self._telemetry.clock() as clock:
-            response = messages.write_compared(self._pipeline.compare(messages.read_compare_request(request), clock))
-        return self._signed(response, clock)
+    def _compare(self, request: pb.CompareFacesRequest, caller: Caller) -> pb.CompareFacesResponse:
+        pipeline = self._bundles.pipeline(request.bundle)
+        asked = messages.read_compare_request(request)
+        with self._turn(COMPARISON, caller) as clock:
+            response = messages.write_compared(pipeline.compare(asked, clock))
+        return _signed(response, pipeline, clock)
 
-    def _signed(self, response: Reading, clock: Clock) -> Reading:
-        response.provenance.CopyFrom(messages.write_provenance(self._pipeline))
-        response.times.extend(messages.write_times(clock))
-        return response
-
-    def _reconstruct(self, request: pb.ReconstructRequest, gone: threading.Event) -> pb.ReconstructResponse:
+    def _reconstruct(self, request: pb.ReconstructRequest, caller: Caller) -> pb.ReconstructResponse:
+        pipeline = self._bundles.pipeline(request.bundle)
         asked = messages.read_reconstruct_request(request)
-        method = self._pipeline.encoding_method(request.method, searches=asked.search is not None)
-        with self._telemetry.clock() as clock:
-            faces = self._pipeline.reconstruction.reconstruct(asked, method, clock, gone)
+        method = pipeline.encoding_method(request.method, searches=asked.search is not None)
+        pipeline.reconstruction.check(asked, method)
+        with self._turn(work_of(asked), caller) as clock:
+            faces = pipeline.reconstruction.reconstruct(asked, method, clock, caller.gone)
         return pb.ReconstructResponse(
             faces=[messages.write_reconstruction(face) for face in faces],
-            provenance=messages.write_provenance(self._pipeline, method),
+            provenance=messages.write_provenance(pipeline, method),
             times=messages.write_times(clock),
         )
 
     def _optimize(
-        self, request: pb.OptimizeRequest, gone: threading.Event, tell: Callable[[SearchProgress], None]
+        self, request: pb.OptimizeRequest, caller: Caller, tell: Callable[[SearchProgress], None]
     ) -> pb.OptimizeResult:
+        pipeline = self._bundles.pipeline(request.bundle)
         asked = messages.read_optimize_request(request)
-        method = self._pipeline.encoding_method(request.method, searches=True)
-        with self._telemetry.clock() as clock:
-            face = self._pipeline.reconstruction.optimize(asked, method, clock, gone, tell)
+        method = pipeline.encoding_method(request.method, searches=True)
+        pipeline.reconstruction.check(asked, method)
+        with self._turn(work_of(asked), caller) as clock:
+            face = pipeline.reconstruction.optimize(asked, method, clock, caller.gone, tell)
         return pb.OptimizeResult(
             reconstruction=messages.write_reconstruction(face),
-            provenance=messages.write_provenance(self._pipeline, method),
+            provenance=messages.write_provenance(pipeline, method),
             times=messages.write_times(clock),
         )
 
 
-def _gone(context: grpc.ServicerContext) -> threading.Event:
-    """Set once the call of ``context`` is over: cancelled, past its deadline, or answered."""
-    gone = threading.Event()
-    if not context.add_callback(gone.set):
-        gone.set()
-    return gone
+def _signed(response: Reading, pipeline: Pipeline, clock: Clock) -> Reading:
+    response.provenance.CopyFrom(messages.write_provenance(pipeline))
+    response.times.extend(messages.write_times(clock))
+    return response
 
 
 def _raise(error: Exception) -> NoReturn:

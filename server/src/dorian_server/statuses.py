@@ -13,11 +13,15 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from dorian_server.errors import (
+    BrokenBundleError,
     CallerLeftError,
     CredentialError,
+    DeadlineError,
     OverloadError,
     RequestError,
     ScopeError,
+    UnavailableError,
+    UnknownBundleError,
     UnknownMethodError,
 )
 
@@ -31,17 +35,27 @@ _CODES: tuple[tuple[type[RequestError], grpc.StatusCode], ...] = (
     (UnknownMethodError, grpc.StatusCode.NOT_FOUND),
     (CredentialError, grpc.StatusCode.UNAUTHENTICATED),
     (ScopeError, grpc.StatusCode.PERMISSION_DENIED),
+    (UnknownBundleError, grpc.StatusCode.NOT_FOUND),
     (OverloadError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (DeadlineError, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (UnavailableError, grpc.StatusCode.UNAVAILABLE),
+    (BrokenBundleError, grpc.StatusCode.FAILED_PRECONDITION),
     (RequestError, grpc.StatusCode.INVALID_ARGUMENT),
 )
+# Of calls that may be good, but find no room, time or server.
+REFUSALS = (OverloadError, DeadlineError, UnavailableError)
 Answer = TypeVar("Answer")
 
 
-def answer(context: grpc.ServicerContext, work: Callable[[], Answer]) -> Answer:
-    """``work``'s answer; what it raises ends the call with a status."""
+def answer(
+    context: grpc.ServicerContext, work: Callable[[], Answer], refused: Callable[[str], None] = lambda reason: None
+) -> Answer:
+    """``work``'s answer; what it raises ends the call with a status. ``refused`` hears why a call was not even begun."""
     try:
         return work()
     except RequestError as error:
+        if isinstance(error, REFUSALS):
+            refused(error.reason)
         abort(context, error)
     except CallerLeftError:
         context.abort(grpc.StatusCode.CANCELLED, "the caller has gone")

@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dorian_bundle.manifest import AgeCganMethod, Filter
-from dorian_server.batches import pictures_of, run_in_parts
+from dorian_server.batches import pictures_of
 from dorian_server.clock import Clock
 from dorian_server.methods.method import Crop, Drawing, Gradient, Subject
 from dorian_server.requests import Age
 from dorian_server.sessions.session import Array, Session
-from dorian_server.sessions.shared import SharedSession
 
 
 class AgeCgan:
@@ -27,7 +26,7 @@ class AgeCgan:
         self._encoder = open_session(manifest.graphs["encoder"])
         self._generator = open_session(manifest.graphs["generator"])
         gradient = manifest.graphs.get("latent_gradient")
-        self._gradient = SharedSession(open_session(gradient)) if gradient else None
+        self._gradient = open_session(gradient) if gradient else None
         self.searches = self._gradient is not None
 
     def draw(
@@ -52,12 +51,12 @@ class AgeCgan:
 
     def encode(self, crops: Sequence[Crop]) -> Array:
         """Latents (faces, latent) of ``crops``: the initial approximation of Antipov et al. 2017, §3.2."""
-        return run_in_parts(self._encoder, {"image": pictures_of(crops)}, "latent")
+        return self._encoder.run({"image": pictures_of(crops)})["latent"]
 
     def generate(self, latents: Array, ages: Sequence[Age]) -> Array:
         """Pictures float32 RGB (faces, size, size, 3) in [0, 1] of ``latents`` (faces, latent), each at its age."""
         conditions = np.stack([age.condition(self.groups) for age in ages])
-        images = run_in_parts(self._generator, {"latent": latents, "condition": conditions}, "image")
+        images = self._generator.run({"latent": latents, "condition": conditions})["image"]
         return images.transpose(0, 2, 3, 1)
 
     def loss_and_gradient(self, latent: Array, subject: Subject, weights: Sequence[float]) -> Gradient:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from dorian_bundle.ages import AgeGroup
 from dorian_bundle.manifest import CycleGanMethod
-from dorian_server.batches import pictures_of, run_in_parts
+from dorian_server.batches import pictures_of
 from dorian_server.clock import Clock
 from dorian_server.methods.method import Crop, Drawing
 from dorian_server.requests import Age
@@ -33,7 +33,7 @@ class CycleGan:
             for name, session in self._sessions.items():
                 faces = [face for face, ages in enumerate(targets) if any(age.filter == name for age in ages)]
                 if faces:
-                    drawn = run_in_parts(session, {"image": pictures[faces]}, "translated").transpose(0, 2, 3, 1)
+                    drawn = session.run({"image": pictures[faces]})["translated"].transpose(0, 2, 3, 1)
                     translated |= {(face, name): picture for face, picture in zip(faces, drawn, strict=True)}
             befores = pictures.transpose(0, 2, 3, 1)
             return [

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from ipaddress import ip_address
-from typing import Any, TypeAlias, cast
+from typing import NoReturn
 
 import grpc
 
 from dorian.v1 import face_aging_pb2 as pb
+from dorian_server.admin import ADMIN_SERVICE
 from dorian_server.errors import CredentialError, RequestError, ScopeError
+from dorian_server.interception import Continuation, Handler, refuser, service_of, wrapped
+from dorian_server.security.callers import OPEN_SERVICES, CallerLimits
 from dorian_server.security.keys import ApiKey, KeyFile, Scope
 from dorian_server.security.quotas import Quotas
-from dorian_server.settings import Settings
+from dorian_server.settings import Load, Settings
 from dorian_server.statuses import abort
 
 log = logging.getLogger(__name__)
 
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-
-_OPEN_SERVICES = ("grpc.health.v1.Health",)
-_ADMIN_SERVICE = "dorian.v1.Admin"
 _OPTIMIZE = "/dorian.v1.FaceAging/Optimize"
 _SCHEME = "bearer"
 _PLAIN_MODES = (pb.RECONSTRUCTION_MODE_UNSPECIFIED, pb.RECONSTRUCTION_MODE_INITIAL)
@@ -32,30 +32,28 @@ _PLAIN_BUDGETS = (pb.OPTIMISATION_BUDGET_UNSPECIFIED, pb.OPTIMISATION_BUDGET_NON
 class Authentication(grpc.ServerInterceptor):  # type: ignore[type-arg]
     """Lets calls through whose key is known, has the scope and is within its limits; health checks always.
 
-    ``refused`` hears the reason of each call that was not let through. A key itself is neither logged nor kept.
+    ``load`` has the limits of keys that have none of their own. ``refused`` hears the reason of each call that was not let through. A key itself is neither logged nor kept.
     """
 
-    def __init__(self, keys: KeyFile, refused: Callable[[str], None]) -> None:
-        self._keys = keys
+    def __init__(self, keys: KeyFile, refused: Callable[[str], None], load: Load = Load()) -> None:  # noqa: B008 - frozen
+        self._keys, self._load = keys, load
         self._refused = refused
         self._quotas = Quotas()
 
     def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
-        handler_call_details: grpc.HandlerCallDetails,
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
         method = handler_call_details.method
         handler = continuation(handler_call_details)
-        if handler is None or _service(method) in _OPEN_SERVICES:
+        if handler is None or service_of(method) in OPEN_SERVICES:
             return handler
         key = None
         try:
             key = self._identify(handler_call_details)
             _check_scopes(key, method, _scopes_of(method))
         except RequestError as error:
-            return self._refuser(error, method, key)
-        return self._guard(handler, method, key)
+            return self._refuser(handler, error, method, key)
+        return wrapped(handler, partial(self._admitted, method=method, key=key))
 
     def _identify(self, details: grpc.HandlerCallDetails) -> ApiKey:
         sent = dict(details.invocation_metadata or ()).get("authorization", "")
@@ -68,62 +66,45 @@ class Authentication(grpc.ServerInterceptor):  # type: ignore[type-arg]
             raise CredentialError("API_KEY_UNKNOWN", "the API key is not known here, or no longer")
         return known
 
-    def _refuser(self, error: RequestError, method: str, key: ApiKey | None) -> Handler:
-        """Ends the call with ``error``. As it takes a stream, the photo of one who may not call is never read."""
-
-        def refuse(requests: object, context: grpc.ServicerContext) -> None:
+    def _refuser(self, handler: Handler, error: RequestError, method: str, key: ApiKey | None) -> Handler:
+        def refuse(context: grpc.ServicerContext) -> NoReturn:
             self._note(error, method, key)
             abort(context, error)
 
-        return grpc.stream_unary_rpc_method_handler(refuse)
-
-    def _guard(self, handler: Handler, method: str, key: ApiKey) -> Handler:
-        """``handler``, behind what is left to check once the request can be read, and counted while it is at work."""
-        takes, gives = (
-            "stream" if streams else "unary" for streams in (handler.request_streaming, handler.response_streaming)
-        )
-        behaviour = getattr(handler, f"{takes}_{gives}")
-
-        def answer(request: Any, context: grpc.ServicerContext) -> Any:
-            with self._admitted(request, context, method, key):
-                return behaviour(request, context)
-
-        def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._admitted(request, context, method, key):
-                yield from behaviour(request, context)
-
-        make = getattr(grpc, f"{takes}_{gives}_rpc_method_handler")
-        guarded = stream if handler.response_streaming else answer
-        return cast(Handler, make(guarded, handler.request_deserializer, handler.response_serializer))
+        return refuser(handler, refuse)
 
     @contextmanager
     def _admitted(self, request: object, context: grpc.ServicerContext, method: str, key: ApiKey) -> Iterator[None]:
-        try:
-            if _searches(request):
-                _check_scopes(key, method, ("optimize",))
-            self._quotas.begin(key)
-        except RequestError as error:
-            self._note(error, method, key)
-            abort(context, error)
-        # Not a callback of the context: that comes after the answer, when the caller's next call may be here already.
-        try:
+        """What is left to check once the request can be read; the call is counted for the time of the context."""
+        # Not until the callback of gRPC's context: that comes after the answer, when the caller's next call may be here already.
+        with ExitStack() as stack:
+            try:
+                if _searches(request):
+                    _check_scopes(key, method, ("optimize",))
+                stack.enter_context(self._quotas.counted(key.id, *self._limits(key)))
+            except RequestError as error:
+                self._note(error, method, key)
+                abort(context, error)
             yield
-        finally:
-            self._quotas.end(key)
+
+    def _limits(self, key: ApiKey) -> tuple[int | None, int | None]:
+        at_once = self._load.calls_at_once if key.calls_at_once is None else key.calls_at_once
+        return at_once, self._load.calls_per_minute if key.calls_per_minute is None else key.calls_per_minute
 
     def _note(self, error: RequestError, method: str, key: ApiKey | None) -> None:
         self._refused(error.reason)
         log.warning("refused %s: %s%s", method, error.reason, "" if key is None else f", key {key.id}")
 
 
-def load_authentication(settings: Settings, refused: Callable[[str], None]) -> list[Authentication]:
-    """What calls go through first: nothing if ``settings`` ask for no keys. Warns of keys that others can read on the way."""
-    security = settings.security
+def load_authentication(settings: Settings, refused: Callable[[str], None]) -> list[Authentication | CallerLimits]:
+    """What calls go through first: nothing if ``settings`` ask for neither keys nor limits. Warns of keys that others can read on the way."""
+    security, load = settings.security, settings.load
     if security.api_keys is None:
-        return []
+        limited = load.calls_at_once is not None or load.calls_per_minute is not None
+        return [CallerLimits(load.calls_at_once, load.calls_per_minute, refused)] if limited else []
     if security.tls_certificate is None and not _is_loopback(settings.host):
         log.warning("API keys without TLS on %s: whoever sees the traffic can use them", settings.host)
-    return [Authentication(KeyFile(security.api_keys), refused)]
+    return [Authentication(KeyFile(security.api_keys), refused, load)]
 
 
 def _is_loopback(host: str) -> bool:
@@ -133,13 +114,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _service(method: str) -> str:
-    return method.removeprefix("/").rpartition("/")[0]
-
-
 def _scopes_of(method: str) -> tuple[Scope, ...]:
     """What every call of ``method`` needs; ``_searches`` tells what a request needs beside it."""
-    if _service(method) == _ADMIN_SERVICE:
+    if service_of(method) == ADMIN_SERVICE:
         return ("admin",)
     return ("age", "optimize") if method == _OPTIMIZE else ("age",)
 

@@ -6,12 +6,12 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, TypeAlias
 
 import grpc
 
+from dorian_server.interception import Continuation, Handler, wrapped
 from dorian_server.telemetry.logs import REQUEST_ID
 from dorian_server.telemetry.telemetry import Telemetry
 
@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 _ID_KEY = "x-request-id"
 _ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+# They stay open for as long as somebody watches or may ask; the first needs no thread while it is as gRPC made it.
+_OPEN_ENDED = ("/grpc.health.v1.Health/Watch", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
 
 
 class CallWatcher(grpc.ServerInterceptor):  # type: ignore[type-arg]
@@ -29,30 +30,13 @@ class CallWatcher(grpc.ServerInterceptor):  # type: ignore[type-arg]
         self._telemetry = telemetry
 
     def intercept_service(
-        self, continuation: Callable[[grpc.HandlerCallDetails], Handler | None], details: grpc.HandlerCallDetails
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        handler = continuation(details)
-        if handler is None:
-            return None
-        if handler.unary_unary:
-            behaviour = handler.unary_unary
-
-            def unary(request: Any, context: grpc.ServicerContext) -> Any:
-                with self._watched("unary", details, context):
-                    return behaviour(request, context)
-
-            return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, handler.response_serializer)
-        if handler.unary_stream:
-            streaming = handler.unary_stream
-
-            def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-                with self._watched("server_stream", details, context):
-                    yield from streaming(request, context)
-
-            return grpc.unary_stream_rpc_method_handler(
-                stream, handler.request_deserializer, handler.response_serializer
-            )
-        return handler  # reflection, which streams both ways
+        handler = continuation(handler_call_details)
+        if handler is None or handler_call_details.method in _OPEN_ENDED:
+            return handler
+        kind = "server_stream" if handler.response_streaming else "unary"
+        return wrapped(handler, lambda request, context: self._watched(kind, handler_call_details, context))
 
     @contextmanager
     def _watched(self, kind: str, details: grpc.HandlerCallDetails, context: grpc.ServicerContext) -> Iterator[None]:

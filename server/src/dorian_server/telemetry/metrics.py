@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from dorian_bundle import Bundle
 from dorian_server.errors import StartupError
+from dorian_server.telemetry.queues import CALL_SECONDS, BatchMetrics, QueueMetrics
 
 _CALL = ("grpc_type", "grpc_service", "grpc_method")
-_CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_STAGE_SECONDS = (0.0005, 0.001, 0.0025, *_CALL_SECONDS)
+_STAGE_SECONDS = (0.0005, 0.001, 0.0025, *CALL_SECONDS)
 
 
 class Metrics:
@@ -32,7 +32,7 @@ class Metrics:
             "grpc_server_handling_seconds",
             "Seconds from begin to end of a call.",
             _CALL,
-            buckets=_CALL_SECONDS,
+            buckets=CALL_SECONDS,
             registry=here,
         )
         self.stages = Histogram(
@@ -45,12 +45,16 @@ class Metrics:
         self.refused = Counter(
             "dorian_refused", "Calls refused before any work, by reason.", ("reason",), registry=here
         )
-        self._bundle = Info("dorian_bundle", "The bundle that is served.", registry=here)
+        names = ("served_as", "name", "version", "sha256")
+        self._bundles = Gauge("dorian_bundle_info", "1 for each bundle that is served.", names, registry=here)
+        self.queue = QueueMetrics(here)
+        self.batches = BatchMetrics(here)
 
-    def tell_bundle(self, bundle: Bundle) -> None:
-        """Let the metrics say that ``bundle`` is served."""
-        manifest = bundle.manifest
-        self._bundle.info({"name": manifest.name, "version": manifest.version, "sha256": bundle.sha256})
+    def tell_bundles(self, bundles: Mapping[str, Bundle]) -> None:
+        """Let the metrics say that ``bundles``, by the names that requests have for them, are served, and no others."""
+        self._bundles.clear()
+        for name, bundle in bundles.items():
+            self._bundles.labels(name, bundle.manifest.name, bundle.manifest.version, bundle.sha256).set(1)
 
     def note_stages(self, seconds: Mapping[str, float]) -> None:
         """Count what a request spent in each stage."""

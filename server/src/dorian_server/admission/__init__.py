@@ -1,0 +1,1 @@
+"""Admission: who may begin, who waits, and who is told at once to come again later."""

@@ -1,0 +1,1 @@
+"""Ways to serve the pipeline, side by side: ``python -m tests.bench.serving --help``."""

@@ -1,0 +1,3 @@
+from tests.load.command import main
+
+main()
