@@ -52,7 +52,7 @@ def _overload(
 @main.command("soak")
 @click.option("--calls", default=soak.Plan.calls, help="How many calls there are.")
 @click.option("--seed", default=soak.Plan.seed, help="What they are drawn by.")
-@click.option("--at-once", default=soak.Plan.at_once, help="Callers; 0: three for each worker.")
+@click.option("--at-once", default=soak.Plan.at_once, help="Callers when it is busy; 0: two for each worker.")
 @click.option(
     "--trace", type=click.Path(path_type=Path, dir_okay=False), help="Where to write memory, threads and files."
 )

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dorian_server.sessions.cores import share_of_cores
 from dorian_server.settings import Load, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +38,8 @@ class Flags:
         parser.add_argument("--processes", type=int, default=Load.processes)
         parser.add_argument("--grace", type=float, default=Settings.grace)
         known, _ = parser.parse_known_args(list(given))
-        return cls(tuple(given), known.workers, known.processes, known.grace)
+        workers = known.workers or share_of_cores(known.processes)
+        return cls(tuple(given), workers, known.processes, known.grace)
 
     @property
     def at_once(self) -> int:

@@ -42,7 +42,7 @@ _STRETCH, _PAUSE = 5.0, 0.05  # seconds
 
 @dataclass(frozen=True)
 class Plan:
-    """``calls`` of all kinds from ``at_once`` callers when it is busy (0: three for each worker), drawn by ``seed``."""
+    """``calls`` of all kinds from ``at_once`` callers when it is busy (0: two for each worker), drawn by ``seed``."""
 
     calls: int = 20_000
     seed: int = 1
@@ -113,7 +113,7 @@ async def _send_all(server: Server, plan: Plan, places: Sequence[kinds.Server], 
             if course.count % _PROGRESS == 0:
                 click.echo(f"{course.count} calls", err=True)
 
-    count = plan.at_once or 3 * workers
+    count = plan.at_once or 2 * workers
     await asyncio.gather(*(caller(number, places[number % len(places)]) for number in range(count)))
 
 

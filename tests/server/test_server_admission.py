@@ -250,6 +250,30 @@ def test_a_place_is_not_lost_when_work_fails(house: Open) -> None:
     at.begin("after")
 
 
+def test_no_place_is_lost_whenever_callers_leave(house: Open) -> None:
+    """As they enter, as they wait, as they are called, as they work."""
+    at = house(workers=3, max_wait=1e9)
+
+    def visit(number: int) -> None:
+        caller = Caller()
+        leaves = threading.Thread(target=caller.leave)
+        if number % 2:
+            leaves.start()
+        try:
+            with at.admission.admitted(Work(KIND), caller):
+                pass
+        except CallerLeftError:
+            assert number % 2
+        if number % 2:
+            leaves.join(SECONDS)
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(visit, range(800), timeout=SECONDS))
+    assert (at.watch.at_work, at.watch.requests, at.watch.seconds) == (0, 0, 0)
+    for name in "abc":
+        at.begin(name)
+
+
 def test_a_deadline_that_is_too_short_even_without_a_wait_is_refused_at_once(house: Open) -> None:
     at = house()
     hurried = Caller(deadline=at.clock.now + 0.5)

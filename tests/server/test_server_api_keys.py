@@ -1,40 +1,32 @@
-"""API keys on real sockets: who is let in, what a key may ask for and how much of it, and that no key is ever logged."""
+"""API keys on real sockets: who is let in, what a key may ask for, and that no key is ever logged."""
 
 from __future__ import annotations
 
 import hmac
 import json
 import logging
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
+from doors import SECONDS, Door, refuses
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from refusals import Refusal
 
 from dorian.v1 import face_aging_pb2 as pb
-from dorian.v1.face_aging_pb2_grpc import FaceAgingServicer, FaceAgingStub, add_FaceAgingServicer_to_server
+from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
-from dorian_server.errors import OverloadError, StartupError
+from dorian_server.errors import StartupError
 from dorian_server.security import keys as keys_module
-from dorian_server.security.authentication import Authentication, load_authentication
+from dorian_server.security.authentication import load_authentication
 from dorian_server.security.keys import ApiKey, KeyFile, make_key, read_keys, write_keys
-from dorian_server.security.quotas import Quotas
 from dorian_server.serving import SERVICE_NAME, start
 from dorian_server.settings import Security, Settings
 from dorian_server.telemetry.telemetry import Telemetry
 
-SECONDS = 60
-SCOPE_SETS = {"age": ["age"], "searching": ["age", "optimize"], "optimize": ["optimize"], "admin": ["admin"]}
 PLAIN = [
     ("ListMethods", pb.ListMethodsRequest()),
     ("DetectFaces", pb.DetectFacesRequest()),
@@ -54,107 +46,10 @@ SEARCHING = [
 ]
 
 
-class Servicer(FaceAgingServicer):
-    """Answers at once, with nothing, and notes which calls came through; those named in ``held`` wait for ``release``."""
-
-    def __init__(self) -> None:
-        self.calls: Counter[str] = Counter()
-        self.held: set[str] = set()
-        self.release = threading.Event()
-
-    def _answer(self, name: str, answer: Any) -> Any:
-        self.calls[name] += 1
-        if name in self.held:
-            self.release.wait(SECONDS)
-        return answer
-
-    def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:
-        return self._answer("ListMethods", pb.ListMethodsResponse())
-
-    def DetectFaces(self, request: pb.DetectFacesRequest, context: grpc.ServicerContext) -> pb.DetectFacesResponse:
-        self._answer("DetectFaces", None)
-        if request.image.data == b"bad":
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "bad")
-        return pb.DetectFacesResponse()
-
-    def CompareFaces(self, request: pb.CompareFacesRequest, context: grpc.ServicerContext) -> pb.CompareFacesResponse:
-        return self._answer("CompareFaces", pb.CompareFacesResponse())
-
-    def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
-        return self._answer("AgeTransform", pb.AgeTransformResponse())
-
-    def Reconstruct(self, request: pb.ReconstructRequest, context: grpc.ServicerContext) -> pb.ReconstructResponse:
-        return self._answer("Reconstruct", pb.ReconstructResponse())
-
-    def Optimize(self, request: pb.OptimizeRequest, context: grpc.ServicerContext) -> Iterator[pb.OptimizeResponse]:
-        self._answer("Optimize", None)
-        over = threading.Event()
-        context.add_callback(over.set)
-        yield pb.OptimizeResponse(progress=pb.OptimizeProgress(step=0))
-        if "steps" in self.held:
-            over.wait(SECONDS)
-
-
-class Door:
-    """A server behind ``Authentication``: its keys by name, its file of keys, what it refused, and calls to it."""
-
-    def __init__(self, path: Path, stack: ExitStack) -> None:
-        self.path = path
-        self.secrets: dict[str, str] = {}
-        self.entries: list[ApiKey] = []
-        for name, scopes in SCOPE_SETS.items():
-            self.add(name, scopes)
-        self.write()
-        self.refused: list[str] = []
-        self.servicer = Servicer()
-        server = grpc.server(ThreadPoolExecutor(8), interceptors=[Authentication(KeyFile(path), self.refused.append)])
-        add_FaceAgingServicer_to_server(self.servicer, server)
-        reload = grpc.unary_unary_rpc_method_handler(lambda request, context: b"reloaded")
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("dorian.v1.Admin", {"Reload": reload}),))
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        stack.callback(lambda: server.stop(None).wait())
-        stack.callback(self.servicer.release.set)
-        self.channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}"))
-        self.stub = FaceAgingStub(self.channel)
-
-    def add(self, name: str, scopes: Sequence[str], **limits: int | None) -> None:
-        made = make_key(name, frozenset(scopes), limits.get("calls_at_once"), limits.get("calls_per_minute"))
-        self.secrets[name] = made[0]
-        self.entries.append(made[1])
-
-    def write(self) -> None:
-        write_keys(self.path, self.entries)
-
-    def send(self, key: str, name: str, request: Any, timeout: float = SECONDS) -> Any:
-        """The future, or the stream, of a call with one of the keys."""
-        metadata = (("authorization", f"Bearer {self.secrets[key]}"),)
-        rpc = getattr(self.stub, name)
-        if name == "Optimize":
-            return rpc(request, metadata=metadata, timeout=timeout)
-        return rpc.future(request, metadata=metadata, timeout=timeout)
-
-    def call(self, key: str, name: str = "ListMethods", request: Any = None) -> Any:
-        """The answer of a call with one of the keys; a list where it streams."""
-        sent = self.send(key, name, pb.ListMethodsRequest() if request is None else request)
-        return list(sent) if name == "Optimize" else sent.result()
-
-
 @pytest.fixture
 def door(tmp_path: Path) -> Iterator[Door]:
     with ExitStack() as stack:
         yield Door(tmp_path / "keys.json", stack)
-
-
-def refuses(work: Callable[[], object]) -> Refusal:
-    with pytest.raises(grpc.RpcError) as caught:
-        work()
-    return Refusal(caught.value)
-
-
-def seconds_to_wait(refusal: Refusal) -> float:
-    found = refusal._detail(error_details_pb2.RetryInfo)
-    return float(found.retry_delay.ToTimedelta().total_seconds())
 
 
 # --- who calls ---
@@ -358,98 +253,6 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert read_keys(path) == entries
     path.write_text(json.dumps([ENTRY | {"sha256": "AB" * 32}]))
     assert read_keys(path)[0].sha256 == "ab" * 32
-
-
-# --- limits ---
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def test_calls_at_once_are_counted_while_they_run(door: Door) -> None:
-    door.add("two", ["age"], calls_at_once=2)
-    door.write()
-    door.servicer.held.add("AgeTransform")
-    running = [door.send("two", "AgeTransform", pb.AgeTransformRequest()) for _ in range(2)]
-    wait_until(lambda: door.servicer.calls["AgeTransform"] == 2)
-    refusal = refuses(lambda: door.call("two"))
-    assert (refusal.code, refusal.info.reason) == ("RESOURCE_EXHAUSTED", "CALLS_AT_ONCE")
-    assert seconds_to_wait(refusal) == 1
-    assert "2 calls under way" in refusal.message
-    assert door.refused == ["CALLS_AT_ONCE"]
-    door.call("age")  # has no part in it
-    door.servicer.release.set()
-    assert all(call.result() is not None for call in running)
-    for _ in range(5):
-        door.call("two")
-
-
-def test_one_call_after_the_other_is_never_too_many(door: Door) -> None:
-    door.add("one", ["age", "optimize"], calls_at_once=1)
-    door.write()
-    for _ in range(30):
-        door.call("one")
-        assert len(door.call("one", "Optimize", pb.OptimizeRequest())) == 1
-
-
-@pytest.mark.parametrize("how", ["cancelled", "past its deadline", "failed"])
-def test_a_call_that_ends_badly_gives_its_place_back(door: Door, how: str) -> None:
-    door.add("one", ["age", "optimize"], calls_at_once=1)
-    door.write()
-    if how == "failed":
-        failed = door.send("one", "DetectFaces", pb.DetectFacesRequest(image=pb.Image(data=b"bad")))
-        assert failed.code() == grpc.StatusCode.INVALID_ARGUMENT
-    else:
-        door.servicer.held.add("steps")
-        stream = door.send("one", "Optimize", pb.OptimizeRequest(), timeout=SECONDS if how == "cancelled" else 5)
-        next(stream)
-        assert refuses(lambda: door.call("one")).info.reason == "CALLS_AT_ONCE"
-        if how == "cancelled":
-            stream.cancel()
-        else:
-            with pytest.raises(grpc.RpcError):
-                next(stream)
-
-    def let_in() -> bool:
-        call = door.send("one", "ListMethods", pb.ListMethodsRequest())
-        return call.exception() is None
-
-    wait_until(let_in)
-
-
-def test_calls_of_a_minute(door: Door) -> None:
-    door.add("two", ["age"], calls_per_minute=2)
-    door.write()
-    for _ in range(2):
-        door.call("two")
-    refusal = refuses(lambda: door.call("two"))
-    assert (refusal.code, refusal.info.reason) == ("RESOURCE_EXHAUSTED", "CALLS_PER_MINUTE")
-    assert 0 < seconds_to_wait(refusal) <= 60
-    assert door.refused == ["CALLS_PER_MINUTE"]
-    assert door.servicer.calls == {"ListMethods": 2}
-
-
-def test_the_minute_moves_on_call_by_call() -> None:
-    now = [1000.0]
-    quotas = Quotas(lambda: now[0])
-
-    def begin(at: float, limit: int = 3) -> float:
-        """How long to wait; 0 where there is room."""
-        now[0] = 1000 + at
-        try:
-            with quotas.counted("a", None, limit):
-                return 0.0
-        except OverloadError as error:
-            return error.retry_after
-
-    assert [begin(at) for at in (0, 10, 20)] == [0, 0, 0]
-    assert [begin(at) for at in (20, 59, 60)] == [40, 1, 0], "the refused ones do not count"
-    assert [begin(at) for at in (61, 70, 71)] == [9, 0, 9]
-    assert begin(71, limit=1) == 59, "the three of 20, 60 and 70 must pass"
 
 
 # --- the whole server ---

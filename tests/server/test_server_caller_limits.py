@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,7 +36,7 @@ class House:
     """A server with limits, and what it counts. It lets a search take as long as it likes."""
 
     def __init__(self, stack: ExitStack, bundle: Bundle, load: Load, host: str, security: Security) -> None:
-        self.telemetry, self._stack = Telemetry(), stack
+        self.telemetry, self._stack, load = Telemetry(), stack, replace(load, workers=4)
         settings = Settings(
             bundle.folder, host=host, port=0, threads=1, load=load, limits=Limits(max_steps=NEVER), security=security
         )

@@ -6,7 +6,7 @@ import logging
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dorian_server import __version__, command
-from dorian_server.errors import BrokenBundleError, StartupError
+from dorian_server.errors import StartupError
 from dorian_server.settings import Limits, Load, Security, Settings
 from dorian_server.telemetry.telemetry import Telemetry
 
@@ -51,18 +51,22 @@ VALUES: dict[str, tuple[str, object]] = {
 
 
 class FakeServer:
-    """Stands for a started server on port 40000; notes what is asked of it. A bundle that it reads anew may be ``broken``."""
+    """Stands for a started server; notes what is asked of it. The first of ``signals`` comes once its port is known, which
+    is 40000, and the next as soon as it has done what the one before asked for.
+    """
 
-    port = 40_000
-
-    def __init__(self, broken: bool = False) -> None:
-        self.broken = broken
+    def __init__(self, *signals: signal.Signals) -> None:
+        self._signals = list(signals)
         self.asked: list[str | float] = []
 
-    def reload(self) -> None:
+    @property
+    def port(self) -> int:
+        signal.raise_signal(self._signals.pop(0))
+        return 40_000
+
+    def reload_each(self) -> None:
         self.asked.append("reload")
-        if self.broken:
-            raise BrokenBundleError("it has no manifest")
+        signal.raise_signal(self._signals.pop(0))
 
     def stop(self, grace: float) -> None:
         self.asked.append(grace)
@@ -73,6 +77,7 @@ def signals() -> Iterator[None]:
     """Takes the command's signal handlers away again."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield
+    signal.set_wakeup_fd(-1)
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -99,7 +104,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings that the command would start with; it then fails with words of ours."""
     seen: list[Settings] = []
 
-    def start(settings: Settings, telemetry: Telemetry, shares_port: bool) -> None:
+    def start(settings: Settings, telemetry: Telemetry, shares_port: bool, on_reload: Callable[[], None]) -> None:
         assert not shares_port
         seen.append(settings)
         raise StartupError("this is as far as it goes")
@@ -174,7 +179,7 @@ def test_a_flag_goes_before_the_environment(started: list[Settings]) -> None:
     "arguments",
     [
         ["--port", "65536"],
-        ["--workers", "0"],
+        ["--workers", "-1"],
         ["--workers", "257"],
         ["--processes", "0"],
         ["--max-wait", "-0.1"],
@@ -208,14 +213,8 @@ def test_a_start_that_fails_is_told_in_words(started: list[Settings]) -> None:
     assert result.output == "Error: this is as far as it goes\n"
 
 
-def serve_until(monkeypatch: pytest.MonkeyPatch, server: FakeServer, *signals: signal.Signals) -> Result:
-    """What the command says while it serves ``server`` until ``signals`` have come."""
-
-    def start(settings: Settings, telemetry: Telemetry, shares_port: bool) -> FakeServer:
-        for number in signals:
-            signal.raise_signal(number)
-        return server
-
+def serve(monkeypatch: pytest.MonkeyPatch, start: Callable[..., FakeServer]) -> Result:
+    """What the command says while it serves what ``start`` gives."""
     monkeypatch.setattr(command, "start", start)
     return CliRunner().invoke(command.main, ["--host", "127.0.0.1", "--port", "0", "--grace", "2.5"])
 
@@ -224,19 +223,28 @@ def serve_until(monkeypatch: pytest.MonkeyPatch, server: FakeServer, *signals: s
 def test_it_listens_until_a_signal_and_then_stops_with_grace(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    server = FakeServer()
-    result = serve_until(monkeypatch, server, number)
+    server = FakeServer(number)
+    result = serve(monkeypatch, lambda *given: server)
     assert result.exit_code == 0
     assert result.output == "listening on 127.0.0.1:40000\n"
     assert server.asked == [2.5]
 
 
-@pytest.mark.parametrize("broken", [False, True], ids=["good", "broken"])
-def test_it_reads_its_bundles_anew_at_each_hangup_and_goes_on(monkeypatch: pytest.MonkeyPatch, broken: bool) -> None:
-    server = FakeServer(broken)
-    result = serve_until(monkeypatch, server, signal.SIGHUP, signal.SIGHUP, signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_start_that_takes_long(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    def start(*given: object) -> FakeServer:
+        signal.raise_signal(number)
+        pytest.fail("it goes on")
+
+    result = serve(monkeypatch, start)
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_it_reads_its_bundles_anew_at_each_hangup_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = FakeServer(signal.SIGHUP, signal.SIGHUP, signal.SIGTERM)
+    result = serve(monkeypatch, lambda *given: server)
     assert result.exit_code == 0
-    assert result.output == "listening on 127.0.0.1:40000\n", "a bundle that is broken is told in the log"
+    assert result.output == "listening on 127.0.0.1:40000\n"
     assert server.asked == ["reload", "reload", 2.5]
 
 

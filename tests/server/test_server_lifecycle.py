@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -259,6 +260,44 @@ def test_it_stops_when_the_calls_that_it_took_have_ended_and_tells_before(
         assert under_way.result().faces[0].steps > 0
         stopped.result(SECONDS)
     assert time.monotonic() - since < SOON, "nobody who watches holds it up"
+
+
+def test_callers_are_told_that_it_stops_before_their_connection_is_closed(
+    begin: Callable[..., Any],
+    connect: Callable[[Server], grpc.Channel],
+    hold_search: Callable[[grpc.Channel], Any],
+    go_on: threading.Event,
+    telemetry: Telemetry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While gRPC closes it they would be told CANCELLED, and not know whether to try again."""
+    waits, may_close = threading.Event(), threading.Event()
+
+    def sleep(seconds: float) -> None:
+        waits.set()
+        assert may_close.wait(SECONDS)
+
+    monkeypatch.setattr(serving, "time", SimpleNamespace(sleep=sleep))
+    server, ready = begin()
+    ready.result(SECONDS)
+    channel = connect(server)
+    under_way = hold_search(channel)
+    with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
+        stack.callback(go_on.set)
+        stack.callback(may_close.set)
+        stopped = pool.submit(server.stop, SECONDS)
+        assert waits.wait(SECONDS)
+        for name in CALLS:
+            refusal = call(channel, name)
+            assert refusal is not None
+            assert (refusal.code, refusal.info.reason) == ("UNAVAILABLE", "STOPPING")
+        assert states(connect(server)) == {LIVENESS: SERVING} | dict.fromkeys(READINESS, NOT_SERVING)
+        may_close.set()
+        go_on.set()
+        assert under_way.result().faces
+        stopped.result(SECONDS)
+    counted = telemetry.metrics.registry.get_sample_value("dorian_refused_total", {"reason": "STOPPING"})
+    assert counted == len(CALLS)
 
 
 def test_calls_that_outlast_the_grace_are_ended(

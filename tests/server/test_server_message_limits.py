@@ -12,7 +12,7 @@ from tiny_searches import photo_of
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
-from dorian_server.settings import Limits
+from dorian_server.settings import Limits, Load
 
 Serve = Callable[..., FaceAgingStub]
 
@@ -59,7 +59,7 @@ def test_the_connection_survives_a_request_that_is_too_large(
     serve: Serve, searching_bundle: Bundle, photo: pb.Image
 ) -> None:
     """Neither it nor another call on it is lost."""
-    stub = serve(searching_bundle, limits=Limits(max_message_bytes=100_000, max_steps=10_000))
+    stub = serve(searching_bundle, limits=Limits(max_message_bytes=100_000, max_steps=10_000), load=Load(workers=2))
     search = pb.SearchOptions(max_steps=10_000, optimizer=pb.OPTIMIZER_ADAM)
     running = stub.Optimize(pb.OptimizeRequest(image=photo, search=search), timeout=SECONDS)
     next(running)

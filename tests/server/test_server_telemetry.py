@@ -91,6 +91,9 @@ def test_calls_are_counted_and_timed(
         ("grpc_server_handled_total", labels | {"grpc_code": "OK"}),
         ("grpc_server_handling_seconds_count", labels),
         ("dorian_stage_seconds_count", {"stage": "detect"}),
+        ("dorian_queue_wait_seconds_count", {}),
+        ("dorian_batch_rows_count", {"graph": "detector"}),
+        ("dorian_batch_wait_seconds_count", {"graph": "detector"}),
     ]
     before = [values(telemetry.metrics, name, **each) for name, each in names]
     ask(watched, image)
@@ -140,7 +143,7 @@ def test_prometheus_is_answered_with_the_bundle_and_the_calls(
     families = {family.name: family for family in text_string_to_metric_families(text)}
     (bundle,) = families["dorian_bundle_info"].samples
     assert bundle.labels["sha256"] == searching_bundle.sha256
-    assert bundle.labels["name"] == searching_bundle.manifest.name
+    assert bundle.labels["name"] == bundle.labels["served_as"] == searching_bundle.manifest.name
     assert families["process_resident_memory_bytes"].samples[0].value > 1e6
     (refused,) = (each for each in families["dorian_refused"].samples if each.name.endswith("_total"))
     assert (refused.labels, refused.value) == ({"reason": "API_KEY_MISSING"}, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -35,6 +36,7 @@ class Bundles:
         self._folders: dict[str, Path] = {}
         self._pipelines: dict[str, Pipeline] = {}
         self._reloading = threading.Lock()
+        self._is_closed = False
 
     def open(self) -> None:
         """Open all. ``StartupError`` if one cannot be, or two have one name."""
@@ -44,6 +46,7 @@ class Bundles:
             raise StartupError(f"two bundles are called {name!r}; give the further one another name")
         pipelines = {name: first} | {each: self._opened(folder) for each, folder in self._further.items()}
         self._folders, self._pipelines = {name: self._first, **self._further}, pipelines
+        _give_back_memory()
 
     @property
     def names(self) -> list[str]:
@@ -52,12 +55,18 @@ class Bundles:
     def pipeline(self, name: str) -> Pipeline:
         """What serves the bundle ``name``, or the first for an empty name. It stays what it is when the bundle is read anew.
 
-        ``UnavailableError`` before they are open, ``UnknownBundleError`` for another name.
+        ``UnavailableError`` before they are open and once they are closed, ``UnknownBundleError`` for another name.
         """
+        if self._is_closed:
+            raise UnavailableError("STOPPING", "the server stops; the call was not begun, and another may answer it")
         pipelines = self._pipelines
         if not pipelines:
             raise UnavailableError("NOT_READY", "the server is starting; its bundles are not open yet")
         return pipelines[self._known(name) if name else next(iter(pipelines))]
+
+    def close(self) -> None:
+        """Give nobody a pipeline from now on. Those who have one keep it."""
+        self._is_closed = True
 
     def reload(self, name: str = "") -> list[ServedBundle]:
         """Read the bundle ``name`` anew, or all for an empty name. Each serves once all are ready, those that have not changed as before.
@@ -69,6 +78,7 @@ class Bundles:
         with self._reloading:
             opened = {each: self._opened_anew(each) for each in chosen}
             before, self._pipelines = self._pipelines, {**self._pipelines, **opened}
+            _give_back_memory()
         served = [ServedBundle(each, pipeline, pipeline is not before[each]) for each, pipeline in opened.items()]
         for each in served:
             manifest = each.pipeline.bundle.manifest
@@ -95,3 +105,10 @@ class Bundles:
         if name not in self._folders:
             raise UnknownBundleError(name, self.names)
         return name
+
+
+def _give_back_memory() -> None:
+    """Opening takes memory that serving does not; glibc would keep it, and more with each bundle that is read anew."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+    if trim is not None:
+        trim(0)

@@ -63,10 +63,10 @@ class NamedFolder(click.ParamType[tuple[str, Path]]):
 )
 @click.option(
     "--workers",
-    type=click.IntRange(1, 256),
+    type=click.IntRange(0, 256),
     default=Load.workers,
     show_envvar=True,
-    help="Requests that are worked on at once, in each process.",
+    help="Requests that are worked on at once, in each process; 0: one per core that it has.",
 )
 @click.option(
     "--processes",

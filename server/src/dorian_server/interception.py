@@ -36,7 +36,7 @@ def wrapped(handler: Handler, around: Around) -> Handler:
 def refuser(handler: Handler, refuse: Callable[[grpc.ServicerContext], object]) -> Handler:
     """In place of ``handler``, one that ends the call by ``refuse``. As it takes a stream, gRPC does not read the photo of one who is refused."""
     make = grpc.stream_stream_rpc_method_handler if handler.response_streaming else grpc.stream_unary_rpc_method_handler
-    return cast(Handler, make(lambda requests, context: refuse(context)))
+    return make(lambda requests, context: refuse(context))
 
 
 def service_of(method: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 
 from dorian_bundle import Bundle, BundleError, load
 from dorian_bundle.manifest import AgeCganMethod, AgeTranslatorMethod, CycleGanMethod
@@ -20,7 +21,8 @@ from dorian_server.pipeline import Pipeline
 from dorian_server.reading import AgeReader, IdentityReader
 from dorian_server.seeing import FaceViewer
 from dorian_server.sessions.batcher import Batcher
-from dorian_server.sessions.cores import available_cores
+from dorian_server.sessions.cores import share_of_cores
+from dorian_server.sessions.elastic import Company, ElasticSession
 from dorian_server.sessions.runtimes import SessionOptions, open_session
 from dorian_server.sessions.session import Session
 from dorian_server.sessions.warming import warm
@@ -46,14 +48,14 @@ def open_bundle(bundle: Bundle, settings: Settings, metrics: Metrics) -> Pipelin
 
     ``BundleError`` for a graph that cannot be opened, ``StartupError`` for a runtime that is not there.
     """
+    company = Company()
+    Thread(target=search.prepare, name="prepare").start()  # a search that comes before it has ended waits for it
     with ThreadPoolExecutor(thread_name_prefix="open") as pool:
-        prepared = pool.submit(search.prepare)
-        sessions = pool.map(lambda name: _session(bundle, name, settings), bundle.manifest.graphs)
+        sessions = pool.map(lambda name: _session(bundle, name, settings, company), bundle.manifest.graphs)
         batchers = {
             name: Batcher(session, lanes=_LANES, delay=settings.load.batch_delay, watch=metrics.batches.of(name))
             for name, session in zip(bundle.manifest.graphs, sessions, strict=True)
         }
-        prepared.result()
     for batcher in batchers.values():  # one after the other, as they are timed
         batcher.most_rows = warm(batcher.session)
     log.info("rows at once: %s", ", ".join(f"{name} {batcher.most_rows}" for name, batcher in batchers.items()))
@@ -84,19 +86,18 @@ def build_viewer(bundle: Bundle, open_graph: Callable[[str], Session]) -> FaceVi
     )
 
 
-def _session(bundle: Bundle, name: str, settings: Settings) -> Session:
+def _session(bundle: Bundle, name: str, settings: Settings, company: Company) -> Session:
     graph = bundle.manifest.graphs[name]
     # Some graphs come in one precision alone, whatever is asked for.
     chosen = next((file.precision for file in graph.files if file.precision == settings.precision), None)
-    options = SessionOptions(
-        threads=_threads(settings),
-        precision=graph.file(chosen).precision,
-        arithmetic=settings.arithmetic,
-        engine_cache=settings.engine_cache,
-    )
-    return open_session(settings.runtime, bundle.graph_path(name, chosen), graph.signature, options)
 
+    def opened(threads: int) -> Session:
+        options = SessionOptions(
+            threads, graph.file(chosen).precision, settings.arithmetic, engine_cache=settings.engine_cache
+        )
+        return open_session(settings.runtime, bundle.graph_path(name, chosen), graph.signature, options)
 
-def _threads(settings: Settings) -> int:
-    """Threads of the CPU for each graph: those asked for, or else this process's share of the cores."""
-    return settings.threads or max(1, available_cores() // settings.load.processes)
+    cores = share_of_cores(settings.load.processes)
+    if settings.threads or cores == 1 or settings.runtime != "onnxruntime":
+        return opened(settings.threads or cores)
+    return ElasticSession(opened(cores), opened(1), company)

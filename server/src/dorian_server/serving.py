@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -22,6 +23,7 @@ from dorian_server.readiness import Readiness
 from dorian_server.security.authentication import load_authentication
 from dorian_server.security.credentials import load_credentials
 from dorian_server.service import FaceAgingService
+from dorian_server.sessions.cores import share_of_cores
 from dorian_server.settings import Settings
 from dorian_server.telemetry.calls import CallWatcher
 from dorian_server.telemetry.telemetry import Telemetry
@@ -29,6 +31,8 @@ from dorian_server.telemetry.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 SERVICE_NAME = "dorian.v1.FaceAging"
+# Seconds in which callers are told that the server stops. Those who come while gRPC closes their connection are told CANCELLED.
+_FAREWELL = 0.5
 # Beside those that work and those that wait: calls that are refused, and health checks.
 _SPARE_THREADS = 64
 _QUEUED_METHODS = frozenset(
@@ -60,9 +64,10 @@ class Server:
         self._bundles = Bundles(
             settings.bundle, settings.further, lambda bundle: open_bundle(bundle, settings, metrics)
         )
-        admission = Admission(load.workers, load.max_wait, metrics.queue)
+        workers = load.workers or share_of_cores(load.processes)
+        admission = Admission(workers, load.max_wait, metrics.queue)
         self._server = grpc.server(
-            ThreadPoolExecutor(load.workers + MOST_WAITING + _SPARE_THREADS, thread_name_prefix="request"),
+            ThreadPoolExecutor(workers + MOST_WAITING + _SPARE_THREADS, thread_name_prefix="request"),
             options=[
                 ("grpc.max_receive_message_length", settings.limits.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
@@ -128,6 +133,11 @@ class Server:
     def stop(self, grace: float | None = None) -> None:
         """Take no more calls, let those that were taken end within ``grace`` seconds, and end the others. Returns when all have."""
         self._readiness.end()
+        self._bundles.close()
+        if grace:
+            farewell = min(_FAREWELL, grace / 2)
+            time.sleep(farewell)
+            grace -= farewell
         self._server.stop(grace).wait()
 
     def _tell_bundles(self) -> None:

@@ -43,14 +43,14 @@ class Security:
 
 @dataclass(frozen=True)
 class Load:
-    """How much is done at once. ``workers`` requests are worked on in each of ``processes``.
+    """How much is done at once. ``workers`` requests are worked on in each of ``processes``; 0: one per core that it has.
 
     ``max_wait``: seconds of work that may wait in each, ``None`` for what ``Admission`` takes; more is refused. ``batch_delay``: seconds that a batch which is not full
     waits for company. ``calls_at_once`` and ``calls_per_minute`` are for each caller, without limit where they are ``None``; an API
     key's own go before them.
     """
 
-    workers: int = 4
+    workers: int = 0
     processes: int = 1
     max_wait: float | None = None
     batch_delay: float = 0.0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
 from contextlib import AbstractContextManager
 from types import FrameType
 
 _HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_MOST = 4096  # signals that are taken from the pipe at once
 
 
 class _StopAsked(BaseException):
@@ -16,10 +16,17 @@ class _StopAsked(BaseException):
 
 
 class SignalQueue:
-    """SIGTERM, SIGINT and SIGHUP in the order in which they come. Made in the main thread, which they reach."""
+    """SIGTERM, SIGINT and SIGHUP in the order in which they come. For the main thread, and one of it at a time.
+
+    They wait in a pipe that Python's C code writes to: a handler in Python would not run before a wait that it came just too late for
+    has ended, or while another thread has got the signal.
+    """
 
     def __init__(self) -> None:
-        self._come: queue.SimpleQueue[signal.Signals] = queue.SimpleQueue()
+        self._taken: list[int] = []
+        self._come, come_in = os.pipe()
+        os.set_blocking(come_in, False)
+        signal.set_wakeup_fd(come_in, warn_on_full_buffer=False)
         self.interrupts = False  # whether a signal to stop ends what the main thread does
         for number in _HEARD:
             signal.signal(number, self._hear)
@@ -27,15 +34,19 @@ class SignalQueue:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # orphans come to process 1; none is to stay as a zombie
 
     def next(self) -> signal.Signals:
-        """The next that was not taken yet; waits for it."""
-        return self._come.get()
+        """The next that was not taken yet; waits for it. SIGHUPs that have come meanwhile ask for one thing, and are one."""
+        while not self._taken:
+            self._taken = [number for number in os.read(self._come, _MOST) if number in _HEARD]
+        number = self._taken.pop(0)
+        if number == signal.SIGHUP:
+            self._taken = [other for other in self._taken if other != signal.SIGHUP]
+        return signal.Signals(number)
 
     def interrupting(self) -> AbstractContextManager[None, bool]:
         """For what may take long: the context ends when a signal to stop comes, which is still the ``next`` afterwards."""
         return _Interruptible(self)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        self._come.put(signal.Signals(number))
         if self.interrupts and number != signal.SIGHUP:
             self.interrupts = False
             raise _StopAsked

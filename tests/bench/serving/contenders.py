@@ -10,7 +10,7 @@ from tests.bench.serving.results import LIMIT, NETWORKS
 from tests.bench.serving.task import BUNDLE, ROOT, Place
 
 CORES = len(os.sched_getaffinity(0))
-AT_ONCE = 4  # what the server's --workers is by default
+AT_ONCE = CORES  # what the server's --workers is by default
 SERVE = ROOT / ".venv-serve"
 _PACKAGE = "tests.bench.serving"
 _AS_SHIPPED = Place(1, AT_ONCE, 0)
@@ -104,7 +104,10 @@ _AIO = Setup(
 _PROCESSES = ("--processes", str(CORES))
 
 CONTENDERS = (
-    Contender(LIMIT, (_alone("whole", AT_ONCE, 0), _alone("whole", CORES, 1), _alone("whole", 1, 0))),
+    Contender(
+        LIMIT,
+        (_alone("whole", CORES, 0), _alone("whole", 2 * CORES, 0), _alone("whole", CORES, 1), _alone("whole", 1, 0)),
+    ),
     Contender("dorian", (_server(),)),
     Contender("dorian, long queue", (_server("--max-wait", "600"),)),
     Contender(

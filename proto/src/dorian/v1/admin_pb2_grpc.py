@@ -28,7 +28,8 @@ class AdminServicer(object):
 
     def ReloadBundles(self, request, context):
         """Reads bundles anew from where they lie. The old ones serve until the new ones are warm; calls under way end on what they
-        began with. A bundle that is broken is refused, and then none is changed.
+        began with. A bundle that is broken is refused, and then none is changed. Where several processes serve the port, the others
+        follow by themselves soon after the answer, with all of their bundles.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

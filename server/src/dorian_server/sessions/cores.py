@@ -11,6 +11,11 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
+def share_of_cores(processes: int) -> int:
+    """Cores for each of so many processes that share those of this one; at least 1."""
+    return max(1, available_cores() // processes)
+
+
 def available_cores(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
     """Cores of this process: the least of its affinity and the quotas of its cgroups, rounded up, at least 1.
 
