@@ -25,7 +25,7 @@ from dorian_server.sessions.cores import share_of_cores
 from dorian_server.sessions.elastic import Company, ElasticSession
 from dorian_server.sessions.runtimes import SessionOptions, open_session
 from dorian_server.sessions.session import Session
-from dorian_server.sessions.warming import warm
+from dorian_server.sessions.warming import sample_inputs, warm
 from dorian_server.settings import Settings
 from dorian_server.telemetry.metrics import Metrics
 
@@ -100,4 +100,6 @@ def _session(bundle: Bundle, name: str, settings: Settings, company: Company) ->
     cores = share_of_cores(settings.load.processes)
     if settings.threads or cores == 1 or settings.runtime != "onnxruntime":
         return opened(settings.threads or cores)
-    return ElasticSession(opened(cores), opened(1), company)
+    wide, narrow = opened(cores), opened(1)
+    narrow.run(sample_inputs(narrow.signature, 1))
+    return ElasticSession(wide, narrow, company)

@@ -17,7 +17,7 @@ from dorian_server.callers import PRIORITIES, Caller, Priority
 from dorian_server.errors import CallerLeftError, DeadlineError, OverloadError
 
 MOST_WAITING = 256  # requests, however little work they are
-_TIMES = 1.5  # the work of all workers, that waits
+_TIMES = 1.0  # the work of all workers, that waits
 _SOONEST = 0.1  # seconds after which to come again, at least
 
 
@@ -63,8 +63,8 @@ class _Ticket:
 class Admission:
     """Lets ``workers`` requests be worked on at once. Those that wait are at most ``max_wait`` seconds of work, or a single one.
 
-    Without ``max_wait`` they are one and a half times what ``workers`` requests of late have taken: so the slowest answer is late by
-    that factor, whatever the machine and the photos are.
+    Without ``max_wait`` they are what ``workers`` requests of late have taken: so who waits takes twice as long as who does not,
+    whatever the machine and the photos are.
     Work is counted on a clock that is shared: with n requests at work, each gets an nth of every second. So the seconds of all that
     wait are how long the last of them waits, however many are worked on at once. ``clock`` gives seconds that never go back.
     """
