@@ -42,7 +42,7 @@ PICTURES = {
     "truncated": (ASTRONAUT[: len(ASTRONAUT) // 2], "IMAGE_UNREADABLE"),
     "one pixel": (plain_png(1), "IMAGE_TOO_SMALL"),
     "huge header": (png_header(30_000, 30_000), "IMAGE_TOO_LARGE"),
-    "40 MB": (ASTRONAUT + bytes(40_000_000), "IMAGE_BYTES_EXCEEDED"),
+    "16 MB": (ASTRONAUT + bytes(16_000_000), "IMAGE_BYTES_EXCEEDED"),
     "no face": (plain_png(256), "NO_FACE"),
 }
 AGES = {
@@ -100,7 +100,7 @@ def test_unknown_method_over_the_wire(server: ServerProcess) -> None:
         ("truncated", "cannot be decoded"),
         ("one pixel", "1×1"),
         ("huge header", "30000×30000"),
-        ("40 MB", "bytes"),
+        ("16 MB", "bytes"),
         ("no face", "no face"),
     ],
 )
@@ -113,6 +113,15 @@ def test_pictures_in_words(
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out.jpg").exists()
+
+
+def test_a_photo_too_large_for_any_message_in_words(
+    server: ServerProcess, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "photo").write_bytes(ASTRONAUT + bytes(40_000_000))
+    done = dorian(server, environment, "age", tmp_path / "photo", "--to", "60+", "-o", tmp_path / "out.jpg")
+    assert done.returncode == 3
+    assert "send a smaller photo" in done.stderr
 
 
 @pytest.mark.parametrize(
