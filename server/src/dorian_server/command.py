@@ -102,7 +102,11 @@ class NamedFolder(click.ParamType[tuple[str, Path]]):
     help="Calls that each caller may begin in a minute; no limit unless given.",
 )
 @click.option(
-    "--threads", type=click.IntRange(0), default=0, show_envvar=True, help="Threads for each graph; 0: one per core for a run that is alone, else 1."
+    "--threads",
+    type=click.IntRange(0),
+    default=0,
+    show_envvar=True,
+    help="Threads for each graph; 0: one per core for a run that is alone, else 1.",
 )
 @click.option(
     "--precision",
