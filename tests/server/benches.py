@@ -10,9 +10,9 @@ import numpy as np
 from noted_queues import SECONDS, NotedQueue
 from numpy.typing import NDArray
 
+from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.families import cyclegan_signature
 from dorian_bundle.graphs import Signature
-from dorian_server.batches import MOST_ROWS
 from dorian_server.callers import Caller, working_for
 from dorian_server.sessions.batcher import Batcher
 

@@ -23,8 +23,8 @@ from tiny_searches import write_search_bundle
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle, load
 from dorian_bundle.detection import DetectedFace
+from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.graphs import Signature
-from dorian_server.batches import MOST_ROWS
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.method import Method
 from dorian_server.opening import build_pipeline

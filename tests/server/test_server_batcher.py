@@ -11,8 +11,8 @@ from tiny_searches import EMBEDDING, LATENT, SIZE
 
 from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS
+from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.families import cyclegan_signature
-from dorian_server.batches import MOST_ROWS
 from dorian_server.callers import Caller
 from dorian_server.errors import CallerLeftError
 from dorian_server.sessions.batcher import Batcher

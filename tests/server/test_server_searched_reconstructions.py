@@ -30,7 +30,7 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS
-from dorian_server.batches import MOST_ROWS
+from dorian_bundle.engines import MOST_ROWS
 from dorian_server.search import Aim
 from dorian_server.sessions.batcher import Batcher
 from dorian_server.sessions.session import Session

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
+from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.families import detector_signature
 from dorian_bundle.graphs import Signature
-from dorian_server.batches import MOST_ROWS
 from dorian_server.opening import build_pipeline
 from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
 from dorian_server.sessions.session import Session

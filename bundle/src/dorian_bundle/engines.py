@@ -20,7 +20,7 @@ from dorian_bundle.graphs import Precision, Signature, TensorSpec
 
 log = logging.getLogger(__name__)
 
-MOST_ROWS = 32  # of a batch in an engine
+MOST_ROWS = 32  # that a graph is given at once; even, so that pairs of rows stay together
 _BEST_ROWS = 8
 _MOST_PICTURES, _BEST_PICTURES = 4, 1  # of a batch whose pictures have any side
 _LEAST_SIDE, _BEST_SIDE = DETECTOR_STRIDES[-1], 640  # pixels; the largest side is MAX_SIDE

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.engines import MOST_ROWS
 from dorian_server.sessions.session import Array
-
-MOST_ROWS = 32  # that a graph is given at once; even, so that pairs of rows stay together
 
 
 def pictures_of(crops: Sequence[NDArray[np.uint8]]) -> Array:

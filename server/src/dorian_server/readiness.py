@@ -11,8 +11,9 @@ from typing import TypeAlias
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+SERVICE_NAME = "dorian.v1.FaceAging"
 # What checks may ask for. The empty name is gRPC's own for the second, as is that of the service.
-LIVENESS, READINESS = "liveness", ("", "dorian.v1.FaceAging", "readiness")
+LIVENESS, READINESS = "liveness", ("", SERVICE_NAME, "readiness")
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from dorian_server.admission.queue import MOST_WAITING, Admission
 from dorian_server.bundles import Bundles, ServedBundle
 from dorian_server.errors import BrokenBundleError, StartupError
 from dorian_server.opening import open_bundle
-from dorian_server.readiness import Readiness
+from dorian_server.readiness import SERVICE_NAME, Readiness
 from dorian_server.security.authentication import load_authentication
 from dorian_server.security.credentials import load_credentials
 from dorian_server.service import FaceAgingService
@@ -30,7 +30,6 @@ from dorian_server.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-SERVICE_NAME = "dorian.v1.FaceAging"
 # Seconds in which callers are told that the server stops. Those who come while gRPC closes their connection are told CANCELLED.
 _FAREWELL = 0.5
 # Beside those that work and those that wait: calls that are refused, and health checks.

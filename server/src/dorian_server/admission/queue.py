@@ -121,6 +121,7 @@ class Admission:
                 raise DeadlineError(left, least)
             if len(self._working) < self._workers:
                 self._begin(ticket)
+                self._tell()
                 return ticket
             ahead = self._ahead(ticket.rank)
             room = self._room()
@@ -158,7 +159,6 @@ class Admission:
     def _begin(self, ticket: _Ticket) -> None:
         ticket.begun = self._shared
         self._working.append(ticket)
-        self._watch.working(len(self._working))
         ticket.woken.set()
 
     def _advance(self) -> None:

@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
+from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.graphs import Signature
-from dorian_server.batches import MOST_ROWS
 from dorian_server.callers import PRIORITIES, Caller, current_caller
 from dorian_server.errors import CallerLeftError
 from dorian_server.sessions.in_parts import run_in_parts

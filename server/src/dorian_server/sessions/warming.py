@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.graphs import Signature, TensorSpec
-from dorian_server.batches import MOST_ROWS
 from dorian_server.sessions.session import Array, Session
 
 _SIDE = 320  # pixels, of an axis that any picture fits in
