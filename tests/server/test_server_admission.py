@@ -162,12 +162,12 @@ def test_what_may_wait_is_work_and_not_requests(house: Open) -> None:
     assert at.refused(units=0.5).retry_after == pytest.approx(0.5)
 
 
-def test_as_much_as_the_workers_have_may_wait_unless_told_otherwise(house: Open) -> None:
-    at = house(workers=2, max_wait=None)
+def test_half_as_much_as_the_workers_have_may_wait_unless_told_otherwise(house: Open) -> None:
+    at = house(workers=4, max_wait=None)
     at.teach(3.0)
-    at.begin("a")
-    at.begin("b")
-    for name in "cd":
+    for name in "abcd":
+        at.begin(name)
+    for name in "ef":
         at.queue(name)
     assert "lets 6 s wait" in str(at.refused())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +18,10 @@ from tiny_searches import photo_of
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
+from dorian_server.pipeline import Pipeline
 from dorian_server.serving import SERVICE_NAME, start
 from dorian_server.settings import Load, Settings
+from dorian_server.telemetry import calls
 from dorian_server.telemetry.telemetry import Telemetry
 
 MAX_WAIT = 0.05  # seconds; less than anything counts that was never done before
@@ -30,6 +33,7 @@ KINDS = {
     "Reconstruct": "unary",
     "Optimize": "server_stream",
 }
+DETECTIONS = {"grpc_type": "unary", "grpc_service": SERVICE_NAME, "grpc_method": "DetectFaces"}
 Call = Any  # gRPC's stubs have no name for it
 
 
@@ -145,6 +149,38 @@ def test_a_full_server_refuses_each_call_and_says_when_to_come_again(
     labels = {"grpc_type": KINDS[name], "grpc_service": SERVICE_NAME, "grpc_method": name}
     assert until(lambda: house.count("grpc_server_handled", **labels, grpc_code="RESOURCE_EXHAUSTED") == 1)
     assert house.waiting == 1
+
+
+def test_refusals_are_all_counted_but_hardly_logged(
+    house: House, release: Callable[[], None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_QUIET", 3600.0)
+    house.queue()
+    with caplog.at_level(logging.INFO, calls.log.name):
+        for _ in range(4):
+            house.refusal()
+        assert until(lambda: house.count("grpc_server_handled", **DETECTIONS, grpc_code="RESOURCE_EXHAUSTED") == 4)
+    (line,) = [record.message for record in caplog.records if record.name == calls.log.name]
+    assert line.startswith("DetectFaces RESOURCE_EXHAUSTED in ")
+
+
+def test_photos_are_worked_on_by_no_more_threads_than_there_are_workers(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = set()
+    detect = Pipeline.detect
+
+    def noted(*given: Any) -> Any:
+        names.add(threading.current_thread().name)
+        return detect(*given)
+
+    monkeypatch.setattr(Pipeline, "detect", noted)
+    for _ in range(3):
+        together = [house.stub.DetectFaces.future(house.requests["DetectFaces"], timeout=SECONDS) for _ in range(2)]
+        assert all(
+            each.exception() is None or Refusal(each.exception()).code == "RESOURCE_EXHAUSTED" for each in together
+        )
+    assert len(names) == 1
 
 
 def test_all_is_as_before_once_there_is_room(house: House, release: Callable[[], None]) -> None:

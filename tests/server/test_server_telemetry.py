@@ -26,6 +26,7 @@ from dorian_server.errors import StartupError
 from dorian_server.serving import start
 from dorian_server.settings import Settings
 from dorian_server.telemetry import logs, traces
+from dorian_server.telemetry.calls import Refusals
 from dorian_server.telemetry.metrics import Metrics
 from dorian_server.telemetry.telemetry import Telemetry
 from dorian_server.telemetry.traces import Traces
@@ -221,6 +222,19 @@ def test_a_call_is_a_line_for_people(logged: Callable[..., io.StringIO], watched
     assert re.search(
         r" INFO dorian_server.telemetry.calls: ListMethods OK in \d+\.\d{3} s \[one\]\n$", stream.getvalue()
     )
+
+
+def test_of_calls_that_find_no_room_one_a_second_is_logged_with_how_many_were_not() -> None:
+    now = 100.0
+    refusals = Refusals(lambda: now)
+    assert refusals.unlogged() == 0
+    now = 100.9
+    assert [refusals.unlogged() for _ in range(3)] == [None] * 3
+    now = 101.0
+    assert refusals.unlogged() == 3
+    assert refusals.unlogged() is None
+    now = 160.0
+    assert refusals.unlogged() == 1
 
 
 def test_errors_of_ours_are_logged_with_their_trace() -> None:

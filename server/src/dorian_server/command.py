@@ -80,7 +80,7 @@ class NamedFolder(click.ParamType[tuple[str, Path]]):
     type=click.FloatRange(0),
     show_envvar=True,
     help="Seconds of work that may wait, in each process; calls beyond are told to come again later. "
-    "Unless given: as much as the workers have.",
+    "Unless given: half as much as the workers have.",
 )
 @click.option(
     "--batch-delay",

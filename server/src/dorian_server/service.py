@@ -6,7 +6,7 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Executor
 from functools import partial
 from typing import NoReturn, TypeVar
 
@@ -25,14 +25,19 @@ from dorian_server.results import SearchProgress
 from dorian_server.statuses import Answer, answer
 from dorian_server.telemetry.telemetry import Telemetry
 
+Done = TypeVar("Done")
 Reading = TypeVar("Reading", pb.DetectFacesResponse, pb.CompareFacesResponse)
 
 
 class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
-    """The service of ``face_aging.proto`` on ``bundles``, as ``admission`` lets calls in, timed by ``telemetry``."""
+    """The service of ``face_aging.proto`` on ``bundles``, as ``admission`` lets calls in, timed by ``telemetry``.
 
-    def __init__(self, bundles: Bundles, admission: Admission, telemetry: Telemetry) -> None:
-        self._bundles, self._admission, self._telemetry = bundles, admission, telemetry
+    ``workers`` have a thread for each call that is let in. Photos are worked on there, and not on the many threads that calls wait
+    on, as each thread keeps memory of its own.
+    """
+
+    def __init__(self, bundles: Bundles, admission: Admission, workers: Executor, telemetry: Telemetry) -> None:
+        self._bundles, self._admission, self._workers, self._telemetry = bundles, admission, workers, telemetry
 
     def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
         return self._answer(context, partial(self._age, request))
@@ -85,51 +90,62 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
     def _answer(self, context: grpc.ServicerContext, work: Callable[[Caller], Answer]) -> Answer:
         return answer(context, lambda: work(caller_of(context)), self._telemetry.metrics.refuse)
 
-    @contextmanager
-    def _turn(self, work: Work, caller: Caller) -> Iterator[Clock]:
-        """The turn of ``work``, with the clock that times it; whatever this thread does in it is for ``caller``."""
+    def _in_turn(self, work: Work, caller: Caller, do: Callable[[Clock], Done]) -> Done:
+        """What ``do`` gives once it is the turn of ``work``, done for ``caller`` and timed by the clock that it is told."""
         with self._admission.admitted(work, caller), working_for(caller), self._telemetry.clock() as clock:
-            yield clock
+            return self._workers.submit(contextvars.copy_context().run, do, clock).result()
 
     def _age(self, request: pb.AgeTransformRequest, caller: Caller) -> pb.AgeTransformResponse:
         pipeline = self._bundles.pipeline(request.bundle)
         asked = messages.read_age_request(request)
         method = pipeline.method_for(asked, request.method)
         pipeline.check(asked, method)  # before it waits
-        with self._turn(work_of(asked), caller) as clock:
+
+        def age(clock: Clock) -> pb.AgeTransformResponse:
             aged = pipeline.age(asked, method, clock, caller.gone)
-        return pb.AgeTransformResponse(
-            results=messages.write_aged(aged),
-            provenance=messages.write_provenance(pipeline, method),
-            times=messages.write_times(clock),
-            faces_found=aged.faces_found,
-        )
+            return pb.AgeTransformResponse(
+                results=messages.write_aged(aged),
+                provenance=messages.write_provenance(pipeline, method),
+                times=messages.write_times(clock),
+                faces_found=aged.faces_found,
+            )
+
+        return self._in_turn(work_of(asked), caller, age)
 
     def _detect(self, request: pb.DetectFacesRequest, caller: Caller) -> pb.DetectFacesResponse:
         pipeline = self._bundles.pipeline(request.bundle)
-        with self._turn(DETECTION, caller) as clock:
+
+        def detect(clock: Clock) -> pb.DetectFacesResponse:
             response = messages.write_detected(pipeline.detect(request.image.data, clock))
-        return _signed(response, pipeline, clock)
+            return _signed(response, pipeline, clock)
+
+        return self._in_turn(DETECTION, caller, detect)
 
     def _compare(self, request: pb.CompareFacesRequest, caller: Caller) -> pb.CompareFacesResponse:
         pipeline = self._bundles.pipeline(request.bundle)
         asked = messages.read_compare_request(request)
-        with self._turn(COMPARISON, caller) as clock:
+
+        def compare(clock: Clock) -> pb.CompareFacesResponse:
             response = messages.write_compared(pipeline.compare(asked, clock))
-        return _signed(response, pipeline, clock)
+            return _signed(response, pipeline, clock)
+
+        return self._in_turn(COMPARISON, caller, compare)
 
     def _reconstruct(self, request: pb.ReconstructRequest, caller: Caller) -> pb.ReconstructResponse:
         pipeline = self._bundles.pipeline(request.bundle)
         asked = messages.read_reconstruct_request(request)
         method = pipeline.encoding_method(request.method, searches=asked.search is not None)
         pipeline.reconstruction.check(asked, method)
-        with self._turn(work_of(asked), caller) as clock:
+
+        def reconstruct(clock: Clock) -> pb.ReconstructResponse:
             faces = pipeline.reconstruction.reconstruct(asked, method, clock, caller.gone)
-        return pb.ReconstructResponse(
-            faces=[messages.write_reconstruction(face) for face in faces],
-            provenance=messages.write_provenance(pipeline, method),
-            times=messages.write_times(clock),
-        )
+            return pb.ReconstructResponse(
+                faces=[messages.write_reconstruction(face) for face in faces],
+                provenance=messages.write_provenance(pipeline, method),
+                times=messages.write_times(clock),
+            )
+
+        return self._in_turn(work_of(asked), caller, reconstruct)
 
     def _optimize(
         self, request: pb.OptimizeRequest, caller: Caller, tell: Callable[[SearchProgress], None]
@@ -138,13 +154,16 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         asked = messages.read_optimize_request(request)
         method = pipeline.encoding_method(request.method, searches=True)
         pipeline.reconstruction.check(asked, method)
-        with self._turn(work_of(asked), caller) as clock:
+
+        def optimize(clock: Clock) -> pb.OptimizeResult:
             face = pipeline.reconstruction.optimize(asked, method, clock, caller.gone, tell)
-        return pb.OptimizeResult(
-            reconstruction=messages.write_reconstruction(face),
-            provenance=messages.write_provenance(pipeline, method),
-            times=messages.write_times(clock),
-        )
+            return pb.OptimizeResult(
+                reconstruction=messages.write_reconstruction(face),
+                provenance=messages.write_provenance(pipeline, method),
+                times=messages.write_times(clock),
+            )
+
+        return self._in_turn(work_of(asked), caller, optimize)
 
 
 def _signed(response: Reading, pipeline: Pipeline, clock: Clock) -> Reading:

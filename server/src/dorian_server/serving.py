@@ -74,7 +74,8 @@ class Server:
             ],
             interceptors=[CallWatcher(telemetry), *authentication, Gate(admission, _QUEUED_METHODS, metrics.refuse)],
         )
-        service = FaceAgingService(self._bundles, admission, telemetry)
+        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="work")
+        service = FaceAgingService(self._bundles, admission, self._workers, telemetry)
         face_aging_pb2_grpc.add_FaceAgingServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]
         if settings.security.api_keys is not None:
             admin = AdminService(self._reload_everywhere)
@@ -138,6 +139,7 @@ class Server:
             time.sleep(farewell)
             grace -= farewell
         self._server.stop(grace).wait()
+        self._workers.shutdown(wait=False)
 
     def _tell_bundles(self) -> None:
         self._telemetry.metrics.tell_bundles(

@@ -17,7 +17,7 @@ from dorian_server.callers import PRIORITIES, Caller, Priority
 from dorian_server.errors import CallerLeftError, DeadlineError, OverloadError
 
 MOST_WAITING = 256  # requests, however little work they are
-_TIMES = 1.0  # the work of all workers, that waits
+_WAITING_SHARE = 0.5  # of the work that all workers have, how much may wait
 _SOONEST = 0.1  # seconds after which to come again, at least
 
 
@@ -63,8 +63,8 @@ class _Ticket:
 class Admission:
     """Lets ``workers`` requests be worked on at once. Those that wait are at most ``max_wait`` seconds of work, or a single one.
 
-    Without ``max_wait`` they are what ``workers`` requests of late have taken: so who waits takes twice as long as who does not,
-    whatever the machine and the photos are.
+    Without ``max_wait`` they are half of what ``workers`` requests of late have taken: so who waits takes half as long again as who
+    does not, whatever the machine and the photos are.
     Work is counted on a clock that is shared: with n requests at work, each gets an nth of every second. So the seconds of all that
     wait are how long the last of them waits, however many are worked on at once. ``clock`` gives seconds that never go back.
     """
@@ -180,7 +180,7 @@ class Admission:
 
     def _room(self) -> float:
         """Seconds of work that may wait."""
-        return _TIMES * self._workers * self._estimates.usual if self._max_wait is None else self._max_wait
+        return _WAITING_SHARE * self._workers * self._estimates.usual if self._max_wait is None else self._max_wait
 
     def _again_after(self, seconds: float) -> float:
         """When the queue, with ``seconds`` of work in it, will have room."""

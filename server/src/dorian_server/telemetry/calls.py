@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import grpc
@@ -19,6 +21,9 @@ log = logging.getLogger(__name__)
 
 _ID_KEY = "x-request-id"
 _ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_QUIET = (
+    1.0  # seconds after a call that was refused for want of room, in which further ones are counted, but not logged
+)
 # They stay open for as long as somebody watches or may ask; the first needs no thread while it is as gRPC made it.
 _OPEN_ENDED = ("/grpc.health.v1.Health/Watch", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
 
@@ -28,6 +33,7 @@ class CallWatcher(grpc.ServerInterceptor):  # type: ignore[type-arg]
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
+        self._refusals = Refusals()
 
     def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -66,9 +72,38 @@ class CallWatcher(grpc.ServerInterceptor):  # type: ignore[type-arg]
             seconds = time.perf_counter() - begin
             metrics.handled.labels(*labels, code.name).inc()
             metrics.seconds.labels(*labels).observe(seconds)
-            fields = {"method": method, "code": code.name, "seconds": round(seconds, 4)}
-            log.info("%s %s in %.3f s", method, code.name, seconds, extra={"fields": fields})
+            self._log(method, code, seconds)
             REQUEST_ID.reset(token)
+
+    def _log(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
+        words, fields = f"{method} {code.name} in {seconds:.3f} s", {"method": method, "code": code.name}
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            unlogged = self._refusals.unlogged()
+            if unlogged is None:
+                return
+            words += f", as {unlogged} unlogged before it" if unlogged else ""
+        log.info(words, extra={"fields": {**fields, "seconds": round(seconds, 4)}})
+
+
+class Refusals:
+    """Which of the calls that find no room are logged: they come by the hundred, and lines take time from those that found some.
+
+    ``clock`` gives seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._next, self._unlogged = -math.inf, 0
+
+    def unlogged(self) -> int | None:
+        """``None`` if this one is not to be logged, else how many were not since the last that was."""
+        with self._lock:
+            now = self._clock()
+            if now < self._next:
+                self._unlogged += 1
+                return None
+            unlogged, self._next, self._unlogged = self._unlogged, now + _QUIET, 0
+            return unlogged
 
 
 def _code(context: grpc.ServicerContext) -> grpc.StatusCode | None:
