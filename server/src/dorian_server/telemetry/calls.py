@@ -21,9 +21,8 @@ log = logging.getLogger(__name__)
 
 _ID_KEY = "x-request-id"
 _ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_QUIET = (
-    1.0  # seconds after a call that was refused for want of room, in which further ones are counted, but not logged
-)
+# Seconds after a call that was refused for want of room, in which further ones are counted, but not logged.
+_QUIET = 1.0
 # They stay open for as long as somebody watches or may ask; the first needs no thread while it is as gRPC made it.
 _OPEN_ENDED = ("/grpc.health.v1.Health/Watch", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
 
