@@ -168,7 +168,6 @@ def test_a_bundle_that_has_broken_since_does_not_take_the_others_down(
     serve: Serve,
     tiny_bundle: Bundle,
     tiny_photo: bytes,
-    rewrite: Callable[..., Bundle],
     handles: Callable[[ServerProcess], list[Handle]],
 ) -> None:
     """One dies and cannot be begun again until the bundle is mended; the other serves what it has open."""

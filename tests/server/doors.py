@@ -12,7 +12,6 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
 from refusals import Refusal
 
 from dorian.v1 import face_aging_pb2 as pb
@@ -114,8 +113,3 @@ def refuses(work: Callable[[], object]) -> Refusal:
     with pytest.raises(grpc.RpcError) as caught:
         work()
     return Refusal(caught.value)
-
-
-def seconds_to_wait(refusal: Refusal) -> float:
-    found = refusal._detail(error_details_pb2.RetryInfo)
-    return float(found.retry_delay.ToTimedelta().total_seconds())

@@ -24,6 +24,9 @@ class Refusal:
         self.details = status.details
         self.info = self._detail(error_details_pb2.ErrorInfo)
         self.bad_request = self._detail(error_details_pb2.BadRequest)
+        self.seconds_to_wait = float(
+            self._detail(error_details_pb2.RetryInfo).retry_delay.ToTimedelta().total_seconds()
+        )
         assert status.message == self.message
 
     def _detail(self, kind: type) -> Any:

@@ -13,7 +13,6 @@ from typing import Any, cast
 import grpc
 import pytest
 from certificates import Authority, Issued
-from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from refusals import SECONDS, Refusal
 from tiny_searches import photo_of
@@ -88,11 +87,6 @@ def refusal_of(channel: grpc.Channel, metadata: Any = ()) -> Refusal:
     return refusal
 
 
-def seconds_to_wait(refusal: Refusal) -> float:
-    found = refusal._detail(error_details_pb2.RetryInfo)
-    return float(found.retry_delay.ToTimedelta().total_seconds())
-
-
 def allowed(channel: grpc.Channel, reason: str, metadata: Any = (), most: int = 20) -> int:
     """How many calls go through before one is refused for ``reason``."""
     for number in range(most):
@@ -119,7 +113,7 @@ def test_calls_at_once_of_an_address(house: Open, search: pb.OptimizeRequest) ->
         refusal = refusal_of(channel)
         assert refusal.info.reason == "CALLS_AT_ONCE"
         assert refusal.message == "the caller has 2 calls under way; it may have 2 at once"
-        assert seconds_to_wait(refusal) == 1
+        assert refusal.seconds_to_wait == 1
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=SECONDS)
         assert health.status == health_pb2.HealthCheckResponse.SERVING
     assert here.count("dorian_refused", reason="CALLS_AT_ONCE") == 3
@@ -144,7 +138,7 @@ def test_calls_of_a_minute_of_an_address(house: Open) -> None:
     refusal = refusal_of(here.connect())
     assert refusal.info.reason == "CALLS_PER_MINUTE"
     assert refusal.message == "the caller may begin 3 calls in a minute"
-    assert 0 < seconds_to_wait(refusal) <= 60
+    assert 0 < refusal.seconds_to_wait <= 60
     assert here.count("dorian_refused", reason="CALLS_PER_MINUTE") == 2
 
 

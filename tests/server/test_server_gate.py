@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from refusals import SECONDS, Refusal
 from tiny_searches import photo_of
+from waits import until
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
@@ -81,19 +80,6 @@ class House:
         return self.telemetry.metrics.registry.get_sample_value(f"{name}_total", labels) or 0.0
 
 
-def until(true: Callable[[], bool]) -> bool:
-    """Whether it becomes true within a while: what the metrics say is on the way."""
-    end = time.monotonic() + SECONDS
-    while not true() and time.monotonic() < end:
-        time.sleep(0.005)
-    return true()
-
-
-def seconds_to_wait(refusal: Refusal) -> float:
-    found = refusal._detail(error_details_pb2.RetryInfo)
-    return float(found.retry_delay.ToTimedelta().total_seconds())
-
-
 @pytest.fixture
 def max_wait() -> float:
     return MAX_WAIT
@@ -143,7 +129,7 @@ def test_a_full_server_refuses_each_call_and_says_when_to_come_again(
     assert refusal.code == "RESOURCE_EXHAUSTED"
     assert (refusal.info.reason, refusal.info.domain) == ("QUEUE_FULL", "dorian.v1")
     assert refusal.message == "all the work that may wait here waits already"
-    assert seconds_to_wait(refusal) == pytest.approx(0.1)
+    assert refusal.seconds_to_wait == pytest.approx(0.1)
     assert not refusal.bad_request.field_violations
     assert house.count("dorian_refused", reason="QUEUE_FULL") == 1
     labels = {"grpc_type": KINDS[name], "grpc_service": SERVICE_NAME, "grpc_method": name}
@@ -246,7 +232,7 @@ def test_what_is_too_much_work_for_the_room_that_is_left_is_refused(house: House
     refusal = house.refusal("AgeTransform")
     assert (refusal.code, refusal.info.reason) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
     assert refusal.message == "0.1 s of work wait already; this server lets 1 s wait"
-    assert seconds_to_wait(refusal) == pytest.approx(2.4), "33 units of 0.1 s"
+    assert refusal.seconds_to_wait == pytest.approx(2.4), "33 units of 0.1 s"
     assert house.count("dorian_refused", reason="QUEUE_FULL") == 1
     house.queue()
     assert house.waiting == 2

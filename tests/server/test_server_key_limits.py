@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
 import pytest
-from doors import SECONDS, Door, refuses, seconds_to_wait
+from doors import SECONDS, Door, refuses
+from waits import until
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_server.errors import OverloadError
@@ -22,22 +22,15 @@ def door(tmp_path: Path) -> Iterator[Door]:
         yield Door(tmp_path / "keys.json", stack)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_calls_at_once_are_counted_while_they_run(door: Door) -> None:
     door.add("two", ["age"], calls_at_once=2)
     door.write()
     door.servicer.held.add("AgeTransform")
     running = [door.send("two", "AgeTransform", pb.AgeTransformRequest()) for _ in range(2)]
-    wait_until(lambda: door.servicer.calls["AgeTransform"] == 2)
+    assert until(lambda: door.servicer.calls["AgeTransform"] == 2)
     refusal = refuses(lambda: door.call("two"))
     assert (refusal.code, refusal.info.reason) == ("RESOURCE_EXHAUSTED", "CALLS_AT_ONCE")
-    assert seconds_to_wait(refusal) == 1
+    assert refusal.seconds_to_wait == 1
     assert "2 calls under way" in refusal.message
     assert door.refused == ["CALLS_AT_ONCE"]
     door.call("age")  # has no part in it
@@ -77,7 +70,7 @@ def test_a_call_that_ends_badly_gives_its_place_back(door: Door, how: str) -> No
         call = door.send("one", "ListMethods", pb.ListMethodsRequest())
         return call.exception() is None
 
-    wait_until(let_in)
+    assert until(let_in)
 
 
 def test_calls_of_a_minute(door: Door) -> None:
@@ -87,7 +80,7 @@ def test_calls_of_a_minute(door: Door) -> None:
         door.call("two")
     refusal = refuses(lambda: door.call("two"))
     assert (refusal.code, refusal.info.reason) == ("RESOURCE_EXHAUSTED", "CALLS_PER_MINUTE")
-    assert 0 < seconds_to_wait(refusal) <= 60
+    assert 0 < refusal.seconds_to_wait <= 60
     assert door.refused == ["CALLS_PER_MINUTE"]
     assert door.servicer.calls == {"ListMethods": 2}
 

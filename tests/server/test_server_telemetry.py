@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import re
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 from tiny_searches import photo_of
+from waits import until
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
@@ -66,14 +66,6 @@ def image(write: Callable[..., bytes]) -> pb.Image:
 
 def values(metrics: Metrics, name: str, **labels: str) -> float:
     return metrics.registry.get_sample_value(name, labels) or 0.0
-
-
-def until(true: Callable[[], bool]) -> bool:
-    """Whether it becomes true within a while: the client hears of a call's end before the server has noted it."""
-    end = time.monotonic() + SECONDS
-    while not true() and time.monotonic() < end:
-        time.sleep(0.01)
-    return true()
 
 
 @pytest.mark.parametrize(

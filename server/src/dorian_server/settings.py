@@ -18,9 +18,8 @@ class Limits:
     """
 
     max_message_bytes: int = 16 * 2**20
-    max_image_bytes: int = (
-        15 * 2**20
-    )  # so that a photo that is a little too large gets words, not gRPC's refusal of its message
+    # Less than a message, so that a photo that is a little too large gets words, not gRPC's refusal of its message.
+    max_image_bytes: int = 15 * 2**20
     max_pixels: int = 50_000_000
     min_side: int = 32
     max_targets: int = 32

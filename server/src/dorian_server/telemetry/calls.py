@@ -75,13 +75,12 @@ class CallWatcher(grpc.ServerInterceptor):  # type: ignore[type-arg]
             REQUEST_ID.reset(token)
 
     def _log(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
-        words, fields = f"{method} {code.name} in {seconds:.3f} s", {"method": method, "code": code.name}
-        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            unlogged = self._refusals.unlogged()
-            if unlogged is None:
-                return
-            words += f", as {unlogged} unlogged before it" if unlogged else ""
-        log.info(words, extra={"fields": {**fields, "seconds": round(seconds, 4)}})
+        unlogged = self._refusals.unlogged() if code is grpc.StatusCode.RESOURCE_EXHAUSTED else 0
+        if unlogged is None:
+            return
+        others = f", as {unlogged} unlogged before it" if unlogged else ""
+        fields = {"method": method, "code": code.name, "seconds": round(seconds, 4)}
+        log.info("%s %s in %.3f s%s", method, code.name, seconds, others, extra={"fields": fields})
 
 
 class Refusals:
