@@ -10,7 +10,7 @@ DATA   ?= ../shared/data
 LOAD   ?= start overload soak kill reload
 BENCH  ?=
 FIGURES := docs/performance/figures.json
-PARTS  := dorian_bundle dorian_server dorian_client dorian_training dorian_export
+PARTS  := dorian_bundle dorian_server dorian_client dorian_training dorian_evaluation dorian_export
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test lint format proto bench load train gallery clean
@@ -25,8 +25,8 @@ serve: $(SERVE)/done  ## serve the embedded bundle on port 50051
 	$(SERVE)/bin/dorian-server --bundle models/default
 
 test: $(SERVE)/test $(DEV)/done $(PROTO)/done  ## run all tests: training and export with torch, the rest without
-	$(DEV)/bin/python -m pytest tests/proto tests/training tests/export
-	$(SERVE)/bin/python -m pytest tests/bundle tests/server tests/clients tests/e2e
+	$(DEV)/bin/python -m pytest tests/proto tests/training tests/export tests/evaluation
+	$(SERVE)/bin/python -m pytest tests/bundle tests/server tests/clients tests/e2e tests/bench
 
 lint: $(DEV)/done  ## check style and types
 	$(DEV)/bin/ruff check .
@@ -42,12 +42,12 @@ proto: $(PROTO)/done  ## generate the stubs from proto/dorian/v1
 		--python_out=$(OUT) --pyi_out=$(OUT) --grpc_python_out=$(OUT) proto/dorian/v1/*.proto
 
 bench: $(SERVE)/bench $(DEV)/done  ## compare ways to serve, and to search a latent, side by side; docs/performance.md
-	$(SERVE)/bin/python -m tests.bench.serving --json $(FIGURES) $(BENCH)
-	$(DEV)/bin/python -m tests.bench.serving.document $(FIGURES)
-	$(DEV)/bin/python tests/bench/search.py
+	$(SERVE)/bin/python -m bench.serving --json $(FIGURES) $(BENCH)
+	$(DEV)/bin/python -m bench.serving.document $(FIGURES)
+	$(DEV)/bin/python bench/search.py
 
 load: $(SERVE)/test  ## put a server under load: starts, overload, 20,000 calls of all kinds, kills, reloads; in half an hour
-	@failed=; for each in $(LOAD); do $(SERVE)/bin/python -m tests.load $$each || failed=1; done; test -z "$$failed"
+	@failed=; for each in $(LOAD); do $(SERVE)/bin/python -m bench.load $$each || failed=1; done; test -z "$$failed"
 
 train: $(DEV)/done  ## train the default method on DATA, into RUN
 	$(DEV)/bin/dorian-train age-translator --data $(DATA) --facenet models/checkpoints/facenet \

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from server_process import ROOT, ServerProcess, start_server
 
 from dorian_bundle import Bundle
+from tests.e2e.server_process import ROOT, ServerProcess, start_server
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ def _beside_the_servers_tests() -> Iterator[None]:
 @pytest.fixture
 def tiny_bundle(_beside_the_servers_tests: None, tmp_path: Path) -> Bundle:
     """A bundle whose graphs are of a few nodes each; see ``tiny_searches`` of the server's tests."""
-    from tiny_searches import write_search_bundle
+    from tests.server.tiny_searches import write_search_bundle
 
     return write_search_bundle(tmp_path / "bundle", "searching")
 
@@ -58,7 +58,7 @@ def tiny_bundle(_beside_the_servers_tests: None, tmp_path: Path) -> Bundle:
 @pytest.fixture
 def rewrite(_beside_the_servers_tests: None) -> Callable[..., Bundle]:
     """Changes fields of a folder's manifest, as ``tiny_bundles`` of the server's tests does."""
-    from tiny_bundles import rewrite
+    from tests.server.tiny_bundles import rewrite
 
     return rewrite
 
@@ -66,7 +66,7 @@ def rewrite(_beside_the_servers_tests: None) -> Callable[..., Bundle]:
 @pytest.fixture
 def tiny_photo(_beside_the_servers_tests: None) -> bytes:
     """A photo that has one face for ``tiny_bundle``."""
-    from tiny_searches import photo_of
+    from tests.server.tiny_searches import photo_of
 
     buffer = io.BytesIO()
     Image.fromarray(photo_of((220, 160, 60))).save(buffer, "PNG")

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
-from noted_queues import SECONDS, NotedQueue
 from numpy.typing import NDArray
 
 from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.families import cyclegan_signature
 from dorian_bundle.graphs import Signature
-from dorian_server.callers import Caller, working_for
-from dorian_server.sessions.batcher import Batcher
+from dorian_server.domain.caller import Caller, working_for
+from dorian_server.runtimes.batcher import Batcher
+from tests.server.noted_queues import SECONDS, NotedQueue
 
 Floats = NDArray[np.float32]
 Arrays = Mapping[str, Floats]

@@ -14,27 +14,27 @@ from typing import Any, cast
 import grpc
 import numpy as np
 import pytest
-from benches import Bench, MakeBench
 from numpy.typing import NDArray
 from PIL import Image
-from tiny_methods import write_bundle
-from tiny_searches import write_search_bundle
 
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle, load
 from dorian_bundle.detection import DetectedFace
 from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.graphs import Signature
+from dorian_server.faces.networks import AgeReader, IdentityReader
+from dorian_server.faces.reader import FaceViewer
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.method import Method
-from dorian_server.opening import build_pipeline
-from dorian_server.pipeline import Pipeline
-from dorian_server.reading import AgeReader, IdentityReader
-from dorian_server.search import WEIGHTS, Aim
-from dorian_server.seeing import FaceViewer
-from dorian_server.serving import start
-from dorian_server.sessions.onnx_runtime import OnnxRuntimeSession
+from dorian_server.pipeline.latent_search import WEIGHTS, Aim
+from dorian_server.pipeline.pipeline import Pipeline
+from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
+from dorian_server.serving.opening import build_pipeline
+from dorian_server.serving.server import start
 from dorian_server.settings import Limits, Settings
+from tests.server.benches import Bench, MakeBench
+from tests.server.tiny_methods import write_bundle
+from tests.server.tiny_searches import write_search_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_BUNDLE = ROOT / "models" / "default"
@@ -293,7 +293,7 @@ def make_bench() -> Iterator[MakeBench]:
 def full_batches() -> Iterator[None]:
     """Servers that are started meanwhile give each graph as many rows at once as there may be, however busy this machine is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dorian_server.opening.warm", lambda session: MOST_ROWS)
+        patch.setattr("dorian_server.serving.opening.warm", lambda session: MOST_ROWS)
         yield
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import grpc
 import pytest
-from refusals import Refusal
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingServicer, FaceAgingStub, add_FaceAgingServicer_to_server
 from dorian_server.security.authentication import Authentication
 from dorian_server.security.keys import ApiKey, KeyFile, make_key, write_keys
+from tests.server.refusals import Refusal
 
 SECONDS = 60
 SCOPE_SETS = {"age": ["age"], "searching": ["age", "optimize"], "optimize": ["optimize"], "admin": ["admin"]}

@@ -26,11 +26,11 @@ ARROWS = {
 PROGRAM = """
 import sys
 from pathlib import Path
-from dorian_server.clock import Clock
-from dorian_server.requests import Age, AgeRequest, CompareRequest
-from dorian_server.opening import build_pipeline
+from dorian_server.domain.clock import Clock
+from dorian_server.domain.requests import Age, AgeRequest, CompareRequest
+from dorian_server.serving.opening import build_pipeline
 from dorian_server.settings import Settings
-import dorian_server.command, dorian_server.health
+import dorian_server.cli.serve, dorian_server.cli.health
 
 pipeline = build_pipeline(Settings(Path("models/default"), threads=1))
 data = Path("examples/astronaut.jpg").read_bytes()

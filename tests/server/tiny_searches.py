@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize
-from tiny_methods import write_graph, write_translator
 
 from dorian_bundle import Bundle, load, write_manifest
 from dorian_bundle.ages import PAPER_GROUPS, age_condition
@@ -40,7 +39,8 @@ from dorian_bundle.manifest import (
     Method,
     Provenance,
 )
-from dorian_server.search import WEIGHTS, Aim
+from dorian_server.pipeline.latent_search import WEIGHTS, Aim
+from tests.server.tiny_methods import write_graph, write_translator
 
 Pixels = NDArray[np.uint8]
 Doubles = NDArray[np.float64]

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from set_layouts import (
+
+from dorian_training.data.celeba import load_celeba
+from dorian_training.data.fairface import load_fairface
+from dorian_training.data.records import MEAN_LANDMARKS, split_of
+from dorian_training.data.utkface import load_utkface
+from dorian_training.errors import DataError
+from tests.training.set_layouts import (
     CELEBA_ALIGNED,
     CELEBA_MARKS,
     FAIRFACE_HEADER,
@@ -18,12 +24,6 @@ from set_layouts import (
     fairface,
     utkface,
 )
-
-from dorian_training.data.celeba import load_celeba
-from dorian_training.data.fairface import load_fairface
-from dorian_training.data.records import MEAN_LANDMARKS, split_of
-from dorian_training.data.utkface import load_utkface
-from dorian_training.errors import DataError
 
 
 def test_utkface_reads_labels_from_names(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from dorian_export.errors import ExportError
 from dorian_export.faces import Faces, spread
 from dorian_export.readers import averaged_facenet
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
-from dorian_training.commands.options import data_option
+from dorian_training.cli.options import data_option
 from dorian_training.data.crops import cut_crops, with_margin
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources

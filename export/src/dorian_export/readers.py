@@ -27,10 +27,10 @@ from dorian_export.parity import BATCHES, Array
 from dorian_export.proven import export_proven, image_inputs, require_faces, require_family
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.data.crops import Crops
-from dorian_training.evaluation.verification import all_pairs, similarities, threshold_at
 from dorian_training.methods.facenet import embed, identity_labels
 from dorian_training.networks import age_estimator, detector, landmark_refiner
 from dorian_training.networks.facenet import FaceNet, facenet_of
+from dorian_training.verification import all_pairs, similarities, threshold_at
 
 RATES = (1e-2, 1e-3, 1e-4)  # false-accept rates at which thresholds are measured
 _LEAST_OTHERS = 10 / min(RATES)  # pairs of different people, so that ten lie above the strictest threshold

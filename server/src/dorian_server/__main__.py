@@ -1,5 +1,5 @@
 """``python -m dorian_server`` is the command ``dorian-server``."""
 
-from dorian_server.command import main
+from dorian_server.cli.serve import main
 
 main()

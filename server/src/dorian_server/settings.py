@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from dorian_server.sessions.runtimes import Arithmetic, Runtime
+from dorian_server.runtimes.factory import Arithmetic, Runtime
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import NoReturn
 import grpc
 
 from dorian_server.admission.queue import Admission
-from dorian_server.callers import priority_of
-from dorian_server.errors import OverloadError
-from dorian_server.interception import Continuation, Handler, refuser
-from dorian_server.statuses import abort
+from dorian_server.domain.caller import priority_of
+from dorian_server.domain.errors import OverloadError
+from dorian_server.rpc.interceptors import Continuation, Handler, refuser
+from dorian_server.rpc.statuses import abort
 
 
 class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dorian_server.admission.work import Estimates, Work
-from dorian_server.callers import PRIORITIES, Caller, Priority
-from dorian_server.errors import CallerLeftError, DeadlineError, OverloadError
+from dorian_server.admission.cost import Estimates, Work
+from dorian_server.domain.caller import PRIORITIES, Caller, Priority
+from dorian_server.domain.errors import CallerLeftError, DeadlineError, OverloadError
 
 MOST_WAITING = 256  # requests, however little work they are
 _WAITING_SHARE = 0.5  # of the work that all workers have, how much may wait

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dorian_bundle.manifest import AgeCganMethod, Filter
-from dorian_server.batches import pictures_of
-from dorian_server.clock import Clock
+from dorian_server.domain.clock import Clock
+from dorian_server.domain.requests import Age
 from dorian_server.methods.method import Crop, Drawing, Gradient, Subject
-from dorian_server.requests import Age
-from dorian_server.sessions.session import Array, Session
+from dorian_server.runtimes.batches import pictures_of
+from dorian_server.runtimes.session import Array, Session
 
 
 class AgeCgan:

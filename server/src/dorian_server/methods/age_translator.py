@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.manifest import AgeTranslatorMethod, Filter
-from dorian_server.batches import parts, pictures_of
-from dorian_server.clock import Clock
+from dorian_server.domain.clock import Clock
+from dorian_server.domain.requests import Age
 from dorian_server.methods.method import Crop, Drawing
-from dorian_server.requests import Age
-from dorian_server.sessions.session import Array, Session
+from dorian_server.runtimes.batches import parts, pictures_of
+from dorian_server.runtimes.session import Array, Session
 
 
 class AgeTranslator:

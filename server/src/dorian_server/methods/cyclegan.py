@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from dorian_bundle.ages import AgeGroup
 from dorian_bundle.manifest import CycleGanMethod
-from dorian_server.batches import pictures_of
-from dorian_server.clock import Clock
+from dorian_server.domain.clock import Clock
+from dorian_server.domain.requests import Age
 from dorian_server.methods.method import Crop, Drawing
-from dorian_server.requests import Age
-from dorian_server.sessions.session import Array, Session
+from dorian_server.runtimes.batches import pictures_of
+from dorian_server.runtimes.session import Array, Session
 
 
 class CycleGan:

@@ -12,14 +12,14 @@ from typing import NoReturn
 import grpc
 
 from dorian.v1 import face_aging_pb2 as pb
-from dorian_server.admin import ADMIN_SERVICE
-from dorian_server.errors import CredentialError, RequestError, ScopeError
-from dorian_server.interception import Continuation, Handler, refuser, service_of, wrapped
-from dorian_server.security.callers import OPEN_SERVICES, CallerLimits
+from dorian_server.domain.errors import CredentialError, RequestError, ScopeError
+from dorian_server.rpc.interceptors import Continuation, Handler, refuser, service_of, wrapped
+from dorian_server.rpc.statuses import abort
+from dorian_server.security.caller_limits import OPEN_SERVICES, CallerLimits
 from dorian_server.security.keys import ApiKey, KeyFile, Scope
 from dorian_server.security.quotas import Quotas
+from dorian_server.serving.admin_service import ADMIN_SERVICE
 from dorian_server.settings import Load, Settings
-from dorian_server.statuses import abort
 
 log = logging.getLogger(__name__)
 

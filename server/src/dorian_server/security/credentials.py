@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import grpc
 
-from dorian_server.errors import StartupError
-from dorian_server.security.files import WatchedFiles, read_file
+from dorian_server.domain.errors import StartupError
+from dorian_server.security.watched_files import WatchedFiles, read_file
 from dorian_server.settings import Security
 
 # OpenSSL's names for it: of two keys of one kind, and of two kinds.

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dorian_server.errors import StartupError
-from dorian_server.security.files import WatchedFiles, read_file
+from dorian_server.domain.errors import StartupError
+from dorian_server.security.watched_files import WatchedFiles, read_file
 
 Scope = Literal["age", "optimize", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

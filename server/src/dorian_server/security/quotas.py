@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from dorian_server.errors import OverloadError
+from dorian_server.domain.errors import OverloadError
 
 _MINUTE = 60.0
 _SOON = 1.0  # seconds; when a running call ends is not known

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 
 import grpc
 
-from dorian_server.interception import Continuation, Handler, wrapped
+from dorian_server.rpc.interceptors import Continuation, Handler, wrapped
 from dorian_server.telemetry.logs import REQUEST_ID
 from dorian_server.telemetry.telemetry import Telemetry
 

@@ -11,7 +11,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from dorian_bundle import Bundle
-from dorian_server.errors import StartupError
+from dorian_server.domain.errors import StartupError
 from dorian_server.telemetry.queues import CALL_SECONDS, BatchMetrics, QueueMetrics
 
 _CALL = ("grpc_type", "grpc_service", "grpc_method")

@@ -51,7 +51,7 @@ class BatchMetrics:
         )
 
     def of(self, graph: str) -> GraphMetrics:
-        """Those of one graph, as ``dorian_server.sessions.batcher.BatchWatch`` has them."""
+        """Those of one graph, as ``dorian_server.runtimes.batcher.BatchWatch`` has them."""
         return GraphMetrics(self._jobs.labels(graph), self._rows.labels(graph), self._waits.labels(graph))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from dorian_server.clock import Clock
+from dorian_server.domain.clock import Clock
 from dorian_server.telemetry.metrics import Metrics
 from dorian_server.telemetry.traces import Traces
 

@@ -13,11 +13,11 @@ from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import centred
 from dorian_training.data.batches import LabelledBatch, as_images
 from dorian_training.data.crops import Crops
-from dorian_training.evaluation.verification import accuracy, balanced_pairs, best_threshold, similarities
 from dorian_training.losses.contrastive import supervised_contrastive
 from dorian_training.losses.margin import MarginClassifier
 from dorian_training.methods.stage import Stage, cosine_rate
 from dorian_training.networks.compact_facenet import SIZE, CompactFaceNet, FaceNetShape
+from dorian_training.verification import accuracy, balanced_pairs, best_threshold, similarities
 
 _PAIRS = 3000
 _BATCH = 256

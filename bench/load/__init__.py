@@ -1,0 +1,1 @@
+"""A server under load, measured: ``python -m bench.load --help``."""

@@ -1,0 +1,3 @@
+from bench.load.command import main
+
+main()

@@ -1,0 +1,1 @@
+"""Ways to serve the pipeline, side by side: ``python -m bench.serving --help``."""

@@ -1,0 +1,24 @@
+"""From what callers saw to figures: percentiles of a window, medians of several windows, how pictures differ."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+
+from bench.serving.results import Window
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """The least of ``values`` that at least ``share`` of them do not exceed (the nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def median_window(windows: Sequence[Window]) -> Window:
+    """Each figure's median; requests and refusals are whole numbers, rounded down."""
+    medians = {
+        each.name: statistics.median(getattr(window, each.name) for window in windows) for each in fields(Window)
+    }
+    return Window(**medians | {name: int(medians[name]) for name in ("requests", "refusals")})

@@ -1,0 +1,92 @@
+"""Figures in words: Markdown tables, one for each number of callers. Shares of the limit are what to read; the rest is as measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.serving.results import LIMIT, NETWORKS, Result, Run, Window
+
+_HEAD = (
+    "",
+    "of the limit",
+    "requests/s",
+    "p50, ms",
+    "p99, ms",
+    "CPU, ms a request",
+    "its callers' CPU, ms",
+    "memory, MB",
+    "refusals",
+    "set up as",
+)
+
+
+def numbers_of_callers(run: Run) -> list[int]:
+    return sorted({callers for result in run.results if result.name != NETWORKS for callers in result.figures})
+
+
+def best(run: Run, callers: int) -> list[Result]:
+    """Of each contender that was measured with so many callers, the way to set it up that served most requests, in their order."""
+    found: dict[str, Result] = {}
+    for result in run.results:
+        if callers not in result.figures or result.name == NETWORKS:
+            continue
+        known = found.get(result.name)
+        if known is None or result.figures[callers].rate > known.figures[callers].rate:
+            found[result.name] = result
+    return list(found.values())
+
+
+def share(results: Sequence[Result], result: Result, callers: int) -> float:
+    """The rate of ``result`` as a share of the limit's among ``results``; ``nan`` without a limit."""
+    limits = [each.figures[callers].rate for each in results if each.name == LIMIT]
+    return result.figures[callers].rate / limits[0] if limits else float("nan")
+
+
+def tables(run: Run) -> str:
+    """A table for each number of callers, then what else there is to know about the run."""
+    parts = [_table(run, callers) for callers in numbers_of_callers(run)]
+    return "\n\n".join([*parts, *_notes(run)])
+
+
+def _table(run: Run, callers: int) -> str:
+    results = best(run, callers)
+    rows = [_HEAD, ("---",) * len(_HEAD)]
+    rows += [_row(result, result.figures[callers], share(results, result, callers)) for result in results]
+    title = "1 caller" if callers == 1 else f"{callers} callers"
+    return "\n".join([f"### {title}", "", *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def _row(result: Result, window: Window, part: float) -> tuple[str, ...]:
+    return (
+        result.name,
+        f"{part:.2f}",
+        f"{window.rate:.2f}",
+        f"{window.p50 * 1000:.0f}",
+        f"{window.p99 * 1000:.0f}",
+        f"{window.cpu * 1000:.0f}",
+        f"{window.client_cpu * 1000:.1f}" if window.client_cpu else "–",
+        f"{window.memory / 1e6:.0f}",
+        str(window.refusals),
+        result.set_up,
+    )
+
+
+def _notes(run: Run) -> list[str]:
+    alone = [each.figures[1] for each in run.results if each.name == NETWORKS and each.figures]
+    notes = [f"{NETWORKS[0].upper()}{NETWORKS[1:]}, alone: {each.p50 * 1000:.0f} ms." for each in alone]
+    apart = [each for each in run.results if each.difference != (0, 0)]
+    notes += [
+        f"The pictures of {each.name} ({each.set_up}) differ by {each.difference[0]} grey level in {each.difference[1]} pixels."
+        for each in apart
+    ]
+    if not apart:
+        notes.append("All pictures of all contenders are the same, byte for byte.")
+    notes += [f"{each.name} ({each.set_up}) was not measured: {each.failure}" for each in run.results if each.failure]
+    others = [window.others for each in run.results for window in each.figures.values()]
+    if others:
+        notes.append(
+            f"Other processes took {max(others):.0%} of the machine's cores at most, {min(others):.0%} at least."
+        )
+    windows = "1 round" if run.rounds == 1 else f"medians of {run.rounds} rounds"
+    notes.append(f"{run.machine}; {windows} of {run.seconds:g} s.")
+    return notes

@@ -1,0 +1,35 @@
+"""What all contenders are given: the embedded bundle, one photo, one age group, and how a peer is told to serve them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "models" / "default"
+PHOTO = (ROOT / "examples" / "astronaut.jpg").read_bytes()
+TARGET = "60+"
+
+
+@dataclass(frozen=True)
+class Place:
+    """How a peer serves: in ``processes`` that each do so many requests ``at_once``, on ``threads`` a graph (0: one per core)."""
+
+    processes: int
+    at_once: int
+    threads: int
+    port: int = 0
+
+    @classmethod
+    def from_environment(cls) -> Place:
+        """As ``environment`` told it; peers' own command lines and workers leave environment variables alone."""
+        return cls(**{field.name: int(os.environ[_variable(field.name)]) for field in fields(cls)})
+
+    def environment(self, port: int) -> dict[str, str]:
+        """The variables that tell a peer to serve on ``port``."""
+        return {_variable(name): str(value) for name, value in asdict(replace(self, port=port)).items()}
+
+
+def _variable(name: str) -> str:
+    return f"BENCH_{name.upper()}"

@@ -1,0 +1,1 @@
+"""Measures what a bundle does, by networks that took no part in its training."""

@@ -1,0 +1,22 @@
+"""``dorian-evaluate``: measurements of a bundle by independent networks."""
+
+from __future__ import annotations
+
+import click
+
+from dorian_evaluation.cli.age_cgan import evaluate_age_cgan
+from dorian_evaluation.cli.ageing import evaluate_ageing
+from dorian_evaluation.cli.faces import evaluate_faces
+
+
+@click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Measure what a bundle does, by networks that took no part in its training."""
+
+
+main.add_command(evaluate_faces)
+main.add_command(evaluate_ageing)
+main.add_command(evaluate_age_cgan)
+
+if __name__ == "__main__":
+    main()

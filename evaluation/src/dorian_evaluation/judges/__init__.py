@@ -1,0 +1,1 @@
+"""Independent networks that judge age and identity, and the graphs of a bundle."""

@@ -1,0 +1,1 @@
+"""The way of a photo through the server, and the steps on it."""

@@ -1,0 +1,1 @@
+"""What every RPC shares: statuses, interceptors and the health service."""

@@ -1,0 +1,1 @@
+"""The gRPC server: its services, the bundles that it serves, and the conversion of messages."""

@@ -1,0 +1,339 @@
+"""Between the contract's messages and the pipeline's own types; nothing here computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian_server import __version__
+from dorian_server.domain.clock import Clock
+from dorian_server.domain.errors import RequestError
+from dorian_server.domain.requests import (
+    Age,
+    AgeRequest,
+    BlendMode,
+    Budget,
+    CompareRequest,
+    FaceLatent,
+    FaceSelector,
+    FaceTarget,
+    OptimizeRequest,
+    Output,
+    ReconstructRequest,
+)
+from dorian_server.domain.results import (
+    Aged,
+    Compared,
+    Detected,
+    FaceResult,
+    FailedFace,
+    Reading,
+    ReconstructedFace,
+    SearchProgress,
+    SeenFace,
+    StoredPicture,
+)
+from dorian_server.images import DEFAULT_QUALITY, Format
+from dorian_server.methods.method import Method
+from dorian_server.pipeline.latent_search import Aim, OptimizerName, SearchSettings
+from dorian_server.pipeline.method_selection import encodes
+from dorian_server.pipeline.pipeline import Pipeline
+
+_BLENDS: Mapping[pb.Blend, BlendMode] = {
+    pb.BLEND_UNSPECIFIED: "delta",
+    pb.BLEND_DELTA: "delta",
+    pb.BLEND_REPLACE: "replace",
+}
+_AIMS: Mapping[pb.ReconstructionMode, Aim] = {
+    pb.RECONSTRUCTION_MODE_PIXELWISE: "pixelwise",
+    pb.RECONSTRUCTION_MODE_IDENTITY: "identity",
+    pb.RECONSTRUCTION_MODE_BLENDED: "blended",
+}
+_OPTIMIZERS: Mapping[pb.Optimizer, OptimizerName] = {
+    pb.OPTIMIZER_UNSPECIFIED: "l-bfgs-b",
+    pb.OPTIMIZER_L_BFGS_B: "l-bfgs-b",
+    pb.OPTIMIZER_ADAM: "adam",
+}
+_BUDGETS: Mapping[pb.OptimisationBudget, Budget] = {
+    pb.OPTIMISATION_BUDGET_UNSPECIFIED: "none",
+    pb.OPTIMISATION_BUDGET_NONE: "none",
+    pb.OPTIMISATION_BUDGET_FAST: "fast",
+    pb.OPTIMISATION_BUDGET_FULL: "full",
+}
+_FORMATS: Mapping[pb.ImageFormat, Format] = {
+    pb.IMAGE_FORMAT_JPEG: "JPEG",
+    pb.IMAGE_FORMAT_PNG: "PNG",
+    pb.IMAGE_FORMAT_WEBP: "WEBP",
+}
+_FORMAT_CODES = {name: code for code, name in _FORMATS.items()}
+
+
+def read_age(message: pb.Age, field: str) -> Age:
+    """The age or the filter in ``message``; ``RequestError`` if neither is set."""
+    kind = message.WhichOneof("kind")
+    if kind == "group":
+        return Age(group=message.group)
+    if kind == "years":
+        return Age(years=message.years)
+    if kind == "filter":
+        return Age(filter=message.filter)
+    raise RequestError("TARGET_MISSING", field, f"{field} is empty; set an age group, a number of years or a filter")
+
+
+def read_output(message: pb.OutputOptions) -> Output:
+    """The output options in ``message``; ``RequestError`` for an unknown format or a quality beyond 100."""
+    if message.format != pb.IMAGE_FORMAT_UNSPECIFIED and message.format not in _FORMATS:
+        words = f"image format {message.format} is unknown; known: JPEG, PNG, WebP"
+        raise RequestError("SETTING_OUT_OF_RANGE", "output.format", words)
+    if not 0 <= message.quality <= 100:
+        words = f"quality {message.quality} is out of range; it must be between 1 and 100, or 0 for {DEFAULT_QUALITY}"
+        raise RequestError("SETTING_OUT_OF_RANGE", "output.quality", words)
+    return Output(_FORMATS.get(message.format), message.quality or DEFAULT_QUALITY, message.keep_metadata)
+
+
+def read_selector(message: pb.FaceSelector, field: str) -> FaceSelector:
+    """The selector in ``message``; ``RequestError`` if none is set, or one that can name no face."""
+    kind = message.WhichOneof("kind")
+    if kind == "largest" and message.largest:
+        return FaceSelector()
+    if kind == "index" and message.index >= 0:
+        return FaceSelector(index=message.index)
+    if kind == "box":
+        box = message.box
+        if box.width > 0 and box.height > 0 and np.isfinite([box.x, box.y, box.width, box.height]).all():
+            return FaceSelector(box=(box.x, box.y, box.width, box.height))
+    words = f"{field} names no face; set largest to true, an index from 0 on, or a box with a width and a height"
+    raise RequestError("SETTING_OUT_OF_RANGE", field, words)
+
+
+def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
+    """All of ``message`` but its method; ``RequestError`` for what makes no sense by itself."""
+    if message.blend not in _BLENDS:
+        words = f"blend {message.blend} is unknown; known: DELTA, REPLACE"
+        raise RequestError("SETTING_OUT_OF_RANGE", "blend", words)
+    if message.optimisation not in _BUDGETS:
+        words = f"optimisation {message.optimisation} is unknown; known: NONE, FAST, FULL"
+        raise RequestError("SETTING_OUT_OF_RANGE", "optimisation", words)
+    return AgeRequest(
+        data=message.image.data,
+        targets=[read_age(age, f"targets[{index}]") for index, age in enumerate(message.targets)],
+        source=_read_source(message, "source"),
+        faces=_read_selectors(message),
+        face_targets=[
+            FaceTarget(
+                read_selector(own.face, f"face_targets[{index}].face"),
+                read_age(own.target, f"face_targets[{index}].target"),
+                _read_source(own, f"face_targets[{index}].source"),
+            )
+            for index, own in enumerate(message.face_targets)
+        ],
+        strength=message.strength if message.HasField("strength") else 1.0,
+        blend=_BLENDS[message.blend],
+        output=read_output(message.output),
+        with_delta=message.with_delta,
+        optimisation=_BUDGETS[message.optimisation],
+        latents=[
+            FaceLatent(read_selector(each.face, f"latents[{index}].face"), np.asarray(each.latent, dtype=np.float32))
+            for index, each in enumerate(message.latents)
+        ],
+    )
+
+
+def read_reconstruct_request(message: pb.ReconstructRequest) -> ReconstructRequest:
+    """All of ``message`` but its method; ``RequestError`` for what makes no sense by itself."""
+    search = None
+    if message.mode not in (pb.RECONSTRUCTION_MODE_UNSPECIFIED, pb.RECONSTRUCTION_MODE_INITIAL):
+        search = _read_search(message.mode, message.search, "INITIAL, ")
+    source = _read_source(message, "source")
+    return ReconstructRequest(message.image.data, source, _read_selectors(message), read_output(message.output), search)
+
+
+def read_optimize_request(message: pb.OptimizeRequest) -> OptimizeRequest:
+    """All of ``message`` but its method; ``RequestError`` for what makes no sense by itself."""
+    if message.preview_every < 0:
+        words = f"preview_every is {message.preview_every}; it must be a number of steps, or 0 for no previews"
+        raise RequestError("SETTING_OUT_OF_RANGE", "preview_every", words)
+    return OptimizeRequest(
+        data=message.image.data,
+        search=_read_search(message.mode or pb.RECONSTRUCTION_MODE_IDENTITY, message.search, ""),
+        face=read_selector(message.face, "face") if message.HasField("face") else FaceSelector(),
+        source=_read_source(message, "source"),
+        preview_every=message.preview_every,
+        start=np.asarray(message.latent, dtype=np.float32) if message.latent else None,
+        output=read_output(message.output),
+    )
+
+
+def _read_search(mode: pb.ReconstructionMode, message: pb.SearchOptions, others: str) -> SearchSettings:
+    """How to search for ``mode``; ``others`` are the modes beside those that are searched for."""
+    if mode not in _AIMS:
+        words = f"mode {mode} cannot be taken here; known: {others}PIXELWISE, IDENTITY, BLENDED"
+        raise RequestError("SETTING_OUT_OF_RANGE", "mode", words)
+    if message.optimizer not in _OPTIMIZERS:
+        words = f"optimizer {message.optimizer} is unknown; known: L_BFGS_B, ADAM"
+        raise RequestError("SETTING_OUT_OF_RANGE", "search.optimizer", words)
+    return SearchSettings(_AIMS[mode], _OPTIMIZERS[message.optimizer], message.max_steps)
+
+
+def read_compare_request(message: pb.CompareFacesRequest) -> CompareRequest:
+    """All of ``message``; ``RequestError`` for what makes no sense by itself."""
+    faces = [
+        read_selector(getattr(message, name), name) if message.HasField(name) else FaceSelector()
+        for name in ("first_face", "second_face")
+    ]
+    return CompareRequest(message.first.data, message.second.data, faces[0], faces[1], message.false_accept_rate)
+
+
+def _read_source(
+    message: pb.AgeTransformRequest | pb.ReconstructRequest | pb.OptimizeRequest | pb.FaceTarget, field: str
+) -> Age | None:
+    return read_age(message.source, field) if message.HasField("source") else None
+
+
+def _read_selectors(message: pb.AgeTransformRequest | pb.ReconstructRequest) -> list[FaceSelector]:
+    return [read_selector(selector, f"faces[{index}]") for index, selector in enumerate(message.faces)]
+
+
+def write_picture(picture: StoredPicture) -> pb.Image:
+    return pb.Image(data=picture.data, format=_FORMAT_CODES[picture.format], width=picture.width, height=picture.height)
+
+
+def write_age(age: Age) -> pb.Age:
+    return pb.Age(group=age.group, years=age.years, filter=age.filter)
+
+
+def write_face(face: SeenFace) -> pb.Face:
+    x, y, width, height = face.found.box
+    return pb.Face(
+        box=pb.Box(x=x, y=y, width=width, height=height),
+        score=face.found.score,
+        landmarks=[pb.Point(x=x, y=y) for x, y in face.found.landmarks.tolist()],
+        estimated_age=face.reading.age if face.reading else None,
+        index=face.index,
+    )
+
+
+def write_error(error: RequestError) -> pb.FaceError:
+    return pb.FaceError(reason=error.reason, message=str(error))
+
+
+def write_times(clock: Clock) -> list[pb.StageTime]:
+    return [pb.StageTime(stage=stage, seconds=seconds) for stage, seconds in clock.seconds.items()]
+
+
+def write_provenance(pipeline: Pipeline, method: Method | None = None) -> pb.Provenance:
+    bundle = pipeline.bundle
+    return pb.Provenance(
+        method=method.manifest.name if method else "",
+        bundle=bundle.manifest.name,
+        bundle_version=bundle.manifest.version,
+        bundle_sha256=bundle.sha256,
+    )
+
+
+def write_aged(aged: Aged) -> list[pb.AgedImage]:
+    """A result per picture, each with its report per face."""
+    return [
+        pb.AgedImage(
+            image=write_picture(each.picture),
+            faces=[_write_report(face) for face in each.faces],
+            delta=write_picture(each.delta) if each.delta else None,
+        )
+        for each in aged.pictures
+    ]
+
+
+def _write_report(result: FaceResult) -> pb.FaceReport:
+    return pb.FaceReport(
+        face=write_face(result.face) if result.face else None,
+        source=write_age(result.source) if result.source else None,
+        source_given=result.source_given,
+        target=write_age(result.target) if result.target else None,
+        estimated_age_after=result.after.age if result.after else None,
+        identity_similarity=result.similarity,
+        error=write_error(result.error) if result.error else None,
+    )
+
+
+def write_reconstruction(face: ReconstructedFace | FailedFace) -> pb.Reconstruction:
+    if isinstance(face, FailedFace):
+        return pb.Reconstruction(face=write_face(face.face) if face.face else None, error=write_error(face.error))
+    return pb.Reconstruction(
+        face=write_face(face.face),
+        crop=write_picture(face.crop),
+        reconstruction=write_picture(face.picture),
+        latent=face.latent.tolist(),
+        source=write_age(face.source),
+        source_given=face.source_given,
+        pixel_error=face.pixel_error,
+        identity_similarity=face.similarity,
+        steps=face.steps,
+    )
+
+
+def write_progress(progress: SearchProgress) -> pb.OptimizeProgress:
+    return pb.OptimizeProgress(
+        step=progress.step,
+        loss=progress.loss,
+        best_loss=progress.best_loss,
+        identity_similarity=progress.similarity,
+        pixel_error=progress.pixel_error,
+        preview=write_picture(progress.preview) if progress.preview else None,
+    )
+
+
+def write_detected(detected: Detected) -> pb.DetectFacesResponse:
+    """All but provenance and times."""
+    faces = [write_face(face) for face in detected.faces]
+    return pb.DetectFacesResponse(faces=faces, width=detected.width, height=detected.height)
+
+
+def write_compared(compared: Compared) -> pb.CompareFacesResponse:
+    """All but provenance and times."""
+    return pb.CompareFacesResponse(
+        first=write_face(compared.first),
+        second=write_face(compared.second),
+        first_embedding=_write_embedding(compared.first.reading),
+        second_embedding=_write_embedding(compared.second.reading),
+        similarity=compared.similarity,
+        distance=2 - 2 * compared.similarity,
+        same_person=compared.similarity >= compared.threshold,
+        threshold=compared.threshold,
+        false_accept_rate=compared.false_accept_rate,
+    )
+
+
+def _write_embedding(reading: Reading | None) -> list[float]:
+    return reading.embedding.tolist() if reading else []
+
+
+def write_methods(pipeline: Pipeline) -> pb.ListMethodsResponse:
+    """All methods of the bundle, the default first."""
+    manifest = pipeline.bundle.manifest
+    licences = dict.fromkeys(method.provenance.licence for method in manifest.methods)
+    response = pb.ListMethodsResponse(
+        bundle=manifest.name,
+        bundle_version=manifest.version,
+        bundle_sha256=pipeline.bundle.sha256,
+        weights_licence="; ".join(licences),
+        server_version=__version__,
+        false_accept_rates=sorted(pipeline.viewer.identities.thresholds, reverse=True),
+    )
+    for index, method in enumerate(pipeline.methods):
+        entry = response.methods.add(
+            name=method.manifest.name,
+            family=method.manifest.family,
+            description=method.manifest.description,
+            crop_size=method.manifest.crop_size,
+            is_default=index == 0,
+            filters=[pb.Filter(name=each.name, description=each.description) for each in method.filters],
+            reconstructs=encodes(method, searches=False),
+            optimises=encodes(method, searches=True),
+        )
+        for group in method.groups:
+            added = entry.age_groups.add(label=group.label, low=group.low, centre=group.centre)
+            if group.high is not None:
+                added.high = group.high
+    return response

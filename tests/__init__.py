@@ -1,0 +1,1 @@
+"""The tests: a package per part of the project."""

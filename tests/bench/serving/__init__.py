@@ -1,1 +1,0 @@
-"""Ways to serve the pipeline, side by side: ``python -m tests.bench.serving --help``."""

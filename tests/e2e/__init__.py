@@ -1,0 +1,1 @@
+"""Tests of server, SDK and commands as processes, from outside."""

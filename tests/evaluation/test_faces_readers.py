@@ -1,0 +1,156 @@
+"""Ages and identities read from faces: errors by group, verification in closed form, and the judge of identity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from dorian_bundle.manifest import AcceptThreshold
+from dorian_evaluation.faces.age_errors import age_figures, decade
+from dorian_evaluation.faces.identities import (
+    EmbeddedFaces,
+    identities_of,
+    people,
+    stated_figures,
+    verification_figures,
+)
+from dorian_evaluation.judges.identity_judge import IdentityJudge
+from dorian_training.data.records import FaceRecord
+from dorian_training.errors import DataError
+from dorian_training.verification import (
+    accuracy,
+    all_pairs,
+    balanced_pairs,
+    best_threshold,
+    false_accepts,
+    similarities,
+    threshold_at,
+    true_accepts,
+)
+
+SIMILARITY = np.array([0.9, 0.8, 0.7, 0.6, 0.2], dtype=np.float32)
+SAME = np.array([True, True, False, True, False])
+
+
+def record(low: int = 30, high: int = 30, gender: str = "Male", identity: str = "", ethnicity: str = "") -> FaceRecord:
+    return FaceRecord("set", Path("set.zip"), "a", "test", low, high, gender, ethnicity, identity)
+
+
+def test_errors_of_ages_by_group() -> None:
+    records = [record(5, 5), record(7, 7, "Female"), record(90, 90, ethnicity="Asian"), record(20, 29, "Female")]
+    read = {"bundle": np.array([7.0, 7, 80, 31]), "judge": np.array([5.0, 4, 100, 25])}
+    figures = age_figures(read, records)
+    exact = figures["exact"]
+    assert exact["all"] == {"faces": 3, "bundle": 4.0, "judge": 4.33}
+    assert list(exact["decade"]) == ["0-9", "80+"]
+    assert exact["decade"]["0-9"] == {"faces": 2, "bundle": 1.0, "judge": 1.5}
+    assert exact["gender"]["Female"] == {"faces": 1, "bundle": 0.0, "judge": 3.0}
+    assert exact["ethnicity"] == {
+        "Asian": {"faces": 1, "bundle": 10.0, "judge": 10.0},
+        "unknown": {"faces": 2, "bundle": 1.0, "judge": 1.5},
+    }
+    assert figures["bracket"]["all"] == {"faces": 1, "bundle": 2.0, "judge": 0.0}  # beyond 29, and inside
+    assert list(figures["bracket"]["decade"]) == ["20-29"]
+    assert set(age_figures({"bundle": np.array([30.0])}, [record()])) == {"exact"}
+
+
+def test_decades() -> None:
+    assert [decade(age) for age in (0, 9.5, 10, 79.9, 80, 116)] == ["0-9", "0-9", "10-19", "70-79", "80+", "80+"]
+    ages = [100, 95, 15, 5]
+    table = age_figures({"bundle": np.zeros(4)}, [record(age, age) for age in ages])["exact"]
+    assert list(table["decade"]) == ["0-9", "10-19", "80+"]
+
+
+def test_thresholds_in_closed_form() -> None:
+    assert best_threshold(SIMILARITY, SAME) == pytest.approx(0.8)
+    assert accuracy(SIMILARITY, SAME, 0.8) == pytest.approx(0.8)
+    half = threshold_at(SIMILARITY, SAME, 0.5)
+    assert half == pytest.approx(0.2)
+    assert (false_accepts(SIMILARITY, SAME, half), true_accepts(SIMILARITY, SAME, half)) == (0.5, 1.0)
+    none = threshold_at(SIMILARITY, SAME, 1e-3)
+    assert none == pytest.approx(0.7)
+    assert (false_accepts(SIMILARITY, SAME, none), true_accepts(SIMILARITY, SAME, none)) == (0.0, pytest.approx(2 / 3))
+
+
+def test_pairs() -> None:
+    identities = np.array([0, 0, 1, 1, 1, 2])
+    every = all_pairs(identities)
+    assert len(every.same) == 15
+    assert int(every.same.sum()) == 1 + 3
+    pairs = balanced_pairs(identities, 50, seed=1)
+    assert pairs.same.tolist() == [True] * 50 + [False] * 50
+    assert (pairs.first != pairs.second).all()
+    assert (balanced_pairs(identities, 50, seed=1).first == pairs.first).all()
+    embeddings = np.eye(3, dtype=np.float32)[identities]
+    assert (similarities(embeddings, every) == every.same).all()
+
+
+def faces(*angles: float) -> EmbeddedFaces:
+    """Two people with two faces each, at ``angles`` in degrees."""
+    turned = np.radians(angles)
+    return EmbeddedFaces(
+        np.stack([np.cos(turned), np.sin(turned)], axis=1).astype(np.float32), np.array([0, 0, 1, 1], dtype=np.int64)
+    )
+
+
+def test_verification_figures() -> None:
+    apart, mixed = faces(0, 10, 90, 100), faces(0, 60, 90, 100)
+    figures = verification_figures(apart, mixed)
+    assert figures["threshold"] == pytest.approx(np.cos(np.radians(10)), abs=1e-3)
+    # The pair 60° apart is taken for two people: half of the pairs of one person, to the chances of drawing.
+    assert figures["accuracy"] == pytest.approx(0.75, abs=0.02)
+    of_val, of_test = figures["at_0.001_of"]["val"], figures["at_0.001_of"]["test"]
+    assert of_val == {"threshold": pytest.approx(np.cos(np.radians(80)), abs=1e-3), "true_accepts": 1.0} | {
+        "false_accepts": 0.5  # those 30° and 40° apart, of four
+    }
+    assert of_test == {
+        "threshold": pytest.approx(np.cos(np.radians(30)), abs=1e-3),
+        "true_accepts": 0.5,
+        "false_accepts": 0,
+    }
+    stated = AcceptThreshold(false_accept_rate=0.01, similarity=0.8)  # 37°
+    assert stated_figures(mixed, [stated]) == [
+        {"stated": 0.01, "threshold": 0.8, "true_accepts": 0.5, "false_accepts": 0.25}
+    ]
+
+
+def test_people_are_numbered_and_taken_whole() -> None:
+    records = [record(identity=name) for name in ("a", "b", "", "a", "b", "c")]
+    assert [r.identity for r in people(records)] == ["a", "a", "b", "b", "c"]
+    assert [r.identity for r in people(records, 3)] == ["a", "a", "b", "b"]
+    assert identities_of(people(records)).tolist() == [0, 0, 1, 1, 2]
+    for few in (["a", "a"], ["a", "b"], []):
+        with pytest.raises(DataError, match="two people or more"):
+            identities_of([record(identity=name) for name in few])
+
+
+def test_a_judge_of_identity_sees_bgr_and_the_mirror_image(tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    left_means = helper.make_graph(
+        [
+            helper.make_node("Slice", ["image", "start", "end", "axis"], ["left"]),
+            helper.make_node("ReduceMean", ["left"], ["embedding"], axes=[2, 3]),
+        ],
+        "left half",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 128, 128])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, 3, 1, 1])],
+        [
+            helper.make_tensor(name, TensorProto.INT64, [1], [value])
+            for name, value in (("start", 0), ("end", 64), ("axis", 3))
+        ],
+    )
+    model = helper.make_model(left_means, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, str(tmp_path / "judge.onnx"))
+    openvino.save_model(openvino.Core().read_model(str(tmp_path / "judge.onnx")), str(tmp_path / "judge.xml"))
+    crops = np.zeros((20, 128, 128, 3), dtype=np.uint8)
+    crops[:, :, :64, 0], crops[:, :, 64:, 2] = 240, 180  # red to the left, blue to the right
+    embeddings = IdentityJudge(tmp_path / "judge.xml").embeddings(crops)
+    assert embeddings.shape == (20, 3)
+    assert embeddings[19] == pytest.approx([0.6, 0, 0.8], abs=1e-3)
+    (tmp_path / "text.xml").write_text("text")
+    with pytest.raises(DataError, match=r"text\.xml cannot be opened as a recogniser"):
+        IdentityJudge(tmp_path / "text.xml")

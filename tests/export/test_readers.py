@@ -1,0 +1,469 @@
+"""The networks that read faces as graphs: what they take and give at every size, and FaceNet's thresholds as measured."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from click.testing import CliRunner
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dorian_bundle import Bundle
+from dorian_bundle.families import detector_signature, facenet_signature
+from dorian_bundle.graphs import Precision
+from dorian_export import proven
+from dorian_export.errors import ExportError, ParityError
+from dorian_export.faces import Faces
+from dorian_export.graphs import AgeEstimatorGraph, DetectorGraph, FaceNetGraph, LandmarkRefinerGraph, in_precision
+from dorian_export.parity import TOLERANCE, require_parity
+from dorian_export.proven import require_faces, require_family
+from dorian_export.readers import (
+    accept_thresholds,
+    averaged_facenet,
+    export_age_estimator,
+    export_detector,
+    export_facenet,
+    export_landmark_refiner,
+)
+from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
+from dorian_training.cli.train import main as train
+from dorian_training.data.archives import load_archives
+from dorian_training.data.crops import Crops, cut_crops, with_margin
+from dorian_training.data.records import FaceRecord
+from dorian_training.errors import CheckpointError
+from dorian_training.networks.age_estimator import expected_age
+from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
+from dorian_training.verification import all_pairs, false_accepts, similarities
+
+Pixels = NDArray[np.uint8]
+Export = Callable[..., Any]
+EXPORTS: dict[str, Export] = {
+    "detector": export_detector,
+    "age_estimator": export_age_estimator,
+    "facenet": export_facenet,
+    "landmark_refiner": export_landmark_refiner,
+}
+
+
+WRAPPED: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "detector": DetectorGraph,
+    "age_estimator": AgeEstimatorGraph,
+    "facenet": FaceNetGraph,
+    "landmark_refiner": LandmarkRefinerGraph,
+}
+
+
+@pytest.fixture(params=list(EXPORTS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def run(bundle: Bundle) -> Callable[..., list[np.ndarray]]:
+    """Runs a graph of the bundle on images, RGB in [0, 1]."""
+
+    def run(name: str, images: Tensor, precision: Precision = "fp16") -> list[np.ndarray]:
+        session = ort.InferenceSession(str(bundle.graph_path(name, precision)), providers=["CPUExecutionProvider"])
+        found: list[np.ndarray] = session.run(None, {"image": images.numpy()})
+        return found
+
+    return run
+
+
+def noise(batch: int = 5, size: tuple[int, int] = (64, 64), seed: int = 0) -> Tensor:
+    return torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+
+# --- networks as graphs ---
+
+
+@torch.no_grad()
+def test_a_detectors_scores_are_probabilities_and_the_rest_is_as_it_was(readers: dict[str, nn.Module]) -> None:
+    images = noise(size=(64, 96))
+    for found, raw in zip(DetectorGraph(readers["detector"])(images), readers["detector"](images * 2 - 1), strict=True):
+        assert torch.allclose(found[:, 0], raw[:, 0].sigmoid(), atol=1e-6)
+        assert 0 < float(found[:, 0].min()) < float(found[:, 0].max()) < 1
+        assert torch.equal(found[:, 1:], raw[:, 1:])
+
+
+@torch.no_grad()
+def test_an_age_estimator_gives_years(readers: dict[str, nn.Module]) -> None:
+    network, images = readers["age_estimator"], noise()
+    found = AgeEstimatorGraph(network)(images)
+    assert torch.allclose(found, expected_age(network(images * 2 - 1)), atol=1e-4)
+    assert found.shape == (5,)
+    assert float((found - expected_age(network(images))).abs().max()) > 1  # pixels run from 0 to 1
+
+
+@torch.no_grad()
+def test_a_facenet_sees_a_face_and_its_mirror_image_alike(readers: dict[str, nn.Module]) -> None:
+    network, images = readers["facenet"], noise()
+    graph = FaceNetGraph(network)
+    found = graph(images)
+    assert torch.allclose(found.norm(dim=1), torch.ones(5), atol=1e-6)
+    assert torch.allclose(graph(images.flip(3)), found, atol=1e-5)
+    summed = network(images * 2 - 1) + network((images * 2 - 1).flip(3))
+    assert torch.allclose(found, summed / summed.norm(dim=1, keepdim=True), atol=1e-6)
+    assert float((network(images * 2 - 1) - network((images * 2 - 1).flip(3))).abs().max()) > 0.01
+
+
+@torch.no_grad()
+def test_a_landmark_refiner_gives_fractions_of_its_view(readers: dict[str, nn.Module]) -> None:
+    network, images = readers["landmark_refiner"], noise()
+    found = LandmarkRefinerGraph(network)(images)
+    assert torch.equal(found, network(images * 2 - 1))
+    assert found.shape == (5, 5, 2)
+    assert float((found - network(images)).abs().max()) > 0.01  # pixels run from 0 to 1
+
+
+@torch.no_grad()
+def test_what_leaves_a_graph_is_single_precision(readers: dict[str, nn.Module]) -> None:
+    for name, wrap in WRAPPED.items():
+        graph = in_precision(wrap(readers[name]), "fp16")
+        answer = graph(noise())
+        outputs = [answer] if isinstance(answer, Tensor) else answer
+        assert {output.dtype for output in outputs} == {torch.float32}
+        assert {parameter.dtype for parameter in readers[name].parameters()} == {torch.float32}
+
+
+# --- graphs on disk ---
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("batch", "precision"), [(1, "fp32"), (1, "fp16"), (5, "fp16")])
+@pytest.mark.parametrize("size", [(32, 32), (32, 64), (96, 160), (256, 32), (320, 480)])
+def test_a_detector_takes_every_multiple_of_32(
+    run: Callable[..., list[np.ndarray]],
+    readers: dict[str, nn.Module],
+    size: tuple[int, int],
+    batch: int,
+    precision: Precision,
+) -> None:
+    images = noise(batch, size)
+    wanted = DetectorGraph(readers["detector"])(images)
+    found = run("detector", images, precision)
+    assert [each.shape for each in found] == [(batch, 15, size[0] // s, size[1] // s) for s in (8, 16, 32)]
+    for one, other in zip(found, wanted, strict=True):
+        assert one.dtype == np.float32
+        assert np.abs(one - other.numpy()).max() <= TOLERANCE[precision] * max(1.0, float(other.abs().max()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch", [1, 3, 5])
+def test_crops_are_read_in_any_number(
+    run: Callable[..., list[np.ndarray]], readers: dict[str, nn.Module], batch: int
+) -> None:
+    images = noise(batch)
+    (ages,), (embeddings,), (places,) = (run(name, images) for name in ("age_estimator", "facenet", "landmark_refiner"))
+    assert (ages.shape, embeddings.shape, places.shape) == ((batch,), (batch, 12), (batch, 5, 2))
+    assert np.abs(places - LandmarkRefinerGraph(readers["landmark_refiner"])(images).numpy()).max() <= TOLERANCE["fp16"]
+    wanted = AgeEstimatorGraph(readers["age_estimator"])(images).numpy()
+    assert np.abs(ages - wanted).max() <= TOLERANCE["fp16"] * wanted.max()
+    assert np.abs(embeddings - FaceNetGraph(readers["facenet"])(images).numpy()).max() <= TOLERANCE["fp16"]
+    assert np.linalg.norm(embeddings, axis=1) == pytest.approx(np.ones(batch), abs=1e-3)
+    assert run("facenet", images.flip(3).contiguous())[0] == pytest.approx(embeddings, abs=5e-3)
+
+
+@pytest.fixture
+def written(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, int] | None]:
+    """Takes the bundle's files where a graph would be written; the multiples that axes had to be."""
+    asked: list[Mapping[str, int] | None] = []
+
+    def copy_file(graph: nn.Module, signature: Any, path: Path, multiples: Mapping[str, int] | None) -> None:
+        asked.append(multiples)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((bundle.folder / "graphs" / path.name).read_bytes())
+
+    monkeypatch.setattr(proven, "write_onnx", copy_file)
+    return asked
+
+
+def test_graphs_are_proven_on_random_and_on_real_pictures(
+    name: str,
+    reader_runs: dict[str, Path],
+    crops: Pixels,
+    bundle: Bundle,
+    tmp_path: Path,
+    written: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Sequence[Mapping[str, np.ndarray]]] = []
+
+    def note(graph: nn.Module, path: Path, signature: Any, precision: str, inputs: Any) -> float:
+        seen.append(inputs)
+        return 0.125
+
+    monkeypatch.setattr(proven, "require_parity", note)
+    files = bundle.manifest.graphs[name].files
+    graphs, differences = EXPORTS[name](reader_runs[name], crops, tmp_path, [file.precision for file in files])
+    assert graphs == {name: bundle.manifest.graphs[name]}
+    assert differences == {file.path: 0.125 for file in files}
+    assert len(seen) == len(files)
+    random, real = seen[0]
+    size = (96, 128) if name == "detector" else (64, 64)  # not square, where sides may differ
+    assert random["image"].shape == real["image"].shape == (8, 3, *size)
+    assert 0 <= random["image"].min() < 0.01 < 0.99 < random["image"].max() <= 1
+    if name != "detector":
+        assert np.array_equal(real["image"], crops.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    assert written == [{"height": 32, "width": 32} if name == "detector" else None] * len(files)
+
+
+def test_it_is_the_average_that_is_exported(
+    name: str, reader_runs: dict[str, Path], crops: Pixels, tmp_path: Path, written: list[Any]
+) -> None:
+    EXPORTS[name](reader_runs[name], crops, tmp_path, ["fp16"])
+    weights, about = load_weights(reader_runs[name])
+    save_weights(tmp_path / WEIGHTS_FILE, {f"{name}_ema": weights[name]}, about)
+    with pytest.raises(ParityError, match=rf"^{name}\.fp16\.onnx differs from its network by"):
+        EXPORTS[name](tmp_path, crops, tmp_path, ["fp16"])
+
+
+def test_checkpoints_that_do_not_fit(name: str, reader_runs: dict[str, Path], crops: Pixels, tmp_path: Path) -> None:
+    other = list(EXPORTS)[list(EXPORTS).index(name) - 1]
+    with pytest.raises(ExportError, match=f"of the family '{other}', not {name}"):
+        EXPORTS[name](reader_runs[other], crops, tmp_path, ["fp16"])
+    with pytest.raises(ExportError, match="8 real faces are needed to prove the graphs on, got 7"):
+        EXPORTS[name](reader_runs[name], crops[:7], tmp_path, ["fp16"])
+    with pytest.raises(CheckpointError, match="not a checkpoint that can be read"):
+        EXPORTS[name](tmp_path, crops, tmp_path, ["fp16"])
+    weights, about = load_weights(reader_runs[name])
+    save_weights(tmp_path / WEIGHTS_FILE, {name: weights[name]}, about)
+    with pytest.raises(CheckpointError, match=f"no '{name}_ema'"):
+        EXPORTS[name](tmp_path, crops, tmp_path, ["fp16"])
+    assert not (tmp_path / "graphs").exists()
+
+
+def test_families_and_faces_that_are_needed() -> None:
+    require_family({"family": "detector"}, "detector")
+    with pytest.raises(ExportError, match="of the family None, not detector"):
+        require_family({}, "detector")
+    require_faces(np.zeros((8, 4, 4, 3), np.uint8))
+    with pytest.raises(ExportError, match="got 0"):
+        require_faces(np.zeros((0, 4, 4, 3), np.uint8))
+
+
+# --- a FaceNet of another layout ---
+
+
+@pytest.fixture
+def published(randomised: Callable[..., nn.Module], tmp_path: Path) -> Path:
+    """A checkpoint of an Inception-ResNet-v1 of few blocks."""
+    shape = InceptionResNetShape(repeats=(1, 1, 1), embedding=16)
+    state = randomised(InceptionResNetV1(shape), 61).state_dict()
+    (tmp_path / "published").mkdir()
+    about = {"family": "facenet", "shape": shape.as_dict()}
+    save_weights(tmp_path / "published" / WEIGHTS_FILE, {"facenet_ema": state}, about)
+    return tmp_path / "published"
+
+
+def test_its_graph_takes_and_gives_what_the_layout_says(
+    published: Path, seen: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = list[Any]()
+
+    def note(graph: nn.Module, path: Path, signature: Any, precision: str, inputs: Any) -> float:
+        given.extend((graph, inputs))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"graph")
+        return 0.125
+
+    monkeypatch.setattr(proven, "write_onnx", lambda *_: None)
+    monkeypatch.setattr(proven, "require_parity", note)
+    graphs, _ = export_facenet(published, seen.pictures(160), tmp_path, ["fp16"])
+    assert graphs["facenet"].signature == facenet_signature(160, 16)
+    graph, inputs = given
+    assert [each["image"].shape for each in inputs] == [(8, 3, 160, 160)] * 2
+    one = torch.from_numpy(inputs[1]["image"][:1])
+    with torch.no_grad():
+        assert torch.equal(graph(one), FaceNetGraph(averaged_facenet(published))(one))
+
+
+def test_its_thresholds_are_of_crops_at_its_side(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dorian_export.readers.RATES", (0.5,))
+    monkeypatch.setattr("dorian_export.readers._LEAST_OTHERS", 2)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 180, 180, 3), dtype=np.uint8)
+    records = [FaceRecord("celeba", Path("celeba.zip"), name, "val", identity=name[0]) for name in ("a1", "a2", "b")]
+    with torch.no_grad():
+        images = torch.from_numpy(pixels[:, 10:170, 10:170]).permute(0, 3, 1, 2).float() / 255
+        found = FaceNetGraph(averaged_facenet(published))(images).numpy()
+    (threshold,) = accept_thresholds(published, Crops(pixels, tuple(records)))
+    reached = sorted(found[:2] @ found[2])
+    assert threshold.similarity == pytest.approx(reached[0], abs=1e-4)  # half of them may pass
+
+
+@pytest.mark.slow
+def test_published_weights_become_a_graph_that_agrees_with_torch(
+    randomised: Callable[..., nn.Module], seen: Faces, tmp_path: Path
+) -> None:
+    """The whole way: a file as it is published, the checkpoint that the command makes of it, the graph, ONNX Runtime."""
+    network = randomised(InceptionResNetV1(InceptionResNetShape()), 62)
+    torch.save({**network.state_dict(), "logits.weight": torch.zeros(8631, 512)}, tmp_path / "published.pt")
+    words = ["--weights", tmp_path / "published.pt", "--licence", "MIT", "--out", tmp_path / "facenet"]
+    result = CliRunner().invoke(train, ["facenet-published", *map(str, words)])
+    assert result.exit_code == 0, result.output
+    graphs, differences = export_facenet(tmp_path / "facenet", seen.pictures(160), tmp_path, ["fp16"])
+    assert graphs["facenet"].signature == facenet_signature(160, 512)
+    assert 0 < differences["graphs/facenet.fp16.onnx"] <= TOLERANCE["fp16"]
+    session = ort.InferenceSession(str(tmp_path / "graphs" / "facenet.fp16.onnx"), providers=["CPUExecutionProvider"])
+    images = noise(2, (160, 160))
+    with torch.no_grad():
+        expected = FaceNetGraph(network)(images).numpy()
+    assert session.run(None, {"image": images.numpy()})[0] == pytest.approx(expected, abs=TOLERANCE["fp16"])
+
+
+# --- parity of what has several outputs, or large ones ---
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_every_map_is_compared(bundle: Bundle, readers: dict[str, nn.Module], level: int) -> None:
+    class Changed(nn.Module):
+        def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+            maps = list(DetectorGraph(readers["detector"])(image))
+            maps[level] = maps[level].clone()
+            maps[level][:, 7] += 0.5 * maps[level].abs().max()
+            return tuple(maps)
+
+    inputs = [{"image": noise(8, (64, 96)).numpy()}]
+    path = bundle.graph_path("detector", "fp16")
+    right = require_parity(DetectorGraph(readers["detector"]), path, detector_signature(), "fp16", inputs)
+    assert 0 < right <= TOLERANCE["fp16"]
+    with pytest.raises(ParityError, match=r"^detector\.fp16\.onnx differs from its network by 0\.[23456]"):
+        require_parity(Changed(), path, detector_signature(), "fp16", inputs)
+
+
+@torch.no_grad()
+def test_large_values_are_compared_in_proportion(bundle: Bundle, readers: dict[str, nn.Module]) -> None:
+    """Half a year in forty is little, in an embedding it would be all."""
+
+    class Later(nn.Module):
+        def __init__(self, share: float) -> None:
+            super().__init__()
+            self.share = share
+
+        def forward(self, image: Tensor) -> Tensor:
+            ages: Tensor = AgeEstimatorGraph(readers["age_estimator"])(image)
+            return ages * (1 + self.share)
+
+    signature, path = bundle.manifest.graphs["age_estimator"].signature, bundle.graph_path("age_estimator")
+    inputs = [{"image": noise(8).numpy()}]
+    assert float(Later(0)(noise(8)).max()) > 10
+    assert require_parity(Later(0.006), path, signature, "fp16", inputs) == pytest.approx(0.006, abs=2e-3)
+    with pytest.raises(ParityError, match=r"by 0\.0[12]"):
+        require_parity(Later(0.02), path, signature, "fp16", inputs)
+
+
+# --- thresholds ---
+
+
+def people_of(names: Sequence[str], sets: Sequence[str] = ()) -> Crops:
+    """Faces of these people, in wide crops whose left pixels are white, so that they can be told from their mirror images."""
+    pixels = np.zeros((len(names), 72, 72, 3), np.uint8)
+    pixels[:, :, 0] = 255
+    records = [
+        FaceRecord(sets[index] if sets else "celeba", Path("celeba.zip"), str(index), "val", identity=name)
+        for index, name in enumerate(names)
+    ]
+    return Crops(pixels, tuple(records))
+
+
+def planted(angles: Sequence[float]) -> Callable[..., np.ndarray]:
+    """Embeddings in the plane, of face 3 at the angle number 3; seen alone, a face or its mirror image is 20° beside it."""
+
+    def embed(network: nn.Module, crops: Crops, size: int, device: torch.device) -> np.ndarray:
+        assert not network.training
+        assert size == 64
+        beside = 20 if (crops.pixels[:, :, 0] == 255).all() else -20
+        own = np.deg2rad([angles[int(record.name)] + beside for record in crops.records])
+        return np.stack([np.cos(own), np.sin(own)], axis=1).astype(np.float32)
+
+    return embed
+
+
+def test_thresholds_are_what_pairs_of_different_people_reach(
+    reader_runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    angles = [0, 11, 25, 30, 52, 64, 91, 115, 2, 3]
+    names = ["a", "b", "c", "d", "e", "f", "g", "h", "a", "a"]
+    others = sorted(
+        (np.cos(np.deg2rad(angles[i] - angles[j])) for i, j in combinations(range(10), 2) if names[i] != names[j]),
+        reverse=True,
+    )
+    assert len(others) == 45 - 3
+    monkeypatch.setattr("dorian_export.readers.embed", planted(angles))
+    monkeypatch.setattr("dorian_export.readers.RATES", (0.5, 0.25, 1 / 42))
+    monkeypatch.setattr("dorian_export.readers._LEAST_OTHERS", 42)
+    found = accept_thresholds(reader_runs["facenet"], people_of(names))
+    assert [each.false_accept_rate for each in found] == [0.5, 0.25, 1 / 42]
+    # The first pair that may not pass is just below the threshold.
+    assert [each.similarity for each in found] == pytest.approx([others[21], others[10], others[1]], abs=1e-4)
+
+
+def test_people_are_their_sets_own_and_nobody_is_left_out_of_the_count(
+    reader_runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, sets = ["1", "1", "1", "Ada", "", ""], ["celeba", "celeba", "cacd", "cacd", "celeba", "celeba"]
+    monkeypatch.setattr("dorian_export.readers.embed", planted([0, 0, 30, 60, 0, 0]))
+    monkeypatch.setattr("dorian_export.readers.RATES", (0.1,))
+    monkeypatch.setattr("dorian_export.readers._LEAST_OTHERS", 5)
+    (found,) = accept_thresholds(reader_runs["facenet"], people_of(names, sets))
+    assert found.similarity == pytest.approx(np.cos(np.deg2rad(30)), abs=1e-4)
+    monkeypatch.setattr("dorian_export.readers._LEAST_OTHERS", 6)
+    with pytest.raises(ExportError, match="need 6 pairs of different people in the validation split; there are 5"):
+        accept_thresholds(reader_runs["facenet"], people_of(names, sets))
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs"), [(["a"] * 9, "0"), ([""] * 9, "0"), (list(map(str, range(447))), "99,681")]
+)
+def test_too_few_people_for_thresholds(reader_runs: dict[str, Path], names: list[str], pairs: str) -> None:
+    words = f"need 100,000 pairs of different people in the validation split; there are {pairs}$"
+    with pytest.raises(ExportError, match=words):
+        accept_thresholds(reader_runs["facenet"], people_of(names))
+
+
+@pytest.fixture(scope="module")
+def watched(faces: Path, people: Path) -> list[FaceRecord]:
+    """Whom the bundle's thresholds were measured on."""
+    return [record for folder in (faces, people) for record in load_archives(folder) if record.split == "val"]
+
+
+def test_a_bundles_thresholds_are_those_of_its_graph(
+    bundle: Bundle, watched: list[FaceRecord], run: Callable[..., list[np.ndarray]]
+) -> None:
+    """The graph, run on plain crops, takes as many of the people for one another as the manifest says."""
+    thresholds = bundle.manifest.readers.facenet.thresholds
+    assert [each.false_accept_rate for each in thresholds] == [1e-2, 1e-3, 1e-4]
+    values = [each.similarity for each in thresholds]
+    assert values == sorted(values)
+    pixels = cut_crops(watched, 64).pixels
+    (embeddings,) = run("facenet", torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
+    pairs = all_pairs(np.arange(len(pixels)))
+    similarity = similarities(embeddings, pairs)
+    for each in thresholds:
+        assert false_accepts(similarity, pairs.same, each.similarity) == pytest.approx(
+            each.false_accept_rate, rel=0.1, abs=8e-5
+        )
+
+
+def test_another_facenet_has_other_thresholds(
+    reader_runs: dict[str, Path], watched: list[FaceRecord], bundle: Bundle, tmp_path: Path
+) -> None:
+    weights, about = load_weights(reader_runs["facenet"])
+    changed = copy.deepcopy(weights["facenet_ema"])
+    changed["head.2.bias"] += 3.0  # all embeddings draw near to each other
+    save_weights(tmp_path / WEIGHTS_FILE, {"facenet_ema": changed}, about)
+    side, template = with_margin(64)
+    crops = cut_crops(watched, side, template=template)
+    stated = bundle.manifest.readers.facenet.thresholds
+    assert accept_thresholds(reader_runs["facenet"], crops) == stated
+    for near, far in zip(accept_thresholds(tmp_path, crops), stated, strict=True):
+        assert near.similarity > far.similarity

@@ -1,3 +1,0 @@
-from tests.load.command import main
-
-main()

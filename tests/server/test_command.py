@@ -1,0 +1,265 @@
+"""``dorian-server``: flags, environment variables, words and exit codes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from dorian_server import __version__
+from dorian_server.cli import serve as command
+from dorian_server.domain.errors import StartupError
+from dorian_server.settings import Limits, Load, Security, Settings
+from dorian_server.telemetry.telemetry import Telemetry
+
+FLAGS = {option.name: option for option in command.main.params if option.name not in ("help", "version")}
+# Each flag with a value that is not its default, and where it arrives.
+VALUES: dict[str, tuple[str, object]] = {
+    "bundle": ("some/where", Path("some/where")),
+    "further": ("other=some/other", {"other": Path("some/other")}),
+    "host": ("127.0.0.1", "127.0.0.1"),
+    "port": ("50123", 50123),
+    "workers": ("7", 7),
+    "max_wait": ("0.25", 0.25),
+    "batch_delay": ("0.01", 0.01),
+    "calls_at_once": ("8", 8),
+    "calls_per_minute": ("90", 90),
+    "threads": ("3", 3),
+    "precision": ("fp16", "fp16"),
+    "runtime": ("openvino", "openvino"),
+    "arithmetic": ("bf16", "bf16"),
+    "engine_cache": ("some/engines", Path("some/engines")),
+    "max_message_bytes": ("2048", 2048),
+    "max_image_bytes": ("1000", 1000),
+    "max_pixels": ("2000", 2000),
+    "max_steps": ("30", 30),
+    "grace": ("0.5", 0.5),
+    "tls_certificate": ("some.pem", Path("some.pem")),
+    "tls_key": ("some.key", Path("some.key")),
+    "tls_client_ca": ("ca.pem", Path("ca.pem")),
+    "api_keys": ("keys.json", Path("keys.json")),
+    "reflection": ("true", True),
+}
+
+
+class FakeServer:
+    """Stands for a started server; notes what is asked of it. The first of ``signals`` comes once its port is known, which
+    is 40000, and the next as soon as it has done what the one before asked for.
+    """
+
+    def __init__(self, *signals: signal.Signals) -> None:
+        self._signals = list(signals)
+        self.asked: list[str | float] = []
+
+    @property
+    def port(self) -> int:
+        signal.raise_signal(self._signals.pop(0))
+        return 40_000
+
+    def reload_each(self) -> None:
+        self.asked.append("reload")
+        signal.raise_signal(self._signals.pop(0))
+
+    def stop(self, grace: float) -> None:
+        self.asked.append(grace)
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Takes the command's signal handlers away again."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    yield
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps out what is set where the tests run."""
+    for name in FLAGS:
+        monkeypatch.delenv(f"DORIAN_{name.upper()}", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """Takes back how the command has everything logged."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings that the command would start with; it then fails with words of ours."""
+    seen: list[Settings] = []
+
+    def start(settings: Settings, telemetry: Telemetry, shares_port: bool, on_reload: Callable[[], None]) -> None:
+        assert not shares_port
+        seen.append(settings)
+        raise StartupError("this is as far as it goes")
+
+    monkeypatch.setattr(command, "start", start)
+    return seen
+
+
+def read_setting(settings: Settings, name: str) -> Any:
+    parts = (settings, settings.limits, settings.load, settings.security)
+    return next(getattr(part, name) for part in parts if hasattr(part, name))
+
+
+def test_help_names_each_flag_with_its_environment_variable_and_default() -> None:
+    result = CliRunner().invoke(command.main, ["--help"], terminal_width=100)
+    assert result.exit_code == 0
+    text = " ".join(result.output.split())
+    for name, option in FLAGS.items():
+        assert isinstance(option, click.Option)
+        assert option.help
+        entry = text[text.index(f"--{name.replace('_', '-')} ") :]
+        assert option.help in entry
+        has_default = isinstance(option.default, str | float | int | Path) and not option.is_flag
+        default = f"; default: {option.default}" if has_default else ""
+        assert f"[env var: DORIAN_{name.upper()}{default}" in entry
+    assert CliRunner().invoke(command.main, ["-h"]).exit_code == 0
+
+
+def test_every_setting_is_a_flag_with_the_same_default(started: list[Settings]) -> None:
+    CliRunner().invoke(command.main)
+    assert started == [Settings(Path("models/default"))]
+    of_limits = {"max_message_bytes", "max_image_bytes", "max_pixels", "max_steps"}
+    of_parts = of_limits | {field.name for part in (Load, Security) for field in fields(part)}
+    own = {field.name for field in fields(Settings)} - {"limits", "load", "security"}
+    assert own | of_parts == set(VALUES) | {"processes"}, "more than one are started in another way"
+    assert set(VALUES) | {"processes", "log_level", "log_format", "metrics_port", "otlp_endpoint"} == set(FLAGS)
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("by", ["flag", "environment"])
+def test_settings_come_from_flags_or_the_environment(started: list[Settings], name: str, by: str) -> None:
+    text, value = VALUES[name]
+    if by == "flag":
+        given = [] if name == "reflection" else [text]
+        result = CliRunner().invoke(command.main, [f"--{name.replace('_', '-')}", *given])
+    else:
+        result = CliRunner().invoke(command.main, env={f"DORIAN_{name.upper()}": text})
+    assert result.exit_code == 1
+    (settings,) = started
+    assert read_setting(settings, name) == value
+    others = [other for other in VALUES if other not in (name, "bundle")]
+    defaults = Settings(Path())
+    assert all(read_setting(settings, other) == read_setting(defaults, other) for other in others)
+
+
+@pytest.mark.parametrize("by", ["flags", "environment"])
+def test_several_further_bundles(started: list[Settings], by: str) -> None:
+    expected = {"one": Path("a/b"), "two": Path("c=d")}
+    if by == "flags":
+        CliRunner().invoke(command.main, ["--further", "one=a/b", "--further", "two=c=d"])
+    else:
+        CliRunner().invoke(command.main, env={"DORIAN_FURTHER": "one=a/b two=c=d"})
+    assert started[0].further == expected
+
+
+def test_a_flag_goes_before_the_environment(started: list[Settings]) -> None:
+    CliRunner().invoke(command.main, ["--port", "1"], env={"DORIAN_PORT": "2"})
+    assert started[0].port == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "65536"],
+        ["--workers", "-1"],
+        ["--workers", "257"],
+        ["--processes", "0"],
+        ["--max-wait", "-0.1"],
+        ["--batch-delay", "1.5"],
+        ["--calls-at-once", "0"],
+        ["--calls-per-minute", "0"],
+        ["--max-message-bytes", "1023"],
+        ["--further", "name"],
+        ["--further", "=folder"],
+        ["--further", "name="],
+        ["--precision", "fp8"],
+        ["--runtime", "tflite"],
+        ["--max-pixels", "0"],
+        ["--max-steps", "0"],
+        ["--grace", "-1"],
+        ["--bundle", __file__],
+        ["--colour", "red"],
+        ["extra"],
+    ],
+)
+def test_wrong_flags_are_usage_errors(started: list[Settings], arguments: list[str]) -> None:
+    result = CliRunner().invoke(command.main, arguments)
+    assert result.exit_code == 2
+    assert result.output.startswith("Usage: ")
+    assert started == []
+
+
+def test_a_start_that_fails_is_told_in_words(started: list[Settings]) -> None:
+    result = CliRunner().invoke(command.main)
+    assert result.exit_code == 1
+    assert result.output == "Error: this is as far as it goes\n"
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, start: Callable[..., FakeServer]) -> Result:
+    """What the command says while it serves what ``start`` gives."""
+    monkeypatch.setattr(command, "start", start)
+    return CliRunner().invoke(command.main, ["--host", "127.0.0.1", "--port", "0", "--grace", "2.5"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_listens_until_a_signal_and_then_stops_with_grace(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    server = FakeServer(number)
+    result = serve(monkeypatch, lambda *given: server)
+    assert result.exit_code == 0
+    assert result.output == "listening on 127.0.0.1:40000\n"
+    assert server.asked == [2.5]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_start_that_takes_long(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    def start(*given: object) -> FakeServer:
+        signal.raise_signal(number)
+        pytest.fail("it goes on")
+
+    result = serve(monkeypatch, start)
+    assert (result.exit_code, result.output) == (0, "")
+
+
+def test_it_reads_its_bundles_anew_at_each_hangup_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = FakeServer(signal.SIGHUP, signal.SIGHUP, signal.SIGTERM)
+    result = serve(monkeypatch, lambda *given: server)
+    assert result.exit_code == 0
+    assert result.output == "listening on 127.0.0.1:40000\n"
+    assert server.asked == ["reload", "reload", 2.5]
+
+
+def test_version() -> None:
+    assert __version__ in CliRunner().invoke(command.main, ["--version"]).output
+
+
+def test_limits_are_one_by_default() -> None:
+    assert Settings(Path()).limits == Limits()
+    assert Settings(Path()).load == Load()
+
+
+def test_the_process_ends_with_words_and_without_a_traceback(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "dorian_server", "--bundle", str(tmp_path / "nowhere")]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 1
+    assert ended.stderr == f"Error: {tmp_path / 'nowhere'} is no bundle: it has no manifest.json\n"

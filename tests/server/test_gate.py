@@ -1,0 +1,266 @@
+"""A server that is full, over a real socket: who is refused and how, what is counted, who is let in all the same, and that it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
+from dorian_bundle import Bundle
+from dorian_server.pipeline.pipeline import Pipeline
+from dorian_server.serving.server import SERVICE_NAME, start
+from dorian_server.settings import Load, Settings
+from dorian_server.telemetry import calls
+from dorian_server.telemetry.telemetry import Telemetry
+from tests.server.refusals import SECONDS, Refusal
+from tests.server.tiny_searches import photo_of
+from tests.server.waits import until
+
+MAX_WAIT = 0.05  # seconds; less than anything counts that was never done before
+BATCH = (("dorian-priority", "batch"),)
+KINDS = {
+    "AgeTransform": "unary",
+    "DetectFaces": "unary",
+    "CompareFaces": "unary",
+    "Reconstruct": "unary",
+    "Optimize": "server_stream",
+}
+DETECTIONS = {"grpc_type": "unary", "grpc_service": SERVICE_NAME, "grpc_method": "DetectFaces"}
+Call = Any  # gRPC's stubs have no name for it
+
+
+class House:
+    """A server with one place; what it counts, and calls to it."""
+
+    def __init__(self, channel: grpc.Channel, telemetry: Telemetry, image: pb.Image) -> None:
+        self.channel, self.stub, self.telemetry, self.image = channel, FaceAgingStub(channel), telemetry, image
+        self._sent: list[Call] = []  # gRPC cancels calls that nobody holds
+        self.requests: dict[str, Any] = {
+            "AgeTransform": pb.AgeTransformRequest(image=image, targets=[pb.Age(years=60)]),
+            "DetectFaces": pb.DetectFacesRequest(image=image),
+            "CompareFaces": pb.CompareFacesRequest(first=image, second=image),
+            "Reconstruct": pb.ReconstructRequest(image=image),
+            "Optimize": pb.OptimizeRequest(image=image),
+        }
+
+    def call(self, name: str, metadata: Any = (), timeout: float = SECONDS) -> Any:
+        """The answer, the last one where there are several."""
+        answer = getattr(self.stub, name)(self.requests[name], metadata=metadata, timeout=timeout)
+        return list(answer)[-1] if KINDS[name] == "server_stream" else answer
+
+    def queue(self, metadata: Any = (), timeout: float = SECONDS) -> Call:
+        """A call that waits in the queue."""
+        before = self.waiting
+        call = self.stub.DetectFaces.future(self.requests["DetectFaces"], metadata=metadata, timeout=timeout)
+        self._sent.append(call)
+        self.await_waiting(before + 1)
+        return call
+
+    def refusal(self, name: str = "DetectFaces", metadata: Any = ()) -> Refusal:
+        with pytest.raises(grpc.RpcError) as caught:
+            self.call(name, metadata)
+        return Refusal(caught.value)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return int(self.telemetry.metrics.registry.get_sample_value("dorian_queue_requests") or 0)
+
+    def await_waiting(self, requests: int) -> None:
+        assert until(lambda: self.waiting == requests)
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.telemetry.metrics.registry.get_sample_value(f"{name}_total", labels) or 0.0
+
+
+@pytest.fixture
+def max_wait() -> float:
+    return MAX_WAIT
+
+
+@pytest.fixture
+def house(searching_bundle: Bundle, write: Callable[..., bytes], max_wait: float) -> Iterator[House]:
+    telemetry = Telemetry()
+    load = Load(workers=1, max_wait=max_wait)
+    server = start(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=1, load=load), telemetry)
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield House(channel, telemetry, pb.Image(data=write(photo_of((220, 160, 60)))))
+    server.stop()
+
+
+@pytest.fixture
+def release(house: House, evaluations: Any) -> Iterator[Callable[[], None]]:
+    """The one place is taken, by a search that goes on when it is released."""
+    begun, go = threading.Event(), threading.Event()
+
+    def hold(number: int) -> None:
+        begun.set()
+        assert go.wait(SECONDS)
+
+    evaluations.before = hold
+    request = pb.ReconstructRequest(image=house.image, mode=pb.RECONSTRUCTION_MODE_IDENTITY)
+    call = house.stub.Reconstruct.future(request, timeout=SECONDS)
+    assert begun.wait(SECONDS)
+
+    def let_go() -> None:
+        go.set()
+        assert call.result().faces
+
+    yield let_go
+    let_go()
+
+
+# --- refused at the gate ---
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_full_server_refuses_each_call_and_says_when_to_come_again(
+    house: House, release: Callable[[], None], name: str
+) -> None:
+    house.queue()
+    refusal = house.refusal(name)
+    assert refusal.code == "RESOURCE_EXHAUSTED"
+    assert (refusal.info.reason, refusal.info.domain) == ("QUEUE_FULL", "dorian.v1")
+    assert refusal.message == "all the work that may wait here waits already"
+    assert refusal.seconds_to_wait == pytest.approx(0.1)
+    assert not refusal.bad_request.field_violations
+    assert house.count("dorian_refused", reason="QUEUE_FULL") == 1
+    labels = {"grpc_type": KINDS[name], "grpc_service": SERVICE_NAME, "grpc_method": name}
+    assert until(lambda: house.count("grpc_server_handled", **labels, grpc_code="RESOURCE_EXHAUSTED") == 1)
+    assert house.waiting == 1
+
+
+def test_refusals_are_all_counted_but_hardly_logged(
+    house: House, release: Callable[[], None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_QUIET", 3600.0)
+    house.queue()
+    with caplog.at_level(logging.INFO, calls.log.name):
+        for _ in range(4):
+            house.refusal()
+        assert until(lambda: house.count("grpc_server_handled", **DETECTIONS, grpc_code="RESOURCE_EXHAUSTED") == 4)
+    (line,) = [record.message for record in caplog.records if record.name == calls.log.name]
+    assert line.startswith("DetectFaces RESOURCE_EXHAUSTED in ")
+
+
+def test_photos_are_worked_on_by_no_more_threads_than_there_are_workers(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = set()
+    detect = Pipeline.detect
+
+    def noted(*given: Any) -> Any:
+        names.add(threading.current_thread().name)
+        return detect(*given)
+
+    monkeypatch.setattr(Pipeline, "detect", noted)
+    for _ in range(3):
+        together = [house.stub.DetectFaces.future(house.requests["DetectFaces"], timeout=SECONDS) for _ in range(2)]
+        assert all(
+            each.exception() is None or Refusal(each.exception()).code == "RESOURCE_EXHAUSTED" for each in together
+        )
+    assert len(names) == 1
+
+
+def test_all_is_as_before_once_there_is_room(house: House, release: Callable[[], None]) -> None:
+    waits = house.queue()
+    house.refusal()
+    release()
+    assert len(waits.result().faces) == 1
+    for name in KINDS:
+        assert house.call(name)
+    assert house.waiting == 0
+    assert house.count("dorian_refused", reason="QUEUE_FULL") == 1
+
+
+def test_a_full_server_still_lists_its_methods_and_tells_its_health(house: House, release: Callable[[], None]) -> None:
+    house.queue()
+    assert house.refusal().info.reason == "QUEUE_FULL"
+    assert house.stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).methods
+    health = health_pb2_grpc.HealthStub(house.channel)
+    for service in ("", "liveness", "readiness", SERVICE_NAME):
+        answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=SECONDS)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("size", [2**20, 20 * 2**20], ids=["large", "larger than it may be"])
+def test_the_request_of_one_who_is_refused_is_not_read(house: House, release: Callable[[], None], size: int) -> None:
+    """What is no request at all, or too large, fails as soon as it is read."""
+    send = house.channel.unary_unary(f"/{SERVICE_NAME}/AgeTransform")
+    with pytest.raises(grpc.RpcError) as read:
+        send(b"\xff" * size, timeout=SECONDS)
+    assert read.value.code() == (grpc.StatusCode.INTERNAL if size == 2**20 else grpc.StatusCode.RESOURCE_EXHAUSTED), (
+        "there is room yet"
+    )
+    house.queue()
+    with pytest.raises(grpc.RpcError) as caught:
+        send(b"\xff" * size, timeout=SECONDS)
+    assert Refusal(caught.value).info.reason == "QUEUE_FULL"
+
+
+def test_batch_callers_are_refused_where_interactive_ones_are_let_in(house: House, release: Callable[[], None]) -> None:
+    batch = house.queue(BATCH)
+    assert house.refusal(metadata=BATCH).info.reason == "QUEUE_FULL"
+    interactive = house.queue()
+    assert house.waiting == 2
+    for metadata in ((), BATCH, (("dorian-priority", "urgent"),)):
+        assert house.refusal(metadata=metadata).info.reason == "QUEUE_FULL"
+    release()
+    assert all(len(call.result().faces) == 1 for call in (interactive, batch))
+
+
+def test_a_word_that_is_no_priority_stands_for_interactive(house: House, release: Callable[[], None]) -> None:
+    house.queue(BATCH)
+    assert house.queue((("dorian-priority", "urgent"),))
+    assert house.waiting == 2
+
+
+# --- refused behind it, as what is asked for is known ---
+
+
+@pytest.mark.parametrize("max_wait", [1.0])
+def test_what_is_too_much_work_for_the_room_that_is_left_is_refused(house: House, release: Callable[[], None]) -> None:
+    house.queue()
+    house.requests["AgeTransform"].targets.extend([pb.Age(years=60)] * 31)
+    refusal = house.refusal("AgeTransform")
+    assert (refusal.code, refusal.info.reason) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
+    assert refusal.message == "0.1 s of work wait already; this server lets 1 s wait"
+    assert refusal.seconds_to_wait == pytest.approx(2.4), "33 units of 0.1 s"
+    assert house.count("dorian_refused", reason="QUEUE_FULL") == 1
+    house.queue()
+    assert house.waiting == 2
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_deadline_that_is_too_short_is_told_at_once(house: House, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("dorian_server.admission.cost.Estimates.least", lambda estimates, work: 2.0 * SECONDS)
+        refusal = house.refusal(name)
+        assert (refusal.code, refusal.info.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT")
+        assert f"calls like this have taken {2 * SECONDS}.00 s at least" in refusal.message
+        assert house.count("dorian_refused", reason="DEADLINE_TOO_SHORT") == 1
+    assert house.call(name)
+
+
+# --- who leaves ---
+
+
+@pytest.mark.parametrize("how", ["cancelled", "past its deadline"])
+def test_a_caller_that_leaves_while_it_waits_makes_room(house: House, release: Callable[[], None], how: str) -> None:
+    call = house.queue(timeout=SECONDS if how == "cancelled" else 3)
+    if how == "cancelled":
+        call.cancel()
+    else:
+        assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    house.await_waiting(0)
+    waits = house.queue()
+    release()
+    assert len(waits.result().faces) == 1
+    assert house.count("dorian_refused", reason="QUEUE_FULL") == 0

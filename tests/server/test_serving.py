@@ -1,0 +1,144 @@
+"""Putting a server together, and what keeps it from starting."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
+from dorian_bundle import Bundle
+from dorian_bundle.detection import DetectedFace, find_faces
+from dorian_bundle.graphs import Precision, Signature
+from dorian_server.domain.errors import StartupError
+from dorian_server.faces.detector import NetworkDetector
+from dorian_server.methods.age_cgan import AgeCgan
+from dorian_server.methods.age_translator import AgeTranslator
+from dorian_server.methods.cyclegan import CycleGan
+from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
+from dorian_server.serving.opening import build_pipeline
+from dorian_server.serving.server import start
+from dorian_server.settings import Settings
+
+
+@pytest.fixture
+def broken_folder(default_bundle: Bundle, tmp_path: Path) -> Path:
+    """A copy of the embedded bundle, to be broken."""
+    return Path(shutil.copytree(default_bundle.folder, tmp_path / "bundle"))
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32", "fp16"])
+def test_a_pipeline_runs_the_files_of_the_precision_asked_for(
+    default_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    opened = []
+
+    def noting(path: Path, signature: Signature, threads: int) -> OnnxRuntimeSession:
+        opened.append((path.name, threads))
+        return OnnxRuntimeSession(path, signature, threads)
+
+    monkeypatch.setattr("dorian_server.runtimes.onnx_runtime.OnnxRuntimeSession", noting)
+    build_pipeline(Settings(default_bundle.folder, precision=precision, threads=3))
+    graphs = default_bundle.manifest.graphs
+    expected = dict.fromkeys(graphs, "fp16" if precision == "fp16" else "fp32")
+    for name, graph in graphs.items():
+        if len(graph.files) == 1:  # there is no choice then
+            expected[name] = graph.files[0].precision
+    assert sorted(opened) == sorted((f"{name}.{kind}.onnx", 3) for name, kind in expected.items())
+    assert expected["detector"] == ("fp16" if precision == "fp16" else "fp32"), "it comes in both"
+
+
+def test_a_pipeline_has_the_bundles_methods_in_their_order(default_bundle: Bundle) -> None:
+    pipeline = build_pipeline(Settings(default_bundle.folder, threads=1))
+    assert [method.manifest for method in pipeline.methods] == list(default_bundle.manifest.methods)
+    assert pipeline.bundle.sha256 == default_bundle.sha256
+
+
+def test_each_family_has_its_own_kind_of_method(several_bundle: Bundle) -> None:
+    methods = build_pipeline(Settings(several_bundle.folder, threads=1)).methods
+    assert [type(method) for method in methods] == [AgeTranslator, AgeCgan, CycleGan]
+    assert [method.manifest for method in methods] == list(several_bundle.manifest.methods)
+
+
+def test_a_pipeline_sees_faces_with_the_bundles_readers(default_bundle: Bundle) -> None:
+    viewer = build_pipeline(Settings(default_bundle.folder, threads=1)).viewer
+    manifest = default_bundle.manifest
+    assert viewer.template == manifest.alignment
+    assert viewer.ages.crop_size == manifest.readers.age_estimator.crop_size
+    assert viewer.identities.crop_size == manifest.readers.facenet.crop_size
+    assert isinstance(viewer.detector, NetworkDetector)
+
+
+def test_a_broken_bundle_is_told_in_the_bundles_words(broken_folder: Path) -> None:
+    file = broken_folder / "graphs/age_cgan_encoder.fp16.onnx"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(
+        StartupError, match=r"^graph file graphs/age_cgan_encoder\.fp16\.onnx has \d+ bytes; the manifest"
+    ):
+        build_pipeline(Settings(broken_folder))
+
+
+def test_graphs_that_are_not_what_the_manifest_says(broken_folder: Path, default_bundle: Bundle) -> None:
+    """The manifest holds together and the hashes are right, but the files of the two graphs are swapped."""
+    text = json.loads((broken_folder / "manifest.json").read_bytes())
+    encoder, generator = text["graphs"]["age_cgan_encoder"], text["graphs"]["age_cgan_generator"]
+    encoder["files"], generator["files"] = generator["files"], encoder["files"]
+    (broken_folder / "manifest.json").write_text(json.dumps(text))
+    with pytest.raises(StartupError) as caught:
+        build_pipeline(Settings(broken_folder))
+    found = default_bundle.manifest.graphs["age_cgan_generator"].signature
+    assert str(caught.value).startswith(f"the file age_cgan_generator.fp16.onnx has the signature {found}, but")
+
+
+@pytest.mark.parametrize(("kept", "asked"), [("fp32", "fp16"), ("fp16", "fp32"), ("fp16", "auto")])
+def test_a_graph_that_comes_in_one_precision_is_served_whatever_is_asked_for(
+    broken_folder: Path, default_bundle: Bundle, portrait: NDArray[np.uint8], kept: Precision, asked: str
+) -> None:
+    text = json.loads((broken_folder / "manifest.json").read_bytes())
+    entry = text["graphs"]["detector"]
+    entry["files"] = [file for file in entry["files"] if file["precision"] == kept]
+    (broken_folder / "manifest.json").write_text(json.dumps(text))
+    detector = build_pipeline(Settings(broken_folder, precision=asked, threads=1)).viewer.detector
+
+    def find(precision: Precision) -> list[DetectedFace]:
+        path, signature = default_bundle.graph_path("detector", precision), default_bundle.manifest.graphs["detector"]
+        scores = default_bundle.manifest.readers.detector
+        session = OnnxRuntimeSession(path, signature.signature, 1)
+        return find_faces(session.run, portrait, scores.min_score, scores.min_small_score)
+
+    (found,), (same,), (other,) = (
+        detector.detect(portrait),
+        *(find(each) for each in (kept, "fp16" if kept == "fp32" else "fp32")),
+    )
+    assert (found.box, found.score) == (same.box, same.score)
+    assert found.score != other.score, "or it could be either"
+
+
+def test_a_port_that_is_taken(address: str, default_bundle: Bundle, capfd: pytest.CaptureFixture[str]) -> None:
+    host, _, port = address.rpartition(":")
+    with pytest.raises(StartupError, match=f"^cannot listen on {address}: "):
+        start(Settings(default_bundle.folder, host=host, port=int(port), threads=1))
+
+
+def test_a_server_starts_on_a_free_port_and_stops(default_bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="dorian_server"):
+        server = start(Settings(default_bundle.folder, host="127.0.0.1", port=0, threads=1))
+    try:
+        assert server.port > 0
+        name, version = default_bundle.manifest.name, default_bundle.manifest.version
+        methods = ", ".join(method.name for method in default_bundle.manifest.methods)
+        assert f"serving {name} {version} ({methods}) on 127.0.0.1:{server.port}" in caplog.text
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            assert FaceAgingStub(channel).ListMethods(pb.ListMethodsRequest(), timeout=60).bundle == name
+    finally:
+        server.stop()
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel, pytest.raises(grpc.RpcError) as caught:
+        FaceAgingStub(channel).ListMethods(pb.ListMethodsRequest(), timeout=60)
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,263 @@
+"""The age translator and CycleGAN behind the pipeline: which drawing belongs to which face and target, in how many batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dorian_bundle import Bundle
+from dorian_bundle.calibration import Calibration
+from dorian_bundle.detection import DetectedFace
+from dorian_bundle.graphs import Signature
+from dorian_bundle.manifest import AgeTranslatorMethod, CycleGanMethod
+from dorian_server.domain.clock import Clock
+from dorian_server.domain.errors import RequestError
+from dorian_server.domain.requests import Age, AgeRequest
+from dorian_server.methods.age_cgan import AgeCgan
+from dorian_server.methods.age_translator import AgeTranslator
+from dorian_server.methods.cyclegan import CycleGan
+from dorian_server.methods.method import EncodingMethod
+from dorian_server.pipeline.pipeline import Pipeline
+from tests.server import tiny_methods
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+BuildPipeline = Callable[..., tuple[Pipeline, Any]]
+FaceAt = Callable[[float, float, float], DetectedFace]
+Write = Callable[..., bytes]
+Read = Callable[[bytes], Pixels]
+
+SIZE = tiny_methods.SIZE
+RAMP = np.linspace(0, 1, SIZE, dtype=np.float32)  # from left to right
+REDDER = np.array([1, 0, 0], np.float32)[:, None, None]
+YOUNG, OLD = Age(filter="young"), Age(filter="old")
+MIDDLE = np.s_[28:36, 24:40]  # of a face at 0, 0
+
+
+class Painter:
+    """Deltas by a rule on image and years, of which it notes the ages it was told."""
+
+    signature: Signature
+
+    def __init__(self, rule: Callable[[Floats, Floats], Floats]) -> None:
+        self.ages: list[list[tuple[float, float]]] = []
+        self._rule = rule
+
+    def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        own, drawn = inputs["source_age"], inputs["target_age"]
+        assert len(own) == len(drawn) == len(inputs["image"])
+        assert {value.dtype for value in inputs.values()} == {np.dtype(np.float32)}
+        self.ages.append(list(zip(own.tolist(), drawn.tolist(), strict=True)))
+        return {"delta": self._rule(inputs["image"], ((drawn - own) / 100)[:, None, None, None])}
+
+
+class Shift:
+    """Adds a number to each picture, and notes the batches' sizes."""
+
+    signature: Signature
+
+    def __init__(self, change: float) -> None:
+        self.batches: list[int] = []
+        self._change = np.float32(change)
+
+    def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        self.batches.append(len(inputs["image"]))
+        return {"translated": inputs["image"] + self._change}
+
+
+def of_the_image(image: Floats, years: Floats) -> Floats:
+    """What a mirrored image's delta mirrors."""
+    return image * years
+
+
+def of_the_place(image: Floats, years: Floats) -> Floats:
+    """What it does not: more to the right."""
+    return np.broadcast_to(RAMP * years, image.shape)
+
+
+@pytest.fixture(scope="module")
+def entries(several_bundle: Bundle) -> tuple[AgeTranslatorMethod, CycleGanMethod]:
+    translator, _, filters = several_bundle.manifest.methods
+    assert isinstance(translator, AgeTranslatorMethod)
+    assert isinstance(filters, CycleGanMethod)
+    return translator, filters
+
+
+@pytest.fixture
+def translate(entries: tuple[AgeTranslatorMethod, CycleGanMethod]) -> Callable[..., tuple[AgeTranslator, Painter]]:
+    """An age translator that draws by a rule, calibrated or not, and its session."""
+
+    def build(
+        rule: Callable[[Floats, Floats], Floats] = of_the_image,
+        calibration: Calibration | None = None,
+        mirrored: bool = True,
+    ) -> tuple[AgeTranslator, Painter]:
+        painter = Painter(rule)
+        entry = entries[0].model_copy(update={"calibration": calibration or Calibration(), "mirrored": mirrored})
+        return AgeTranslator(entry, lambda _: painter), painter
+
+    return build
+
+
+def crop(seed: int) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def years(*ages: float) -> list[Age]:
+    return [Age(years=age) for age in ages]
+
+
+def told(painter: Painter) -> list[tuple[float, float]]:
+    """The ages told in the one batch, once where crop and mirror image were told the same."""
+    (batch,) = painter.ages
+    assert batch[::2] == batch[1::2]
+    return batch[::2]
+
+
+# --- the age translator ---
+
+
+def test_each_delta_is_of_its_own_face_and_ages(translate: Callable[..., tuple[AgeTranslator, Painter]]) -> None:
+    translator, painter = translate()
+    crops, sources = [crop(0), crop(1), crop(2)], years(20, 50, 30)
+    targets = [years(70, 10, 40), years(30), [Age(group="60+"), Age(group="0-18")]]
+    clock = Clock()
+    drawings = translator.draw(crops, sources, targets, clock)
+    assert list(clock.seconds) == ["generate"]
+    assert told(painter) == [(20, 70), (20, 10), (20, 40), (50, 30), (30, 70), (30, 9)]
+    for face, source, aims, drawn in zip(crops, (20, 50, 30), ((70, 10, 40), (30,), (70, 9)), drawings, strict=True):
+        for aim, drawing in zip(aims, drawn, strict=True):
+            pixels = face.astype(np.float32) / 255
+            assert np.allclose(drawing.before, pixels, atol=1e-6)
+            assert np.allclose(drawing.delta, pixels * (aim - source) / 100, atol=1e-6)
+            assert np.allclose(drawing.picture, np.clip(pixels * (1 + (aim - source) / 100), 0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_a_delta_is_the_mean_of_the_crops_and_its_mirror_images(
+    translate: Callable[..., tuple[AgeTranslator, Painter]], mirrored: bool
+) -> None:
+    translator, painter = translate(of_the_place, mirrored=mirrored)
+    ((drawing, other),) = translator.draw([crop(0)], years(20), [years(60, 10)], Clock())
+    assert [len(batch) for batch in painter.ages] == [4 if mirrored else 2]
+    shape = np.full(SIZE, 0.5) if mirrored else RAMP
+    for drawn, change in ((drawing, 0.4), (other, -0.1)):
+        assert np.allclose(drawn.delta, (shape * change)[None, :, None], atol=1e-6)
+
+
+@pytest.mark.parametrize(("faces", "targets", "batches"), [(1, 1, [2]), (1, 6, [12]), (2, 8, [32]), (3, 7, [32, 10])])
+def test_all_faces_and_targets_are_drawn_together_but_not_too_many(
+    translate: Callable[..., tuple[AgeTranslator, Painter]], faces: int, targets: int, batches: list[int]
+) -> None:
+    translator, painter = translate()
+    crops, aims = [crop(seed) for seed in range(faces)], range(10, 10 + targets)
+    drawings = translator.draw(crops, years(*range(20, 20 + faces)), [years(*aims)] * faces, Clock())
+    assert [len(batch) for batch in painter.ages] == batches
+    for index, drawn in enumerate(drawings):
+        for aim, drawing in zip(aims, drawn, strict=True):
+            assert np.allclose(drawing.delta, crops[index] / 255 * (aim - 20 - index) / 100, atol=1e-6)
+
+
+def test_ages_that_the_network_does_not_know_are_drawn_as_the_nearest(
+    translate: Callable[..., tuple[AgeTranslator, Painter]],
+) -> None:
+    translator, painter = translate()
+    ((drawing, _, beyond),) = translator.draw([crop(0)], years(110), [years(0, 60, 120)], Clock())
+    assert told(painter) == [(90, 5), (90, 60), (90, 90)]
+    assert np.allclose(drawing.delta, crop(0) / 255 * -0.85, atol=1e-6)
+    assert not beyond.delta.any()
+
+
+def test_calibration_says_what_is_drawn_and_how_much_of_it(
+    translate: Callable[..., tuple[AgeTranslator, Painter]],
+) -> None:
+    translator, painter = translate(calibration=tiny_methods.CALIBRATION)
+    asked = years(70, 60, 50, 40, 90, 32)
+    (drawn,) = translator.draw([crop(0)], years(30), [asked], Clock())
+    assert told(painter) == [(30, 76), (30, 63), (30, 50), (30, 40), (30, 90), (30, 32)]
+    expected = [1.25 * 0.46, 1.125 * 0.33, 0.2, 0.1, 1.25 * 0.6, 0.02]
+    for drawing, change in zip(drawn, expected, strict=True):
+        assert np.allclose(drawing.delta, crop(0) / 255 * change, atol=1e-6)
+
+
+@pytest.mark.parametrize("age", [Age(years=66.6), Age(group="60+"), Age(years=0), Age(years=110)])
+def test_the_age_that_a_face_has_is_drawn_without_a_change(
+    translate: Callable[..., tuple[AgeTranslator, Painter]], age: Age
+) -> None:
+    translator, _ = translate(calibration=tiny_methods.CALIBRATION)
+    ((drawing,),) = translator.draw([crop(0)], [age], [[age]], Clock())
+    assert not drawing.delta.any()
+
+
+def test_a_grey_photo_stays_grey(
+    translate: Callable[..., tuple[AgeTranslator, Painter]],
+    flat_pipeline: BuildPipeline,
+    face_at: FaceAt,
+    write: Write,
+    read: Read,
+) -> None:
+    """What would be red is as much lighter; in a photo with colour it is red."""
+    translator, _ = translate(lambda image, change: np.broadcast_to(REDDER * change, image.shape))
+    pipeline, _ = flat_pipeline(face_at(0, 0, SIZE), methods=[translator])
+    for colour, change in [((90, 90, 90), (15, 15, 15)), ((90, 60, 40), (51, 0, 0))]:
+        photo = np.full((100, 120, 3), colour, np.uint8)
+        request = AgeRequest(write(photo), years(60), Age(years=40))
+        (picture,) = pipeline.age(request, translator, Clock()).pictures
+        pixels = read(picture.picture.data).astype(int)
+        assert (pixels[MIDDLE] - colour == change).all()
+        assert (pixels[SIZE:] == colour).all()
+
+
+# --- CycleGAN ---
+
+
+def test_each_filter_runs_once_for_the_faces_that_it_is_wished_for(
+    entries: tuple[AgeTranslatorMethod, CycleGanMethod],
+) -> None:
+    sessions = {"tiny_young": Shift(0.25), "tiny_old": Shift(-0.5)}
+    filters = CycleGan(entries[1], sessions.__getitem__)
+    crops, clock = [crop(seed) for seed in range(3)], Clock()
+    drawings = filters.draw(crops, years(1, 2, 3), [[YOUNG, OLD, YOUNG], [YOUNG], [YOUNG, YOUNG]], clock)
+    assert list(clock.seconds) == ["generate"]
+    assert (sessions["tiny_young"].batches, sessions["tiny_old"].batches) == ([3], [1])
+    for face, changes, drawn in zip(crops, ((0.25, -0.5, 0.25), (0.25,), (0.25, 0.25)), drawings, strict=True):
+        for change, drawing in zip(changes, drawn, strict=True):
+            assert np.allclose(drawing.before, face / 255, atol=1e-6)
+            assert np.allclose(drawing.delta, change, atol=1e-6)
+            assert np.allclose(drawing.picture, np.clip(face / 255 + change, 0, 1), atol=1e-6)
+
+
+def test_a_filter_that_nobody_asks_for_does_not_run(entries: tuple[AgeTranslatorMethod, CycleGanMethod]) -> None:
+    sessions = {"tiny_young": Shift(0.25), "tiny_old": Shift(-0.5)}
+    CycleGan(entries[1], sessions.__getitem__).draw([crop(0)] * 40, years(*range(40)), [[OLD]] * 40, Clock())
+    assert (sessions["tiny_young"].batches, sessions["tiny_old"].batches) == ([], [40])
+
+
+# --- all of them ---
+
+
+def test_methods_that_have_an_encoder(
+    translate: Callable[..., tuple[AgeTranslator, Painter]],
+    entries: tuple[AgeTranslatorMethod, CycleGanMethod],
+    flat_networks: AgeCgan,
+) -> None:
+    translator, _ = translate()
+    methods = [flat_networks, translator, CycleGan(entries[1], lambda _: Shift(0))]
+    assert [isinstance(method, EncodingMethod) for method in methods] == [True, False, False]
+
+
+def test_a_bundle_without_an_encoder_or_filters_says_so(
+    translate: Callable[..., tuple[AgeTranslator, Painter]], flat_pipeline: BuildPipeline
+) -> None:
+    translator, _ = translate()
+    pipeline, _ = flat_pipeline(methods=[translator])
+    with pytest.raises(
+        RequestError, match=r"^age_translator has no encoder, so it cannot reconstruct or optimise; no method can$"
+    ):
+        pipeline.encoding_method("")
+    with pytest.raises(RequestError, match=r"^age_translator has no filter 'young'; the bundle has no filters$"):
+        pipeline.age(AgeRequest(b"", [YOUNG]), translator, Clock())

@@ -1,0 +1,260 @@
+"""``dorian-train`` for the networks that read faces: runs on a few painted faces, and what is said when they cannot be."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner, Result
+
+from dorian_training.checkpoint import load_weights
+from dorian_training.cli import detector as train_detector
+from dorian_training.cli import readers as train_readers
+from dorian_training.cli.train import main
+from dorian_training.networks.age_estimator import AgeEstimatorShape
+from dorian_training.networks.compact_facenet import FaceNetShape
+from dorian_training.networks.detector import DetectorShape
+from dorian_training.networks.landmark_refiner import LandmarkRefinerShape
+
+Train = Callable[..., Result]
+Refused = Callable[..., bool]
+WriteArchives = Callable[..., Path]
+COMMANDS = ["facenet", "age-estimator", "detector", "landmark-refiner"]
+SCENES = ("--scenes", "8", "--size", "128")
+
+
+@dataclass(frozen=True)
+class SmallFaceNet(FaceNetShape):
+    stem: int = 8
+    widths: tuple[int, ...] = (8, 16, 16)
+    blocks: tuple[int, ...] = (1, 1, 1)
+
+
+@dataclass(frozen=True)
+class SmallAgeEstimator(AgeEstimatorShape):
+    widths: tuple[int, ...] = (4, 8)
+    strides: tuple[int, ...] = (2, 2)
+
+
+@dataclass(frozen=True)
+class SmallDetector(DetectorShape):
+    stem: tuple[int, int] = (4, 8)
+    widths: tuple[int, ...] = (8, 8, 8)
+    depths: tuple[int, ...] = (1, 1, 1)
+    neck: int = 8
+
+
+@dataclass(frozen=True)
+class SmallLandmarkRefiner(LandmarkRefinerShape):
+    stem: tuple[int, int] = (4, 8)
+    width: int = 8
+    dilations: tuple[int, ...] = (1, 2)
+
+
+SHAPES: dict[str, Any] = {
+    "facenet": SmallFaceNet,
+    "age-estimator": SmallAgeEstimator,
+    "detector": SmallDetector,
+    "landmark-refiner": SmallLandmarkRefiner,
+}
+
+
+@pytest.fixture(autouse=True)
+def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_readers, "FaceNetShape", SmallFaceNet)
+    monkeypatch.setattr(train_readers, "AgeEstimatorShape", SmallAgeEstimator)
+    monkeypatch.setattr(train_detector, "DetectorShape", SmallDetector)
+    monkeypatch.setattr(train_readers, "LandmarkRefinerShape", SmallLandmarkRefiner)
+
+
+@pytest.fixture(params=COMMANDS)
+def command(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory, write_archives: WriteArchives) -> Path:
+    """Four people of celeba.zip, whose ages nobody knows, and six faces of utkface.zip whom nobody knows; a few to watch."""
+    known = [{"archive": "celeba.zip", "identity": str(8 + i // 3), "age_low": "", "age_high": ""} for i in range(12)]
+    aged = [{"identity": "", "age_low": 10 * i, "age_high": 10 * i + 9 * (i % 2)} for i in range(6)]
+    watched = [known[0] | {"split": "val", "identity": str(20 + i // 2)} for i in range(4)]
+    watched += [{"split": "val", "identity": "", "age_low": 40, "age_high": 40}, {"split": "test"}]
+    return write_archives(tmp_path_factory.mktemp("faces"), [*known, *aged, *watched])
+
+
+@pytest.fixture
+def train(faces: Path, tmp_path: Path) -> Train:
+    """Runs a command on ``faces`` into the run folder called ``out``."""
+
+    def train(command: str, out: str, *options: object, data: object = faces) -> Result:
+        needed = ["--data", data, "--out", tmp_path / out, "--cache", tmp_path / "cache", "--batch-size", 4]
+        needed += [*(SCENES if command == "detector" else ()), "--device", "cpu"]
+        return CliRunner().invoke(main, [command, *map(str, [*needed, *options])])
+
+    return train
+
+
+def test_a_run_and_its_records(command: str, train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    result = train(command, "run", "--steps", 2, "--seed", 5, "--set", "learning_rate=0.001")
+    assert result.exit_code == 0, result.output
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    family = command.replace("-", "_")
+    assert (config["family"], config["stage"], config["seed"], config["batch_size"]) == (family, family, 5, 4)
+    assert SHAPES[command].from_dict(config["shape"]) == SHAPES[command]()
+    assert (config["settings"]["learning_rate"], config["settings"]["ema_decay"]) == (0.001, 0.999)
+    assert config["loop"]["steps"] == 2
+    sources = {"facenet": {"celeba": 12}, "age-estimator": {"utkface": 6}}
+    assert config["data"] == sources.get(command, {"celeba": 12, "utkface": 6})
+    assert config.get("identities") == (4 if command == "facenet" else None)
+    assert config.get("scenes") == ({"count": 8, "size": 128, "teacher": False} if command == "detector" else None)
+    weights, about = load_weights(tmp_path / "run")
+    assert weights.keys() == {family, f"{family}_ema"} | ({"classifier"} if command == "facenet" else set())
+    assert about == {key: value for key, value in config.items() if key not in ("loop", "amp", "device")} | {"steps": 2}
+    watched = {"facenet": "verification", "age-estimator": "error_in_years", "landmark-refiner": "landmark_error"}
+    figures = [line.split()[2] for line in caplog.messages if line.startswith("step 2: ")]
+    assert figures == [figure for name, figure in watched.items() if name == command]
+    assert not (tmp_path / "run" / "samples").exists()
+
+
+def test_the_same_folder_again_goes_on_as_it_began(
+    command: str,
+    train: Train,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    refused: Refused,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert train(command, "run", "--steps", 1).exit_code == 0
+    monkeypatch.setattr(train_readers, "FaceNetShape", FaceNetShape)  # another release has larger networks
+    monkeypatch.setattr(train_readers, "AgeEstimatorShape", AgeEstimatorShape)
+    monkeypatch.setattr(train_detector, "DetectorShape", DetectorShape)
+    monkeypatch.setattr(train_readers, "LandmarkRefinerShape", LandmarkRefinerShape)
+    assert train(command, "run", "--steps", 3).exit_code == 0
+    assert f"resumed {tmp_path / 'run'} at step 1" in caplog.text
+    about = load_weights(tmp_path / "run")[1]
+    assert (about["steps"], about["earlier"]) == (3, [])
+    assert SHAPES[command].from_dict(about["shape"]) == SHAPES[command]()
+    assert refused(train(command, "run", "--steps", 2), "has done 3 steps already", "2 asked for")
+    other = COMMANDS[COMMANDS.index(command) - 1]
+    words = f"holds a run of the {command.replace('-', '_')} stage; give the {other.replace('-', '_')} stage another"
+    assert refused(train(other, "run", "--steps", 4), words)
+
+
+def test_a_run_starts_from_another(command: str, train: Train, tmp_path: Path) -> None:
+    assert train(command, "first", "--steps", 2).exit_code == 0
+    before = load_weights(tmp_path / "first")[0]
+    still = ("--set", "learning_rate=0", "--set", "ema_decay=1", "--steps", 1)
+    assert train(command, "second", "--from", tmp_path / "first", "--seed", 3, *still).exit_code == 0
+    weights, about = load_weights(tmp_path / "second")
+    family = command.replace("-", "_")
+    assert about["earlier"] == [{"stage": family, "steps": 2}]
+    learnt = [name for name in before[family] if name.endswith((".weight", ".bias"))]
+    assert learnt
+    assert all(torch.equal(weights[family][name], before[family][name]) for name in learnt)
+    assert (
+        train(command, "second", "--from", tmp_path / "second", "--steps", 2).exit_code == 0
+    )  # the folder comes first
+    assert load_weights(tmp_path / "second")[1]["earlier"] == [{"stage": family, "steps": 2}]
+
+
+def test_what_a_run_cannot_start_from(command: str, train: Train, tmp_path: Path, refused: Refused) -> None:
+    (tmp_path / "text").write_text("text")
+    assert refused(train(command, "run", "--from", tmp_path / "text"), "not a checkpoint that can be read")
+    other = COMMANDS[COMMANDS.index(command) - 1]
+    assert train(other, "other", "--steps", 1).exit_code == 0
+    family = command.replace("-", "_")
+    assert refused(train(command, "run", "--from", tmp_path / "other"), f"the checkpoint has no '{family}'; it has")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_classifier_is_for_the_people_that_it_learnt(
+    train: Train, tmp_path: Path, write_archives: WriteArchives, refused: Refused
+) -> None:
+    others = write_archives(tmp_path / "others", [{"identity": f"Ada {index // 2}"} for index in range(6)])
+    assert train("facenet", "run", "--steps", 1).exit_code == 0
+    found = train("facenet", "more", "--from", tmp_path / "run", data=others)
+    assert refused(found, "'classifier' does not fit")
+
+
+def test_people_of_two_sets_are_two_people(train: Train, tmp_path: Path, write_archives: WriteArchives) -> None:
+    sets = ("celeba.zip", "own.zip")
+    rows = [{"archive": sets[i % 2], "identity": name} for i, name in enumerate(["1", "1", "1", "1", "2", "Ada"])]
+    data = write_archives(tmp_path / "both", rows)
+    assert train("facenet", "run", "--steps", 1, data=data).exit_code == 0
+    assert load_weights(tmp_path / "run")[1]["identities"] == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [("speed=3", "with a name among learning_rate, weight_decay"), ("warm_up", "expected NAME=VALUE"), ("warm_up=soon", "'soon'")],
+)  # fmt: skip
+def test_settings_that_cannot_be_changed_so(
+    command: str, train: Train, change: str, problem: str, refused: Refused
+) -> None:
+    assert refused(train(command, "run", "--steps", 1, "--set", change), f"--set {change}", problem)
+
+
+def test_faces_without_what_is_to_be_learnt(
+    train: Train, tmp_path: Path, write_archives: WriteArchives, refused: Refused
+) -> None:
+    nameless = write_archives(tmp_path / "nameless", [{"identity": ""}, {"identity": "7", "split": "val"}])
+    assert refused(train("facenet", "run", data=nameless), "none of the faces to train on carries the label")
+    ageless = write_archives(tmp_path / "ageless", [{"age_low": "", "age_high": ""}, {"split": "val"}])
+    assert refused(train("age-estimator", "run", data=ageless), "none of the faces to train on carries the label")
+    tested = write_archives(tmp_path / "tested", [{"split": "test"}])
+    assert refused(train("detector", "run", data=tested), "none of 0 faces has a readable picture")
+    for command in COMMANDS:
+        assert refused(train(command, "run", data=tmp_path / "absent"), "absent is not a folder")
+
+
+def test_runs_without_faces_to_watch(train: Train, tmp_path: Path, write_archives: WriteArchives) -> None:
+    rows = [{"identity": str(index // 2), "age_low": 20, "age_high": 20} for index in range(6)]
+    data = write_archives(tmp_path / "trained", rows)
+    for command in ("facenet", "age-estimator", "landmark-refiner"):
+        assert train(command, command, "--steps", 1, data=data).exit_code == 0
+
+
+def test_scenes_are_rendered_once(train: Train, tmp_path: Path) -> None:
+    assert train("detector", "one", "--steps", 1).exit_code == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
+    assert before
+    assert train("detector", "two", "--steps", 1).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == before
+
+
+@pytest.mark.parametrize(("size", "words"), [("130", "130 is not a multiple of 32"), ("96", "96 is not in the range")])
+def test_sizes_that_scenes_cannot_have(train: Train, size: str, words: str) -> None:
+    result = train("detector", "run", "--size", size)
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_help_explains_every_option(command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert result.exit_code == 0
+    options = [
+        "data",
+        "out",
+        "from",
+        "steps",
+        "minutes",
+        "batch-size",
+        "seed",
+        "device",
+        "threads",
+        "amp",
+        "cache",
+        "set",
+    ]
+    options += ["scenes", "size", "teacher"] if command == "detector" else []
+    assert [option for option in options if f"--{option}" not in result.output] == []
+    assert f"dorian-train {command} --data faces/" in result.output
+    assert command in CliRunner().invoke(main, ["-h"]).output

@@ -1,1 +1,0 @@
-"""The commands ``dorian-train`` and ``dorian-evaluate``."""

@@ -1,1 +1,0 @@
-"""Evaluation by independent networks, which take no part in training and are never shipped; a measurement per file."""
