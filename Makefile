@@ -9,14 +9,17 @@ RUN    ?= runs/age_translator
 DATA   ?= ../shared/data
 LOAD   ?= start overload soak kill reload
 BENCH  ?=
+PYTEST ?=
+TESTS_DEV := tests/proto tests/training tests/export tests/evaluation
+TESTS_SERVE := tests/bundle tests/server tests/clients tests/e2e tests/bench
 FIGURES := docs/performance/figures.json
 PARTS  := dorian_bundle dorian_server dorian_client dorian_training dorian_evaluation dorian_export
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format proto bench load train gallery clean
+.PHONY: help demo serve test test-all lint format proto bench load train gallery clean
 
 help:  ## list the verbs
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 demo: $(SERVE)/done  ## start a server, age a photo through the SDK, leave demo/before_after.jpg
 	$(SERVE)/bin/python examples/demo.py
@@ -24,9 +27,14 @@ demo: $(SERVE)/done  ## start a server, age a photo through the SDK, leave demo/
 serve: $(SERVE)/done  ## serve the embedded bundle on port 50051
 	$(SERVE)/bin/dorian-server --bundle models/default
 
-test: $(SERVE)/test $(DEV)/done $(PROTO)/done  ## run all tests: training and export with torch, the rest without
-	$(DEV)/bin/python -m pytest tests/proto tests/training tests/export tests/evaluation
-	$(SERVE)/bin/python -m pytest tests/bundle tests/server tests/clients tests/e2e tests/bench
+test: $(SERVE)/test $(DEV)/done $(PROTO)/done  ## run the tests: training and export with torch, the rest without
+	@failed=; \
+	$(DEV)/bin/python -m pytest $(TESTS_DEV) $(PYTEST) || failed=1; \
+	$(SERVE)/bin/python -m pytest $(TESTS_SERVE) $(PYTEST) || failed=1; \
+	test -z "$$failed"
+
+test-all: override PYTEST += -m "not gpu"
+test-all: test  ## run all tests, those that take minutes as well
 
 lint: $(DEV)/done  ## check style and types
 	$(DEV)/bin/ruff check .
