@@ -13,7 +13,7 @@ from dorian_server.admission import queue
 from dorian_server.admission.cost import COMPARISON, DETECTION, Estimates, Work, work_of
 from dorian_server.admission.queue import Admission
 from dorian_server.domain.caller import Caller, Priority
-from dorian_server.domain.errors import CallerLeftError, DeadlineError, OverloadError
+from dorian_server.domain.errors import CallCancelledError, OverloadError, RequestError
 from dorian_server.domain.requests import Age, AgeRequest, OptimizeRequest, ReconstructRequest
 from dorian_server.pipeline.latent_search import SearchSettings
 
@@ -222,8 +222,8 @@ def test_one_who_leaves_while_he_waits_makes_room(house: Open) -> None:
     caller = Caller()
     visit = at.queue("leaves", units=2, caller=caller)
     at.refused()
-    caller.leave()
-    with pytest.raises(CallerLeftError):
+    caller.cancel()
+    with pytest.raises(CallCancelledError):
         visit.result(SECONDS)
     assert (at.watch.requests, at.watch.seconds) == (0, 0)
     at.queue("comes", units=2)
@@ -235,8 +235,8 @@ def test_one_who_has_left_already_never_begins_to_wait(house: Open) -> None:
     at = house()
     at.begin("at work")
     caller = Caller()
-    caller.leave()
-    with pytest.raises(CallerLeftError):
+    caller.cancel()
+    with pytest.raises(CallCancelledError):
         at.send("late", caller=caller).result(SECONDS)
     assert at.watch.requests == 0
 
@@ -256,13 +256,13 @@ def test_no_place_is_lost_whenever_callers_leave(house: Open) -> None:
 
     def visit(number: int) -> None:
         caller = Caller()
-        leaves = threading.Thread(target=caller.leave)
+        leaves = threading.Thread(target=caller.cancel)
         if number % 2:
             leaves.start()
         try:
             with at.admission.admitted(Work(KIND), caller):
                 pass
-        except CallerLeftError:
+        except CallCancelledError:
             assert number % 2
         if number % 2:
             leaves.join(SECONDS)
@@ -289,7 +289,7 @@ def test_a_deadline_that_is_too_short_even_without_a_wait_is_refused_at_once(hou
                 pass
         else:
             with (
-                pytest.raises(DeadlineError, match=r"leaves 0\.90 s, but .* 1\.00 s at least"),
+                pytest.raises(RequestError, match=r"leaves 0\.90 s, but .* 1\.00 s at least"),
                 at.admission.admitted(Work(KIND), caller),
             ):
                 pytest.fail("it was let in")

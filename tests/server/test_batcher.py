@@ -12,7 +12,7 @@ from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.families import cyclegan_signature
 from dorian_server.domain.caller import Caller
-from dorian_server.domain.errors import CallerLeftError
+from dorian_server.domain.errors import CallCancelledError
 from dorian_server.runtimes.batcher import Batcher
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
 from tests.server.benches import SECONDS, Arrays, Bench, Floats, MakeBench, answered, of, sized
@@ -219,10 +219,10 @@ def test_a_caller_that_leaves_while_it_waits_is_not_run(bench: Bench) -> None:
     along = bench.send(3.0, caller=leaving[1])
     last = bench.send(4.0)
     for caller in leaving:
-        caller.leave()
+        caller.cancel()
     bench.release()
     for answer in (leads, along):
-        with pytest.raises(CallerLeftError):
+        with pytest.raises(CallCancelledError):
             answered(answer)
     assert [answered(answer) for answer in (first, stays, last)] == [[0], [4], [8]]
     assert bench.graph.batches == [[0], [2, 4]]
@@ -230,8 +230,8 @@ def test_a_caller_that_leaves_while_it_waits_is_not_run(bench: Bench) -> None:
 
 def test_a_caller_that_has_left_is_not_run_at_all(bench: Bench) -> None:
     caller = Caller()
-    caller.leave()
-    with pytest.raises(CallerLeftError):
+    caller.cancel()
+    with pytest.raises(CallCancelledError):
         answered(bench.submit(of(1.0), caller))
     assert bench.graph.batches == []
 
@@ -239,9 +239,9 @@ def test_a_caller_that_has_left_is_not_run_at_all(bench: Bench) -> None:
 def test_a_caller_that_leaves_between_two_parts_is_run_no_further(make_bench: MakeBench) -> None:
     bench, caller = make_bench(most_rows=2), Caller()
     answer = bench.send(*map(float, range(6)), caller=caller)
-    caller.leave()
+    caller.cancel()
     bench.release()
-    with pytest.raises(CallerLeftError):
+    with pytest.raises(CallCancelledError):
         answered(answer)
     assert bench.graph.batches == [[0, 1]]
 
@@ -250,11 +250,11 @@ def test_where_all_that_wait_have_left_the_lane_is_free_again(bench: Bench) -> N
     callers = [Caller() for _ in range(3)]
     first, *others = bench.send(0.0), *(bench.send(1.0, caller=caller) for caller in callers)
     for caller in callers:
-        caller.leave()
+        caller.cancel()
     bench.release()
     assert answered(first) == [0]
     for answer in others:
-        assert isinstance(answer.exception(SECONDS), CallerLeftError)
+        assert isinstance(answer.exception(SECONDS), CallCancelledError)
     assert answered(bench.submit(of(7.0))) == [14]
     assert bench.queue.waiting == 0
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dorian_server.domain.caller import PRIORITIES, Caller, working_for
-from dorian_server.domain.errors import CallerLeftError
+from dorian_server.domain.errors import CallCancelledError
 from dorian_server.runtimes.batcher import Batcher
 from tests.server.benches import SECONDS, Bench, Doubler, MakeBench, answered, of, sized
 
@@ -76,10 +76,10 @@ def test_a_caller_that_leaves_while_its_batch_waits_for_company_is_not_run(make_
     leaving = [bench.submit(of(float(number)), caller) for number, caller in enumerate(callers)]
     bench.queue.await_waiting(1)
     for caller in callers:
-        caller.leave()
+        caller.cancel()
     answer = bench.submit(of(2.0))  # the batch would be full
     for left in leaving:
-        assert isinstance(left.exception(SECONDS), CallerLeftError)
+        assert isinstance(left.exception(SECONDS), CallCancelledError)
     assert answered(answer) == [4]
     assert bench.graph.batches == [[2]]
 
@@ -107,7 +107,7 @@ def test_the_watch_hears_of_rows_and_waits(bench: Bench) -> None:
 
 @pytest.mark.parametrize(("lanes", "delay"), [(1, 0.0), (2, 0.0), (3, 0.0), (2, 0.001)])
 def test_many_callers_that_fail_leave_and_stay_all_hear_of_it(lanes: int, delay: float) -> None:
-    """Each gets its own answer, its own error, or ``CallerLeftError`` if it has left; no lane is lost on the way."""
+    """Each gets its own answer, its own error, or ``CallCancelledError`` if it has left; no lane is lost on the way."""
     graph = Doubler()
     batcher = Batcher(graph, 4, lanes, delay)
 
@@ -116,7 +116,7 @@ def test_many_callers_that_fail_leave_and_stay_all_hear_of_it(lanes: int, delay:
         for _ in range(40):
             caller = Caller(chance.choice(PRIORITIES))
             rows = [float(chance.randint(-1, 40)) for _ in range(chance.randint(1, 6))]
-            leaving = threading.Timer(chance.uniform(0, 0.002), caller.leave) if chance.random() < 0.3 else None
+            leaving = threading.Timer(chance.uniform(0, 0.002), caller.cancel) if chance.random() < 0.3 else None
             if leaving:
                 leaving.start()
             try:
@@ -126,8 +126,8 @@ def test_many_callers_that_fail_leave_and_stay_all_hear_of_it(lanes: int, delay:
                 good += 1
             except ValueError:
                 assert min(rows) < 0
-            except CallerLeftError:
-                assert caller.gone.is_set()
+            except CallCancelledError:
+                assert caller.cancelled.is_set()
             if leaving:
                 leaving.join()
         return good

@@ -15,7 +15,7 @@ from PIL import Image
 from dorian_bundle.ages import PAPER_GROUPS, age_condition
 from dorian_bundle.detection import DetectedFace
 from dorian_server.domain.clock import Clock
-from dorian_server.domain.errors import RequestError, UnknownMethodError
+from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import Age, AgeRequest, Output
 from dorian_server.domain.results import Aged
 from dorian_server.images import FORMATS, Format
@@ -327,7 +327,7 @@ def test_a_clock_adds_up_and_counts_what_fails() -> None:
 def test_methods_by_name(flat_pipeline: BuildPipeline) -> None:
     pipeline, _ = flat_pipeline()
     assert pipeline.method("") is pipeline.method("age_cgan") is pipeline.methods[0]
-    with pytest.raises(UnknownMethodError) as caught:
+    with pytest.raises(RequestError) as caught:
         pipeline.method("age_gan")
     assert str(caught.value) == "the bundle has no method 'age_gan'; it has age_cgan"
     assert (caught.value.reason, caught.value.field) == ("METHOD_UNKNOWN", "method")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dorian_server.domain.errors import CallerLeftError
+from dorian_server.domain.errors import CallCancelledError
 from dorian_server.pipeline.latent_search import WEIGHTS, Evaluate, OptimizerName, Search, SearchSettings, Step
 
 Floats = NDArray[np.float32]
@@ -217,23 +217,23 @@ def test_each_aim_weighs_its_own_terms() -> None:
 
 @BOTH
 def test_a_caller_who_has_gone_ends_it_at_the_next_step(optimizer: OptimizerName) -> None:
-    gone, function = threading.Event(), endless()
+    cancelled, function = threading.Event(), endless()
 
     def leave(step: Step) -> None:
         if step.number == 3:
-            gone.set()
+            cancelled.set()
 
-    with pytest.raises(CallerLeftError):
-        search(function, np.zeros(3), optimizer, 500, tell=leave, gone=gone)
+    with pytest.raises(CallCancelledError):
+        search(function, np.zeros(3), optimizer, 500, tell=leave, cancelled=cancelled)
     assert len(function.latents) == 4
 
 
 @BOTH
 def test_nothing_is_evaluated_for_a_caller_who_had_gone_before(optimizer: OptimizerName) -> None:
-    gone, function = threading.Event(), endless()
-    gone.set()
-    with pytest.raises(CallerLeftError):
-        search(function, np.zeros(3), optimizer, 500, gone=gone)
+    cancelled, function = threading.Event(), endless()
+    cancelled.set()
+    with pytest.raises(CallCancelledError):
+        search(function, np.zeros(3), optimizer, 500, cancelled=cancelled)
     assert function.latents == []
 
 

@@ -14,7 +14,7 @@ from dorian_server.runtimes.factory import Arithmetic, Runtime
 class Limits:
     """What a photo may be, and be asked for. ``max_message_bytes``: of a request with all that is in it. ``min_side`` in pixels; ``max_targets`` and ``max_faces`` per request.
 
-    ``max_found``: faces of a photo that are looked at, the largest first. ``max_steps``: of the search for one face's latent.
+    ``max_detections``: faces of a photo that are looked at, the largest first. ``max_steps``: of the search for one face's latent.
     """
 
     max_message_bytes: int = 16 * 2**20
@@ -24,7 +24,7 @@ class Limits:
     min_side: int = 32
     max_targets: int = 32
     max_faces: int = 32
-    max_found: int = 256
+    max_detections: int = 256
     max_steps: int = 500
 
 

@@ -8,9 +8,9 @@ from typing import NoReturn
 import grpc
 
 from dorian_server.admission.queue import Admission
-from dorian_server.domain.caller import priority_of
-from dorian_server.domain.errors import OverloadError
+from dorian_server.domain.errors import OverloadError, Reason
 from dorian_server.rpc.interceptors import Continuation, Handler, refuser
+from dorian_server.rpc.metadata import read_priority
 from dorian_server.rpc.statuses import abort
 
 
@@ -25,7 +25,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
     ) -> Handler | None:
         handler = continuation(handler_call_details)
         if handler is not None and handler_call_details.method in self._methods:
-            priority = priority_of(handler_call_details.invocation_metadata)
+            priority = read_priority(handler_call_details.invocation_metadata)
             retry_after = self._admission.retry_after(priority)
             if retry_after is not None:
                 return self._refuser(handler, retry_after)
@@ -33,7 +33,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
 
     def _refuser(self, handler: Handler, retry_after: float) -> Handler:
         def refuse(context: grpc.ServicerContext) -> NoReturn:
-            error = OverloadError("QUEUE_FULL", "all the work that may wait here waits already", retry_after)
+            error = OverloadError(Reason.QUEUE_FULL, "all the work that may wait here waits already", retry_after)
             self._refused(error.reason)
             abort(context, error)
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from dorian_server.admission.cost import Estimates, Work
 from dorian_server.domain.caller import PRIORITIES, Caller, Priority
-from dorian_server.domain.errors import CallerLeftError, DeadlineError, OverloadError
+from dorian_server.domain.errors import CallCancelledError, OverloadError, Reason, RequestError
 
 MOST_WAITING = 256  # requests, however little work they are
 _WAITING_SHARE = 0.5  # of the work that all workers have, how much may wait
@@ -89,14 +89,14 @@ class Admission:
     def admitted(self, work: Work, caller: Caller) -> Iterator[None]:
         """The context begins when it is the turn of ``work``.
 
-        ``OverloadError`` if there is no room for it in the queue, or it would wait for longer than the caller; ``DeadlineError`` if
-        the caller's deadline leaves too little time even without a wait; ``CallerLeftError`` if the caller left while it waited.
+        ``OverloadError`` if there is no room for it in the queue, or it would wait for longer than the caller; ``RequestError`` if
+        the caller's deadline leaves too little time even without a wait; ``CallCancelledError`` if the caller left while it waited.
         """
         ticket = self._enter(work, caller)
-        caller.on_leave(lambda: self._give_up(ticket))
+        caller.on_cancel(lambda: self._give_up(ticket))
         ticket.woken.wait()
         if ticket.left:
-            raise CallerLeftError
+            raise CallCancelledError
         self._watch.waited(self._clock() - ticket.since)
         done = False
         try:
@@ -118,7 +118,8 @@ class Admission:
             left = math.inf if caller.deadline is None else caller.deadline - ticket.since
             least = self._estimates.least(work)
             if left < least:
-                raise DeadlineError(left, least)
+                message = f"the deadline leaves {max(left, 0):.2f} s, but calls like this have taken {least:.2f} s at least; allow more"
+                raise RequestError(Reason.DEADLINE_TOO_SHORT, "", message)
             if len(self._working) < self._workers:
                 self._begin(ticket)
                 self._tell()
@@ -127,10 +128,10 @@ class Admission:
             room = self._room()
             if len(self._waiting) >= MOST_WAITING or (ahead and ahead + ticket.seconds > room):
                 words = f"{ahead:.1f} s of work wait already; this server lets {room:.2g} s wait"
-                raise OverloadError("QUEUE_FULL", words, self._again_after(ahead + ticket.seconds))
+                raise OverloadError(Reason.QUEUE_FULL, words, self._again_after(ahead + ticket.seconds))
             if left < self._least_wait(ticket.rank) + least:
                 words = f"it cannot be done within the call's deadline of {left:.1f} s, as {ahead:.1f} s of work wait already"
-                raise OverloadError("QUEUE_FULL", words, self._again_after(ahead + ticket.seconds))
+                raise OverloadError(Reason.QUEUE_FULL, words, self._again_after(ahead + ticket.seconds))
             heapq.heappush(self._waiting, (ticket.rank, next(self._numbers), ticket))
             self._tell()
             return ticket

@@ -1,22 +1,60 @@
-"""The errors of this package. ``statuses.py`` holds the one table that turns them into gRPC statuses.
+"""The errors of this package. ``rpc/statuses.py`` holds the one table that turns them into gRPC statuses.
 
 DorianServerError
-├── StartupError            the server cannot start as it was told to
-├── RequestError            the request is to blame: ``reason``, ``field``, and words that say what would be right
-│   ├── UnknownMethodError  the bundle lacks the method that was asked for
-│   ├── CredentialError     the caller does not say, or prove, who it is
-│   ├── ScopeError          the caller may not do this
-│   ├── UnknownBundleError  the server has no bundle of the name that was asked for
-│   ├── OverloadError       there is no room for it now; ``retry_after`` says when to come again
-│   ├── DeadlineError       its deadline leaves less time than it takes at best
-│   ├── UnavailableError    this server takes no calls now; another may
-│   └── BrokenBundleError   the bundle that was to be served cannot be
-└── CallerLeftError         the caller has cancelled, or waits no longer; there is nobody to answer
+├── StartupError            the server cannot start with these settings
+├── RequestError            the call is rejected: a ``Reason``, the ``field`` at fault, and a message that says what is valid
+│   └── OverloadError       there is no room for the call now; ``retry_after`` says when there may be
+└── CallCancelledError      the caller has cancelled, or its deadline has passed; nobody waits for the answer
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from enum import StrEnum, auto
+from typing import Any
+
+
+class Reason(StrEnum):
+    """Why a call is rejected; documented in ``face_aging.proto`` and ``admin.proto``, with the status of each."""
+
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[Any]) -> str:
+        return name
+
+    # The photo and its faces.
+    IMAGE_EMPTY = auto()
+    IMAGE_UNREADABLE = auto()
+    IMAGE_TOO_SMALL = auto()
+    IMAGE_TOO_LARGE = auto()
+    IMAGE_BYTES_EXCEEDED = auto()
+    NO_FACE = auto()
+    FACE_NOT_FOUND = auto()
+    FACE_UNUSABLE = auto()
+    FACE_TOO_MANY = auto()
+    # What is requested of them.
+    TARGET_MISSING = auto()
+    TARGET_TOO_MANY = auto()
+    TARGET_UNSUITABLE = auto()
+    AGE_OUT_OF_RANGE = auto()
+    AGE_GROUP_UNKNOWN = auto()
+    FILTER_UNKNOWN = auto()
+    SETTING_OUT_OF_RANGE = auto()
+    METHOD_UNSUITABLE = auto()
+    LATENT_UNSUITABLE = auto()
+    METHOD_UNKNOWN = auto()
+    BUNDLE_UNKNOWN = auto()
+    BUNDLE_BROKEN = auto()
+    # The caller.
+    API_KEY_MISSING = auto()
+    API_KEY_UNKNOWN = auto()
+    SCOPE_MISSING = auto()
+    CALLS_AT_ONCE = auto()
+    CALLS_PER_MINUTE = auto()
+    # The server.
+    QUEUE_FULL = auto()
+    DEADLINE_TOO_SHORT = auto()
+    NOT_READY = auto()
+    STOPPING = auto()
+    INTERNAL = auto()
 
 
 class DorianServerError(Exception):
@@ -24,76 +62,37 @@ class DorianServerError(Exception):
 
 
 class StartupError(DorianServerError):
-    """The server cannot start as it was told to."""
+    """The server cannot start with these settings."""
 
 
 class RequestError(DorianServerError):
-    """The request is to blame. ``reason`` is one of those listed in the proto; ``field`` the request's field at fault."""
+    """A call is rejected.
 
-    def __init__(self, reason: str, field: str, message: str) -> None:
+    Args:
+        reason: Why, as documented in the contract.
+        field: The field of the request at fault, or empty if none is.
+        message: What is wrong, and what would be valid.
+    """
+
+    def __init__(self, reason: Reason, field: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
         self.field = field
 
 
-class UnknownMethodError(RequestError):
-    """The bundle lacks the method that was asked for."""
-
-    def __init__(self, name: str, known: list[str]) -> None:
-        words = f"the bundle has no method {name!r}; it has {', '.join(known)}"
-        super().__init__("METHOD_UNKNOWN", "method", words)
-
-
-class CredentialError(RequestError):
-    """The caller does not say, or prove, who it is."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, "", message)
-
-
-class ScopeError(RequestError):
-    """The caller is known, but may not do what it asks for."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, "", message)
-
-
 class OverloadError(RequestError):
-    """There is no room for the call now. ``retry_after``: seconds after which there may be."""
+    """There is no room for a call now.
 
-    def __init__(self, reason: str, message: str, retry_after: float) -> None:
+    Args:
+        reason: Which limit it meets.
+        message: What fills it.
+        retry_after: Seconds after which there may be room.
+    """
+
+    def __init__(self, reason: Reason, message: str, retry_after: float) -> None:
         super().__init__(reason, "", message)
         self.retry_after = retry_after
 
 
-class UnknownBundleError(RequestError):
-    """The server has no bundle of the name that was asked for."""
-
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__("BUNDLE_UNKNOWN", "bundle", f"there is no bundle {name!r} here, but {', '.join(known)}")
-
-
-class DeadlineError(RequestError):
-    """The call's deadline leaves ``left`` seconds, and ``least`` is what it takes at best."""
-
-    def __init__(self, left: float, least: float) -> None:
-        words = f"the deadline leaves {max(left, 0):.2f} s, but calls like this have taken {least:.2f} s at least; allow more"
-        super().__init__("DEADLINE_TOO_SHORT", "", words)
-
-
-class UnavailableError(RequestError):
-    """This server takes no calls now; another may."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, "", message)
-
-
-class BrokenBundleError(RequestError):
-    """A bundle that was to be served cannot be."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__("BUNDLE_BROKEN", "bundle", message)
-
-
-class CallerLeftError(DorianServerError):
+class CallCancelledError(DorianServerError):
     """The caller has cancelled, or its deadline has passed."""

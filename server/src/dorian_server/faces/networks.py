@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle.manifest import AgeEstimator as AgeEstimatorEntry
 from dorian_bundle.manifest import FaceNet as FaceNetEntry
-from dorian_server.domain.errors import RequestError
+from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.runtimes.batches import pictures_of
 from dorian_server.runtimes.session import Array, Session
 
@@ -50,7 +50,7 @@ class IdentityReader:
             if np.isclose(rate, known, rtol=1e-3, atol=0):
                 return known, similarity
         words = f"no threshold is known for a false-accept rate of {rate:g}; known: {', '.join(f'{r:g}' for r in sorted(self.thresholds))}"
-        raise RequestError("SETTING_OUT_OF_RANGE", "false_accept_rate", words)
+        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "false_accept_rate", words)
 
 
 def similarity(one: Array, other: Array) -> float:

@@ -11,7 +11,7 @@ from dorian_bundle import AlignmentError
 from dorian_bundle.alignment import AlignmentTemplate, crop_matrix, warp_crop
 from dorian_bundle.detection import DetectedFace
 from dorian_server.domain.clock import Clock
-from dorian_server.domain.errors import RequestError
+from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.results import Reading, SeenFace
 from dorian_server.faces.detector import Detector
 from dorian_server.faces.networks import AgeReader, IdentityReader
@@ -67,4 +67,4 @@ class FaceViewer:
 def unusable(face: SeenFace, field: str) -> RequestError:
     """The error for a ``face`` that cannot be aligned, named by the request's ``field``."""
     words = f"face {face.index} cannot be aligned: its landmarks lie in one point; send a photo in which it is larger"
-    return RequestError("FACE_UNUSABLE", field, words)
+    return RequestError(Reason.FACE_UNUSABLE, field, words)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dorian_server.domain.errors import RequestError
+from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.images.colour import to_srgb
 from dorian_server.images.containers import BrokenFileError, Format, PictureFile, take_apart
 from dorian_server.images.exif import Metadata, read_exif
@@ -52,23 +52,23 @@ def decode(data: bytes, limits: Limits) -> Photo:
     """
     if not data:
         raise RequestError(
-            "IMAGE_EMPTY", "image.data", "the image is empty; send the bytes of a JPEG, PNG or WebP file"
+            Reason.IMAGE_EMPTY, "image.data", "the image is empty; send the bytes of a JPEG, PNG or WebP file"
         )
     if len(data) > limits.max_image_bytes:
         words = f"the image has {len(data):,} bytes; at most {limits.max_image_bytes:,} are allowed"
-        raise RequestError("IMAGE_BYTES_EXCEEDED", "image.data", words)
+        raise RequestError(Reason.IMAGE_BYTES_EXCEEDED, "image.data", words)
     try:
         file = take_apart(data)
         orientation, metadata = read_exif(file.exif)
         pixels, alpha = _pixels(file, orientation, limits)
     except BrokenFileError as error:
         words = f"the image cannot be decoded; {_WHAT_TO_SEND}: {error}"
-        raise RequestError("IMAGE_UNREADABLE", "image.data", words) from error
+        raise RequestError(Reason.IMAGE_UNREADABLE, "image.data", words) from error
     except (RequestError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
         words = f"the image cannot be decoded; {_WHAT_TO_SEND}"
-        raise RequestError("IMAGE_UNREADABLE", "image.data", words) from error
+        raise RequestError(Reason.IMAGE_UNREADABLE, "image.data", words) from error
     return Photo(pixels, file.format, alpha, metadata)
 
 
@@ -90,10 +90,10 @@ def _upright(image: Image.Image, orientation: int) -> NDArray[np.uint8]:
 def _check_size(width: int, height: int, limits: Limits) -> None:
     if min(width, height) < limits.min_side:
         words = f"the image is {width}×{height} pixels; each side must be at least {limits.min_side}"
-        raise RequestError("IMAGE_TOO_SMALL", "image.data", words)
+        raise RequestError(Reason.IMAGE_TOO_SMALL, "image.data", words)
     if width * height > limits.max_pixels:
         words = f"the image is {width}×{height} pixels; at most {limits.max_pixels:,} pixels are allowed"
-        raise RequestError("IMAGE_TOO_LARGE", "image.data", words)
+        raise RequestError(Reason.IMAGE_TOO_LARGE, "image.data", words)
 
 
 def _separated(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

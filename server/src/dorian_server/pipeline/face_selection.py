@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dorian_bundle.detection import DetectedFace
-from dorian_server.domain.errors import RequestError
+from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import Age, Box, FaceSelector, FaceTarget
 
 MIN_OVERLAP = 0.3  # of the union, at which a box names a face
@@ -34,7 +34,7 @@ class Missing:
 
     def error(self) -> RequestError:
         words = f"no face is at {self.selector}; {self.found} {'face was' if self.found == 1 else 'faces were'} found"
-        return RequestError("FACE_NOT_FOUND", self.field, words)
+        return RequestError(Reason.FACE_NOT_FOUND, self.field, words)
 
 
 def find(selector: FaceSelector, faces: Sequence[DetectedFace]) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_server.domain.errors import CallerLeftError
+from dorian_server.domain.errors import CallCancelledError
 from dorian_server.runtimes.session import Array
 
 Aim = Literal["pixelwise", "identity", "blended"]
@@ -72,9 +72,9 @@ class _AllStepsUsed(Exception):  # noqa: N818 - it is no error
 
 
 class Search:
-    """One search from ``start`` (latent,). ``tell`` hears of every step, and ``gone`` ends it at the next one.
+    """One search from ``start`` (latent,). ``tell`` hears of every step, and ``cancelled`` ends it at the next one.
 
-    ``CallerLeftError`` once ``gone`` is set.
+    ``CallCancelledError`` once ``cancelled`` is set.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class Search:
         start: Array,
         settings: SearchSettings,
         tell: Callable[[Step], None] = lambda step: None,
-        gone: threading.Event | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
         self._evaluate, self._start, self._settings = evaluate, start, settings
-        self._tell, self._gone = tell, gone or threading.Event()
+        self._tell, self._cancelled = tell, cancelled or threading.Event()
         self.best: Step | None = None
         self.steps = 0
 
@@ -103,8 +103,8 @@ class Search:
         return self.best
 
     def _at(self, latent: NDArray[np.floating[Any]]) -> tuple[float, NDArray[np.float64]]:
-        if self._gone.is_set():
-            raise CallerLeftError
+        if self._cancelled.is_set():
+            raise CallCancelledError
         if self.steps >= self._settings.steps:
             raise _AllStepsUsed
         point = np.asarray(latent, dtype=np.float32).copy()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeGuard
 
 from dorian_bundle import AgeError
-from dorian_server.domain.errors import RequestError
+from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.methods.method import EncodingMethod, Method
 
@@ -30,7 +30,7 @@ def require_encoder(method: Method, methods: Sequence[Method], searches: bool = 
         words = f"the latents of {method.manifest.name} cannot be searched; those of {able} can"
     else:
         words = f"{method.manifest.name} has no encoder, so it cannot reconstruct or optimise; {able} can"
-    raise RequestError("METHOD_UNSUITABLE", "method", words)
+    raise RequestError(Reason.METHOD_UNSUITABLE, "method", words)
 
 
 def require_known(request: AgeRequest, method: Method, methods: Sequence[Method]) -> None:
@@ -50,10 +50,10 @@ def require_source(age: Age, method: Method, field: str) -> None:
     """``RequestError`` for ``field`` unless a face can be told to ``method`` to have ``age``."""
     if age.filter is not None:
         words = f"the filter {age.filter!r} is no age that a face has; give an age group or a number of years"
-        raise RequestError("TARGET_UNSUITABLE", field, words)
+        raise RequestError(Reason.TARGET_UNSUITABLE, field, words)
     if age.group is not None and not method.groups:
         words = f"{method.manifest.name} has no age groups; give a number of years, or no {field}"
-        raise RequestError("AGE_GROUP_UNKNOWN", field, words)
+        raise RequestError(Reason.AGE_GROUP_UNKNOWN, field, words)
     _require_age(age, method, field)
 
 
@@ -80,10 +80,10 @@ def _require_target(age: Age, method: Method, methods: Sequence[Method], field: 
     name, filters = method.manifest.name, [each.name for each in method.filters]
     if age.filter is not None and age.filter not in filters:
         words = f"{name} has no filter {age.filter!r}; the bundle has {_filters_of(methods)}"
-        raise RequestError("FILTER_UNKNOWN", field, words)
+        raise RequestError(Reason.FILTER_UNKNOWN, field, words)
     if age.filter is None and not method.groups:
         words = f"{name} draws no ages, but filters: {', '.join(filters)}"
-        raise RequestError("TARGET_UNSUITABLE", field, words)
+        raise RequestError(Reason.TARGET_UNSUITABLE, field, words)
     if age.filter is None:
         _require_age(age, method, field)
 
@@ -92,7 +92,7 @@ def _require_age(age: Age, method: Method, field: str) -> None:
     try:
         age.years_in(method.groups)
     except AgeError as error:
-        reason = "AGE_OUT_OF_RANGE" if age.group is None else "AGE_GROUP_UNKNOWN"
+        reason = Reason.AGE_OUT_OF_RANGE if age.group is None else Reason.AGE_GROUP_UNKNOWN
         raise RequestError(reason, field, str(error)) from error
 
 

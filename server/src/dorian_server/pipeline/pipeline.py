@@ -13,7 +13,7 @@ from dorian_bundle import Bundle
 from dorian_bundle.detection import DetectedFace
 from dorian_bundle.masks import face_mask
 from dorian_server.domain.clock import Clock
-from dorian_server.domain.errors import RequestError, UnknownMethodError
+from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import MAX_STRENGTH, Age, AgeRequest, CompareRequest
 from dorian_server.domain.results import (
     Aged,
@@ -51,11 +51,12 @@ class Pipeline:
         self.reconstruction = Reconstruction(self._preparation)
 
     def method(self, name: str) -> Method:
-        """The method called ``name``, or the default one for an empty name; ``UnknownMethodError`` if there is none."""
+        """The method called ``name``, or the default one for an empty name; ``RequestError`` if there is none."""
         for method in self.methods:
             if name in ("", method.manifest.name):
                 return method
-        raise UnknownMethodError(name, [method.manifest.name for method in self.methods])
+        names = ", ".join(method.manifest.name for method in self.methods)
+        raise RequestError(Reason.METHOD_UNKNOWN, "method", f"the bundle has no method {name!r}; it has {names}")
 
     def method_for(self, request: AgeRequest, name: str) -> Method:
         """The method called ``name``, or for an empty name the first that can draw all targets of ``request``, if any can."""
@@ -94,10 +95,10 @@ class Pipeline:
         (first, one), (second, other) = seen
         return Compared(first, second, similarity(one.embedding, other.embedding), threshold, rate)
 
-    def age(self, request: AgeRequest, method: Method, clock: Clock, gone: threading.Event | None = None) -> Aged:
+    def age(self, request: AgeRequest, method: Method, clock: Clock, cancelled: threading.Event | None = None) -> Aged:
         """The request's photo at each of the ages asked for. ``RequestError`` says what about it cannot be done.
 
-        ``CallerLeftError`` if ``gone`` is set while latents are searched.
+        ``CallCancelledError`` if ``cancelled`` is set while latents are searched.
         """
         self.check(request, method)
         photo, found = self._preparation.find_some(request.data, FOUND_FIELD, clock)
@@ -112,7 +113,7 @@ class Pipeline:
         work, failed = self._preparation.prepare(photo, found, wished, method, clock)
         if not work:
             raise failed[0].error if failed else missing[0].error()
-        drawings = self._drawings(request, found, work, method, clock, gone or threading.Event())
+        drawings = self._drawings(request, found, work, method, clock, cancelled or threading.Event())
         lost = [FaceResult(target=each.target, error=each.error()) for each in missing]
         left = [FaceResult(each.face, error=each.error) for each in failed]
         with clock.stage("paste"):
@@ -144,7 +145,7 @@ class Pipeline:
         work: Sequence[Work],
         method: Method,
         clock: Clock,
-        gone: threading.Event,
+        cancelled: threading.Event,
     ) -> list[list[Drawing]]:
         """Each face of ``work`` at each of its targets."""
         sources = [each.source for each in work]
@@ -152,27 +153,27 @@ class Pipeline:
         if not request.needs_latents:
             return method.draw([each.crop for each in work], sources, targets, clock)
         encoding = choice.require_encoder(method, self.methods)
-        latents = self.reconstruction.latents(work, found, request, encoding, clock, gone)
+        latents = self.reconstruction.latents(work, found, request, encoding, clock, cancelled)
         return encoding.draw_latents(latents, sources, targets, clock)
 
     def check(self, request: AgeRequest, method: Method) -> None:
         """``RequestError`` for what can be seen to be wrong with ``request`` without a look at its photo."""
         if not request.targets and not request.face_targets:
             words = "no target age is given; give an age group, a number of years or a filter"
-            raise RequestError("TARGET_MISSING", "targets", words)
+            raise RequestError(Reason.TARGET_MISSING, "targets", words)
         if request.faces and not request.targets:
             words = "faces are named, but no target age is given for them; give one, or name them in face_targets alone"
-            raise RequestError("TARGET_MISSING", "targets", words)
+            raise RequestError(Reason.TARGET_MISSING, "targets", words)
         if len(request.targets) > self._limits.max_targets:
             words = f"{len(request.targets)} target ages are given; at most {self._limits.max_targets} are allowed"
-            raise RequestError("TARGET_TOO_MANY", "targets", words)
+            raise RequestError(Reason.TARGET_TOO_MANY, "targets", words)
         field = "faces" if request.faces else "face_targets"
         self._preparation.check_count(len(request.faces) + len(request.face_targets), field)
         choice.require_known(request, method, self.methods)
         most = 1.0 if request.blend == "replace" else MAX_STRENGTH
         if not 0 <= request.strength <= most:
             words = f"strength {request.strength:g} is out of range; it must be between 0 and {most:g} for this blend"
-            raise RequestError("SETTING_OUT_OF_RANGE", "strength", words)
+            raise RequestError(Reason.SETTING_OUT_OF_RANGE, "strength", words)
 
 
 def _mask(work: Work) -> Array:

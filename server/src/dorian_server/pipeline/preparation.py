@@ -12,7 +12,7 @@ from dorian_bundle.ages import MAX_AGE, MIN_AGE
 from dorian_bundle.alignment import warp_crop
 from dorian_bundle.detection import DetectedFace
 from dorian_server.domain.clock import Clock
-from dorian_server.domain.errors import RequestError
+from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import Age
 from dorian_server.domain.results import FailedFace, Reading, SeenFace
 from dorian_server.faces.reader import FaceViewer, unusable
@@ -45,7 +45,7 @@ class Preparation:
     def check_count(self, named: int, field: str) -> None:
         if named > self.limits.max_faces:
             words = f"{named} faces are named; at most {self.limits.max_faces} are allowed"
-            raise RequestError("FACE_TOO_MANY", field, words)
+            raise RequestError(Reason.FACE_TOO_MANY, field, words)
 
     def find(self, data: bytes, field: str, clock: Clock, which: str = "") -> tuple[Photo, list[DetectedFace]]:
         with clock.stage("decode"):
@@ -54,14 +54,14 @@ class Preparation:
             except RequestError as error:
                 raise RequestError(error.reason, field, f"{which}{error}") from error
         with clock.stage("detect"):
-            return photo, self.viewer.detector.detect(photo.pixels)[: self.limits.max_found]
+            return photo, self.viewer.detector.detect(photo.pixels)[: self.limits.max_detections]
 
     def find_some(self, data: bytes, field: str, clock: Clock, which: str = "") -> tuple[Photo, list[DetectedFace]]:
         """As ``find``, but a photo without a face is an error; ``which`` tells one of several photos from the others."""
         photo, found = self.find(data, field, clock, which)
         if not found:
             words = "no face was found; send a photo in which a face is seen from the front, at least 20 pixels wide"
-            raise RequestError("NO_FACE", field, f"{which}{words}")
+            raise RequestError(Reason.NO_FACE, field, f"{which}{words}")
         return photo, found
 
     def prepare(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle.detection import DetectedFace
 from dorian_server.domain.clock import Clock
-from dorian_server.domain.errors import RequestError
+from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import AgeRequest, Budget, OptimizeRequest, ReconstructRequest
 from dorian_server.domain.results import FailedFace, ReconstructedFace, SearchProgress
 from dorian_server.faces.networks import similarity
@@ -41,14 +41,14 @@ BUDGETS: Mapping[Budget, SearchSettings | None] = {
 class Reconstruction:
     """What an encoding method makes of faces; safe to call from several threads. Errors are as ``Pipeline.age``'s.
 
-    ``gone``, of the callers: set when they do not wait any longer; what is under way then ends with ``CallerLeftError``.
+    ``cancelled``, of the callers: set when they do not wait any longer; what is under way then ends with ``CallCancelledError``.
     """
 
     def __init__(self, preparation: Preparation) -> None:
         self._preparation = preparation
 
     def reconstruct(
-        self, request: ReconstructRequest, method: EncodingMethod, clock: Clock, gone: threading.Event
+        self, request: ReconstructRequest, method: EncodingMethod, clock: Clock, cancelled: threading.Event
     ) -> list[ReconstructedFace | FailedFace]:
         """What ``method``'s networks make of the faces in the request's photo."""
         self.check(request, method)
@@ -65,7 +65,7 @@ class Reconstruction:
         steps = [0] * len(work)
         if search is not None:
             with clock.stage("optimise"):
-                best = self._searched(work, latents, method, search, gone)
+                best = self._searched(work, latents, method, search, cancelled)
             latents, steps = np.stack([step.latent for step, _ in best]), [taken for _, taken in best]
         drawn = self._drawn(photo, work, latents, steps, method, request, clock)
         results: list[ReconstructedFace | FailedFace] = [*failed, *drawn]
@@ -76,7 +76,7 @@ class Reconstruction:
         request: OptimizeRequest,
         method: EncodingMethod,
         clock: Clock,
-        gone: threading.Event,
+        cancelled: threading.Event,
         tell: Callable[[SearchProgress], None],
     ) -> ReconstructedFace:
         """The best latent of the request's face; ``tell`` hears of each step on the way."""
@@ -102,7 +102,7 @@ class Reconstruction:
             tell(SearchProgress(step.number, step.loss, best[0].loss, step.similarity, step.pixel_error, preview))
 
         with clock.stage("optimise"):
-            search = _search(work[0], start, method, settings, gone, told)
+            search = _search(work[0], start, method, settings, cancelled, told)
             step = search.run()
         return self._drawn(photo, work, step.latent[None], [search.steps], method, request, clock)[0]
 
@@ -113,7 +113,7 @@ class Reconstruction:
         request: AgeRequest,
         method: EncodingMethod,
         clock: Clock,
-        gone: threading.Event,
+        cancelled: threading.Event,
     ) -> Array:
         """The latents (faces, latent) to age the faces of ``work`` from: those that were given, the others searched as asked."""
         known = _given(request, found, method)
@@ -125,7 +125,7 @@ class Reconstruction:
             if search is not None:
                 search = replace(search, steps=min(search.steps, self._preparation.limits.max_steps))
                 with clock.stage("optimise"):
-                    best = self._searched(unknown, latents, method, search, gone)
+                    best = self._searched(unknown, latents, method, search, cancelled)
                 latents = np.stack([step.latent for step, _ in best])
             known |= {each.face.index: latent for each, latent in zip(unknown, latents, strict=True)}
         return np.stack([known[each.face.index] for each in work])
@@ -137,7 +137,7 @@ class Reconstruction:
         most = self._preparation.limits.max_steps
         if request.search is not None and not 0 <= request.search.steps <= most:
             words = f"{request.search.steps} steps are out of range; they must be between 1 and {most}, or 0 for the usual number"
-            raise RequestError("SETTING_OUT_OF_RANGE", "search.max_steps", words)
+            raise RequestError(Reason.SETTING_OUT_OF_RANGE, "search.max_steps", words)
         match request:
             case ReconstructRequest():
                 self._preparation.check_count(len(request.faces), "faces")
@@ -154,10 +154,10 @@ class Reconstruction:
         starts: Array,
         method: EncodingMethod,
         settings: SearchSettings,
-        gone: threading.Event,
+        cancelled: threading.Event,
     ) -> list[tuple[Step, int]]:
         """The best step for each face of ``work`` from its row of ``starts``, and how many were taken."""
-        searches = [_search(each, start, method, settings, gone) for each, start in zip(work, starts, strict=True)]
+        searches = [_search(each, start, method, settings, cancelled) for each, start in zip(work, starts, strict=True)]
         with ThreadPoolExecutor(min(len(searches), _SEARCHED_AT_ONCE), thread_name_prefix="search") as pool:
             # Each in a copy of this thread's context, so that what it runs is for the same caller.
             steps = [pool.submit(copy_context().run, search.run) for search in searches]
@@ -206,11 +206,11 @@ def _search(
     start: Array,
     method: EncodingMethod,
     settings: SearchSettings,
-    gone: threading.Event,
+    cancelled: threading.Event,
     tell: Callable[[Step], None] = lambda step: None,
 ) -> Search:
     subject, weights = Subject(work.crop, work.before.embedding, work.source), WEIGHTS[settings.aim]
-    return Search(lambda latent: method.loss_and_gradient(latent, subject, weights), start, settings, tell, gone)
+    return Search(lambda latent: method.loss_and_gradient(latent, subject, weights), start, settings, tell, cancelled)
 
 
 def _pictures(latents: Array, work: Sequence[Work], method: EncodingMethod) -> list[NDArray[np.uint8]]:
@@ -235,4 +235,4 @@ def _require_latent(latent: Array, method: EncodingMethod, field: str) -> None:
     size = method.latent_size
     if latent.shape != (size,) or not (np.abs(latent) <= _LARGEST_LATENT).all():  # NaN is not, either
         words = f"{field} has {len(latent)} numbers; {method.manifest.name} has latents of {size}, all from -{_LARGEST_LATENT} to {_LARGEST_LATENT}"
-        raise RequestError("LATENT_UNSUITABLE", field, words)
+        raise RequestError(Reason.LATENT_UNSUITABLE, field, words)

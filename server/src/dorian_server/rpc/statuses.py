@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn, TypeVar
 
 import grpc
@@ -12,38 +12,33 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from dorian_server.domain.errors import (
-    BrokenBundleError,
-    CallerLeftError,
-    CredentialError,
-    DeadlineError,
-    OverloadError,
-    RequestError,
-    ScopeError,
-    UnavailableError,
-    UnknownBundleError,
-    UnknownMethodError,
-)
+from dorian_server.domain.errors import CallCancelledError, OverloadError, Reason, RequestError
 
 log = logging.getLogger(__name__)
 
 DOMAIN = "dorian.v1"
-# Clients take 8 KiB of trailers; a status has its words in there three times, up to twelve bytes for a character.
-_WORDS_HEAD, _WORDS_TAIL = 180, 120
-# The first that an error is of counts.
-_CODES: tuple[tuple[type[RequestError], grpc.StatusCode], ...] = (
-    (UnknownMethodError, grpc.StatusCode.NOT_FOUND),
-    (CredentialError, grpc.StatusCode.UNAUTHENTICATED),
-    (ScopeError, grpc.StatusCode.PERMISSION_DENIED),
-    (UnknownBundleError, grpc.StatusCode.NOT_FOUND),
-    (OverloadError, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (DeadlineError, grpc.StatusCode.DEADLINE_EXCEEDED),
-    (UnavailableError, grpc.StatusCode.UNAVAILABLE),
-    (BrokenBundleError, grpc.StatusCode.FAILED_PRECONDITION),
-    (RequestError, grpc.StatusCode.INVALID_ARGUMENT),
+# Clients take 8 KiB of trailers; a status holds its message three times, with up to twelve bytes for a character.
+_MESSAGE_HEAD, _MESSAGE_TAIL = 180, 120
+# All other reasons are INVALID_ARGUMENT.
+_REASONS: Mapping[grpc.StatusCode, Sequence[Reason]] = {
+    grpc.StatusCode.NOT_FOUND: [Reason.METHOD_UNKNOWN, Reason.BUNDLE_UNKNOWN],
+    grpc.StatusCode.UNAUTHENTICATED: [Reason.API_KEY_MISSING, Reason.API_KEY_UNKNOWN],
+    grpc.StatusCode.PERMISSION_DENIED: [Reason.SCOPE_MISSING],
+    grpc.StatusCode.RESOURCE_EXHAUSTED: [Reason.QUEUE_FULL, Reason.CALLS_AT_ONCE, Reason.CALLS_PER_MINUTE],
+    grpc.StatusCode.DEADLINE_EXCEEDED: [Reason.DEADLINE_TOO_SHORT],
+    grpc.StatusCode.UNAVAILABLE: [Reason.NOT_READY, Reason.STOPPING],
+    grpc.StatusCode.FAILED_PRECONDITION: [Reason.BUNDLE_BROKEN],
+    grpc.StatusCode.INTERNAL: [Reason.INTERNAL],
+}
+STATUS_CODES: Mapping[Reason, grpc.StatusCode] = dict.fromkeys(Reason, grpc.StatusCode.INVALID_ARGUMENT) | {
+    reason: code for code, reasons in _REASONS.items() for reason in reasons
+}
+# The request may be valid, but there is no room, time or server for it.
+_REJECTIONS = (
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.UNAVAILABLE,
 )
-# Of calls that may be good, but find no room, time or server.
-REFUSALS = (OverloadError, DeadlineError, UnavailableError)
 Answer = TypeVar("Answer")
 
 
@@ -54,29 +49,24 @@ def answer(
     try:
         return work()
     except RequestError as error:
-        if isinstance(error, REFUSALS):
+        if STATUS_CODES[error.reason] in _REJECTIONS:
             refused(error.reason)
         abort(context, error)
-    except CallerLeftError:
-        context.abort(grpc.StatusCode.CANCELLED, "the caller has gone")
+    except CallCancelledError:
+        context.abort(grpc.StatusCode.CANCELLED, "the call was cancelled")
     except Exception:
         log.exception("a request failed by our fault")
-        fault = RequestError("INTERNAL", "", "the server failed; the request is not to blame")
-        _abort(context, grpc.StatusCode.INTERNAL, fault)
+        abort(context, RequestError(Reason.INTERNAL, "", "the server failed; the request is not to blame"))
 
 
 def abort(context: grpc.ServicerContext, error: RequestError) -> NoReturn:
     """End the call with the status of ``error``."""
-    _abort(context, next(code for kind, code in _CODES if isinstance(error, kind)), error)
-
-
-def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, error: RequestError) -> NoReturn:
-    words = _short(str(error))
-    status = status_pb2.Status(code=code.value[0], message=words)
+    message = _shorten(str(error))
+    status = status_pb2.Status(code=STATUS_CODES[error.reason].value[0], message=message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata={"field": error.field})
     details: list[error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo] = [info]
     if error.field:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=words)
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=message)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, OverloadError):
         delay = Duration()
@@ -90,8 +80,8 @@ def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, error: RequestE
     raise AssertionError("abort_with_status returns never")
 
 
-def _short(words: str) -> str:
-    """``words`` without their middle where a request's own long text is in them."""
-    if len(words) <= _WORDS_HEAD + _WORDS_TAIL:
-        return words
-    return f"{words[:_WORDS_HEAD]} … {words[-_WORDS_TAIL:]}"
+def _shorten(message: str) -> str:
+    """Cut out the middle of a ``message`` that quotes a long text of the request."""
+    if len(message) <= _MESSAGE_HEAD + _MESSAGE_TAIL:
+        return message
+    return f"{message[:_MESSAGE_HEAD]} … {message[-_MESSAGE_TAIL:]}"

@@ -15,7 +15,7 @@ import numpy as np
 from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.graphs import Signature
 from dorian_server.domain.caller import PRIORITIES, Caller, current_caller
-from dorian_server.domain.errors import CallerLeftError
+from dorian_server.domain.errors import CallCancelledError
 from dorian_server.runtimes.in_parts import run_in_parts
 from dorian_server.runtimes.session import Array, Session
 
@@ -63,7 +63,7 @@ class Batcher:
     """``session``, run on the rows of all that wait, ``most_rows`` at once; safe to call from several threads.
 
     ``lanes``: runs at a time. ``delay``: seconds that a batch which is not full waits for company. Interactive callers go first. Those that have left are
-    dropped before they are run (``CallerLeftError``). A batch that fails is run again job by job, so that a bad one fails alone.
+    dropped before they are run (``CallCancelledError``). A batch that fails is run again job by job, so that a bad one fails alone.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class Batcher:
 
     def _run(self, inputs: Arrays) -> dict[str, Array]:
         job = _Job(inputs, len(next(iter(inputs.values()))), current_caller(), time.perf_counter())
-        if job.caller.gone.is_set():
-            raise CallerLeftError
+        if job.caller.cancelled.is_set():
+            raise CallCancelledError
         if not self._may_lead(job):
             job.woken.wait()
         if not job.done:
@@ -172,9 +172,9 @@ class Batcher:
 
     @staticmethod
     def _dropped(job: _Job) -> bool:
-        if not job.caller.gone.is_set():
+        if not job.caller.cancelled.is_set():
             return False
-        job.error = CallerLeftError()
+        job.error = CallCancelledError()
         job.woken.set()
         return True
 

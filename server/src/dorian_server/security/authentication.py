@@ -12,7 +12,7 @@ from typing import NoReturn
 import grpc
 
 from dorian.v1 import face_aging_pb2 as pb
-from dorian_server.domain.errors import CredentialError, RequestError, ScopeError
+from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.rpc.interceptors import Continuation, Handler, refuser, service_of, wrapped
 from dorian_server.rpc.statuses import abort
 from dorian_server.security.caller_limits import OPEN_SERVICES, CallerLimits
@@ -60,10 +60,10 @@ class Authentication(grpc.ServerInterceptor):  # type: ignore[type-arg]
         scheme, _, key = str(sent).partition(" ")
         if scheme.lower() != _SCHEME or not key.strip():
             words = "the call has no API key; send the metadata authorization: Bearer KEY"
-            raise CredentialError("API_KEY_MISSING", words)
+            raise RequestError(Reason.API_KEY_MISSING, "", words)
         known = self._keys.find(key.strip())
         if known is None:
-            raise CredentialError("API_KEY_UNKNOWN", "the API key is not known here, or no longer")
+            raise RequestError(Reason.API_KEY_UNKNOWN, "", "the API key is not known here, or no longer")
         return known
 
     def _refuser(self, handler: Handler, error: RequestError, method: str, key: ApiKey | None) -> Handler:
@@ -135,4 +135,4 @@ def _check_scopes(key: ApiKey, method: str, needed: tuple[Scope, ...]) -> None:
         if scope not in key.scopes:
             what = method.rpartition("/")[2]
             words = f"the API key lacks the scope {scope!r}, which {what} needs here; it has {', '.join(sorted(key.scopes))}"
-            raise ScopeError("SCOPE_MISSING", words)
+            raise RequestError(Reason.SCOPE_MISSING, "", words)

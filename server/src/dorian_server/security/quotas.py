@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from dorian_server.domain.errors import OverloadError
+from dorian_server.domain.errors import OverloadError, Reason
 
 _MINUTE = 60.0
 _SOON = 1.0  # seconds; when a running call ends is not known
@@ -44,7 +44,7 @@ class Quotas:
             running = self._running.get(caller, 0)
             if at_once is not None and running >= at_once:
                 words = f"the caller has {running} calls under way; it may have {at_once} at once"
-                raise OverloadError("CALLS_AT_ONCE", words, _SOON)
+                raise OverloadError(Reason.CALLS_AT_ONCE, words, _SOON)
             if per_minute is not None:
                 self._begin_in_minute(caller, per_minute)
             self._running[caller] = running + 1
@@ -58,7 +58,7 @@ class Quotas:
         if len(begun) >= limit:
             # A limit that was lowered may wait for more than the oldest.
             retry_after = begun[len(begun) - limit] + _MINUTE - now
-            raise OverloadError("CALLS_PER_MINUTE", f"the caller may begin {limit} calls in a minute", retry_after)
+            raise OverloadError(Reason.CALLS_PER_MINUTE, f"the caller may begin {limit} calls in a minute", retry_after)
         begun.append(now)
 
     def _sweep(self, now: float) -> None:

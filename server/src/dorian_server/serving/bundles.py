@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dorian_bundle import Bundle, BundleError, load
-from dorian_server.domain.errors import BrokenBundleError, StartupError, UnavailableError, UnknownBundleError
+from dorian_server.domain.errors import Reason, RequestError, StartupError
 from dorian_server.pipeline.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -55,13 +55,15 @@ class Bundles:
     def pipeline(self, name: str) -> Pipeline:
         """What serves the bundle ``name``, or the first for an empty name. It stays what it is when the bundle is read anew.
 
-        ``UnavailableError`` before they are open and once they are closed, ``UnknownBundleError`` for another name.
+        ``RequestError`` before they are open, once they are closed, and for another name.
         """
         if self._is_closed:
-            raise UnavailableError("STOPPING", "the server stops; the call was not begun, and another may answer it")
+            raise RequestError(
+                Reason.STOPPING, "", "the server stops; the call was not begun, and another may answer it"
+            )
         pipelines = self._pipelines
         if not pipelines:
-            raise UnavailableError("NOT_READY", "the server is starting; its bundles are not open yet")
+            raise RequestError(Reason.NOT_READY, "", "the server is starting; its bundles are not open yet")
         return pipelines[self._known(name) if name else next(iter(pipelines))]
 
     def close(self) -> None:
@@ -71,7 +73,7 @@ class Bundles:
     def reload(self, name: str = "") -> list[ServedBundle]:
         """Read the bundle ``name`` anew, or all for an empty name. Each serves once all are ready, those that have not changed as before.
 
-        ``BrokenBundleError`` if one cannot be opened: then all stay what they were. The first keeps its name. Otherwise as ``pipeline``.
+        ``RequestError`` if one cannot be opened: then all stay what they were. The first keeps its name. Otherwise as ``pipeline``.
         """
         self.pipeline(name)
         chosen = [name] if name else self.names
@@ -99,11 +101,13 @@ class Bundles:
         except Exception as error:  # whatever it is, the old one serves on
             is_ours = not isinstance(error, BundleError | StartupError)
             log.error("bundle %s stays what it was: %s", name, error, exc_info=is_ours)
-            raise BrokenBundleError(f"the bundle {name!r} stays what it was: {error}") from error
+            message = f"the bundle {name!r} stays what it was: {error}"
+            raise RequestError(Reason.BUNDLE_BROKEN, "bundle", message) from error
 
     def _known(self, name: str) -> str:
         if name not in self._folders:
-            raise UnknownBundleError(name, self.names)
+            message = f"there is no bundle {name!r} here, but {', '.join(self.names)}"
+            raise RequestError(Reason.BUNDLE_UNKNOWN, "bundle", message)
         return name
 
 

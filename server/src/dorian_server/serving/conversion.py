@@ -9,7 +9,7 @@ import numpy as np
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_server import __version__
 from dorian_server.domain.clock import Clock
-from dorian_server.domain.errors import RequestError
+from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import (
     Age,
     AgeRequest,
@@ -79,17 +79,19 @@ def read_age(message: pb.Age, field: str) -> Age:
         return Age(years=message.years)
     if kind == "filter":
         return Age(filter=message.filter)
-    raise RequestError("TARGET_MISSING", field, f"{field} is empty; set an age group, a number of years or a filter")
+    raise RequestError(
+        Reason.TARGET_MISSING, field, f"{field} is empty; set an age group, a number of years or a filter"
+    )
 
 
 def read_output(message: pb.OutputOptions) -> Output:
     """The output options in ``message``; ``RequestError`` for an unknown format or a quality beyond 100."""
     if message.format != pb.IMAGE_FORMAT_UNSPECIFIED and message.format not in _FORMATS:
         words = f"image format {message.format} is unknown; known: JPEG, PNG, WebP"
-        raise RequestError("SETTING_OUT_OF_RANGE", "output.format", words)
+        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "output.format", words)
     if not 0 <= message.quality <= 100:
         words = f"quality {message.quality} is out of range; it must be between 1 and 100, or 0 for {DEFAULT_QUALITY}"
-        raise RequestError("SETTING_OUT_OF_RANGE", "output.quality", words)
+        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "output.quality", words)
     return Output(_FORMATS.get(message.format), message.quality or DEFAULT_QUALITY, message.keep_metadata)
 
 
@@ -105,17 +107,17 @@ def read_selector(message: pb.FaceSelector, field: str) -> FaceSelector:
         if box.width > 0 and box.height > 0 and np.isfinite([box.x, box.y, box.width, box.height]).all():
             return FaceSelector(box=(box.x, box.y, box.width, box.height))
     words = f"{field} names no face; set largest to true, an index from 0 on, or a box with a width and a height"
-    raise RequestError("SETTING_OUT_OF_RANGE", field, words)
+    raise RequestError(Reason.SETTING_OUT_OF_RANGE, field, words)
 
 
 def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
     """All of ``message`` but its method; ``RequestError`` for what makes no sense by itself."""
     if message.blend not in _BLENDS:
         words = f"blend {message.blend} is unknown; known: DELTA, REPLACE"
-        raise RequestError("SETTING_OUT_OF_RANGE", "blend", words)
+        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "blend", words)
     if message.optimisation not in _BUDGETS:
         words = f"optimisation {message.optimisation} is unknown; known: NONE, FAST, FULL"
-        raise RequestError("SETTING_OUT_OF_RANGE", "optimisation", words)
+        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "optimisation", words)
     return AgeRequest(
         data=message.image.data,
         targets=[read_age(age, f"targets[{index}]") for index, age in enumerate(message.targets)],
@@ -154,7 +156,7 @@ def read_optimize_request(message: pb.OptimizeRequest) -> OptimizeRequest:
     """All of ``message`` but its method; ``RequestError`` for what makes no sense by itself."""
     if message.preview_every < 0:
         words = f"preview_every is {message.preview_every}; it must be a number of steps, or 0 for no previews"
-        raise RequestError("SETTING_OUT_OF_RANGE", "preview_every", words)
+        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "preview_every", words)
     return OptimizeRequest(
         data=message.image.data,
         search=_read_search(message.mode or pb.RECONSTRUCTION_MODE_IDENTITY, message.search, ""),
@@ -170,10 +172,10 @@ def _read_search(mode: pb.ReconstructionMode, message: pb.SearchOptions, others:
     """How to search for ``mode``; ``others`` are the modes beside those that are searched for."""
     if mode not in _AIMS:
         words = f"mode {mode} cannot be taken here; known: {others}PIXELWISE, IDENTITY, BLENDED"
-        raise RequestError("SETTING_OUT_OF_RANGE", "mode", words)
+        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "mode", words)
     if message.optimizer not in _OPTIMIZERS:
         words = f"optimizer {message.optimizer} is unknown; known: L_BFGS_B, ADAM"
-        raise RequestError("SETTING_OUT_OF_RANGE", "search.optimizer", words)
+        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "search.optimizer", words)
     return SearchSettings(_AIMS[mode], _OPTIMIZERS[message.optimizer], message.max_steps)
 
 

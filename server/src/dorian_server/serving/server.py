@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from dorian.v1 import admin_pb2_grpc, face_aging_pb2, face_aging_pb2_grpc
 from dorian_server.admission.gate import Gate
 from dorian_server.admission.queue import MOST_WAITING, Admission
-from dorian_server.domain.errors import BrokenBundleError, StartupError
+from dorian_server.domain.errors import RequestError, StartupError
 from dorian_server.rpc.health_service import SERVICE_NAME, Readiness
 from dorian_server.runtimes.cores import share_of_cores
 from dorian_server.security.authentication import load_authentication
@@ -122,7 +122,7 @@ class Server:
     def reload_each(self) -> None:
         """Read every bundle anew, each by itself: one that is broken stays what it was, as the log says, and the others do not wait for it."""
         for name in self._bundles.names:
-            with suppress(BrokenBundleError):
+            with suppress(RequestError):
                 self.reload(name)
 
     def _reload_everywhere(self, name: str) -> list[ServedBundle]:

@@ -16,10 +16,11 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1 import face_aging_pb2_grpc
 from dorian_server.admission.cost import COMPARISON, DETECTION, Work, work_of
 from dorian_server.admission.queue import Admission
-from dorian_server.domain.caller import Caller, caller_of, working_for
+from dorian_server.domain.caller import Caller, working_for
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.results import SearchProgress
 from dorian_server.pipeline.pipeline import Pipeline
+from dorian_server.rpc.metadata import read_caller
 from dorian_server.rpc.statuses import Answer, answer
 from dorian_server.serving import conversion as messages
 from dorian_server.serving.bundles import Bundles
@@ -52,7 +53,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         return self._answer(context, partial(self._reconstruct, request))
 
     def Optimize(self, request: pb.OptimizeRequest, context: grpc.ServicerContext) -> Iterator[pb.OptimizeResponse]:
-        caller = caller_of(context)
+        caller = read_caller(context)
         # The search calls back, but gRPC asks for one message after the other: it runs on a thread of its own.
         told: queue.SimpleQueue[SearchProgress | pb.OptimizeResult | Exception] = queue.SimpleQueue()
 
@@ -76,7 +77,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
                 else:
                     yield pb.OptimizeResponse(progress=messages.write_progress(found))
         finally:
-            caller.leave()
+            caller.cancel()
             thread.join()
 
     def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:
@@ -88,7 +89,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         return answer(context, listed, self._telemetry.metrics.refuse)
 
     def _answer(self, context: grpc.ServicerContext, work: Callable[[Caller], Answer]) -> Answer:
-        return answer(context, lambda: work(caller_of(context)), self._telemetry.metrics.refuse)
+        return answer(context, lambda: work(read_caller(context)), self._telemetry.metrics.refuse)
 
     def _in_turn(self, work: Work, caller: Caller, do: Callable[[Clock], Done]) -> Done:
         """What ``do`` gives once it is the turn of ``work``, done for ``caller`` and timed by the clock that it is told."""
@@ -102,7 +103,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         pipeline.check(asked, method)  # before it waits
 
         def age(clock: Clock) -> pb.AgeTransformResponse:
-            aged = pipeline.age(asked, method, clock, caller.gone)
+            aged = pipeline.age(asked, method, clock, caller.cancelled)
             return pb.AgeTransformResponse(
                 results=messages.write_aged(aged),
                 provenance=messages.write_provenance(pipeline, method),
@@ -138,7 +139,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         pipeline.reconstruction.check(asked, method)
 
         def reconstruct(clock: Clock) -> pb.ReconstructResponse:
-            faces = pipeline.reconstruction.reconstruct(asked, method, clock, caller.gone)
+            faces = pipeline.reconstruction.reconstruct(asked, method, clock, caller.cancelled)
             return pb.ReconstructResponse(
                 faces=[messages.write_reconstruction(face) for face in faces],
                 provenance=messages.write_provenance(pipeline, method),
@@ -156,7 +157,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         pipeline.reconstruction.check(asked, method)
 
         def optimize(clock: Clock) -> pb.OptimizeResult:
-            face = pipeline.reconstruction.optimize(asked, method, clock, caller.gone, tell)
+            face = pipeline.reconstruction.optimize(asked, method, clock, caller.cancelled, tell)
             return pb.OptimizeResult(
                 reconstruction=messages.write_reconstruction(face),
                 provenance=messages.write_provenance(pipeline, method),
