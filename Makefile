@@ -36,10 +36,12 @@ test: $(SERVE)/test $(DEV)/done $(PROTO)/done  ## run the tests: training and ex
 test-all: override PYTEST += -m "not gpu"
 test-all: test  ## run all tests, those that take minutes as well
 
-lint: $(DEV)/done  ## check style and types
+lint: $(DEV)/done  ## check style, types, import layers and the contract
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy $(PARTS:%=-p %)
+	$(DEV)/bin/lint-imports --no-cache
+	$(DEV)/bin/buf lint proto
 
 format: $(DEV)/done  ## put the code in form
 	$(DEV)/bin/ruff check --fix .
