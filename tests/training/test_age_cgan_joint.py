@@ -226,9 +226,15 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     total = torch.stack([weight * expected[f"g/{name}"] for name, weight in WEIGHTS.items() if f"g/{name}" in expected])
     for network, known in ((stage.encoder, encoder), (stage.generator, generator)):
         wanted = torch.autograd.grad(total.sum(), tuple(known.parameters()), retain_graph=True)
+        steepest = max(float(slope.abs().max()) for slope in wanted)
         for parameter, slope in zip(network.parameters(), wanted, strict=True):
             assert parameter.grad is not None
-            torch.testing.assert_close(parameter.grad, slope, rtol=1e-3, atol=1e-3 * float(slope.abs().max()) + 1e-4)
+            largest = float(slope.abs().max())
+            if largest > 1e-3 * steepest:
+                torch.testing.assert_close(parameter.grad, slope, rtol=1e-3, atol=1e-3 * largest)
+            else:  # a bias before a batch norm: its gradient is zero, and what is computed of it is rounding
+                assert parameter.ndim == 1
+                assert float(parameter.grad.abs().max()) < 1e-3 * steepest
 
 
 @pytest.mark.parametrize("alone", [0, 1])

@@ -38,7 +38,7 @@ class Watched(LatentObjective):
 
 @pytest.fixture
 def objective(tiny_shape: AgeCganShape) -> Watched:
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # networks by which the three subjects look unlike the people they are compared with
     facenet = CompactFaceNet(FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8))
     made = Watched(build_generator(tiny_shape), facenet)
     for parameter in made.parameters():
@@ -92,14 +92,14 @@ def test_the_loss_falls(
 
 
 def test_the_weights_choose_what_falls(search: Search) -> None:
-    """Alone, each of the paper's two objectives ends lower than the other one leaves it."""
+    """Alone, each of the paper's two objectives ends at less than half of what the other one leaves of it."""
     pixelwise = search(pixelwise_weight=30.0, identity_weight=0.0, steps=30).after
     identity = search(steps=30).after
-    assert (pixelwise[:, 0] < identity[:, 0]).all()
-    assert (identity[:, 1] < pixelwise[:, 1]).all()
+    assert (pixelwise[:, 0] < identity[:, 0] / 2).all()
+    assert (identity[:, 1] < pixelwise[:, 1] / 2).all()
     free, held = (search(prior_weight=weight, steps=30).after[:, 2] for weight in (0.0, 10.0))
     assert (held < 0.05).all()
-    assert held.mean() < free.mean()
+    assert held.mean() < free.mean() / 10
 
 
 def test_the_best_that_was_seen_is_kept(objective: Watched, subject: Subject, search: Search) -> None:
