@@ -17,15 +17,22 @@ from click.testing import CliRunner, Result
 
 from dorian_server import __version__
 from dorian_server.cli import serve as command
+from dorian_server.cli.reference import render_flags
 from dorian_server.domain.errors import StartupError
-from dorian_server.settings import Limits, Load, Security, Settings
+from dorian_server.settings import Limits, Load, Observability, Security, Settings
 from dorian_server.telemetry.telemetry import Telemetry
 
-FLAGS = {option.name: option for option in command.main.params if option.name not in ("help", "version")}
+FLAGS = {
+    option.name: option
+    for option in command.main.params
+    if option.name not in ("help", "version") and not (isinstance(option, click.Option) and option.hidden)
+}
+# Flags whose names are not their settings'.
+RENAMED = {"extra_bundles": "extra_bundle"}
 # Each flag with a value that is not its default, and where it arrives.
 VALUES: dict[str, tuple[str, object]] = {
     "bundle": ("some/where", Path("some/where")),
-    "further": ("other=some/other", {"other": Path("some/other")}),
+    "extra_bundles": ("other=some/other", {"other": Path("some/other")}),
     "host": ("127.0.0.1", "127.0.0.1"),
     "port": ("50123", 50123),
     "workers": ("7", 7),
@@ -48,7 +55,19 @@ VALUES: dict[str, tuple[str, object]] = {
     "tls_client_ca": ("ca.pem", Path("ca.pem")),
     "api_keys": ("keys.json", Path("keys.json")),
     "reflection": ("true", True),
+    "log_level": ("error", "error"),
+    "log_format": ("json", "json"),
+    "metrics_port": ("9090", 9090),
+    "otlp_endpoint": ("http://collector:4317", "http://collector:4317"),
 }
+
+
+def flag_of(name: str) -> str:
+    return f"--{RENAMED.get(name, name).replace('_', '-')}"
+
+
+def variable_of(name: str) -> str:
+    return f"DORIAN_{RENAMED.get(name, name).upper()}"
 
 
 class FakeServer:
@@ -86,8 +105,8 @@ def signals() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps out what is set where the tests run."""
-    for name in FLAGS:
-        monkeypatch.delenv(f"DORIAN_{name.upper()}", raising=False)
+    for name in [*FLAGS, "further"]:
+        monkeypatch.delenv(variable_of(name), raising=False)
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +134,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
 
 def read_setting(settings: Settings, name: str) -> Any:
-    parts = (settings, settings.limits, settings.load, settings.security)
+    parts = (settings, settings.limits, settings.load, settings.security, settings.observability)
     return next(getattr(part, name) for part in parts if hasattr(part, name))
 
 
@@ -126,11 +145,11 @@ def test_help_names_each_flag_with_its_environment_variable_and_default() -> Non
     for name, option in FLAGS.items():
         assert isinstance(option, click.Option)
         assert option.help
-        entry = text[text.index(f"--{name.replace('_', '-')} ") :]
+        entry = text[text.index(f"{flag_of(name)} ") :]
         assert option.help in entry
         has_default = isinstance(option.default, str | float | int | Path) and not option.is_flag
         default = f"; default: {option.default}" if has_default else ""
-        assert f"[env var: DORIAN_{name.upper()}{default}" in entry
+        assert f"[env var: {variable_of(name)}{default}" in entry
     assert CliRunner().invoke(command.main, ["-h"]).exit_code == 0
 
 
@@ -138,10 +157,10 @@ def test_every_setting_is_a_flag_with_the_same_default(started: list[Settings]) 
     CliRunner().invoke(command.main)
     assert started == [Settings(Path("models/default"))]
     of_limits = {"max_message_bytes", "max_image_bytes", "max_pixels", "max_steps"}
-    of_parts = of_limits | {field.name for part in (Load, Security) for field in fields(part)}
-    own = {field.name for field in fields(Settings)} - {"limits", "load", "security"}
+    of_parts = of_limits | {field.name for part in (Load, Security, Observability) for field in fields(part)}
+    own = {field.name for field in fields(Settings)} - {"limits", "load", "security", "observability"}
     assert own | of_parts == set(VALUES) | {"processes"}, "more than one are started in another way"
-    assert set(VALUES) | {"processes", "log_level", "log_format", "metrics_port", "otlp_endpoint"} == set(FLAGS)
+    assert set(VALUES) | {"processes"} == set(FLAGS)
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -150,9 +169,9 @@ def test_settings_come_from_flags_or_the_environment(started: list[Settings], na
     text, value = VALUES[name]
     if by == "flag":
         given = [] if name == "reflection" else [text]
-        result = CliRunner().invoke(command.main, [f"--{name.replace('_', '-')}", *given])
+        result = CliRunner().invoke(command.main, [flag_of(name), *given])
     else:
-        result = CliRunner().invoke(command.main, env={f"DORIAN_{name.upper()}": text})
+        result = CliRunner().invoke(command.main, env={variable_of(name): text})
     assert result.exit_code == 1
     (settings,) = started
     assert read_setting(settings, name) == value
@@ -162,13 +181,41 @@ def test_settings_come_from_flags_or_the_environment(started: list[Settings], na
 
 
 @pytest.mark.parametrize("by", ["flags", "environment"])
-def test_several_further_bundles(started: list[Settings], by: str) -> None:
-    expected = {"one": Path("a/b"), "two": Path("c=d")}
+@pytest.mark.parametrize("name", ["extra-bundle", "further"])
+def test_several_extra_bundles(started: list[Settings], by: str, name: str) -> None:
+    """By the former name of the flag or variable, too, with a warning."""
+    variable = f"DORIAN_{name.replace('-', '_').upper()}"
     if by == "flags":
-        CliRunner().invoke(command.main, ["--further", "one=a/b", "--further", "two=c=d"])
+        result = CliRunner().invoke(command.main, [f"--{name}", "one=a/b", f"--{name}", "two=c=d"])
     else:
-        CliRunner().invoke(command.main, env={"DORIAN_FURTHER": "one=a/b two=c=d"})
-    assert started[0].further == expected
+        result = CliRunner().invoke(command.main, env={variable: "one=a/b two=c=d"})
+    assert started[0].extra_bundles == {"one": Path("a/b"), "two": Path("c=d")}
+    warning = "--further (DORIAN_FURTHER) is deprecated and will be removed in the next release; use --extra-bundle"
+    assert (warning in result.stderr) is (name == "further")
+
+
+def test_the_former_and_the_new_name_of_a_flag_together(started: list[Settings]) -> None:
+    CliRunner().invoke(command.main, ["--extra-bundle", "one=new", "--further", "one=old", "--further", "two=old"])
+    assert started[0].extra_bundles == {"one": Path("new"), "two": Path("old")}
+    assert "--further" not in CliRunner().invoke(command.main, ["--help"]).output
+
+
+def test_a_value_that_only_the_settings_reject_is_a_usage_error_that_names_its_flag(started: list[Settings]) -> None:
+    result = CliRunner().invoke(command.main, ["--grace", "nan"])
+    assert result.exit_code == 2
+    assert "Invalid value for '--grace': Input should be greater than or equal to 0" in result.output
+    assert started == []
+
+
+def test_help_lists_flags_by_group() -> None:
+    output = CliRunner().invoke(command.main, ["--help"]).output
+    headings = ["Server:", "Load:", "Limits:", "Security:", "Logs, metrics and traces:", "Other:"]
+    assert [line for line in output.splitlines() if line in headings] == headings
+
+
+def test_the_documented_flags_are_current() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "reference" / "server-flags.md"
+    assert page.read_text(encoding="utf-8") == render_flags()
 
 
 def test_a_flag_goes_before_the_environment(started: list[Settings]) -> None:
@@ -188,8 +235,8 @@ def test_a_flag_goes_before_the_environment(started: list[Settings]) -> None:
         ["--calls-at-once", "0"],
         ["--calls-per-minute", "0"],
         ["--max-message-bytes", "1023"],
-        ["--further", "name"],
-        ["--further", "=folder"],
+        ["--extra-bundle", "name"],
+        ["--extra-bundle", "=folder"],
         ["--further", "name="],
         ["--precision", "fp8"],
         ["--runtime", "tflite"],

@@ -1,78 +1,154 @@
-"""The server's settings: one typed field each, a flag and an environment variable of the same name."""
+"""The settings of a server: each field is its flag, environment variable, default, range and help text.
+
+``cli/options.py`` makes the flags of ``dorian-server`` from these classes, ``cli/reference.py`` their page in the documentation.
+The text below a field is its help.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass as plain_dataclass
+from dataclasses import field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from dorian_server.runtimes.factory import Arithmetic, Runtime
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
 
-@dataclass(frozen=True)
+_CONFIG = ConfigDict(use_attribute_docstrings=True, extra="forbid")
+_Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+@plain_dataclass(frozen=True)
+class Flag:
+    """How a field differs from the flag that its name and type make of it.
+
+    Args:
+        name: The flag's name without dashes, if it is not the field's.
+        metavar: What stands for the value in the help.
+        former_name: The name before it was renamed, which still works, with a warning.
+        is_folder: Whether the path must not be a file.
+        is_offered: Whether there is a flag at all.
+    """
+
+    name: str | None = None
+    metavar: str | None = None
+    former_name: str | None = None
+    is_folder: bool = False
+    is_offered: bool = True
+
+
+_NO_FLAG = Flag(is_offered=False)
+_FOLDER = Flag(is_folder=True)
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class Load:
+    """How much work is done at once, and how much waits; for each process where there are several."""
+
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    """Requests that are worked on at once, in each process; 0: one per core that it has."""
+    processes: Annotated[int, Field(ge=1, le=256)] = 1
+    """Processes that serve the port together; one that dies is restarted."""
+    max_wait: Annotated[float | None, Field(ge=0)] = None
+    """Seconds of work that may wait, in each process; calls beyond are told to retry. Unless given: half as much as the workers have."""
+    batch_delay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Seconds that a batch which is not full waits for more rows."""
+    calls_at_once: Annotated[int | None, Field(ge=1)] = None
+    """Calls that each caller may have in progress, unless its API key has a limit; no limit unless given."""
+    calls_per_minute: Annotated[int | None, Field(ge=1)] = None
+    """Calls that each caller may begin in a minute, unless its API key has a limit; no limit unless given."""
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class Limits:
-    """What a photo may be, and be asked for. ``max_message_bytes``: of a request with all that is in it. ``min_side`` in pixels; ``max_targets`` and ``max_faces`` per request.
+    """How large photos and requests may be."""
 
-    ``max_detections``: faces of a photo that are looked at, the largest first. ``max_steps``: of the search for one face's latent.
-    """
+    max_message_bytes: Annotated[int, Field(ge=1024)] = 16 * 2**20
+    """Largest request, in bytes, with everything in it."""
+    # Smaller than a message, so that a photo that is slightly too large gets our message, not gRPC's.
+    max_image_bytes: Annotated[int, Field(ge=1)] = 15 * 2**20
+    """Largest photo, in bytes of its file."""
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    """Largest photo, in pixels; rejected before it is decoded."""
+    max_steps: Annotated[int, Field(ge=1)] = 500
+    """Most steps of the search for one face's latent."""
+    min_side: Annotated[int, _NO_FLAG] = 32
+    """Shortest side of a photo, in pixels."""
+    max_targets: Annotated[int, _NO_FLAG] = 32
+    """Most target ages of a request."""
+    max_faces: Annotated[int, _NO_FLAG] = 32
+    """Most faces that a request may name."""
+    max_detections: Annotated[int, _NO_FLAG] = 256
+    """Most faces of a photo that are processed, the largest first."""
 
-    max_message_bytes: int = 16 * 2**20
-    # Less than a message, so that a photo that is a little too large gets words, not gRPC's refusal of its message.
-    max_image_bytes: int = 15 * 2**20
-    max_pixels: int = 50_000_000
-    min_side: int = 32
-    max_targets: int = 32
-    max_faces: int = 32
-    max_detections: int = 256
-    max_steps: int = 500
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class Security:
-    """Who may call, and over what. The TLS files hold PEM, ``api_keys`` what ``dorian-server-keys`` writes; ``None`` is without.
-
-    ``tls_client_ca``: callers need a certificate from it. ``reflection``: whether the server tells its services and messages.
-    """
+    """Who may call, and whether calls are encrypted."""
 
     tls_certificate: Path | None = None
+    """PEM of the server's certificate and its chain; with it, only TLS is accepted. Reloaded when it changes."""
     tls_key: Path | None = None
+    """PEM of the certificate's key."""
     tls_client_ca: Path | None = None
+    """PEM of authorities; callers then need a certificate from one of them."""
     api_keys: Path | None = None
+    """File of dorian-server-keys; callers then need one of its keys. Reloaded when it changes."""
     reflection: bool = False
+    """Tell callers which services and messages there are, as grpcurl asks."""
 
 
-@dataclass(frozen=True)
-class Load:
-    """How much is done at once. ``workers`` requests are worked on in each of ``processes``; 0: one per core that it has.
+@dataclass(frozen=True, config=_CONFIG)
+class Observability:
+    """What the server reports of itself."""
 
-    ``max_wait``: seconds of work that may wait in each, ``None`` for what ``Admission`` takes; more is refused. ``batch_delay``: seconds that a batch which is not full
-    waits for company. ``calls_at_once`` and ``calls_per_minute`` are for each caller, without limit where they are ``None``; an API
-    key's own go before them.
-    """
-
-    workers: int = 0
-    processes: int = 1
-    max_wait: float | None = None
-    batch_delay: float = 0.0
-    calls_at_once: int | None = None
-    calls_per_minute: int | None = None
+    log_level: LogLevel = "info"
+    """Least severity to log; nothing of a photo is ever logged."""
+    log_format: LogFormat = "text"
+    """Lines of text, or JSON objects."""
+    metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
+    """Port for Prometheus; none unless given."""
+    otlp_endpoint: Annotated[str | None, Flag(metavar="URL")] = None
+    """OpenTelemetry collector to send traces to, as http://collector:4317; none unless given."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class Settings:
-    """How to serve ``bundle``, and ``further`` ones by name. ``port`` 0 takes any free one; each graph runs on ``threads`` threads."""
+    """All settings of a server; safe to share between threads."""
 
-    bundle: Path
-    further: Mapping[str, Path] = field(default_factory=dict)
+    bundle: Annotated[Path, _FOLDER] = Path("models/default")
+    """Folder of the bundle to serve."""
+    extra_bundles: Annotated[Mapping[str, Path], Flag("extra-bundle", "NAME=FOLDER", former_name="further")] = field(
+        default_factory=dict
+    )
+    """Another bundle to serve, and the name that requests give to use it; may be repeated. In the variable, spaces separate them."""
     host: str = "0.0.0.0"
-    port: int = 50051
-    threads: int = 0
-    precision: Literal["auto", "fp32", "fp16"] = "auto"
+    """Address to listen on."""
+    port: _Port = 50051
+    """Port to listen on; 0 takes a free one."""
+    grace: Annotated[float, Field(ge=0)] = 10.0
+    """Seconds that running requests have to finish after SIGTERM."""
     runtime: Runtime = "onnxruntime"
+    """What runs the graphs; one that is not installed is an error."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Threads for each graph; 0: one per core for a run that is alone, else 1."""
+    precision: Literal["auto", "fp32", "fp16"] = "auto"
+    """Which file of a graph to run, where the bundle has several; auto: the most precise."""
     arithmetic: Arithmetic = "auto"
-    engine_cache: Path | None = None
-    grace: float = 10.0
-    limits: Limits = Limits()
+    """Arithmetic of the runtime openvino; auto: bf16 where the processor has it."""
+    engine_cache: Annotated[Path | None, _FOLDER] = None
+    """Folder of TensorRT's engines, as dorian-export tensorrt fills it; the user's cache unless given."""
     load: Load = Load()
+    """Load"""
+    limits: Limits = Limits()
+    """Limits"""
     security: Security = Security()
+    """Security"""
+    observability: Observability = Observability()
+    """Logs, metrics and traces"""

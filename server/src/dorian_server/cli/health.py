@@ -9,6 +9,8 @@ import click
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from dorian_server.settings import Settings
+
 # Not by the server's own variables, which a health check in its container has around it: its certificate is no client's.
 _FILE: dict[str, Any] = {
     "type": click.File("rb"),
@@ -19,7 +21,11 @@ _FILE: dict[str, Any] = {
 
 @click.command(context_settings={"show_default": True, "auto_envvar_prefix": "DORIAN"})
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=50051, show_envvar=True, help="Port of the server on this machine."
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=Settings.port,
+    show_envvar=True,
+    help="Port of the server on this machine.",
 )
 @click.option(
     "--service",

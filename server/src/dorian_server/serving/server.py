@@ -61,7 +61,7 @@ class Server:
         self._shares_port, self._on_reload = shares_port, on_reload
         authentication = load_authentication(settings, metrics.refuse)
         self._bundles = Bundles(
-            settings.bundle, settings.further, lambda bundle: open_bundle(bundle, settings, metrics)
+            settings.bundle, settings.extra_bundles, lambda bundle: open_bundle(bundle, settings, metrics)
         )
         workers = load.workers or share_of_cores(load.processes)
         admission = Admission(workers, load.max_wait, metrics.queue)

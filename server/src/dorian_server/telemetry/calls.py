@@ -79,7 +79,8 @@ class CallWatcher(grpc.ServerInterceptor):  # type: ignore[type-arg]
         if unlogged is None:
             return
         others = f", as {unlogged} unlogged before it" if unlogged else ""
-        fields = {"method": method, "code": code.name, "seconds": round(seconds, 4)}
+        seconds = round(seconds, 4)
+        fields = {"method": method, "code": code.name, "seconds": seconds}
         log.info("%s %s in %.3f s%s", method, code.name, seconds, others, extra={"fields": fields})
 
 

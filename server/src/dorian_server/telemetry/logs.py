@@ -6,15 +6,15 @@ import json
 import logging
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-LogFormat = Literal["text", "json"]
+from dorian_server.settings import LogFormat, LogLevel
 
 # Of the call that this thread works on; empty outside of calls.
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 
 
-def configure(level: str, form: LogFormat) -> None:
+def configure(level: LogLevel, form: LogFormat) -> None:
     """Log to standard error from ``level`` on, as ``form`` says."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
