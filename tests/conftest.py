@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 WriteArchives = Callable[[Path, Sequence[Mapping[str, object]]], Path]
+REFERENCE_DATA = Path(__file__).parents[2] / "shared" / "data"
 SIDE = 80
 LANDMARKS = {
     "right_eye": (24.5, 23.0),
@@ -21,6 +22,14 @@ LANDMARKS = {
     "right_mouth": (26.6, 53.1),
     "left_mouth": (52.4, 53.1),
 }
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The archives of UTKFace and FairFace beside the repository."""
+    if not (REFERENCE_DATA / "faces.csv").is_file():
+        pytest.skip("the reference data (../shared/data) is not here")
+    return REFERENCE_DATA
 
 
 @pytest.fixture(scope="session")

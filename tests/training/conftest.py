@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,31 +14,22 @@ from torch import Tensor
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_training.data.batches import BalancedBatches
 from dorian_training.data.crops import Crops
-from dorian_training.data.records import FaceRecord
 from dorian_training.methods.age_cgan import AdversarialSettings, AdversarialStage, LatentSettings, LatentStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import AgeCganShape, DiscriminatorShape, EncoderShape, GeneratorShape
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.facenet import FaceNet
+from tests.training.painted_crops import painted_crops
 
 MakeCrops = Callable[[Sequence[int | None], NDArray[np.uint8]], Crops]
 MakeBatches = Callable[..., BalancedBatches]
 MakeStage = Callable[..., Stage]
 CPU = torch.device("cpu")
-REFERENCE_DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def reference_data() -> Path:
-    """The archives of UTKFace and FairFace beside the repository."""
-    if not (REFERENCE_DATA / "faces.csv").is_file():
-        pytest.skip("the reference data (../shared/data) is not here")
-    return REFERENCE_DATA
 
 
 @pytest.fixture(scope="session")
@@ -55,16 +45,7 @@ def tiny_shape() -> AgeCganShape:
 
 @pytest.fixture(scope="session")
 def make_crops() -> MakeCrops:
-    """Crops from ages and pixels (faces, size, size, 3), without pictures behind them."""
-
-    def make(ages: Sequence[int | None], pixels: NDArray[np.uint8]) -> Crops:
-        records = [
-            FaceRecord("painted", Path("painted.zip"), str(index), "train", age_low=age, age_high=age)
-            for index, age in enumerate(ages)
-        ]
-        return Crops(pixels, tuple(records))
-
-    return make
+    return painted_crops
 
 
 @pytest.fixture(scope="session")
