@@ -4,6 +4,7 @@ PYTHON ?= python3
 SERVE  := .venv-serve
 DEV    := .venv
 PROTO  := .venv-proto
+DOCS   := .venv-docs
 OUT    := proto/src
 RUN    ?= runs/age_translator
 DATA   ?= ../shared/data
@@ -16,7 +17,7 @@ FIGURES := docs/performance/figures.json
 PARTS  := dorian_bundle dorian_server dorian_client dorian_training dorian_evaluation dorian_export
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-all lint format proto bench load train gallery clean
+.PHONY: help demo serve test test-all lint format proto docs bench load train gallery clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -51,6 +52,9 @@ proto: $(PROTO)/done  ## generate the stubs from proto/dorian/v1
 	$(PROTO)/bin/python -W ignore -m grpc_tools.protoc -Iproto \
 		--python_out=$(OUT) --pyi_out=$(OUT) --grpc_python_out=$(OUT) proto/dorian/v1/*.proto
 
+docs: $(DOCS)/done  ## build the documentation site into build/site; warnings are errors
+	$(DOCS)/bin/sphinx-build -q -W --keep-going -d build/doctrees docs build/site
+
 bench: $(SERVE)/bench $(DEV)/done  ## compare ways to serve, and to search a latent, side by side; docs/performance.md
 	$(SERVE)/bin/python -m bench.serving --json $(FIGURES) $(BENCH)
 	$(DEV)/bin/python -m bench.serving.document $(FIGURES)
@@ -67,7 +71,7 @@ gallery: $(SERVE)/done  ## age twelve people by every method, leave demo/gallery
 	$(SERVE)/bin/python examples/gallery.py
 
 clean:  ## remove environments and what the verbs made
-	rm -rf $(DEV) $(SERVE) $(PROTO) demo
+	rm -rf $(DEV) $(SERVE) $(PROTO) $(DOCS) build demo
 
 $(SERVE)/done: requirements/server.txt requirements/client.txt $(wildcard */pyproject.toml clients/python/pyproject.toml)
 	$(PYTHON) -m venv $(SERVE)
@@ -90,4 +94,9 @@ $(DEV)/done: requirements/dev.txt $(wildcard */pyproject.toml clients/python/pyp
 $(PROTO)/done: requirements/proto.txt
 	$(PYTHON) -m venv $(PROTO)
 	$(PROTO)/bin/pip install --quiet -r requirements/proto.txt
+	touch $@
+
+$(DOCS)/done: requirements/docs.txt proto/pyproject.toml clients/python/pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet -r requirements/docs.txt
 	touch $@
