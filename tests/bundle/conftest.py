@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -21,16 +22,31 @@ def default_bundle() -> Path:
     return DEFAULT_BUNDLE
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the embedded bundle, to be broken."""
-    return Path(shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle"))
+@pytest.fixture(scope="session")
+def light_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded bundle with a few kilobytes in place of each graph: loading verifies files and opens none."""
+    folder = tmp_path_factory.mktemp("light") / "bundle"
+    shutil.copytree(DEFAULT_BUNDLE, folder, ignore=shutil.ignore_patterns("*.onnx"))
+    content = json.loads((folder / "manifest.json").read_bytes())
+    for graph in content["graphs"].values():
+        for file in graph["files"]:
+            data = file["path"].encode() * 100
+            (folder / file["path"]).write_bytes(data)
+            file |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture
-def manifest() -> dict[str, Any]:
-    """The embedded bundle's manifest, as JSON has it, with Age-cGAN as its one method, whose latents cannot be searched."""
-    content: dict[str, Any] = json.loads((DEFAULT_BUNDLE / "manifest.json").read_bytes())
+def folder(light_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of ``light_bundle``, to be broken."""
+    return Path(shutil.copytree(light_bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def manifest(light_bundle: Path) -> dict[str, Any]:
+    """The manifest of ``light_bundle``, as JSON has it, with Age-cGAN as its one method, whose latents cannot be searched."""
+    content: dict[str, Any] = json.loads((light_bundle / "manifest.json").read_bytes())
     (age_cgan,) = (method for method in content["methods"] if method["family"] == "age_cgan")
     age_cgan["graphs"].pop("latent_gradient", None)
     return content | {"methods": [age_cgan | {"embedding_size": None}]}
