@@ -11,6 +11,7 @@ DATA   ?= ../shared/data
 LOAD   ?= start overload soak kill reload
 BENCH  ?=
 PYTEST ?=
+WORKERS ?= auto
 TESTS_DEV := tests/proto tests/training tests/export tests/evaluation
 TESTS_SERVE := tests/bundle tests/server tests/clients tests/e2e tests/bench
 FIGURES := docs/performance/figures.json
@@ -30,8 +31,8 @@ serve: $(SERVE)/done  ## serve the embedded bundle on port 50051
 
 test: $(SERVE)/test $(DEV)/done $(PROTO)/done  ## run the tests: training and export with torch, the rest without
 	@failed=; \
-	$(DEV)/bin/python -m pytest $(TESTS_DEV) $(PYTEST) || failed=1; \
-	$(SERVE)/bin/python -m pytest $(TESTS_SERVE) $(PYTEST) || failed=1; \
+	$(DEV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS_DEV) $(PYTEST) || failed=1; \
+	$(SERVE)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS_SERVE) $(PYTEST) || failed=1; \
 	test -z "$$failed"
 
 test-all: override PYTEST += -m "not gpu"

@@ -24,6 +24,15 @@ LANDMARKS = {
 }
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With pytest-xdist, keep tests together that share what is slow to make: a file's, and all of tests/export."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder == "export" else f"{folder}/{item.path.name}"))
+
+
 @pytest.fixture(scope="session")
 def reference_data() -> Path:
     """The archives of UTKFace and FairFace beside the repository."""
