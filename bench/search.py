@@ -16,7 +16,7 @@ from dorian_server.images import decode
 from dorian_server.methods.method import EncodingMethod, Subject
 from dorian_server.pipeline.latent_search import WEIGHTS, Search, SearchSettings
 from dorian_server.pipeline.pipeline import Pipeline
-from dorian_server.serving.opening import build_pipeline
+from dorian_server.serving.bundles import build_pipeline
 from dorian_server.settings import Limits, Settings
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.losses.latent import LatentObjective

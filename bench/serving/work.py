@@ -8,7 +8,7 @@ from bench.serving.task import BUNDLE, TARGET
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.pipeline.pipeline import Pipeline
-from dorian_server.serving.opening import build_pipeline
+from dorian_server.serving.bundles import build_pipeline
 from dorian_server.settings import Settings
 
 

@@ -63,7 +63,7 @@ def test_sigterm_under_load_loses_no_call_that_was_accepted(serve: Serve, tiny_p
     logged = {each["request_id"]: each["code"] for each in server.lines() if each.get("method") == "DetectFaces"}
     assert {name for name, code in logged.items() if code == "OK"} == answered
     assert set(logged.values()) <= {"OK", "UNAVAILABLE"}
-    words = ("the server stops; the call was not begun", "failed to connect to all addresses")
+    words = ("the server is stopping; the call was not begun", "failed to connect to all addresses")
     assert all(each.words.startswith(words) for each in callers.failures)
 
 

@@ -206,7 +206,7 @@ def test_what_an_operator_asks_of_one_all_do(
             stub = admin_pb2_grpc.AdminStub(channel)  # type: ignore[no-untyped-call]
             (answer,) = stub.ReloadBundles(admin_pb2.ReloadBundlesRequest(), metadata=metadata, timeout=SECONDS).bundles
         assert (answer.sha256, answer.changed) == (new.sha256, True)
-        told = f"bundle tiny: {version} from now on"
+        told = f"bundle tiny: {version} loaded"
         end = time.monotonic() + SECONDS
         while sum(each["message"] == told for each in server.lines()) < 2:
             assert time.monotonic() < end, server.lines()

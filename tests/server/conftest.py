@@ -29,7 +29,7 @@ from dorian_server.methods.method import Method
 from dorian_server.pipeline.latent_search import WEIGHTS, Aim
 from dorian_server.pipeline.pipeline import Pipeline
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
-from dorian_server.serving.opening import build_pipeline
+from dorian_server.serving.bundles import build_pipeline
 from dorian_server.serving.server import start
 from dorian_server.settings import Limits, Settings
 from tests.server.benches import Bench, MakeBench
@@ -293,7 +293,7 @@ def make_bench() -> Iterator[MakeBench]:
 def full_batches() -> Iterator[None]:
     """Servers that are started meanwhile give each graph as many rows at once as there may be, however busy this machine is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dorian_server.serving.opening.warm", lambda session: MOST_ROWS)
+        patch.setattr("dorian_server.serving.bundles.warm", lambda session: MOST_ROWS)
         yield
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from dorian_server.admission import queue
-from dorian_server.admission.cost import COMPARISON, DETECTION, Estimates, Work, work_of
+from dorian_server.admission.cost import COMPARISON, DETECTION, Cost, Estimates, cost_of
 from dorian_server.admission.queue import Admission
 from dorian_server.domain.caller import Caller, Priority
 from dorian_server.domain.errors import CallCancelledError, OverloadError, RequestError
@@ -70,7 +70,7 @@ class House:
 
     def teach(self, seconds: float, units: float = 1) -> None:
         """Have one of the kind done in so many seconds."""
-        with self.admission.admitted(Work(KIND, units), Caller()):
+        with self.admission.admit(Cost(KIND, units), Caller()):
             self.clock.now += seconds
 
     def send(self, name: str, units: float = 1, caller: Caller | None = None) -> Future[None]:
@@ -78,7 +78,7 @@ class House:
         self._ends[name], self._at_work[name] = threading.Event(), threading.Event()
 
         def visit() -> None:
-            with self.admission.admitted(Work(KIND, units), caller or Caller()):
+            with self.admission.admit(Cost(KIND, units), caller or Caller()):
                 self.begun.append(name)
                 self._at_work[name].set()
                 assert self._ends[name].wait(SECONDS)
@@ -106,7 +106,7 @@ class House:
             assert self._at_work[then].wait(SECONDS)
 
     def refused(self, units: float = 1, caller: Caller | None = None) -> OverloadError:
-        with pytest.raises(OverloadError) as caught, self.admission.admitted(Work(KIND, units), caller or Caller()):
+        with pytest.raises(OverloadError) as caught, self.admission.admit(Cost(KIND, units), caller or Caller()):
             pytest.fail("it was let in")
         assert caught.value.reason == "QUEUE_FULL"
         return caught.value
@@ -206,7 +206,7 @@ def test_there_is_room_again_once_one_has_begun(house: Open) -> None:
 
 
 def test_no_more_than_so_many_wait_however_small(house: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "MOST_WAITING", 3)
+    monkeypatch.setattr(queue, "MAX_WAITING", 3)
     at = house()
     at.teach(0.001)
     at.begin("at work")
@@ -244,7 +244,7 @@ def test_one_who_has_left_already_never_begins_to_wait(house: Open) -> None:
 def test_a_place_is_not_lost_when_work_fails(house: Open) -> None:
     at = house()
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), at.admission.admitted(Work(KIND), Caller()):
+        with pytest.raises(ZeroDivisionError), at.admission.admit(Cost(KIND), Caller()):
             raise ZeroDivisionError
     assert at.watch.at_work == 0
     at.begin("after")
@@ -260,7 +260,7 @@ def test_no_place_is_lost_whenever_callers_leave(house: Open) -> None:
         if number % 2:
             leaves.start()
         try:
-            with at.admission.admitted(Work(KIND), caller):
+            with at.admission.admit(Cost(KIND), caller):
                 pass
         except CallCancelledError:
             assert number % 2
@@ -277,7 +277,7 @@ def test_no_place_is_lost_whenever_callers_leave(house: Open) -> None:
 def test_a_deadline_that_is_too_short_even_without_a_wait_is_refused_at_once(house: Open) -> None:
     at = house()
     hurried = Caller(deadline=at.clock.now + 0.5)
-    with at.admission.admitted(Work(KIND), hurried):
+    with at.admission.admit(Cost(KIND), hurried):
         pass  # nothing is known of the kind yet
     at = house()
     at.teach(1.0)
@@ -285,12 +285,12 @@ def test_a_deadline_that_is_too_short_even_without_a_wait_is_refused_at_once(hou
     for left, fits in ((0.9, False), (1.1, True)):
         caller = Caller(deadline=at.clock.now + left)
         if fits:
-            with at.admission.admitted(Work(KIND), caller):
+            with at.admission.admit(Cost(KIND), caller):
                 pass
         else:
             with (
                 pytest.raises(RequestError, match=r"leaves 0\.90 s, but .* 1\.00 s at least"),
-                at.admission.admitted(Work(KIND), caller),
+                at.admission.admit(Cost(KIND), caller),
             ):
                 pytest.fail("it was let in")
 
@@ -308,9 +308,9 @@ def test_a_deadline_that_the_wait_takes_up_is_refused_with_the_time_to_come_agai
 
 def test_a_search_that_ends_with_its_deadline_is_not_too_long_for_it(house: Open) -> None:
     at = house()
-    with at.admission.admitted(Work("optimise", 10, endless=True), Caller()):
+    with at.admission.admit(Cost("optimise", 10, endless=True), Caller()):
         at.clock.now += 10
-    with at.admission.admitted(Work("optimise", 10, endless=True), Caller(deadline=at.clock.now + 1)):
+    with at.admission.admit(Cost("optimise", 10, endless=True), Caller(deadline=at.clock.now + 1)):
         pass
 
 
@@ -340,7 +340,7 @@ def test_the_wait_is_told(house: Open) -> None:
 def test_what_fails_or_is_left_tells_nothing_of_its_kind(house: Open) -> None:
     at = house(max_wait=100)
     at.teach(2.0)
-    with pytest.raises(ZeroDivisionError), at.admission.admitted(Work(KIND), Caller()):
+    with pytest.raises(ZeroDivisionError), at.admission.admit(Cost(KIND), Caller()):
         raise ZeroDivisionError  # after no time at all
     at.begin("a")
     at.queue("b")
@@ -349,27 +349,27 @@ def test_what_fails_or_is_left_tells_nothing_of_its_kind(house: Open) -> None:
 
 def test_estimates_follow_the_newest_and_remember_the_fastest() -> None:
     estimates = Estimates()
-    assert (estimates.expected(Work("new", 3)), estimates.least(Work("new", 3))) == (pytest.approx(0.3), 0)
-    estimates.note(Work("new", 2), 4.0)
-    assert estimates.expected(Work("new", 3)) == pytest.approx(6)
-    estimates.note(Work("new"), 1.0)
-    assert estimates.expected(Work("new")) == pytest.approx(1.8), "a fifth of the way from 2 to 1"
-    assert estimates.least(Work("new", 10)) == pytest.approx(10)
+    assert (estimates.expected(Cost("new", 3)), estimates.fastest(Cost("new", 3))) == (pytest.approx(0.3), 0)
+    estimates.record(Cost("new", 2), 4.0)
+    assert estimates.expected(Cost("new", 3)) == pytest.approx(6)
+    estimates.record(Cost("new"), 1.0)
+    assert estimates.expected(Cost("new")) == pytest.approx(1.8), "a fifth of the way from 2 to 1"
+    assert estimates.fastest(Cost("new", 10)) == pytest.approx(10)
     for _ in range(50):
-        estimates.note(Work("new"), 5.0)
-    assert estimates.expected(Work("new")) == pytest.approx(5, abs=0.01)
-    assert estimates.least(Work("new")) == 5, "what was long ago is forgotten"
-    assert estimates.expected(Work("another")) == pytest.approx(0.1)
+        estimates.record(Cost("new"), 5.0)
+    assert estimates.expected(Cost("new")) == pytest.approx(5, abs=0.01)
+    assert estimates.fastest(Cost("new")) == 5, "what was long ago is forgotten"
+    assert estimates.expected(Cost("another")) == pytest.approx(0.1)
 
 
 def test_what_requests_are_in_work() -> None:
     years = Age(years=60)
-    assert work_of(AgeRequest(b"", [years])) == Work("age", 2)
-    assert work_of(AgeRequest(b"", [years] * 6)) == Work("age", 7)
-    searched = work_of(AgeRequest(b"", [years], optimisation="full"))
-    assert searched.units == 4 * work_of(AgeRequest(b"", [years], optimisation="fast")).units
+    assert cost_of(AgeRequest(b"", [years])) == Cost("age", 2)
+    assert cost_of(AgeRequest(b"", [years] * 6)) == Cost("age", 7)
+    searched = cost_of(AgeRequest(b"", [years], optimisation="full"))
+    assert searched.units == 4 * cost_of(AgeRequest(b"", [years], optimisation="fast")).units
     assert searched.kind not in ("age", DETECTION.kind, COMPARISON.kind)
-    assert work_of(ReconstructRequest(b"")).units == 1
-    assert work_of(ReconstructRequest(b"", search=SearchSettings(steps=7))).units == 7
-    assert work_of(OptimizeRequest(b"", search=SearchSettings(steps=0))).units == 60
-    assert work_of(OptimizeRequest(b"", search=SearchSettings(steps=9))) == Work("optimise", 9, endless=True)
+    assert cost_of(ReconstructRequest(b"")).units == 1
+    assert cost_of(ReconstructRequest(b"", search=SearchSettings(steps=7))).units == 7
+    assert cost_of(OptimizeRequest(b"", search=SearchSettings(steps=0))).units == 60
+    assert cost_of(OptimizeRequest(b"", search=SearchSettings(steps=9))) == Cost("optimise", 9, endless=True)

@@ -19,10 +19,11 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_server.domain.errors import StartupError
+from dorian_server.rpc.call_details import FACE_AGING_SERVICE
 from dorian_server.security import keys as keys_module
 from dorian_server.security.authentication import load_authentication
 from dorian_server.security.keys import ApiKey, KeyFile, make_key, read_keys, write_keys
-from dorian_server.serving.server import SERVICE_NAME, start
+from dorian_server.serving.server import start
 from dorian_server.settings import Security, Settings
 from dorian_server.telemetry.telemetry import Telemetry
 from tests.server.doors import SECONDS, Door, refuses
@@ -89,7 +90,7 @@ def test_the_scheme_is_written_in_any_case(door: Door, scheme: str) -> None:
 
 def test_the_request_of_one_who_may_not_call_is_not_read(door: Door) -> None:
     """What is no request at all fails only once it is read."""
-    send = door.channel.unary_unary(f"/{SERVICE_NAME}/AgeTransform")
+    send = door.channel.unary_unary(f"/{FACE_AGING_SERVICE}/AgeTransform")
     assert refuses(lambda: send(b"\xff" * 2**20, timeout=SECONDS)).code == "UNAUTHENTICATED"
     metadata = (("authorization", f"Bearer {door.secrets['age']}"),)
     with pytest.raises(grpc.RpcError) as caught:
@@ -292,7 +293,7 @@ def test_the_server_asks_for_keys_and_counts_refusals(
 
 def test_health_checks_need_no_key(guarded: tuple[grpc.Channel, str, Telemetry]) -> None:
     stub = health_pb2_grpc.HealthStub(guarded[0])
-    request = health_pb2.HealthCheckRequest(service=SERVICE_NAME)
+    request = health_pb2.HealthCheckRequest(service=FACE_AGING_SERVICE)
     assert stub.Check(request, timeout=SECONDS).status == health_pb2.HealthCheckResponse.SERVING
     watched = stub.Watch(request, timeout=SECONDS)
     assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
@@ -312,8 +313,8 @@ def test_nothing_of_a_key_is_logged(
                 next(stub.Optimize(pb.OptimizeRequest(), metadata=metadata, timeout=SECONDS))
         stub.ListMethods(pb.ListMethodsRequest(), metadata=(("authorization", f"Bearer {key}"),), timeout=SECONDS)
     told = "\n".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records)
-    assert "refused /dorian.v1.FaceAging/Optimize: SCOPE_MISSING, key mobile" in told
-    assert "refused /dorian.v1.FaceAging/Optimize: API_KEY_UNKNOWN" in told
+    assert "rejected /dorian.v1.FaceAging/Optimize: SCOPE_MISSING, key mobile" in told
+    assert "rejected /dorian.v1.FaceAging/Optimize: API_KEY_UNKNOWN" in told
     for secret in (key, wrong):
         assert not any(secret[begin : begin + 8] in told for begin in range(len("dorian_"), len(secret) - 8))
 
@@ -375,7 +376,7 @@ def test_reflection_where_asked_for_is_for_those_with_a_key(searching_bundle: Bu
             for _ in range(3):
                 found = list_services(channel, (("authorization", f"Bearer {key}"),))
                 assert found == {
-                    SERVICE_NAME,
+                    FACE_AGING_SERVICE,
                     "dorian.v1.Admin",
                     "grpc.health.v1.Health",
                     "grpc.reflection.v1alpha.ServerReflection",

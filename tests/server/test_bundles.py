@@ -19,7 +19,7 @@ from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_server.domain.errors import RequestError, StartupError
 from dorian_server.serving import server as serving
-from dorian_server.serving.bundles import ServedBundle
+from dorian_server.serving.bundles import LoadedBundle
 from dorian_server.serving.server import Server, start
 from dorian_server.settings import Settings
 from dorian_server.telemetry.telemetry import Telemetry
@@ -71,8 +71,8 @@ def image(write: Callable[..., bytes]) -> pb.Image:
     return pb.Image(data=write(photo_of((220, 160, 60))))
 
 
-def found(served: list[ServedBundle]) -> list[tuple[str, str, bool]]:
-    return [(each.name, each.pipeline.bundle.sha256, each.changed) for each in served]
+def found(served: list[LoadedBundle]) -> list[tuple[str, str, bool]]:
+    return [(each.name, each.pipeline.bundle.sha256, each.has_changed) for each in served]
 
 
 # --- by name ---
@@ -116,11 +116,11 @@ def test_a_bundle_that_is_not_here(served: Served, name: str) -> None:
 def test_two_bundles_of_one_name_do_not_start(tmp_path: Path) -> None:
     folders = [write_search_bundle(tmp_path / name, "encoding").folder for name in ("first", "second")]
     settings = Settings(folders[0], {FIRST: folders[1]}, host="127.0.0.1", port=0, threads=1)
-    with pytest.raises(StartupError, match=r"^two bundles are called 'tiny'; give the further one another name$"):
+    with pytest.raises(StartupError, match=r"^two bundles are called 'tiny'; give the extra one another name$"):
         start(settings)
 
 
-def test_a_further_bundle_that_is_broken_does_not_start(tmp_path: Path) -> None:
+def test_an_extra_bundle_that_is_broken_does_not_start(tmp_path: Path) -> None:
     folder = write_search_bundle(tmp_path / "first", "encoding").folder
     settings = Settings(folder, {SECOND: tmp_path / "none"}, host="127.0.0.1", port=0, threads=1)
     with pytest.raises(StartupError, match=r"none is no bundle: it has no manifest\.json$"):
@@ -316,7 +316,7 @@ def test_two_who_ask_at_once_get_one_after_the_other(served: Served) -> None:
     new = rewrite(served.first.folder, version="2")
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(served.server.reload, [FIRST] * 4))
-    changed = [each.changed for (each,) in answers]
+    changed = [each.has_changed for (each,) in answers]
     assert sorted(changed) == [False, False, False, True]
     assert {each.pipeline.bundle.sha256 for (each,) in answers} == {new.sha256}
     assert len({id(each.pipeline) for (each,) in answers}) == 1

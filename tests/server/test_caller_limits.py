@@ -18,8 +18,8 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_server.security.authentication import load_authentication
-from dorian_server.security.caller_limits import CallerLimits, name_of
 from dorian_server.security.keys import make_key, write_keys
+from dorian_server.security.quotas import CallerLimits, caller_name
 from dorian_server.serving.server import start
 from dorian_server.settings import Limits, Load, Security, Settings
 from dorian_server.telemetry.telemetry import Telemetry
@@ -202,7 +202,7 @@ class Context:
     ],
 )
 def test_who_calls_as_far_as_can_be_told(context: Context, name: str) -> None:
-    assert name_of(cast(grpc.ServicerContext, context)) == name
+    assert caller_name(cast(grpc.ServicerContext, context)) == name
 
 
 # --- with keys ---

@@ -15,7 +15,8 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_server.pipeline.pipeline import Pipeline
-from dorian_server.serving.server import SERVICE_NAME, start
+from dorian_server.rpc.call_details import FACE_AGING_SERVICE
+from dorian_server.serving.server import start
 from dorian_server.settings import Load, Settings
 from dorian_server.telemetry import calls
 from dorian_server.telemetry.telemetry import Telemetry
@@ -32,7 +33,7 @@ KINDS = {
     "Reconstruct": "unary",
     "Optimize": "server_stream",
 }
-DETECTIONS = {"grpc_type": "unary", "grpc_service": SERVICE_NAME, "grpc_method": "DetectFaces"}
+DETECTIONS = {"grpc_type": "unary", "grpc_service": FACE_AGING_SERVICE, "grpc_method": "DetectFaces"}
 Call = Any  # gRPC's stubs have no name for it
 
 
@@ -132,7 +133,7 @@ def test_a_full_server_refuses_each_call_and_says_when_to_come_again(
     assert refusal.seconds_to_wait == pytest.approx(0.1)
     assert not refusal.bad_request.field_violations
     assert house.count("dorian_refused", reason="QUEUE_FULL") == 1
-    labels = {"grpc_type": KINDS[name], "grpc_service": SERVICE_NAME, "grpc_method": name}
+    labels = {"grpc_type": KINDS[name], "grpc_service": FACE_AGING_SERVICE, "grpc_method": name}
     assert until(lambda: house.count("grpc_server_handled", **labels, grpc_code="RESOURCE_EXHAUSTED") == 1)
     assert house.waiting == 1
 
@@ -185,7 +186,7 @@ def test_a_full_server_still_lists_its_methods_and_tells_its_health(house: House
     assert house.refusal().info.reason == "QUEUE_FULL"
     assert house.stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).methods
     health = health_pb2_grpc.HealthStub(house.channel)
-    for service in ("", "liveness", "readiness", SERVICE_NAME):
+    for service in ("", "liveness", "readiness", FACE_AGING_SERVICE):
         answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=SECONDS)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
@@ -193,7 +194,7 @@ def test_a_full_server_still_lists_its_methods_and_tells_its_health(house: House
 @pytest.mark.parametrize("size", [2**20, 20 * 2**20], ids=["large", "larger than it may be"])
 def test_the_request_of_one_who_is_refused_is_not_read(house: House, release: Callable[[], None], size: int) -> None:
     """What is no request at all, or too large, fails as soon as it is read."""
-    send = house.channel.unary_unary(f"/{SERVICE_NAME}/AgeTransform")
+    send = house.channel.unary_unary(f"/{FACE_AGING_SERVICE}/AgeTransform")
     with pytest.raises(grpc.RpcError) as read:
         send(b"\xff" * size, timeout=SECONDS)
     assert read.value.code() == (grpc.StatusCode.INTERNAL if size == 2**20 else grpc.StatusCode.RESOURCE_EXHAUSTED), (
@@ -241,7 +242,7 @@ def test_what_is_too_much_work_for_the_room_that_is_left_is_refused(house: House
 @pytest.mark.parametrize("name", KINDS)
 def test_a_deadline_that_is_too_short_is_told_at_once(house: House, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("dorian_server.admission.cost.Estimates.least", lambda estimates, work: 2.0 * SECONDS)
+        patch.setattr("dorian_server.admission.cost.Estimates.fastest", lambda estimates, cost: 2.0 * SECONDS)
         refusal = house.refusal(name)
         assert (refusal.code, refusal.info.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT")
         assert f"calls like this have taken {2 * SECONDS}.00 s at least" in refusal.message

@@ -93,7 +93,7 @@ def test_the_minute_moves_on_call_by_call() -> None:
         """How long to wait; 0 where there is room."""
         now[0] = 1000 + at
         try:
-            with quotas.counted("a", None, limit):
+            with quotas.count("a", None, limit):
                 return 0.0
         except OverloadError as error:
             return error.retry_after

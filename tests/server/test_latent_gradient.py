@@ -21,7 +21,7 @@ from dorian_server.methods.method import EncodingMethod, Subject
 from dorian_server.pipeline.latent_search import WEIGHTS, Aim
 from dorian_server.pipeline.method_selection import encodes
 from dorian_server.runtimes.session import Session
-from dorian_server.serving.opening import build_pipeline
+from dorian_server.serving.bundles import build_pipeline
 from dorian_server.settings import Settings
 from tests.server.tiny_searches import EMBEDDING, LATENT, SIZE, level_of, loss_of, start_of, terms_of
 

@@ -21,6 +21,7 @@ from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle, BundleError
 from dorian_server.cli.supervisor import shared_port
 from dorian_server.domain.errors import StartupError
+from dorian_server.rpc.call_details import FACE_AGING_SERVICE
 from dorian_server.rpc.health_service import LIVENESS, READINESS
 from dorian_server.serving import server as serving
 from dorian_server.serving.server import Server, start
@@ -73,14 +74,14 @@ def telemetry() -> Telemetry:
 
 @pytest.fixture
 def begin(searching_bundle: Bundle, telemetry: Telemetry) -> Iterator[Callable[..., tuple[Server, Future[None]]]]:
-    """A server on a bundle, and what becomes of its ``ready``, which another thread calls."""
+    """A server on a bundle, and what becomes of its ``open``, which another thread calls."""
     with ThreadPoolExecutor() as pool, ExitStack() as stack:
 
         def begin(port: int = 0, shares_port: bool = False) -> tuple[Server, Future[None]]:
             settings = Settings(searching_bundle.folder, host="127.0.0.1", port=port, threads=1)
             server = Server(settings, telemetry, shares_port)
             stack.callback(server.stop)
-            return server, pool.submit(server.ready)
+            return server, pool.submit(server.open)
 
         yield begin
 
@@ -122,8 +123,8 @@ def call(channel: grpc.Channel, name: str) -> Refusal | None:
 
 
 def test_the_service_in_readiness_is_the_one_that_is_served() -> None:
-    assert serving.SERVICE_NAME in READINESS
-    assert pb.DESCRIPTOR.services_by_name["FaceAging"].full_name == serving.SERVICE_NAME
+    assert FACE_AGING_SERVICE in READINESS
+    assert pb.DESCRIPTOR.services_by_name["FaceAging"].full_name == FACE_AGING_SERVICE
     assert set(CALLS) == {method.name for method in pb.DESCRIPTOR.services_by_name["FaceAging"].methods}
 
 
@@ -337,10 +338,10 @@ def test_one_who_leaves_is_forgotten(begin: Callable[..., Any], connect: Callabl
         watched = stub.Watch(health_pb2.HealthCheckRequest(), timeout=SECONDS)
         assert next(watched).status == SERVING
         watched.cancel()
-    readiness = server._readiness
+    health_service = server._health
     end = time.monotonic() + SECONDS
-    while readiness._watchers and time.monotonic() < end:
+    while health_service._watchers and time.monotonic() < end:
         time.sleep(0.01)
-    assert not readiness._watchers
+    assert not health_service._watchers
     gc.collect()
     server.stop(SECONDS)

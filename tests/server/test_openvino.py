@@ -23,7 +23,7 @@ from dorian_server.pipeline.pipeline import Pipeline
 from dorian_server.runtimes.batches import pictures_of
 from dorian_server.runtimes.factory import Arithmetic
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
-from dorian_server.serving.opening import build_pipeline
+from dorian_server.serving.bundles import build_pipeline
 from dorian_server.settings import Limits, Settings
 from tests.server.test_sessions import DOUBLE_GRAPH, NAMES, READERS, inputs_for
 

@@ -24,7 +24,7 @@ from dorian_server.runtimes.factory import Runtime, SessionOptions, open_session
 from dorian_server.runtimes.in_parts import run_in_parts
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession, open_graph
 from dorian_server.runtimes.tensorrt_ep import provider_options
-from dorian_server.serving.opening import build_pipeline
+from dorian_server.serving.bundles import build_pipeline
 from dorian_server.settings import Settings
 
 NAME = "landmark_refiner"

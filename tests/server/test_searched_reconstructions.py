@@ -76,8 +76,8 @@ def line(monkeypatch: pytest.MonkeyPatch) -> NotedQueue:
         searched = "weights" in {each.name for each in session.signature.inputs}
         return Batcher(session, lanes=1, watch=noted if searched else settings["watch"])
 
-    monkeypatch.setattr("dorian_server.serving.opening.Batcher", watched)
-    monkeypatch.setattr("dorian_server.serving.opening.warm", lambda session: MOST_ROWS)
+    monkeypatch.setattr("dorian_server.serving.bundles.Batcher", watched)
+    monkeypatch.setattr("dorian_server.serving.bundles.warm", lambda session: MOST_ROWS)
     return noted
 
 

@@ -23,7 +23,7 @@ from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.age_translator import AgeTranslator
 from dorian_server.methods.cyclegan import CycleGan
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
-from dorian_server.serving.opening import build_pipeline
+from dorian_server.serving.bundles import build_pipeline
 from dorian_server.serving.server import start
 from dorian_server.settings import Settings
 

@@ -24,7 +24,7 @@ from dorian_server.domain.errors import StartupError
 from dorian_server.serving.server import start
 from dorian_server.settings import Settings
 from dorian_server.telemetry import logs, traces
-from dorian_server.telemetry.calls import Refusals
+from dorian_server.telemetry.calls import OverloadLog
 from dorian_server.telemetry.metrics import Metrics
 from dorian_server.telemetry.telemetry import Telemetry
 from dorian_server.telemetry.traces import Traces
@@ -130,7 +130,7 @@ def test_prometheus_is_answered_with_the_bundle_and_the_calls(
     watched: FaceAgingStub, telemetry: Telemetry, searching_bundle: Bundle, image: pb.Image
 ) -> None:
     watched.DetectFaces(pb.DetectFacesRequest(image=image))
-    telemetry.metrics.refuse("API_KEY_MISSING")
+    telemetry.metrics.count_rejection("API_KEY_MISSING")
     with telemetry.metrics.served("127.0.0.1", 0) as port:
         text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=SECONDS).read().decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
@@ -218,15 +218,15 @@ def test_a_call_is_a_line_for_people(logged: Callable[..., io.StringIO], watched
 
 def test_of_calls_that_find_no_room_one_a_second_is_logged_with_how_many_were_not() -> None:
     now = 100.0
-    refusals = Refusals(lambda: now)
-    assert refusals.unlogged() == 0
+    overload_log = OverloadLog(lambda: now)
+    assert overload_log.skipped() == 0
     now = 100.9
-    assert [refusals.unlogged() for _ in range(3)] == [None] * 3
+    assert [overload_log.skipped() for _ in range(3)] == [None] * 3
     now = 101.0
-    assert refusals.unlogged() == 3
-    assert refusals.unlogged() is None
+    assert overload_log.skipped() == 3
+    assert overload_log.skipped() is None
     now = 160.0
-    assert refusals.unlogged() == 1
+    assert overload_log.skipped() == 1
 
 
 def test_errors_of_ours_are_logged_with_their_trace() -> None:

@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age, AgeRequest, CompareRequest
-from dorian_server.serving.opening import build_pipeline
+from dorian_server.serving.bundles import build_pipeline
 from dorian_server.settings import Settings
 import dorian_server.cli.serve, dorian_server.cli.health
 

@@ -16,7 +16,7 @@ from dorian_bundle.graphs import Signature
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
 from dorian_server.runtimes.session import Session
 from dorian_server.runtimes.warmup import sample_inputs, warm
-from dorian_server.serving.opening import build_pipeline
+from dorian_server.serving.bundles import build_pipeline
 from dorian_server.settings import Settings
 
 Floats = NDArray[np.float32]
@@ -111,7 +111,7 @@ def test_each_graph_of_a_pipeline_has_its_own_number_of_rows(
     def warmed(session: Session) -> int:
         return found.setdefault(session.signature, 1 + len(found))
 
-    monkeypatch.setattr("dorian_server.serving.opening.warm", warmed)
+    monkeypatch.setattr("dorian_server.serving.bundles.warm", warmed)
     with caplog.at_level(logging.INFO, logger="dorian_server"):
         build_pipeline(Settings(searching_bundle.folder, threads=1))
     graphs = searching_bundle.manifest.graphs

@@ -1,1 +1,1 @@
-"""Admission: who may begin, who waits, and who is told at once to come again later."""
+"""Admission: which calls may begin, which wait, and which are told at once to retry."""

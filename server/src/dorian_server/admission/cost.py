@@ -1,4 +1,4 @@
-"""How much work requests are, before they are done: seconds of the whole machine, learned from those that were done before."""
+"""How much work requests are expected to be: seconds of the whole machine, learned from those that were done before."""
 
 from __future__ import annotations
 
@@ -15,32 +15,38 @@ _REMEMBERED = 50  # of a kind
 
 
 @dataclass(frozen=True)
-class Work:
-    """``units`` of a ``kind`` of work; within a kind they are alike. ``endless`` work ends when the caller's deadline does."""
+class Cost:
+    """How much work a request is.
+
+    Args:
+        kind: Units of one kind are alike.
+        units: How many there are.
+        endless: Whether the work ends when the caller's deadline does, so that no deadline is too short for it.
+    """
 
     kind: str
     units: float = 1.0
     endless: bool = False
 
 
-DETECTION, COMPARISON = Work("detect"), Work("compare")
+DETECTION, COMPARISON = Cost("detect"), Cost("compare")
 
 
-def work_of(request: AgeRequest | ReconstructRequest | OptimizeRequest) -> Work:
-    """What ``request`` is in work, as far as can be told without looking at its photo."""
+def cost_of(request: AgeRequest | ReconstructRequest | OptimizeRequest) -> Cost:
+    """Return the cost of ``request``, as far as it can be told without looking at its photo."""
     match request:
         case AgeRequest():
             search = BUDGETS[request.optimisation]
             if search is not None:
-                return Work("age, searched", search.steps)
-            # To find and read the faces takes about as long as to draw and read them once again.
-            return Work("age", 1 + max(1, len(request.targets)))
+                return Cost("age, searched", search.steps)
+            # To detect and read the faces takes about as long as to draw and read them once again.
+            return Cost("age", 1 + max(1, len(request.targets)))
         case ReconstructRequest():
             if request.search is None:
-                return Work("reconstruct")
-            return Work("reconstruct, searched", _steps(request.search))
+                return Cost("reconstruct")
+            return Cost("reconstruct, searched", _steps(request.search))
         case OptimizeRequest():
-            return Work("optimise", _steps(request.search), endless=True)
+            return Cost("optimise", _steps(request.search), endless=True)
 
 
 def _steps(search: SearchSettings) -> int:
@@ -53,22 +59,22 @@ class Estimates:
     def __init__(self) -> None:
         self.usual = _UNKNOWN  # seconds of a request, of whatever kind
         self._means: dict[str, float] = {}
-        self._seen: dict[str, deque[float]] = {}
+        self._recent: dict[str, deque[float]] = {}
 
-    def note(self, work: Work, seconds: float) -> None:
-        """``work`` has taken ``seconds``."""
+    def record(self, cost: Cost, seconds: float) -> None:
+        """Learn that ``cost`` has taken ``seconds``."""
         self.usual = seconds if not self._means else self.usual + _NEWEST * (seconds - self.usual)
-        each = seconds / work.units
-        mean = self._means.get(work.kind, each)
-        self._means[work.kind] = mean + _NEWEST * (each - mean)
-        self._seen.setdefault(work.kind, deque(maxlen=_REMEMBERED)).append(each)
+        unit = seconds / cost.units
+        mean = self._means.get(cost.kind, unit)
+        self._means[cost.kind] = mean + _NEWEST * (unit - mean)
+        self._recent.setdefault(cost.kind, deque(maxlen=_REMEMBERED)).append(unit)
 
-    def expected(self, work: Work) -> float:
-        """Seconds that ``work`` is likely to take."""
-        return self._means.get(work.kind, _UNKNOWN) * work.units
+    def expected(self, cost: Cost) -> float:
+        """Return the seconds that ``cost`` is likely to take."""
+        return self._means.get(cost.kind, _UNKNOWN) * cost.units
 
-    def least(self, work: Work) -> float:
-        """Seconds in which ``work`` can be done at best; 0 where nothing is known."""
-        if work.endless or work.kind not in self._seen:
+    def fastest(self, cost: Cost) -> float:
+        """Return the seconds in which ``cost`` can be done at best; 0 where nothing is known."""
+        if cost.endless or cost.kind not in self._recent:
             return 0.0
-        return min(self._seen[work.kind]) * work.units
+        return min(self._recent[cost.kind]) * cost.units

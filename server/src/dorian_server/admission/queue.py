@@ -1,4 +1,4 @@
-"""The queue before the pipeline: so many requests are worked on at once, so much work waits, and what is more is refused."""
+"""The queue before the pipeline: so many requests are worked on at once, so much work waits, and more is rejected."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from dorian_server.admission.cost import Estimates, Work
+from dorian_server.admission.cost import Cost, Estimates
 from dorian_server.domain.caller import PRIORITIES, Caller, Priority
 from dorian_server.domain.errors import CallCancelledError, OverloadError, Reason, RequestError
 
-MOST_WAITING = 256  # requests, however little work they are
+MAX_WAITING = 256  # requests, however little work they are
 _WAITING_SHARE = 0.5  # of the work that all workers have, how much may wait
-_SOONEST = 0.1  # seconds after which to come again, at least
+_MIN_RETRY = 0.1  # seconds
 
 
 class QueueWatch(Protocol):
     """Hears how full the queue is."""
 
     def waiting(self, requests: int, seconds: float) -> None:
-        """So many requests wait, which are so many seconds of work."""
+        """Hear how many requests wait, and how many seconds of work they are."""
         ...
 
     def working(self, requests: int) -> None:
-        """So many requests are worked on."""
+        """Hear how many requests are worked on."""
         ...
 
     def waited(self, seconds: float) -> None:
-        """A request has waited so long, and begins."""
+        """Hear how long a request has waited that begins now."""
         ...
 
 
@@ -47,13 +47,13 @@ class _Unwatched:
 
 @dataclass
 class _Ticket:
-    work: Work
+    cost: Cost
     caller: Caller
     seconds: float  # that it is expected to take
     since: float
     woken: threading.Event = field(default_factory=threading.Event)
     begun: float | None = None  # by the shared clock
-    left: bool = False
+    is_cancelled: bool = False
 
     @property
     def rank(self) -> int:
@@ -61,12 +61,17 @@ class _Ticket:
 
 
 class Admission:
-    """Lets ``workers`` requests be worked on at once. Those that wait are at most ``max_wait`` seconds of work, or a single one.
+    """Lets ``workers`` requests be worked on at once; a bounded amount of work waits, or a single request of any size.
 
-    Without ``max_wait`` they are half of what ``workers`` requests of late have taken: so who waits takes half as long again as who
-    does not, whatever the machine and the photos are.
-    Work is counted on a clock that is shared: with n requests at work, each gets an nth of every second. So the seconds of all that
-    wait are how long the last of them waits, however many are worked on at once. ``clock`` gives seconds that never go back.
+    Work is counted on a shared clock: with n requests at work, each gets an nth of every second. So the seconds of all requests that
+    wait are how long the last of them waits, however many are worked on at once.
+
+    Args:
+        workers: Requests that are worked on at once.
+        max_wait: Seconds of work that may wait. Without it, half of what ``workers`` requests of late have taken: who waits takes half
+            as long again as who does not, whatever the machine and the photos are.
+        watch: Hears how full the queue is.
+        clock: Gives seconds that never go back.
     """
 
     def __init__(
@@ -86,16 +91,22 @@ class Admission:
         self._shared, self._shared_at = 0.0, clock()
 
     @contextmanager
-    def admitted(self, work: Work, caller: Caller) -> Iterator[None]:
-        """The context begins when it is the turn of ``work``.
+    def admit(self, cost: Cost, caller: Caller) -> Iterator[None]:
+        """Wait for the turn of a request; it is worked on for the time of the context.
 
-        ``OverloadError`` if there is no room for it in the queue, or it would wait for longer than the caller; ``RequestError`` if
-        the caller's deadline leaves too little time even without a wait; ``CallCancelledError`` if the caller left while it waited.
+        Args:
+            cost: How much work it is.
+            caller: Whose call it is.
+
+        Raises:
+            OverloadError: The queue has no room for it, or it would wait for longer than the caller does.
+            RequestError: The caller's deadline is too short even without a wait.
+            CallCancelledError: The caller cancelled while it waited.
         """
-        ticket = self._enter(work, caller)
-        caller.on_cancel(lambda: self._give_up(ticket))
+        ticket = self._enter(cost, caller)
+        caller.on_cancel(lambda: self._cancel(ticket))
         ticket.woken.wait()
-        if ticket.left:
+        if ticket.is_cancelled:
             raise CallCancelledError
         self._watch.waited(self._clock() - ticket.since)
         done = False
@@ -106,56 +117,60 @@ class Admission:
             self._leave(ticket, done)
 
     def retry_after(self, priority: Priority) -> float | None:
-        """Seconds after which callers of ``priority`` may come again if there is no room for any of them now, else ``None``."""
+        """Return after how many seconds callers of ``priority`` may retry; ``None`` if there is room for one of them now."""
         with self._lock:
             ahead = self._ahead(PRIORITIES.index(priority))
-            return self._again_after(ahead) if ahead >= self._room() and self._waiting else None
+            return self._retry_after(ahead) if ahead >= self._room() and self._waiting else None
 
-    def _enter(self, work: Work, caller: Caller) -> _Ticket:
+    def _enter(self, cost: Cost, caller: Caller) -> _Ticket:
         with self._lock:
             self._advance()
-            ticket = _Ticket(work, caller, self._estimates.expected(work), self._clock())
-            left = math.inf if caller.deadline is None else caller.deadline - ticket.since
-            least = self._estimates.least(work)
-            if left < least:
-                message = f"the deadline leaves {max(left, 0):.2f} s, but calls like this have taken {least:.2f} s at least; allow more"
+            ticket = _Ticket(cost, caller, self._estimates.expected(cost), self._clock())
+            remaining = math.inf if caller.deadline is None else caller.deadline - ticket.since
+            fastest = self._estimates.fastest(cost)
+            if remaining < fastest:
+                message = f"the deadline leaves {max(remaining, 0):.2f} s, but calls like this have taken {fastest:.2f} s at least; allow more"
                 raise RequestError(Reason.DEADLINE_TOO_SHORT, "", message)
             if len(self._working) < self._workers:
                 self._begin(ticket)
-                self._tell()
+                self._report()
                 return ticket
-            ahead = self._ahead(ticket.rank)
-            room = self._room()
-            if len(self._waiting) >= MOST_WAITING or (ahead and ahead + ticket.seconds > room):
-                words = f"{ahead:.1f} s of work wait already; this server lets {room:.2g} s wait"
-                raise OverloadError(Reason.QUEUE_FULL, words, self._again_after(ahead + ticket.seconds))
-            if left < self._least_wait(ticket.rank) + least:
-                words = f"it cannot be done within the call's deadline of {left:.1f} s, as {ahead:.1f} s of work wait already"
-                raise OverloadError(Reason.QUEUE_FULL, words, self._again_after(ahead + ticket.seconds))
+            self._require_room(ticket, remaining, fastest)
             heapq.heappush(self._waiting, (ticket.rank, next(self._numbers), ticket))
-            self._tell()
+            self._report()
             return ticket
+
+    def _require_room(self, ticket: _Ticket, remaining: float, fastest: float) -> None:
+        """Raise ``OverloadError`` unless ``ticket`` may wait, and can be done in its ``remaining`` seconds."""
+        ahead = self._ahead(ticket.rank)
+        room = self._room()
+        if len(self._waiting) >= MAX_WAITING or (ahead and ahead + ticket.seconds > room):
+            message = f"{ahead:.1f} s of work wait already; this server lets {room:.2g} s wait"
+            raise OverloadError(Reason.QUEUE_FULL, message, self._retry_after(ahead + ticket.seconds))
+        if remaining < self._min_wait(ticket.rank) + fastest:
+            message = f"it cannot be done within the call's deadline of {remaining:.1f} s, as {ahead:.1f} s of work wait already"
+            raise OverloadError(Reason.QUEUE_FULL, message, self._retry_after(ahead + ticket.seconds))
 
     def _leave(self, ticket: _Ticket, done: bool) -> None:
         with self._lock:
             self._advance()
             assert ticket.begun is not None
             self._working.remove(ticket)
-            if done:  # what was refused or given up half-way tells nothing of its kind
-                self._estimates.note(ticket.work, self._shared - ticket.begun)
+            if done:  # what was rejected or cancelled half-way says nothing of its kind
+                self._estimates.record(ticket.cost, self._shared - ticket.begun)
             if self._waiting and len(self._working) < self._workers:
                 self._begin(heapq.heappop(self._waiting)[2])
-            self._tell()
+            self._report()
 
-    def _give_up(self, ticket: _Ticket) -> None:
+    def _cancel(self, ticket: _Ticket) -> None:
         with self._lock:
             if ticket.woken.is_set():
                 return
             self._waiting = [entry for entry in self._waiting if entry[2] is not ticket]
             heapq.heapify(self._waiting)
-            ticket.left = True
+            ticket.is_cancelled = True
             ticket.woken.set()
-            self._tell()
+            self._report()
 
     def _begin(self, ticket: _Ticket) -> None:
         ticket.begun = self._shared
@@ -170,23 +185,24 @@ class Admission:
         self._shared_at = now
 
     def _ahead(self, rank: int) -> float:
-        """Seconds of work that wait and go before a newcomer of ``rank``."""
+        """Return the seconds of work that wait and go before a newcomer of ``rank``."""
         return sum(ticket.seconds for other, _, ticket in self._waiting if other <= rank)
 
-    def _least_wait(self, rank: int) -> float:
-        """Seconds that a newcomer of ``rank`` waits, if all before it is done as fast as it ever was."""
-        ahead = sum(self._estimates.least(ticket.work) for other, _, ticket in self._waiting if other <= rank)
-        left = [self._estimates.least(each.work) - (self._shared - (each.begun or 0.0)) for each in self._working]
-        return ahead + max(0.0, min(left, default=0.0)) * len(left)
+    def _min_wait(self, rank: int) -> float:
+        """Return the seconds that a newcomer of ``rank`` waits if everything before it is as fast as it ever was."""
+        fastest = self._estimates.fastest
+        ahead = sum(fastest(ticket.cost) for other, _, ticket in self._waiting if other <= rank)
+        remaining = [fastest(ticket.cost) - (self._shared - (ticket.begun or 0.0)) for ticket in self._working]
+        return ahead + max(0.0, min(remaining, default=0.0)) * len(remaining)
 
     def _room(self) -> float:
-        """Seconds of work that may wait."""
+        """Return the seconds of work that may wait."""
         return _WAITING_SHARE * self._workers * self._estimates.usual if self._max_wait is None else self._max_wait
 
-    def _again_after(self, seconds: float) -> float:
-        """When the queue, with ``seconds`` of work in it, will have room."""
-        return max(_SOONEST, seconds - self._room())
+    def _retry_after(self, seconds: float) -> float:
+        """Return when the queue, with ``seconds`` of work in it, will have room."""
+        return max(_MIN_RETRY, seconds - self._room())
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self._watch.waiting(len(self._waiting), sum(ticket.seconds for _, _, ticket in self._waiting))
         self._watch.working(len(self._working))

@@ -11,86 +11,89 @@ from typing import TypeAlias
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-SERVICE_NAME = "dorian.v1.FaceAging"
-# What checks may ask for. The empty name is gRPC's own for the second, as is that of the service.
-LIVENESS, READINESS = "liveness", ("", SERVICE_NAME, "readiness")
+from dorian_server.rpc.call_details import FACE_AGING_SERVICE
+
+# What checks may ask for. The empty name and that of the service are gRPC's own names for readiness.
+LIVENESS, READINESS = "liveness", ("", FACE_AGING_SERVICE, "readiness")
 
 log = logging.getLogger(__name__)
 
-_Answer: TypeAlias = health_pb2.HealthCheckResponse
-_Tell = Callable[[_Answer | None], object]  # sends an answer, or ends the watch with ``None``
+_Response: TypeAlias = health_pb2.HealthCheckResponse
+_Send = Callable[[_Response | None], object]  # sends a response, or ends the watch with ``None``
 
 
-class Readiness(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
-    """Not ready at first. One thread tells all who watch.
+class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+    """Liveness and readiness of this process, which is not ready at first. One thread sends to all watchers.
 
-    The service that comes with gRPC has a thread for each of them, or else sends while it holds a lock that gRPC needs to send.
+    The service that comes with gRPC has a thread for each watcher, or else sends while it holds a lock that gRPC needs to send.
     """
 
     def __init__(self) -> None:
-        self._states: dict[str, int] = {LIVENESS: _Answer.SERVING} | dict.fromkeys(READINESS, _Answer.NOT_SERVING)
-        self._watchers: dict[_Tell, str] = {}
-        self._has_ended = False
+        self._states: dict[str, int] = {LIVENESS: _Response.SERVING} | dict.fromkeys(READINESS, _Response.NOT_SERVING)
+        self._watchers: dict[_Send, str] = {}
+        self._is_closed = False
         self._lock = threading.Lock()
-        self._to_tell: queue.SimpleQueue[tuple[_Tell, _Answer | None] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._tell, name="health", daemon=True).start()
+        self._outbox: queue.SimpleQueue[tuple[_Send, _Response | None] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._send_all, name="health", daemon=True).start()
 
-    def begin(self) -> None:
-        """Calls are taken from now on."""
-        self._set_ready(_Answer.SERVING)
+    def set_ready(self) -> None:
+        """Report that calls are taken."""
+        self._set_readiness(_Response.SERVING)
 
-    def end(self) -> None:
-        """No calls are taken from now on. Whoever watches is told so for the last time: a watch would hold up the stop."""
-        self._set_ready(_Answer.NOT_SERVING)
+    def close(self) -> None:
+        """Report that no calls are taken any more, and end all watches: they would hold up the stop."""
+        self._set_readiness(_Response.NOT_SERVING)
         with self._lock:
-            if self._has_ended:
+            if self._is_closed:
                 return
-            self._has_ended = True
-            for tell in self._watchers:
-                self._to_tell.put((tell, None))
-            self._to_tell.put(None)
+            self._is_closed = True
+            for send in self._watchers:
+                self._outbox.put((send, None))
+            self._outbox.put(None)
 
-    def Check(self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> _Answer:
+    def Check(self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> _Response:
+        """Return the state of a service; ``NOT_FOUND`` for one that does not exist."""
         status = self._states.get(request.service)
         if status is None:
             context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service!r} here")
-        return _Answer(status=status)
+        return _Response(status=status)
 
     def Watch(
         self,
         request: health_pb2.HealthCheckRequest,
         context: grpc.ServicerContext,
-        send_response_callback: _Tell,
+        send_response_callback: _Send,
     ) -> None:
-        tell = send_response_callback
+        """Send the state of a service now and whenever it changes."""
+        send = send_response_callback
         with self._lock:
-            if self._has_ended:
-                context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
-            self._watchers[tell] = request.service
-            status = self._states.get(request.service, _Answer.SERVICE_UNKNOWN)
-            self._to_tell.put((tell, _Answer(status=status)))
-        if not context.add_callback(lambda: self._forget(tell)):
-            self._forget(tell)
+            if self._is_closed:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+            self._watchers[send] = request.service
+            status = self._states.get(request.service, _Response.SERVICE_UNKNOWN)
+            self._outbox.put((send, _Response(status=status)))
+        if not context.add_callback(lambda: self._remove_watcher(send)):
+            self._remove_watcher(send)
 
     Watch.experimental_non_blocking = True  # type: ignore[attr-defined]  # gRPC's mark of handlers that only begin to answer
 
-    def _forget(self, tell: _Tell) -> None:
+    def _remove_watcher(self, send: _Send) -> None:
         with self._lock:
-            self._watchers.pop(tell, None)
+            self._watchers.pop(send, None)
 
-    def _set_ready(self, status: int) -> None:
+    def _set_readiness(self, status: int) -> None:
         with self._lock:
             if self._states[READINESS[0]] == status:
                 return
             self._states |= dict.fromkeys(READINESS, status)
-            for tell, service in self._watchers.items():
+            for send, service in self._watchers.items():
                 if service in READINESS:
-                    self._to_tell.put((tell, _Answer(status=status)))
+                    self._outbox.put((send, _Response(status=status)))
 
-    def _tell(self) -> None:
-        while (told := self._to_tell.get()) is not None:
-            tell, answer = told
+    def _send_all(self) -> None:
+        while (item := self._outbox.get()) is not None:
+            send, response = item
             try:
-                tell(answer)
-            except Exception:  # of one who has left
-                log.debug("one who watches could not be told", exc_info=True)
+                send(response)
+            except Exception:  # the watcher has disconnected
+                log.debug("a watcher could not be reached", exc_info=True)

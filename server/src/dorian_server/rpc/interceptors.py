@@ -1,10 +1,10 @@
-"""What the server's interceptors share: handlers with something around them, and handlers that refuse."""
+"""What the server's interceptors share: handlers with something around them, and handlers that only reject."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 import grpc
 
@@ -13,8 +13,13 @@ Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Handler | None]"
 Around = Callable[[Any, grpc.ServicerContext], AbstractContextManager[None]]
 
 
-def wrapped(handler: Handler, around: Around) -> Handler:
-    """``handler``, with ``around`` entered, for its request or iterator of requests, before it works and left when it has answered."""
+def wrap_handler(handler: Handler, around: Around) -> Handler:
+    """Return ``handler`` within a context: entered before it works, and left when it has answered.
+
+    Args:
+        handler: Of any of the four kinds of RPC.
+        around: Makes the context from the request, or the iterator of requests, and the call's own context.
+    """
     takes, gives = (
         "stream" if streams else "unary" for streams in (handler.request_streaming, handler.response_streaming)
     )
@@ -29,16 +34,14 @@ def wrapped(handler: Handler, around: Around) -> Handler:
             yield from behaviour(request, context)
 
     make = getattr(grpc, f"{takes}_{gives}_rpc_method_handler")
-    working = stream if handler.response_streaming else answer
-    return cast(Handler, make(working, handler.request_deserializer, handler.response_serializer))
+    wrapped = stream if handler.response_streaming else answer
+    return cast(Handler, make(wrapped, handler.request_deserializer, handler.response_serializer))
 
 
-def refuser(handler: Handler, refuse: Callable[[grpc.ServicerContext], object]) -> Handler:
-    """In place of ``handler``, one that ends the call by ``refuse``. As it takes a stream, gRPC does not read the photo of one who is refused."""
+def rejecting_handler(handler: Handler, reject: Callable[[grpc.ServicerContext], NoReturn]) -> Handler:
+    """Return a handler in place of ``handler`` that ends calls by ``reject``.
+
+    It takes a stream, so that gRPC does not read the photo of a call that is rejected.
+    """
     make = grpc.stream_stream_rpc_method_handler if handler.response_streaming else grpc.stream_unary_rpc_method_handler
-    return make(lambda requests, context: refuse(context))
-
-
-def service_of(method: str) -> str:
-    """The service of a full ``method`` name: "dorian.v1.FaceAging" of "/dorian.v1.FaceAging/AgeTransform"."""
-    return method.removeprefix("/").rpartition("/")[0]
+    return make(lambda requests, context: reject(context))

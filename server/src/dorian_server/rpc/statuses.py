@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from inspect import isgeneratorfunction
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -39,18 +42,40 @@ _REJECTIONS = (
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.UNAVAILABLE,
 )
-Answer = TypeVar("Answer")
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
-def answer(
-    context: grpc.ServicerContext, work: Callable[[], Answer], refused: Callable[[str], None] = lambda reason: None
-) -> Answer:
-    """``work``'s answer; what it raises ends the call with a status. ``refused`` hears why a call was not even begun."""
+class Service(Protocol):
+    """What ``ends_with_status`` needs of a service."""
+
+    def on_reject(self, reason: Reason) -> None:
+        """Hear why a call was rejected although its request may be valid."""
+        ...
+
+
+def ends_with_status(handler: Handler) -> Handler:
+    """Make the errors of an RPC handler, a method of a ``Service``, the statuses that its calls end with."""
+
+    @wraps(handler)
+    def answer(service: Service, request: Any, context: grpc.ServicerContext) -> Any:
+        with _errors_as_statuses(context, service.on_reject):
+            return handler(service, request, context)
+
+    @wraps(handler)
+    def stream(service: Service, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        with _errors_as_statuses(context, service.on_reject):
+            yield from handler(service, request, context)
+
+    return cast(Handler, stream if isgeneratorfunction(handler) else answer)
+
+
+@contextmanager
+def _errors_as_statuses(context: grpc.ServicerContext, on_reject: Callable[[Reason], None]) -> Iterator[None]:
     try:
-        return work()
+        yield
     except RequestError as error:
         if STATUS_CODES[error.reason] in _REJECTIONS:
-            refused(error.reason)
+            on_reject(error.reason)
         abort(context, error)
     except CallCancelledError:
         context.abort(grpc.StatusCode.CANCELLED, "the call was cancelled")

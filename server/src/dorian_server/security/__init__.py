@@ -1,1 +1,1 @@
-"""Who may call, and over what: TLS, API keys, and the command that makes keys."""
+"""Security: API keys, quotas of callers, and TLS."""

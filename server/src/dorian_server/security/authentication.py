@@ -13,31 +13,40 @@ import grpc
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_server.domain.errors import Reason, RequestError
-from dorian_server.rpc.interceptors import Continuation, Handler, refuser, service_of, wrapped
+from dorian_server.rpc.call_details import ADMIN_SERVICE, FACE_AGING_SERVICE, OPEN_SERVICES, service_of
+from dorian_server.rpc.interceptors import Continuation, Handler, rejecting_handler, wrap_handler
 from dorian_server.rpc.statuses import abort
-from dorian_server.security.caller_limits import OPEN_SERVICES, CallerLimits
 from dorian_server.security.keys import ApiKey, KeyFile, Scope
-from dorian_server.security.quotas import Quotas
-from dorian_server.serving.admin_service import ADMIN_SERVICE
+from dorian_server.security.quotas import CallerLimits, Quotas
 from dorian_server.settings import Load, Settings
 
 log = logging.getLogger(__name__)
 
-_OPTIMIZE = "/dorian.v1.FaceAging/Optimize"
+_OPTIMIZE = f"/{FACE_AGING_SERVICE}/Optimize"
 _SCHEME = "bearer"
-_PLAIN_MODES = (pb.RECONSTRUCTION_MODE_UNSPECIFIED, pb.RECONSTRUCTION_MODE_INITIAL)
-_PLAIN_BUDGETS = (pb.OPTIMISATION_BUDGET_UNSPECIFIED, pb.OPTIMISATION_BUDGET_NONE)
+_MODES_WITHOUT_SEARCH = (pb.RECONSTRUCTION_MODE_UNSPECIFIED, pb.RECONSTRUCTION_MODE_INITIAL)
+_BUDGETS_WITHOUT_SEARCH = (pb.OPTIMISATION_BUDGET_UNSPECIFIED, pb.OPTIMISATION_BUDGET_NONE)
 
 
 class Authentication(grpc.ServerInterceptor):  # type: ignore[type-arg]
-    """Lets calls through whose key is known, has the scope and is within its limits; health checks always.
+    """Lets calls through whose key exists, has the scope and is within its limits; health checks always.
 
-    ``load`` has the limits of keys that have none of their own. ``refused`` hears the reason of each call that was not let through. A key itself is neither logged nor kept.
+    A key itself is neither logged nor kept.
+
+    Args:
+        keys: The keys that exist.
+        on_reject: Called with the reason of each call that is not let through.
+        load: Has the limits of keys without their own.
     """
 
-    def __init__(self, keys: KeyFile, refused: Callable[[str], None], load: Load = Load()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        keys: KeyFile,
+        on_reject: Callable[[Reason], None],
+        load: Load = Load(),  # noqa: B008 - frozen
+    ) -> None:
         self._keys, self._load = keys, load
-        self._refused = refused
+        self._on_reject = on_reject
         self._quotas = Quotas()
 
     def intercept_service(
@@ -52,38 +61,38 @@ class Authentication(grpc.ServerInterceptor):  # type: ignore[type-arg]
             key = self._identify(handler_call_details)
             _check_scopes(key, method, _scopes_of(method))
         except RequestError as error:
-            return self._refuser(handler, error, method, key)
-        return wrapped(handler, partial(self._admitted, method=method, key=key))
+            return self._reject(handler, error, method, key)
+        return wrap_handler(handler, partial(self._admit, method=method, key=key))
 
     def _identify(self, details: grpc.HandlerCallDetails) -> ApiKey:
-        sent = dict(details.invocation_metadata or ()).get("authorization", "")
-        scheme, _, key = str(sent).partition(" ")
-        if scheme.lower() != _SCHEME or not key.strip():
-            words = "the call has no API key; send the metadata authorization: Bearer KEY"
-            raise RequestError(Reason.API_KEY_MISSING, "", words)
-        known = self._keys.find(key.strip())
-        if known is None:
+        header = dict(details.invocation_metadata or ()).get("authorization", "")
+        scheme, _, secret = str(header).partition(" ")
+        if scheme.lower() != _SCHEME or not secret.strip():
+            message = "the call has no API key; send the metadata authorization: Bearer KEY"
+            raise RequestError(Reason.API_KEY_MISSING, "", message)
+        key = self._keys.find(secret.strip())
+        if key is None:
             raise RequestError(Reason.API_KEY_UNKNOWN, "", "the API key is not known here, or no longer")
-        return known
+        return key
 
-    def _refuser(self, handler: Handler, error: RequestError, method: str, key: ApiKey | None) -> Handler:
-        def refuse(context: grpc.ServicerContext) -> NoReturn:
-            self._note(error, method, key)
+    def _reject(self, handler: Handler, error: RequestError, method: str, key: ApiKey | None) -> Handler:
+        def reject(context: grpc.ServicerContext) -> NoReturn:
+            self._report(error, method, key)
             abort(context, error)
 
-        return refuser(handler, refuse)
+        return rejecting_handler(handler, reject)
 
     @contextmanager
-    def _admitted(self, request: object, context: grpc.ServicerContext, method: str, key: ApiKey) -> Iterator[None]:
-        """What is left to check once the request can be read; the call is counted for the time of the context."""
+    def _admit(self, request: object, context: grpc.ServicerContext, method: str, key: ApiKey) -> Iterator[None]:
+        """Check what only the request tells, and count the call for the time of the context."""
         # Not until the callback of gRPC's context: that comes after the answer, when the caller's next call may be here already.
         with ExitStack() as stack:
             try:
                 if _searches(request):
                     _check_scopes(key, method, ("optimize",))
-                stack.enter_context(self._quotas.counted(key.id, *self._limits(key)))
+                stack.enter_context(self._quotas.count(key.id, *self._limits(key)))
             except RequestError as error:
-                self._note(error, method, key)
+                self._report(error, method, key)
                 abort(context, error)
             yield
 
@@ -91,20 +100,30 @@ class Authentication(grpc.ServerInterceptor):  # type: ignore[type-arg]
         at_once = self._load.calls_at_once if key.calls_at_once is None else key.calls_at_once
         return at_once, self._load.calls_per_minute if key.calls_per_minute is None else key.calls_per_minute
 
-    def _note(self, error: RequestError, method: str, key: ApiKey | None) -> None:
-        self._refused(error.reason)
-        log.warning("refused %s: %s%s", method, error.reason, "" if key is None else f", key {key.id}")
+    def _report(self, error: RequestError, method: str, key: ApiKey | None) -> None:
+        self._on_reject(error.reason)
+        log.warning("rejected %s: %s%s", method, error.reason, "" if key is None else f", key {key.id}")
 
 
-def load_authentication(settings: Settings, refused: Callable[[str], None]) -> list[Authentication | CallerLimits]:
-    """What calls go through first: nothing if ``settings`` ask for neither keys nor limits. Warns of keys that others can read on the way."""
+def load_authentication(settings: Settings, on_reject: Callable[[Reason], None]) -> list[Authentication | CallerLimits]:
+    """Return the interceptors that calls pass first: none if ``settings`` ask for neither keys nor limits.
+
+    Warns of API keys that are sent unencrypted.
+
+    Args:
+        settings: Which keys and limits there are.
+        on_reject: Called with the reason of each call that is rejected.
+
+    Raises:
+        StartupError: The file of API keys cannot be used.
+    """
     security, load = settings.security, settings.load
     if security.api_keys is None:
-        limited = load.calls_at_once is not None or load.calls_per_minute is not None
-        return [CallerLimits(load.calls_at_once, load.calls_per_minute, refused)] if limited else []
+        has_limits = load.calls_at_once is not None or load.calls_per_minute is not None
+        return [CallerLimits(load.calls_at_once, load.calls_per_minute, on_reject)] if has_limits else []
     if security.tls_certificate is None and not _is_loopback(settings.host):
         log.warning("API keys without TLS on %s: whoever sees the traffic can use them", settings.host)
-    return [Authentication(KeyFile(security.api_keys), refused, load)]
+    return [Authentication(KeyFile(security.api_keys), on_reject, load)]
 
 
 def _is_loopback(host: str) -> bool:
@@ -115,7 +134,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _scopes_of(method: str) -> tuple[Scope, ...]:
-    """What every call of ``method`` needs; ``_searches`` tells what a request needs beside it."""
+    """Return the scopes that every call of ``method`` needs; those of its request come on top."""
     if service_of(method) == ADMIN_SERVICE:
         return ("admin",)
     return ("age", "optimize") if method == _OPTIMIZE else ("age",)
@@ -124,15 +143,17 @@ def _scopes_of(method: str) -> tuple[Scope, ...]:
 def _searches(request: object) -> bool:
     match request:
         case pb.ReconstructRequest():
-            return request.mode not in _PLAIN_MODES
+            return request.mode not in _MODES_WITHOUT_SEARCH
         case pb.AgeTransformRequest():
-            return request.optimisation not in _PLAIN_BUDGETS
+            return request.optimisation not in _BUDGETS_WITHOUT_SEARCH
     return False
 
 
-def _check_scopes(key: ApiKey, method: str, needed: tuple[Scope, ...]) -> None:
-    for scope in needed:
+def _check_scopes(key: ApiKey, method: str, scopes: tuple[Scope, ...]) -> None:
+    for scope in scopes:
         if scope not in key.scopes:
-            what = method.rpartition("/")[2]
-            words = f"the API key lacks the scope {scope!r}, which {what} needs here; it has {', '.join(sorted(key.scopes))}"
-            raise RequestError(Reason.SCOPE_MISSING, "", words)
+            rpc = method.rpartition("/")[2]
+            message = (
+                f"the API key lacks the scope {scope!r}, which {rpc} needs here; it has {', '.join(sorted(key.scopes))}"
+            )
+            raise RequestError(Reason.SCOPE_MISSING, "", message)

@@ -12,15 +12,21 @@ from dorian_server.domain.errors import StartupError
 from dorian_server.security.watched_files import WatchedFiles, read_file
 from dorian_server.settings import Security
 
-# OpenSSL's names for it: of two keys of one kind, and of two kinds.
+# OpenSSL's names for a key that does not match: of the same algorithm, and of another one.
 _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 
 
 def load_credentials(settings: Security) -> grpc.ServerCredentials | None:
-    """The server's side of TLS as ``settings`` ask, or none if they ask for none. ``StartupError`` says what does not fit.
+    """Return the server's side of TLS, or ``None`` if it is not asked for.
 
-    Connections that begin after a file has changed get what it holds then; a pair of which one is still missing or broken leaves
-    the old one in use. With a client CA, only callers with a certificate from it are let in.
+    Connections that begin after a file has changed get what it holds then; while a certificate and its key do not match, the old
+    pair stays in use. With a client CA, only callers with a certificate from it are let in.
+
+    Args:
+        settings: The files.
+
+    Raises:
+        StartupError: A file is missing, broken, or does not match the others.
     """
     certificate, key, client_ca = settings.tls_certificate, settings.tls_key, settings.tls_client_ca
     if certificate is None and key is None:
@@ -34,18 +40,18 @@ def load_credentials(settings: Security) -> grpc.ServerCredentials | None:
     pair = certificate, key
     paths = pair if client_ca is None else (*pair, client_ca)
     files = WatchedFiles(paths, lambda: _read(*pair, client_ca))
-    served = files.value()
+    current = files.value()
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:
-        nonlocal served
+        nonlocal current
         newest = files.value()
-        if newest is served:
+        if newest is current:
             return None
-        served = newest
+        current = newest
         return newest
 
     # The stubs do not know that None stands for no change.
-    return grpc.dynamic_ssl_server_credentials(served, fetch, client_ca is not None)  # type: ignore[arg-type]
+    return grpc.dynamic_ssl_server_credentials(current, fetch, client_ca is not None)  # type: ignore[arg-type]
 
 
 def _read(certificate: Path, key: Path, client_ca: Path | None) -> grpc.ServerCertificateConfiguration:
@@ -66,11 +72,11 @@ def _read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
     return read_file(certificate, "the TLS certificate"), read_file(key, "the TLS key")
 
 
-def _check_certificates(pem: bytes, path: Path, what: str) -> None:
+def _check_certificates(pem: bytes, path: Path, role: str) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=pem.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError) as error:
-        raise StartupError(f"{what} {path} holds no certificate in PEM") from error
+        raise StartupError(f"{role} {path} holds no certificate in PEM") from error
 
 
 def _check_pair(certificate: Path, key: Path) -> None:

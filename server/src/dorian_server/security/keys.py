@@ -1,9 +1,9 @@
-"""API keys: a JSON file of what is known of them, which is never the keys themselves.
+"""API keys: a JSON file of their hashes, scopes and limits; never of the keys themselves.
 
 [{"id": "mobile", "sha256": "9f86d081…", "scopes": ["age", "optimize"], "calls_at_once": 4, "calls_per_minute": 60}]
 
-A plain SHA-256 is enough. Slow, salted hashes protect what people think up; these keys are 32 random bytes, which nobody guesses from a
-hash, however fast it is to compute.
+A plain SHA-256 is enough. Slow, salted hashes protect passwords; these keys are 32 random bytes, which nobody guesses from a hash,
+however fast it is to compute.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dorian_server.security.watched_files import WatchedFiles, read_file
 
 Scope = Literal["age", "optimize", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-# Whoever finds one in a log or a repository sees what it is; scanners for secrets do, too.
+# Tells people and scanners for secrets what they have found in a log or a repository.
 PREFIX = "dorian_"
 _RANDOM_BYTES = 32
 _FIELDS = ("id", "sha256", "scopes", "calls_at_once", "calls_per_minute")
@@ -35,9 +35,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class ApiKey:
-    """What is known of a key: ``sha256`` in lower hexadecimal, and its limits, none where they are ``None``.
+    """The entry of a key.
 
-    ``calls_at_once``: calls that are worked on at the same time. ``calls_per_minute``: calls that begin within any 60 seconds.
+    Args:
+        id: Its name in logs and lists.
+        sha256: Its hash, in lower hexadecimal.
+        scopes: What it may do.
+        calls_at_once: Most calls in progress; ``None`` for no limit.
+        calls_per_minute: Most calls that begin within any 60 seconds; ``None`` for no limit.
     """
 
     id: str
@@ -48,32 +53,33 @@ class ApiKey:
 
 
 class KeyFile:
-    """The keys of a file, read anew when it changes; one that is broken leaves the old keys in use.
+    """The keys of a file, reloaded when it changes; while it is broken, the old keys stay in use.
 
-    ``StartupError`` if it is broken from the start.
+    Raises:
+        StartupError: It is broken from the start.
     """
 
     def __init__(self, path: Path) -> None:
         self._files = WatchedFiles([path], lambda: read_keys(path))
 
     def find(self, key: str) -> ApiKey | None:
-        """The entry of ``key``, if it has one; the time that it takes does not tell how near a wrong key is."""
+        """Return the entry of ``key``, or ``None``; the time that it takes does not tell how near a wrong key is."""
         digest = _hash(key)
-        found = None
+        match = None
         for entry in self._files.value():
             if hmac.compare_digest(entry.sha256, digest):
-                found = entry
-        return found
+                match = entry
+        return match
 
 
 def make_key(id: str, scopes: frozenset[Scope], at_once: int | None, per_minute: int | None) -> tuple[str, ApiKey]:
-    """A new key, which is nowhere else, and its entry."""
+    """Return a new random key, which is stored nowhere, and its entry."""
     key = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
     return key, ApiKey(id, _hash(key), scopes, at_once, per_minute)
 
 
 def read_keys(path: Path) -> list[ApiKey]:
-    """The entries of a file. ``StartupError`` names the one at fault."""
+    """Return the entries of a file; ``StartupError`` names the one at fault."""
     try:
         entries = json.loads(read_file(path, "the file of API keys"))
     except ValueError as error:
@@ -94,7 +100,7 @@ def read_keys(path: Path) -> list[ApiKey]:
 
 
 def write_keys(path: Path, keys: Sequence[ApiKey]) -> None:
-    """Put ``keys`` in the place of what ``path`` holds, all at once; only the file's owner may read it."""
+    """Replace what ``path`` holds by ``keys``, atomically; only the file's owner may read it."""
     lines = ",\n".join(json.dumps(_write_entry(key)) for key in keys)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # of mode 0600
     written = Path(name)
@@ -110,7 +116,7 @@ def write_keys(path: Path, keys: Sequence[ApiKey]) -> None:
 
 
 def check_id(id: str) -> None:
-    """``ValueError`` unless ``id`` can name a key in logs and files."""
+    """Raise ``ValueError`` unless ``id`` can name a key in logs and files."""
     if not _ID.fullmatch(id):
         raise ValueError("an id is 1 to 64 letters, digits and . _ @ -, and begins with a letter or a digit")
 

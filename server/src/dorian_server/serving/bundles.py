@@ -1,4 +1,4 @@
-"""The bundles that are served, by name; any can be read anew while it serves."""
+"""The bundles that are served, by name, from their folders to pipelines that are ready; any can be reloaded while it serves."""
 
 from __future__ import annotations
 
@@ -6,113 +6,231 @@ import ctypes
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from dorian_bundle import Bundle, BundleError, load
+from dorian_bundle.manifest import AgeCganMethod, AgeTranslatorMethod, CycleGanMethod
+from dorian_bundle.manifest import Method as MethodEntry
 from dorian_server.domain.errors import Reason, RequestError, StartupError
+from dorian_server.faces.detector import NetworkDetector
+from dorian_server.faces.networks import AgeReader, IdentityReader
+from dorian_server.faces.reader import FaceViewer
+from dorian_server.methods.age_cgan import AgeCgan
+from dorian_server.methods.age_translator import AgeTranslator
+from dorian_server.methods.cyclegan import CycleGan
+from dorian_server.methods.method import Method
+from dorian_server.pipeline import latent_search
 from dorian_server.pipeline.pipeline import Pipeline
+from dorian_server.runtimes.batcher import Batcher
+from dorian_server.runtimes.cores import share_of_cores
+from dorian_server.runtimes.elastic import Company, ElasticSession
+from dorian_server.runtimes.factory import SessionOptions, open_session
+from dorian_server.runtimes.session import Session
+from dorian_server.runtimes.warmup import sample_inputs, warm
+from dorian_server.settings import Settings
+from dorian_server.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+# Runs of one graph at a time: while one waits for the slowest of its threads, or copies, the other has the cores.
+_LANES = 2
+
 
 @dataclass(frozen=True)
-class ServedBundle:
-    """A bundle by its name here; ``changed``: whether it is another than before it was read."""
+class LoadedBundle:
+    """A bundle that is served as ``name``; ``has_changed``: whether it differs from what was served before it was loaded."""
 
     name: str
     pipeline: Pipeline
-    changed: bool
+    has_changed: bool
 
 
 class Bundles:
-    """The bundle in the folder ``first``, by the name in its manifest, and those in ``further`` by theirs, none of them open yet.
+    """The bundles of a server, none of them open at first; safe to call from several threads.
 
-    ``open_bundle`` makes a pipeline that is ready to serve. Safe to call from several threads.
+    Args:
+        default: Folder of the bundle that requests get unless they name one. Its name is that in its manifest.
+        extra: Folders of the others, by name.
+        open_bundle: Makes a pipeline that is ready to serve.
     """
 
-    def __init__(self, first: Path, further: Mapping[str, Path], open_bundle: Callable[[Bundle], Pipeline]) -> None:
-        self._first, self._further, self._open_bundle = first, dict(further), open_bundle
+    def __init__(self, default: Path, extra: Mapping[str, Path], open_bundle: Callable[[Bundle], Pipeline]) -> None:
+        self._default, self._extra, self._open_bundle = default, dict(extra), open_bundle
         self._folders: dict[str, Path] = {}
         self._pipelines: dict[str, Pipeline] = {}
         self._reloading = threading.Lock()
         self._is_closed = False
 
     def open(self) -> None:
-        """Open all. ``StartupError`` if one cannot be, or two have one name."""
-        first = self._opened(self._first)
-        name = first.bundle.manifest.name
-        if name in self._further:
-            raise StartupError(f"two bundles are called {name!r}; give the further one another name")
-        pipelines = {name: first} | {each: self._opened(folder) for each, folder in self._further.items()}
-        self._folders, self._pipelines = {name: self._first, **self._further}, pipelines
-        _give_back_memory()
+        """Open all bundles.
+
+        Raises:
+            StartupError: One cannot be opened, or two have one name.
+        """
+        default = self._open(self._default)
+        name = default.bundle.manifest.name
+        if name in self._extra:
+            raise StartupError(f"two bundles are called {name!r}; give the extra one another name")
+        pipelines = {name: default} | {extra: self._open(folder) for extra, folder in self._extra.items()}
+        self._folders, self._pipelines = {name: self._default, **self._extra}, pipelines
+        _trim_memory()
 
     @property
     def names(self) -> list[str]:
+        """The names of all open bundles, the default one first."""
         return list(self._folders)
 
     def pipeline(self, name: str) -> Pipeline:
-        """What serves the bundle ``name``, or the first for an empty name. It stays what it is when the bundle is read anew.
+        """Return what serves the bundle ``name``, or the default one for an empty name. A reload does not change it.
 
-        ``RequestError`` before they are open, once they are closed, and for another name.
+        Raises:
+            RequestError: No bundle is open yet or any more, or none is called ``name``.
         """
         if self._is_closed:
             raise RequestError(
-                Reason.STOPPING, "", "the server stops; the call was not begun, and another may answer it"
+                Reason.STOPPING, "", "the server is stopping; the call was not begun, and another server may answer it"
             )
         pipelines = self._pipelines
         if not pipelines:
             raise RequestError(Reason.NOT_READY, "", "the server is starting; its bundles are not open yet")
-        return pipelines[self._known(name) if name else next(iter(pipelines))]
+        if not name:
+            return next(iter(pipelines.values()))
+        if name not in pipelines:
+            message = f"there is no bundle {name!r} here, but {', '.join(self.names)}"
+            raise RequestError(Reason.BUNDLE_UNKNOWN, "bundle", message)
+        return pipelines[name]
 
     def close(self) -> None:
-        """Give nobody a pipeline from now on. Those who have one keep it."""
+        """Give no pipeline to calls that begin from now on; those in progress keep theirs."""
         self._is_closed = True
 
-    def reload(self, name: str = "") -> list[ServedBundle]:
-        """Read the bundle ``name`` anew, or all for an empty name. Each serves once all are ready, those that have not changed as before.
+    def reload(self, name: str = "") -> list[LoadedBundle]:
+        """Load the bundle ``name`` again, or all for an empty name.
 
-        ``RequestError`` if one cannot be opened: then all stay what they were. The first keeps its name. Otherwise as ``pipeline``.
+        They serve once all of them are ready; those that have not changed keep their pipelines. The default one keeps its name.
+
+        Raises:
+            RequestError: One cannot be opened, and then none is replaced; otherwise as ``pipeline``.
         """
         self.pipeline(name)
-        chosen = [name] if name else self.names
+        names = [name] if name else self.names
         with self._reloading:
-            opened = {each: self._opened_anew(each) for each in chosen}
+            opened = {name: self._reopen(name) for name in names}
             before, self._pipelines = self._pipelines, {**self._pipelines, **opened}
-            _give_back_memory()
-        served = [ServedBundle(each, pipeline, pipeline is not before[each]) for each, pipeline in opened.items()]
-        for each in served:
-            manifest = each.pipeline.bundle.manifest
-            log.info("bundle %s: %s %s", each.name, manifest.version, "from now on" if each.changed else "as before")
-        return served
+            _trim_memory()
+        bundles = [LoadedBundle(name, pipeline, pipeline is not before[name]) for name, pipeline in opened.items()]
+        for bundle in bundles:
+            version = bundle.pipeline.bundle.manifest.version
+            log.info("bundle %s: %s %s", bundle.name, version, "loaded" if bundle.has_changed else "unchanged")
+        return bundles
 
-    def _opened(self, folder: Path) -> Pipeline:
+    def _open(self, folder: Path) -> Pipeline:
         try:
             return self._open_bundle(load(folder))
         except BundleError as error:
             raise StartupError(str(error)) from error
 
-    def _opened_anew(self, name: str) -> Pipeline:
-        serving = self._pipelines[name]
+    def _reopen(self, name: str) -> Pipeline:
+        current = self._pipelines[name]
         try:
             bundle = load(self._folders[name])
-            return serving if bundle.sha256 == serving.bundle.sha256 else self._open_bundle(bundle)
-        except Exception as error:  # whatever it is, the old one serves on
+            return current if bundle.sha256 == current.bundle.sha256 else self._open_bundle(bundle)
+        except Exception as error:  # whatever it is, the current one serves on
             is_ours = not isinstance(error, BundleError | StartupError)
             log.error("bundle %s stays what it was: %s", name, error, exc_info=is_ours)
             message = f"the bundle {name!r} stays what it was: {error}"
             raise RequestError(Reason.BUNDLE_BROKEN, "bundle", message) from error
 
-    def _known(self, name: str) -> str:
-        if name not in self._folders:
-            message = f"there is no bundle {name!r} here, but {', '.join(self.names)}"
-            raise RequestError(Reason.BUNDLE_UNKNOWN, "bundle", message)
-        return name
+
+def build_pipeline(settings: Settings) -> Pipeline:
+    """Open ``settings.bundle`` as a server would, without one.
+
+    Raises:
+        StartupError: The bundle or the runtime cannot be used.
+    """
+    try:
+        return open_bundle(load(settings.bundle), settings, Metrics())
+    except BundleError as error:
+        raise StartupError(str(error)) from error
 
 
-def _give_back_memory() -> None:
-    """Opening takes memory that serving does not; glibc would keep it, and more with each bundle that is read anew."""
+def open_bundle(bundle: Bundle, settings: Settings, metrics: Metrics) -> Pipeline:
+    """Open every graph of ``bundle``, warm it, and put a batcher before it.
+
+    Args:
+        bundle: The bundle.
+        settings: How to open it.
+        metrics: Count its batches.
+
+    Returns:
+        The pipeline, ready to serve.
+
+    Raises:
+        BundleError: A graph cannot be opened.
+        StartupError: The runtime is not installed.
+    """
+    company = Company()
+    # A search that comes before it has ended waits for it.
+    threading.Thread(target=latent_search.prepare, name="prepare").start()
+    with ThreadPoolExecutor(thread_name_prefix="open") as pool:
+        sessions = pool.map(lambda name: _open_graph(bundle, name, settings, company), bundle.manifest.graphs)
+        batchers = {
+            name: Batcher(session, lanes=_LANES, delay=settings.load.batch_delay, watch=metrics.batches.of(name))
+            for name, session in zip(bundle.manifest.graphs, sessions, strict=True)
+        }
+    for batcher in batchers.values():  # one after the other, as they are timed
+        batcher.most_rows = warm(batcher.session)
+    log.info("rows at once: %s", ", ".join(f"{name} {batcher.most_rows}" for name, batcher in batchers.items()))
+    viewer = build_viewer(bundle, batchers.__getitem__)
+    methods = [build_method(method, batchers.__getitem__) for method in bundle.manifest.methods]
+    return Pipeline(bundle, methods, viewer, settings.limits)
+
+
+def build_method(manifest: MethodEntry, open_graph: Callable[[str], Session]) -> Method:
+    """Return the method that ``manifest`` describes; ``open_graph`` opens its graphs by their names."""
+    match manifest:
+        case AgeCganMethod():
+            return AgeCgan(manifest, open_graph)
+        case AgeTranslatorMethod():
+            return AgeTranslator(manifest, open_graph)
+        case CycleGanMethod():
+            return CycleGan(manifest, open_graph)
+
+
+def build_viewer(bundle: Bundle, open_graph: Callable[[str], Session]) -> FaceViewer:
+    """Return the networks of ``bundle`` that read faces; ``open_graph`` opens their graphs by their names."""
+    readers = bundle.manifest.readers
+    return FaceViewer(
+        NetworkDetector(readers, bundle.manifest.alignment, open_graph),
+        AgeReader(readers.age_estimator, open_graph(readers.age_estimator.graph)),
+        IdentityReader(readers.facenet, open_graph(readers.facenet.graph)),
+        bundle.manifest.alignment,
+    )
+
+
+def _open_graph(bundle: Bundle, name: str, settings: Settings, company: Company) -> Session:
+    graph = bundle.manifest.graphs[name]
+    # Some graphs come in one precision only, whatever the settings say.
+    precision = next((file.precision for file in graph.files if file.precision == settings.precision), None)
+
+    def open_on(threads: int) -> Session:
+        options = SessionOptions(
+            threads, graph.file(precision).precision, settings.arithmetic, engine_cache=settings.engine_cache
+        )
+        return open_session(settings.runtime, bundle.graph_path(name, precision), graph.signature, options)
+
+    cores = share_of_cores(settings.load.processes)
+    if settings.threads or cores == 1 or settings.runtime != "onnxruntime":
+        return open_on(settings.threads or cores)
+    wide, narrow = open_on(cores), open_on(1)
+    narrow.run(sample_inputs(narrow.signature, 1))
+    return ElasticSession(wide, narrow, company)
+
+
+def _trim_memory() -> None:
+    """Give back what opening took and serving does not need; glibc would keep it, and more with each reload."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
     if trim is not None:
         trim(0)

@@ -1,8 +1,8 @@
-"""Between the contract's messages and the pipeline's own types; nothing here computes."""
+"""Conversion between protobuf messages and domain types; nothing here computes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -70,8 +70,12 @@ _FORMATS: Mapping[pb.ImageFormat, Format] = {
 _FORMAT_CODES = {name: code for code, name in _FORMATS.items()}
 
 
+def _out_of_range(field: str, message: str) -> RequestError:
+    return RequestError(Reason.SETTING_OUT_OF_RANGE, field, message)
+
+
 def read_age(message: pb.Age, field: str) -> Age:
-    """The age or the filter in ``message``; ``RequestError`` if neither is set."""
+    """Return the age or the filter in ``message``; ``RequestError`` if neither is set."""
     kind = message.WhichOneof("kind")
     if kind == "group":
         return Age(group=message.group)
@@ -85,18 +89,19 @@ def read_age(message: pb.Age, field: str) -> Age:
 
 
 def read_output(message: pb.OutputOptions) -> Output:
-    """The output options in ``message``; ``RequestError`` for an unknown format or a quality beyond 100."""
+    """Return the output options in ``message``; ``RequestError`` for an unknown format or a quality beyond 100."""
     if message.format != pb.IMAGE_FORMAT_UNSPECIFIED and message.format not in _FORMATS:
-        words = f"image format {message.format} is unknown; known: JPEG, PNG, WebP"
-        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "output.format", words)
+        raise _out_of_range("output.format", f"image format {message.format} is unknown; known: JPEG, PNG, WebP")
     if not 0 <= message.quality <= 100:
-        words = f"quality {message.quality} is out of range; it must be between 1 and 100, or 0 for {DEFAULT_QUALITY}"
-        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "output.quality", words)
+        raise _out_of_range(
+            "output.quality",
+            f"quality {message.quality} is out of range; it must be between 1 and 100, or 0 for {DEFAULT_QUALITY}",
+        )
     return Output(_FORMATS.get(message.format), message.quality or DEFAULT_QUALITY, message.keep_metadata)
 
 
 def read_selector(message: pb.FaceSelector, field: str) -> FaceSelector:
-    """The selector in ``message``; ``RequestError`` if none is set, or one that can name no face."""
+    """Return the selector in ``message``; ``RequestError`` if none is set, or one that can name no face."""
     kind = message.WhichOneof("kind")
     if kind == "largest" and message.largest:
         return FaceSelector()
@@ -106,18 +111,17 @@ def read_selector(message: pb.FaceSelector, field: str) -> FaceSelector:
         box = message.box
         if box.width > 0 and box.height > 0 and np.isfinite([box.x, box.y, box.width, box.height]).all():
             return FaceSelector(box=(box.x, box.y, box.width, box.height))
-    words = f"{field} names no face; set largest to true, an index from 0 on, or a box with a width and a height"
-    raise RequestError(Reason.SETTING_OUT_OF_RANGE, field, words)
+    raise _out_of_range(
+        field, f"{field} names no face; set largest to true, an index from 0 on, or a box with a width and a height"
+    )
 
 
 def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
-    """All of ``message`` but its method; ``RequestError`` for what makes no sense by itself."""
+    """Return all of ``message`` but its method; ``RequestError`` for what is invalid by itself."""
     if message.blend not in _BLENDS:
-        words = f"blend {message.blend} is unknown; known: DELTA, REPLACE"
-        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "blend", words)
+        raise _out_of_range("blend", f"blend {message.blend} is unknown; known: DELTA, REPLACE")
     if message.optimisation not in _BUDGETS:
-        words = f"optimisation {message.optimisation} is unknown; known: NONE, FAST, FULL"
-        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "optimisation", words)
+        raise _out_of_range("optimisation", f"optimisation {message.optimisation} is unknown; known: NONE, FAST, FULL")
     return AgeRequest(
         data=message.image.data,
         targets=[read_age(age, f"targets[{index}]") for index, age in enumerate(message.targets)],
@@ -125,11 +129,11 @@ def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
         faces=_read_selectors(message),
         face_targets=[
             FaceTarget(
-                read_selector(own.face, f"face_targets[{index}].face"),
-                read_age(own.target, f"face_targets[{index}].target"),
-                _read_source(own, f"face_targets[{index}].source"),
+                read_selector(target.face, f"face_targets[{index}].face"),
+                read_age(target.target, f"face_targets[{index}].target"),
+                _read_source(target, f"face_targets[{index}].source"),
             )
-            for index, own in enumerate(message.face_targets)
+            for index, target in enumerate(message.face_targets)
         ],
         strength=message.strength if message.HasField("strength") else 1.0,
         blend=_BLENDS[message.blend],
@@ -137,14 +141,14 @@ def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
         with_delta=message.with_delta,
         optimisation=_BUDGETS[message.optimisation],
         latents=[
-            FaceLatent(read_selector(each.face, f"latents[{index}].face"), np.asarray(each.latent, dtype=np.float32))
-            for index, each in enumerate(message.latents)
+            FaceLatent(read_selector(entry.face, f"latents[{index}].face"), np.asarray(entry.latent, dtype=np.float32))
+            for index, entry in enumerate(message.latents)
         ],
     )
 
 
 def read_reconstruct_request(message: pb.ReconstructRequest) -> ReconstructRequest:
-    """All of ``message`` but its method; ``RequestError`` for what makes no sense by itself."""
+    """Return all of ``message`` but its method; ``RequestError`` for what is invalid by itself."""
     search = None
     if message.mode not in (pb.RECONSTRUCTION_MODE_UNSPECIFIED, pb.RECONSTRUCTION_MODE_INITIAL):
         search = _read_search(message.mode, message.search, "INITIAL, ")
@@ -153,10 +157,12 @@ def read_reconstruct_request(message: pb.ReconstructRequest) -> ReconstructReque
 
 
 def read_optimize_request(message: pb.OptimizeRequest) -> OptimizeRequest:
-    """All of ``message`` but its method; ``RequestError`` for what makes no sense by itself."""
+    """Return all of ``message`` but its method; ``RequestError`` for what is invalid by itself."""
     if message.preview_every < 0:
-        words = f"preview_every is {message.preview_every}; it must be a number of steps, or 0 for no previews"
-        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "preview_every", words)
+        raise _out_of_range(
+            "preview_every",
+            f"preview_every is {message.preview_every}; it must be a number of steps, or 0 for no previews",
+        )
     return OptimizeRequest(
         data=message.image.data,
         search=_read_search(message.mode or pb.RECONSTRUCTION_MODE_IDENTITY, message.search, ""),
@@ -169,18 +175,16 @@ def read_optimize_request(message: pb.OptimizeRequest) -> OptimizeRequest:
 
 
 def _read_search(mode: pb.ReconstructionMode, message: pb.SearchOptions, others: str) -> SearchSettings:
-    """How to search for ``mode``; ``others`` are the modes beside those that are searched for."""
+    """Return how to search for ``mode``; ``others`` are the modes that need no search, for the error message."""
     if mode not in _AIMS:
-        words = f"mode {mode} cannot be taken here; known: {others}PIXELWISE, IDENTITY, BLENDED"
-        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "mode", words)
+        raise _out_of_range("mode", f"mode {mode} cannot be taken here; known: {others}PIXELWISE, IDENTITY, BLENDED")
     if message.optimizer not in _OPTIMIZERS:
-        words = f"optimizer {message.optimizer} is unknown; known: L_BFGS_B, ADAM"
-        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "search.optimizer", words)
+        raise _out_of_range("search.optimizer", f"optimizer {message.optimizer} is unknown; known: L_BFGS_B, ADAM")
     return SearchSettings(_AIMS[mode], _OPTIMIZERS[message.optimizer], message.max_steps)
 
 
 def read_compare_request(message: pb.CompareFacesRequest) -> CompareRequest:
-    """All of ``message``; ``RequestError`` for what makes no sense by itself."""
+    """Return all of ``message``; ``RequestError`` for what is invalid by itself."""
     faces = [
         read_selector(getattr(message, name), name) if message.HasField(name) else FaceSelector()
         for name in ("first_face", "second_face")
@@ -236,14 +240,14 @@ def write_provenance(pipeline: Pipeline, method: Method | None = None) -> pb.Pro
 
 
 def write_aged(aged: Aged) -> list[pb.AgedImage]:
-    """A result per picture, each with its report per face."""
+    """Return a result per image, each with a report per face."""
     return [
         pb.AgedImage(
-            image=write_picture(each.picture),
-            faces=[_write_report(face) for face in each.faces],
-            delta=write_picture(each.delta) if each.delta else None,
+            image=write_picture(image.picture),
+            faces=[_write_report(face) for face in image.faces],
+            delta=write_picture(image.delta) if image.delta else None,
         )
-        for each in aged.pictures
+        for image in aged.pictures
     ]
 
 
@@ -286,14 +290,17 @@ def write_progress(progress: SearchProgress) -> pb.OptimizeProgress:
     )
 
 
-def write_detected(detected: Detected) -> pb.DetectFacesResponse:
-    """All but provenance and times."""
-    faces = [write_face(face) for face in detected.faces]
-    return pb.DetectFacesResponse(faces=faces, width=detected.width, height=detected.height)
+def write_detected(detected: Detected, pipeline: Pipeline, clock: Clock) -> pb.DetectFacesResponse:
+    return pb.DetectFacesResponse(
+        faces=[write_face(face) for face in detected.faces],
+        width=detected.width,
+        height=detected.height,
+        provenance=write_provenance(pipeline),
+        times=write_times(clock),
+    )
 
 
-def write_compared(compared: Compared) -> pb.CompareFacesResponse:
-    """All but provenance and times."""
+def write_compared(compared: Compared, pipeline: Pipeline, clock: Clock) -> pb.CompareFacesResponse:
     return pb.CompareFacesResponse(
         first=write_face(compared.first),
         second=write_face(compared.second),
@@ -304,6 +311,8 @@ def write_compared(compared: Compared) -> pb.CompareFacesResponse:
         same_person=compared.similarity >= compared.threshold,
         threshold=compared.threshold,
         false_accept_rate=compared.false_accept_rate,
+        provenance=write_provenance(pipeline),
+        times=write_times(clock),
     )
 
 
@@ -311,14 +320,15 @@ def _write_embedding(reading: Reading | None) -> list[float]:
     return reading.embedding.tolist() if reading else []
 
 
-def write_methods(pipeline: Pipeline) -> pb.ListMethodsResponse:
-    """All methods of the bundle, the default first."""
+def write_methods(pipeline: Pipeline, bundles: Sequence[str]) -> pb.ListMethodsResponse:
+    """Return all methods of the pipeline's bundle, the default first, and the names of all ``bundles``."""
     manifest = pipeline.bundle.manifest
     licences = dict.fromkeys(method.provenance.licence for method in manifest.methods)
     response = pb.ListMethodsResponse(
         bundle=manifest.name,
         bundle_version=manifest.version,
         bundle_sha256=pipeline.bundle.sha256,
+        bundles=bundles,
         weights_licence="; ".join(licences),
         server_version=__version__,
         false_accept_rates=sorted(pipeline.viewer.identities.thresholds, reverse=True),
@@ -330,12 +340,10 @@ def write_methods(pipeline: Pipeline) -> pb.ListMethodsResponse:
             description=method.manifest.description,
             crop_size=method.manifest.crop_size,
             is_default=index == 0,
-            filters=[pb.Filter(name=each.name, description=each.description) for each in method.filters],
+            filters=[pb.Filter(name=entry.name, description=entry.description) for entry in method.filters],
             reconstructs=encodes(method, searches=False),
             optimises=encodes(method, searches=True),
         )
         for group in method.groups:
-            added = entry.age_groups.add(label=group.label, low=group.low, centre=group.centre)
-            if group.high is not None:
-                added.high = group.high
+            entry.age_groups.add(label=group.label, low=group.low, high=group.high, centre=group.centre)
     return response

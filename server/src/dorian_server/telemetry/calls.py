@@ -10,10 +10,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import grpc
 
-from dorian_server.rpc.interceptors import Continuation, Handler, wrapped
+from dorian_server.rpc.interceptors import Continuation, Handler, wrap_handler
 from dorian_server.telemetry.logs import REQUEST_ID
 from dorian_server.telemetry.telemetry import Telemetry
 
@@ -21,18 +22,21 @@ log = logging.getLogger(__name__)
 
 _ID_KEY = "x-request-id"
 _ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-# Seconds after a call that was refused for want of room, in which further ones are counted, but not logged.
+# Seconds after a logged call that found no room in which others are counted, but not logged.
 _QUIET = 1.0
-# They stay open for as long as somebody watches or may ask; the first needs no thread while it is as gRPC made it.
+# Open for as long as a client watches or may ask; the first needs no thread as long as gRPC's own handler is not wrapped.
 _OPEN_ENDED = ("/grpc.health.v1.Health/Watch", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
 
 
 class CallWatcher(grpc.ServerInterceptor):  # type: ignore[type-arg]
-    """Notes each call in ``telemetry``. It gives it the id that came with it as ``x-request-id``, or a new one, and sends that back."""
+    """Counts, times, traces and logs each call.
+
+    A call keeps the id that comes with it as ``x-request-id``, or gets a new one; the id is sent back.
+    """
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self._refusals = Refusals()
+        self._overload_log = OverloadLog()
 
     def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -41,20 +45,21 @@ class CallWatcher(grpc.ServerInterceptor):  # type: ignore[type-arg]
         if handler is None or handler_call_details.method in _OPEN_ENDED:
             return handler
         kind = "server_stream" if handler.response_streaming else "unary"
-        return wrapped(handler, lambda request, context: self._watched(kind, handler_call_details, context))
+        return wrap_handler(handler, partial(self._watch, kind=kind, details=handler_call_details))
 
     @contextmanager
-    def _watched(self, kind: str, details: grpc.HandlerCallDetails, context: grpc.ServicerContext) -> Iterator[None]:
+    def _watch(
+        self, request: object, context: grpc.ServicerContext, kind: str, details: grpc.HandlerCallDetails
+    ) -> Iterator[None]:
         metrics, traces = self._telemetry.metrics, self._telemetry.traces
         _, service, method = details.method.split("/", 2)
         metadata = {key: value for key, value in details.invocation_metadata if isinstance(value, str)}
-        given = metadata.get(_ID_KEY, "")
-        number = given if _ID.fullmatch(given) else uuid.uuid4().hex
-        context.send_initial_metadata(((_ID_KEY, number),))
+        request_id = _request_id(metadata.get(_ID_KEY, ""))
+        context.send_initial_metadata(((_ID_KEY, request_id),))
         labels = (kind, service, method)
         metrics.started.labels(*labels).inc()
         begin = time.perf_counter()
-        token = REQUEST_ID.set(number)
+        token = REQUEST_ID.set(request_id)
         code = grpc.StatusCode.UNKNOWN
         try:
             with traces.call(service, method, metadata) if traces else nullcontext():
@@ -66,46 +71,50 @@ class CallWatcher(grpc.ServerInterceptor):  # type: ignore[type-arg]
                     raise
                 finally:
                     if traces:
-                        traces.ended(code.name)
+                        traces.set_status(code.name)
         finally:
             seconds = time.perf_counter() - begin
             metrics.handled.labels(*labels, code.name).inc()
             metrics.seconds.labels(*labels).observe(seconds)
-            self._log(method, code, seconds)
+            self._log(method, code, round(seconds, 4))
             REQUEST_ID.reset(token)
 
     def _log(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
-        unlogged = self._refusals.unlogged() if code is grpc.StatusCode.RESOURCE_EXHAUSTED else 0
-        if unlogged is None:
+        skipped = self._overload_log.skipped() if code is grpc.StatusCode.RESOURCE_EXHAUSTED else 0
+        if skipped is None:
             return
-        others = f", as {unlogged} unlogged before it" if unlogged else ""
-        seconds = round(seconds, 4)
+        others = f", as {skipped} unlogged before it" if skipped else ""
         fields = {"method": method, "code": code.name, "seconds": seconds}
-        log.info("%s %s in %.3f s%s", method, code.name, seconds, others, extra={"fields": fields})
+        log.info("%s %s in %.3f s%s", method, code.name, seconds, others, extra=fields)
 
 
-class Refusals:
-    """Which of the calls that find no room are logged: they come by the hundred, and lines take time from those that found some.
+class OverloadLog:
+    """Which of the calls that find no room are logged: they come by the hundred, and log lines take time from the others.
 
-    ``clock`` gives seconds that never go back.
+    Args:
+        clock: Gives seconds that never go back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._lock = clock, threading.Lock()
-        self._next, self._unlogged = -math.inf, 0
+        self._next, self._skipped = -math.inf, 0
 
-    def unlogged(self) -> int | None:
-        """``None`` if this one is not to be logged, else how many were not since the last that was."""
+    def skipped(self) -> int | None:
+        """Return how many calls were skipped since the last that was logged; ``None`` if this one is skipped, too."""
         with self._lock:
             now = self._clock()
             if now < self._next:
-                self._unlogged += 1
+                self._skipped += 1
                 return None
-            unlogged, self._next, self._unlogged = self._unlogged, now + _QUIET, 0
-            return unlogged
+            skipped, self._next, self._skipped = self._skipped, now + _QUIET, 0
+            return skipped
+
+
+def _request_id(sent: str) -> str:
+    return sent if _ID.fullmatch(sent) else uuid.uuid4().hex
 
 
 def _code(context: grpc.ServicerContext) -> grpc.StatusCode | None:
-    """The status that the call was given, if it was; the stubs of gRPC's types lack this method."""
+    """Return the status that the call was given, if any; the stubs of gRPC's types lack this method."""
     code: grpc.StatusCode | None = context.code()  # type: ignore[attr-defined]
     return code

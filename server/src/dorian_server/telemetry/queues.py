@@ -1,4 +1,4 @@
-"""What Prometheus hears of the two queues: that of requests, and that of each graph."""
+"""Metrics of the two queues: that of requests, and that of each graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ROWS = (1, 2, 4, 8, 16, 32)
 
 
 class QueueMetrics:
-    """The queue of requests, as ``dorian_server.admission.queue.QueueWatch`` has it."""
+    """The queue of requests; a ``dorian_server.admission.queue.QueueWatch``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Gauge("dorian_queue_requests", "Requests that wait to begin.", registry=registry)
@@ -51,12 +51,12 @@ class BatchMetrics:
         )
 
     def of(self, graph: str) -> GraphMetrics:
-        """Those of one graph, as ``dorian_server.runtimes.batcher.BatchWatch`` has them."""
+        """Return the metrics of one graph."""
         return GraphMetrics(self._jobs.labels(graph), self._rows.labels(graph), self._waits.labels(graph))
 
 
 class GraphMetrics:
-    """The batches of one graph."""
+    """The batches of one graph; a ``dorian_server.runtimes.batcher.BatchWatch``."""
 
     def __init__(self, jobs: Gauge, rows: Histogram, waits: Histogram) -> None:
         self._jobs, self._rows, self._waits = jobs, rows, waits

@@ -13,16 +13,16 @@ from dorian_server.telemetry.traces import Traces
 
 @dataclass(frozen=True)
 class Telemetry:
-    """Metrics, which are always counted, whoever asks for them, and traces where they are sent somewhere."""
+    """Metrics, which are always counted, and traces where they are sent somewhere."""
 
     metrics: Metrics = field(default_factory=Metrics)
     traces: Traces | None = None
 
     @contextmanager
     def clock(self) -> Iterator[Clock]:
-        """A clock for one request; what it has measured is noted when the request ends, however it does."""
+        """Time one request; its stages are counted when it ends, however it ends."""
         clock = Clock(self.traces.stage) if self.traces else Clock()
         try:
             yield clock
         finally:
-            self.metrics.note_stages(clock.seconds)
+            self.metrics.count_stages(clock.seconds)

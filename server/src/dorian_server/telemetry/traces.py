@@ -1,4 +1,4 @@
-"""OpenTelemetry: a span for each call, which goes on the caller's trace, and in it one for each stage."""
+"""OpenTelemetry: a span for each call, on the caller's trace, and within it one for each stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SERVICE = "dorian-server"
 
 
 class Traces:
-    """Spans, handed to ``provider``, which the caller shuts down with ``close``."""
+    """Spans, handed to ``provider``, which ``close`` shuts down."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
@@ -23,7 +23,7 @@ class Traces:
 
     @contextmanager
     def call(self, service: str, method: str, metadata: Mapping[str, str]) -> Iterator[None]:
-        """The span of a call, whose ``metadata`` may name the trace that it belongs to."""
+        """Open the span of a call, whose ``metadata`` may name the trace that it belongs to."""
         from opentelemetry import propagate, trace
 
         names = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
@@ -40,12 +40,12 @@ class Traces:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """The span of a stage, in that of the call whose thread this is."""
+        """Open the span of a stage, in that of the call that this thread works on."""
         with self._tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False):
             yield
 
-    def ended(self, code: str) -> None:
-        """Note the status ``code`` that the call of this thread ends with."""
+    def set_status(self, code: str) -> None:
+        """Set the status that the call of this thread ends with."""
         from opentelemetry import trace
 
         span = trace.get_current_span()
@@ -54,20 +54,24 @@ class Traces:
             span.set_status(trace.StatusCode.ERROR, code)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans."""
         self._provider.shutdown()
 
 
 def open_traces(endpoint: str) -> Traces:
-    """Traces that go to the OTLP collector at ``endpoint``, as http://collector:4317. ``StartupError`` without the extra ``traces``."""
+    """Return traces that go to the OTLP collector at ``endpoint``, as http://collector:4317.
+
+    Raises:
+        StartupError: The extra ``traces`` is not installed.
+    """
     try:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import SERVICE_NAME, Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
-        words = f"traces need OpenTelemetry, which is not installed ({error}): pip install 'dorian-server[traces]'"
-        raise StartupError(words) from error
+        message = f"traces need OpenTelemetry, which is not installed ({error}): pip install 'dorian-server[traces]'"
+        raise StartupError(message) from error
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: _SERVICE}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint, insecure=endpoint.startswith("http:"))))
     return Traces(provider)

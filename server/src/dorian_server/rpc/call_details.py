@@ -1,14 +1,31 @@
-"""What a call's metadata and context say of its caller."""
+"""The services and methods of this server, and what a call says of its caller."""
 
 from __future__ import annotations
 
 import time
 
 import grpc
+from grpc_health.v1 import health_pb2
 
+from dorian.v1 import admin_pb2, face_aging_pb2
 from dorian_server.domain.caller import PRIORITIES, Caller, Priority
 
 PRIORITY_KEY = "dorian-priority"
+
+_FACE_AGING = face_aging_pb2.DESCRIPTOR.services_by_name["FaceAging"]
+FACE_AGING_SERVICE: str = _FACE_AGING.full_name
+ADMIN_SERVICE: str = admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name
+# Whoever may connect may call these.
+OPEN_SERVICES: frozenset[str] = frozenset({health_pb2.DESCRIPTOR.services_by_name["Health"].full_name})
+# Methods whose requests wait in the queue of admission.
+QUEUED_METHODS = frozenset(
+    f"/{FACE_AGING_SERVICE}/{method.name}" for method in _FACE_AGING.methods if method.name != "ListMethods"
+)
+
+
+def service_of(method: str) -> str:
+    """Return the service of a full method name: "dorian.v1.FaceAging" of "/dorian.v1.FaceAging/AgeTransform"."""
+    return method.removeprefix("/").rpartition("/")[0]
 
 
 def read_caller(context: grpc.ServicerContext) -> Caller:
