@@ -34,6 +34,8 @@ autodoc_default_options = {"exclude-members": "__init__, __new__"}
 napoleon_numpy_docstring = False
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = "Dorian"
 html_copy_source = False
 html_show_sphinx = False

@@ -70,7 +70,7 @@ def describe(name: str) -> Iterator[str]:
 
 def describe_service(service: ServiceDescriptorProto, path: Path_, comments: Comments) -> Iterator[str]:
     yield from heading(service.name, f"Service {service.name}", comments[path])
-    yield from ("| RPC | takes | returns | |", "|---|---|---|---|")
+    yield from ("| RPC | takes | returns | meaning |", "|---|---|---|---|")
     for index, rpc in enumerate(service.method):
         response = ("a stream of " if rpc.server_streaming else "") + link(rpc.output_type)
         yield row(f"`{rpc.name}`", link(rpc.input_type), response, comments[(*path, CHILD, index)])
@@ -81,7 +81,7 @@ def describe_message(message: DescriptorProto, path: Path_, comments: Comments) 
     yield from heading(message.name, message.name, comments[path])
     if not message.field:
         return
-    yield from ("| field | type | |", "|---|---|---|")
+    yield from ("| field | type | meaning |", "|---|---|---|")
     for index, field in enumerate(message.field):
         yield row(f"`{field.name}` = {field.number}", type_of(field, message), comments[(*path, CHILD, index)])
     yield ""
@@ -89,7 +89,7 @@ def describe_message(message: DescriptorProto, path: Path_, comments: Comments) 
 
 def describe_enum(enum: EnumDescriptorProto, path: Path_, comments: Comments) -> Iterator[str]:
     yield from heading(enum.name, enum.name, comments[path])
-    yield from ("| value | |", "|---|---|")
+    yield from ("| value | meaning |", "|---|---|")
     for index, value in enumerate(enum.value):
         yield row(f"`{value.name}` = {value.number}", comments[(*path, CHILD, index)])
     yield ""

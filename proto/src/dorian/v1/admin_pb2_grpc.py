@@ -6,7 +6,7 @@ from dorian.v1 import admin_pb2 as dorian_dot_v1_dot_admin__pb2
 
 
 class AdminStub(object):
-    """Changes what a running server serves.
+    """Administers a running server.
     """
 
     def __init__(self, channel):
@@ -23,13 +23,13 @@ class AdminStub(object):
 
 
 class AdminServicer(object):
-    """Changes what a running server serves.
+    """Administers a running server.
     """
 
     def ReloadBundles(self, request, context):
-        """Reads bundles anew from where they lie. The old ones serve until the new ones are warm; calls under way end on what they
-        began with. A bundle that is broken is refused, and then none is changed. Where several processes serve the port, the others
-        follow by themselves soon after the answer, with all of their bundles.
+        """Reloads bundles from their folders. The old ones serve until the new ones are warm; calls in progress finish on the bundle
+        that they began with. If a bundle is broken, none is changed. Where several processes serve the port, the others reload
+        all of their bundles soon after the response.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -51,7 +51,7 @@ def add_AdminServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Admin(object):
-    """Changes what a running server serves.
+    """Administers a running server.
     """
 
     @staticmethod

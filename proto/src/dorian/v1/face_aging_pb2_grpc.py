@@ -6,7 +6,7 @@ from dorian.v1 import face_aging_pb2 as dorian_dot_v1_dot_face__aging__pb2
 
 
 class FaceAgingStub(object):
-    """Ages faces in photos, and shows what the networks see in them.
+    """Ages faces in photos, and reports what the networks read from them.
     """
 
     def __init__(self, channel):
@@ -48,39 +48,39 @@ class FaceAgingStub(object):
 
 
 class FaceAgingServicer(object):
-    """Ages faces in photos, and shows what the networks see in them.
+    """Ages faces in photos, and reports what the networks read from them.
     """
 
     def AgeTransform(self, request, context):
-        """Returns the photo with its faces at the age asked for, once for each target.
+        """Returns the photo with its faces aged, once for each target.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DetectFaces(self, request, context):
-        """Returns where the faces of a photo are, and how old they look.
+        """Returns where the faces of a photo are, and their estimated ages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CompareFaces(self, request, context):
-        """Tells whether a face of one photo and a face of another are the same person's.
+        """Decides whether a face of one photo and a face of another are the same person's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reconstruct(self, request, context):
-        """Returns what the networks make of each face: its latent, and the picture that the generator draws from it.
+        """Returns each face's latent, and the image that the generator draws from it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Optimize(self, request, context):
-        """Searches the latent that draws one face best, and tells of it step by step. A deadline or a cancelled call ends the search.
+        """Searches for the latent that draws one face best, and streams its steps. A deadline or a cancelled call ends the search.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,7 +134,7 @@ def add_FaceAgingServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FaceAging(object):
-    """Ages faces in photos, and shows what the networks see in them.
+    """Ages faces in photos, and reports what the networks read from them.
     """
 
     @staticmethod
