@@ -1,4 +1,4 @@
-"""``dorian-server-health``: asks a server's health service and exits with 0 if it serves; for container health checks."""
+"""``dorian-server-health``: exits with 0 if the health service of a server reports that it serves; for containers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dorian_server.settings import Settings
 
-# Not by the server's own variables, which a health check in its container has around it: its certificate is no client's.
+# The variables are not the server's, which a health check in its container sees too: its certificate is no client's.
 _FILE: dict[str, Any] = {
     "type": click.File("rb"),
     "allow_from_autoenv": False,
@@ -34,7 +34,7 @@ _FILE: dict[str, Any] = {
     allow_from_autoenv=False,
     envvar="DORIAN_HEALTH_SERVICE",
     show_envvar=True,
-    help="What to ask for: readiness (it takes calls), liveness (it runs), or a service by its full name.",
+    help="What to check: readiness (it takes calls), liveness (it runs), or a service by its full name.",
 )
 @click.option("--timeout", type=click.FloatRange(0.1), default=3.0, show_envvar=True, help="Seconds to wait.")
 @click.option("--tls-ca", **_FILE, envvar="DORIAN_HEALTH_TLS_CA", help="PEM of the authority behind its certificate.")
@@ -42,7 +42,7 @@ _FILE: dict[str, Any] = {
     "--tls-certificate",
     **_FILE,
     envvar="DORIAN_HEALTH_TLS_CERTIFICATE",
-    help="PEM of a client's certificate, for a server that wants one.",
+    help="PEM of a client certificate, for a server that requires one.",
 )
 @click.option("--tls-key", **_FILE, envvar="DORIAN_HEALTH_TLS_KEY", help="PEM of its key.")
 @click.option(
@@ -61,23 +61,23 @@ def main(
     tls_key: BinaryIO | None,
     tls_server_name: str | None,
 ) -> None:
-    """Exit with 0 if the server on this machine serves, with 1 if not. Any of the --tls flags makes it ask over TLS."""
+    """Exit with 0 if the server on this machine serves, with 1 if not. Any of the --tls flags makes it connect over TLS."""
     if (tls_certificate is None) != (tls_key is None):
         raise click.UsageError("--tls-certificate and --tls-key go together")
     address = f"127.0.0.1:{port}"
     if tls_ca or tls_certificate or tls_server_name:
         pems = [None if file is None else file.read() for file in (tls_ca, tls_key, tls_certificate)]
         options = [("grpc.ssl_target_name_override", tls_server_name)] if tls_server_name else []
-        opened = grpc.secure_channel(address, grpc.ssl_channel_credentials(*pems), options)
+        new_channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(*pems), options)
     else:
-        opened = grpc.insecure_channel(address)
-    with opened as channel:
+        new_channel = grpc.insecure_channel(address)
+    with new_channel as channel:
         try:
             request = health_pb2.HealthCheckRequest(service=service)
-            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)
+            response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)
         except grpc.RpcError as error:
             sys.exit(f"not serving: {error.code().name}")
-    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+    if response.status != health_pb2.HealthCheckResponse.SERVING:
         sys.exit("not serving")
     click.echo("serving")
 

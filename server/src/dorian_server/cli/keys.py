@@ -1,4 +1,4 @@
-"""``dorian-server-keys``: makes, lists and removes the API keys of a server."""
+"""``dorian-server-keys``: creates, lists and removes the API keys of a server."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _with_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=Fal
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
-    """Make, list and remove the API keys in FILE, which dorian-server takes with --api-keys.
+    """Create, list and remove the API keys in FILE, which dorian-server takes with --api-keys.
 
-    The file holds hashes, not keys. A running server hears of a change at its next call. Run this as the user that the server
-    runs as: the file is for its owner alone.
+    The file holds hashes, not keys. A running server applies a change at its next call. Run this as the user that the server
+    runs as: only the owner may read the file.
 
     \b
     dorian-server-keys add keys.json --id mobile --scope age --calls-per-minute 60
@@ -28,19 +28,19 @@ def main() -> None:
 
 @main.command()
 @_with_file
-@click.option("--id", "id", required=True, metavar="NAME", help="What to call the key in logs and lists.")
+@click.option("--id", "id", required=True, metavar="NAME", help="Name of the key in logs and lists.")
 @click.option(
     "--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True,
-    help="What it may do; may be given several times. Searches for latents need age and optimize.",
+    help="What it may do; may be repeated. Latent searches need age and optimize.",
 )  # fmt: skip
-@click.option("--calls-at-once", type=click.IntRange(1), help="Calls worked on at once, at most [default: no limit].")
+@click.option("--calls-at-once", type=click.IntRange(1), help="Most calls in progress [default: no limit].")
 @click.option(
-    "--calls-per-minute", type=click.IntRange(1), help="Calls begun in a minute, at most [default: no limit]."
+    "--calls-per-minute", type=click.IntRange(1), help="Most calls that begin in a minute [default: no limit]."
 )
 def add(
     file: Path, id: str, scopes: tuple[Scope, ...], calls_at_once: int | None, calls_per_minute: int | None
 ) -> None:
-    """Make a key, and print it this once: it cannot be had again."""
+    """Create a key and print it; it cannot be shown again."""
     try:
         check_id(id)
     except ValueError as error:
@@ -59,16 +59,16 @@ def list_keys(file: Path) -> None:
     """List the keys: name, scopes and limits."""
     for key in _read(file):
         limits = [(key.calls_at_once, "at once"), (key.calls_per_minute, "per minute")]
-        words = [f"{limit} calls {which}" for limit, which in limits if limit is not None]
+        texts = [f"{limit} calls {span}" for limit, span in limits if limit is not None]
         scopes = ", ".join(scope for scope in SCOPES if scope in key.scopes)
-        click.echo(": ".join([key.id, "; ".join([scopes, *words])]))
+        click.echo(": ".join([key.id, "; ".join([scopes, *texts])]))
 
 
 @main.command()
 @_with_file
 @click.option("--id", "id", required=True, metavar="NAME", help="The key's name.")
 def remove(file: Path, id: str) -> None:
-    """Remove a key; from then on it is unknown."""
+    """Remove a key; calls with it are rejected from then on."""
     keys = _read(file)
     kept = [key for key in keys if key.id != id]
     if len(kept) == len(keys):

@@ -1,4 +1,4 @@
-"""Several server processes on one port: forked before any thread or gRPC starts, watched, and begun again when they die."""
+"""Several server processes on one port: forked before any thread or gRPC starts, watched, and restarted when they die."""
 
 from __future__ import annotations
 
@@ -18,44 +18,55 @@ from dorian_server.domain.errors import StartupError
 
 log = logging.getLogger(__name__)
 
-CANNOT_START = 78  # a process's exit status: what it was told to serve cannot be served
+CANNOT_START = 78  # exit status of a process whose settings cannot be served
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _POLL = 0.05  # seconds, until all are ready
-# Seconds before one that died is begun again; twice as long each time that it dies young.
-_PAUSE, _LONGEST_PAUSE, _YOUNG = 0.5, 10.0, 30.0
+# Seconds before a process that died is restarted; twice as long each time that it has lived less than the last.
+_PAUSE, _MAX_PAUSE, _MIN_LIFE = 0.5, 10.0, 30.0
 
-Call = Callable[[], None]
-# What a process does, told its number from 0 on, what to call when it is ready, and what to call to have all processes reload; it
-# returns its exit status.
-Serve = Callable[[int, Call, Call], int]
+Callback = Callable[[], None]
+# What a process does: from its number, from 0 on, what to call when it is ready, and what to call to make all processes reload, to
+# its exit status.
+Serve = Callable[[int, Callback, Callback], int]
 
 
 @contextmanager
 def shared_port(host: str, port: int) -> Iterator[int]:
-    """Keeps ``port`` (0: a free one) of ``host`` for processes that share it; gives its number. ``StartupError`` if it is taken."""
+    """Reserve a port for processes that share it, for the time of the context.
+
+    Args:
+        host: Address to listen on.
+        port: The port; 0 takes a free one.
+
+    Yields:
+        The port.
+
+    Raises:
+        StartupError: The port is taken.
+    """
     with ExitStack() as stack:
         try:
-            if port:  # those who listen on it and share it would let us in, too
-                _bound(host, port, shares=False).close()
-            kept = stack.enter_context(_bound(host, port, shares=True))
+            if port:  # a server that shares it would let us in, too
+                _bind(host, port, shares=False).close()
+            reserved = stack.enter_context(_bind(host, port, shares=True))
         except OSError as error:
             raise StartupError(f"cannot listen on {host}:{port}: {error}") from error
-        yield kept.getsockname()[1]
+        yield reserved.getsockname()[1]
 
 
-def _bound(host: str, port: int, shares: bool) -> socket.socket:
-    """A socket that has the port, but does not listen. Connections of a server that was here before do not matter."""
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
-    made = socket.socket(family, kind, protocol)
+def _bind(host: str, port: int, shares: bool) -> socket.socket:
+    """Return a socket that has the port, but does not listen, even if connections of an earlier server linger."""
+    addresses = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = addresses[0]
+    bound = socket.socket(family, kind, protocol)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shares))
-        made.bind(address)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shares))
+        bound.bind(address)
     except OSError:
-        made.close()
+        bound.close()
         raise
-    return made
+    return bound
 
 
 @dataclass
@@ -64,17 +75,22 @@ class _Process:
     id: int = 0
     begun: float = 0.0
     pause: float = _PAUSE / 2
-    again_at: float = math.inf
+    restart_at: float = math.inf
 
 
 class Supervisor:
-    """Keeps ``count`` processes at work. It has no threads, and knows nothing of what they do.
+    """Keeps several processes running. It has no threads, and knows nothing of what they do.
 
-    SIGHUP goes to all of them. SIGTERM and SIGINT stop them, as does the supervisor's own death; ``grace`` is how many seconds they
-    may take before they are killed. ``on_ready`` is called once all are ready; one that cannot start before stops them all.
+    SIGHUP goes to all processes. SIGTERM and SIGINT stop them, as does the supervisor's own death.
+
+    Args:
+        count: How many processes there are.
+        serve: What each does.
+        grace: Seconds that they may take to stop before they are killed.
+        on_ready: Called once all are ready; if one cannot start before, all are stopped.
     """
 
-    def __init__(self, count: int, serve: Serve, grace: float, on_ready: Call) -> None:
+    def __init__(self, count: int, serve: Serve, grace: float, on_ready: Callback) -> None:
         self._processes = [_Process(number) for number in range(count)]
         self._serve, self._grace, self._on_ready = serve, grace, on_ready
         self._id, self._is_stopping = os.getpid(), False
@@ -83,16 +99,16 @@ class Supervisor:
         os.set_blocking(self._ready_in, False)
 
     def run(self) -> int:
-        """Returns the exit status: 0 after a stop that was asked for."""
+        """Run until a signal to stop, and return the exit status: 0 after such a signal."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         for process in self._processes:
-            self._begin(process)
+            self._start(process)
         ready: set[int] = set()
         while True:
-            self._begin_again()
-            received = signal.sigtimedwait(_SIGNALS, self._patience(len(ready) < len(self._processes)))
+            self._restart_due()
+            received = signal.sigtimedwait(_SIGNALS, self._timeout(len(ready) < len(self._processes)))
             if len(ready) < len(self._processes):
-                ready |= self._told_ready()
+                ready |= self._read_ready()
                 if len(ready) == len(self._processes):
                     self._on_ready()
             if received is None:
@@ -104,18 +120,18 @@ class Supervisor:
             elif self._reap() and len(ready) < len(self._processes):
                 return self._stop(1)
 
-    def _begin(self, process: _Process) -> None:
-        process.begun, process.again_at = time.monotonic(), math.inf
+    def _start(self, process: _Process) -> None:
+        process.begun, process.restart_at = time.monotonic(), math.inf
         process.id = os.fork()
         if process.id:
             return
         status = 1
         try:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it listens to it; it has nothing to reload before
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it handles it; there is nothing to reload before
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             os.close(self._alive_out)
             threading.Thread(target=self._stop_when_orphaned, daemon=True).start()
-            status = self._serve(process.number, lambda: self._tell_ready(process.number), self._reload_all)
+            status = self._serve(process.number, lambda: self._write_ready(process.number), self._reload_all)
         except BaseException:
             log.exception("server process %d has failed", process.number)
         finally:
@@ -126,46 +142,46 @@ class Supervisor:
         select.select([self._alive_in], [], [])
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def _tell_ready(self, number: int) -> None:
+    def _write_ready(self, number: int) -> None:
         os.write(self._ready_out, bytes([number]))
 
     def _reload_all(self) -> None:
         if os.getppid() == self._id:
             os.kill(self._id, signal.SIGHUP)
 
-    def _told_ready(self) -> set[int]:
+    def _read_ready(self) -> set[int]:
         try:
             return set(os.read(self._ready_in, 256))
         except BlockingIOError:
             return set()
 
-    def _patience(self, starting: bool) -> float:
-        soonest = min(process.again_at for process in self._processes) - time.monotonic()
+    def _timeout(self, starting: bool) -> float:
+        soonest = min(process.restart_at for process in self._processes) - time.monotonic()
         return max(0.0, min(soonest, _POLL if starting else 3600.0))
 
     def _reap(self) -> bool:
-        """Note who has died, to begin it again after a pause; whether one of them cannot start. As process 1 it reaps orphans, too."""
+        """Schedule the restart of processes that have died; return whether one of them cannot start. As process 1, reap orphans too."""
         cannot_start = False
-        while (found := _ended()) is not None:
-            ended, code = found
+        while (ended := _wait_for_child()) is not None:
+            id, code = ended
             for process in self._processes:
-                if process.id == ended:
-                    self._note_end(process, code)
+                if process.id == id:
+                    self._schedule_restart(process, code)
                     cannot_start |= code == CANNOT_START
         return cannot_start
 
-    def _note_end(self, process: _Process, code: int) -> None:
+    def _schedule_restart(self, process: _Process, code: int) -> None:
         now = time.monotonic()
-        process.pause = min(2 * process.pause, _LONGEST_PAUSE) if now < process.begun + _YOUNG else _PAUSE
-        process.id, process.again_at = 0, now + process.pause
+        process.pause = min(2 * process.pause, _MAX_PAUSE) if now < process.begun + _MIN_LIFE else _PAUSE
+        process.id, process.restart_at = 0, now + process.pause
         how = f"by signal {-code}" if code < 0 else f"with status {code}"
-        asked_for = self._is_stopping and code == 0
-        log.log(logging.INFO if asked_for else logging.WARNING, "server process %d has ended %s", process.number, how)
+        is_expected = self._is_stopping and code == 0
+        log.log(logging.INFO if is_expected else logging.WARNING, "server process %d has ended %s", process.number, how)
 
-    def _begin_again(self) -> None:
+    def _restart_due(self) -> None:
         for process in self._processes:
-            if process.again_at <= time.monotonic():
-                self._begin(process)
+            if process.restart_at <= time.monotonic():
+                self._start(process)
 
     def _send(self, number: signal.Signals) -> None:
         for process in self._processes:
@@ -184,10 +200,10 @@ class Supervisor:
         return status
 
 
-def _ended() -> tuple[int, int] | None:
-    """A child that has ended, by its id, and its exit status, negative for a signal; ``None`` if there is no further one."""
+def _wait_for_child() -> tuple[int, int] | None:
+    """Return the id of a child that has ended and its exit status, negative for a signal; ``None`` if there is none."""
     try:
-        ended, status = os.waitpid(-1, os.WNOHANG)
+        id, status = os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
         return None
-    return (ended, os.waitstatus_to_exitcode(status)) if ended else None
+    return (id, os.waitstatus_to_exitcode(status)) if id else None
