@@ -16,7 +16,7 @@ from PIL import Image
 from dorian.v1.admin_pb2_grpc import add_AdminServicer_to_server
 from dorian.v1.face_aging_pb2_grpc import add_FaceAgingServicer_to_server
 from dorian_client import Client
-from dorian_client.command import main
+from dorian_client.cli.main import main
 from tests.clients.fake_server import FakeServer
 
 MESSAGE_BYTES = 64 * 2**20

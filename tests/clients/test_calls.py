@@ -172,7 +172,7 @@ def test_a_closed_client_makes_no_calls(fake: Any) -> None:
         (
             {"to": 30, "source": Filter("old")},
             TypeError,
-            "cannot have the filter 'old' as their age; it is only to aim at",
+            "a source age cannot be the filter 'old'; a filter can only be a target",
         ),
         ({"to": 30, "format": "gif"}, ValueError, "'gif'; give one of jpeg, png, webp"),
         ({"to": 30, "quality": 2**40}, ValueError, "a quality cannot be"),
@@ -194,7 +194,7 @@ def test_wrong_arguments(
     [
         ({"address": ""}, "empty"),
         ({"timeout": 0}, "timeout cannot be 0"),
-        ({"retries": -1}, "sent again -1 times; give 0"),
+        ({"retries": -1}, "retries cannot be -1; give 0"),
         ({"priority": "urgent"}, "'urgent'; give one of interactive, batch"),
     ],
 )
@@ -205,5 +205,5 @@ def test_wrong_settings(arguments: dict[str, Any], words: str) -> None:
 
 def test_a_server_that_leaves_ages_out(client: Client, fake: Any, pixels: Pixels) -> None:
     fake.drop_results = 1
-    with pytest.raises(InternalError, match="sent 1 photos for 2 ages"):
+    with pytest.raises(InternalError, match="sent 1 photos for 2 targets"):
         client.age(pixels, [20, 30])

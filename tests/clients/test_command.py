@@ -21,7 +21,7 @@ from PIL import Image
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_client import Client
-from dorian_client.command import main
+from dorian_client.cli.main import main
 
 Pixels = npt.NDArray[np.uint8]
 Run = Callable[..., Result]
@@ -199,7 +199,7 @@ def test_methods_as_json(run: Run) -> None:
         (["age", "portrait.png", "--to", "45", "--to", "45.0", "-o", "{age}.png"], "into the same file '45.png'"),
         (["age", "portrait.png", "--to", "8", "-o", "a.gif"], "end it in .jpg, .jpeg, .png or .webp"),
         (["age", "portrait.png", "--to", "8", "-o", "a"], "or end it with / for a folder"),
-        (["age", "portrait.png", "--to", "8", "-o", ""], "asks for no format"),
+        (["age", "portrait.png", "--to", "8", "-o", ""], "has no image suffix"),
         (["age", "portrait.png", "--to", "8", "-o", "no/a.png"], "there is no folder 'no'"),
         (["age", "portrait.png", "--to", "8", "-o", "a.png", "--format", "jpeg"], "contradicts the name 'a.png'"),
         (["age", "portrait.png", "--to", "8", "-o", "a.png", "--quality", "0"], "1<=x<=100"),
@@ -208,7 +208,7 @@ def test_methods_as_json(run: Run) -> None:
         (["age", "portrait.png", "--face", "0=8", "-o", "{age}.png"], "{age} has no place"),
         (["age", "portrait.png", "--face", "0", "-o", "a.png"], "--face FACE=AGE"),
         (["age", "portrait.png", "--face", "0", "--face", "1=8", "-o", "a.png"], "--face FACE=AGE"),
-        (["age", "portrait.png", "--face", "0=", "-o", "a.png"], "no age behind = in '0='"),
+        (["age", "portrait.png", "--face", "0=", "-o", "a.png"], "no age after = in '0='"),
         (["age", "portrait.png", "--to", "8", "--face", "smallest", "-o", "a.png"], "a face cannot be 'smallest'"),
         (["age", "portrait.png", "--to", "8", "--face", "1,2,3", "-o", "a.png"], "a face cannot be '1,2,3'"),
         (["age", "portrait.png", "--to", "8", "--face", "=8", "-o", "a.png"], "a face cannot be ''"),
@@ -299,21 +299,21 @@ def test_settings_that_are_refused(run: Run) -> None:
         ("INVALID_ARGUMENT", "FACE_TOO_MANY", 3, "hint: 'dorian detect PHOTO' lists the faces"),
         ("INVALID_ARGUMENT", "FACE_UNUSABLE", 3, "hint: take a photo"),
         ("INVALID_ARGUMENT", "FILTER_UNKNOWN", 3, "hint: 'dorian methods'"),
-        ("INVALID_ARGUMENT", "LATENT_UNSUITABLE", 3, "hint: a latent goes with its photo and its method"),
+        ("INVALID_ARGUMENT", "LATENT_UNSUITABLE", 3, "hint: a latent belongs to its photo and its method"),
         ("INVALID_ARGUMENT", "METHOD_UNSUITABLE", 3, "hint: 'dorian methods'"),
         ("INVALID_ARGUMENT", "TARGET_UNSUITABLE", 3, "hint: 'dorian methods'"),
         ("INVALID_ARGUMENT", "SETTING_OUT_OF_RANGE", 3, "dorian: in the server's words"),
         ("NOT_FOUND", "METHOD_UNKNOWN", 3, "hint: 'dorian methods'"),
-        ("UNAUTHENTICATED", "API_KEY_UNKNOWN", 3, "hint: give an API key of the server's by DORIAN_API_KEY"),
+        ("UNAUTHENTICATED", "API_KEY_UNKNOWN", 3, "hint: give the server's API key in DORIAN_API_KEY"),
         ("PERMISSION_DENIED", "SCOPE_MISSING", 3, "dorian: in the server's words"),
-        ("NOT_FOUND", "BUNDLE_UNKNOWN", 3, "hint: 'dorian methods', with no --bundle, lists the bundles"),
-        ("FAILED_PRECONDITION", "BUNDLE_BROKEN", 5, "hint: put the bundle right"),
+        ("NOT_FOUND", "BUNDLE_UNKNOWN", 3, "hint: 'dorian methods' without --bundle lists the bundles"),
+        ("FAILED_PRECONDITION", "BUNDLE_BROKEN", 5, "hint: repair the bundle"),
         ("UNAVAILABLE", "", 4, "hint: is the server running?"),
         ("UNAVAILABLE", "NOT_READY", 4, "hint: try again"),
         ("UNAVAILABLE", "STOPPING", 4, "hint: try again"),
         ("RESOURCE_EXHAUSTED", "QUEUE_FULL", 5, "hint: try again"),
         ("DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT", 5, "hint: give it more time"),
-        ("INTERNAL", "INTERNAL", 5, "hint: the server's log"),
+        ("INTERNAL", "INTERNAL", 5, "hint: see the server's log"),
         ("UNIMPLEMENTED", "", 5, "UNIMPLEMENTED"),
     ],
 )
@@ -365,7 +365,7 @@ def test_version() -> None:
 
 
 def _process(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "dorian_client.command", *arguments]
+    command = [sys.executable, "-W", "error", "-m", "dorian_client.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 

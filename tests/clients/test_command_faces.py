@@ -15,7 +15,7 @@ from click.testing import Result
 from PIL import Image
 
 from dorian.v1 import face_aging_pb2 as pb
-from dorian_client._drawing import BOX, LANDMARK
+from dorian_client._rendering import BOX_COLOUR, LANDMARK_COLOUR
 
 Pixels = npt.NDArray[np.uint8]
 Run = Callable[..., Result]
@@ -65,8 +65,8 @@ def test_drawing_faces(out: str, run: Run) -> None:
     path = Path("drawn.png" if out == "drawn.png" else "new/portrait-faces.png")
     assert result.stdout.splitlines()[-1] == f"wrote {path}"
     drawn = np.asarray(Image.open(path))
-    assert (drawn[24:44, 8] == BOX).all()  # the left edge of the largest face's
-    assert (drawn[34, 19] == LANDMARK).all()  # the right corner of its mouth
+    assert (drawn[24:44, 8] == BOX_COLOUR).all()  # the left edge of the largest face's
+    assert (drawn[34, 19] == LANDMARK_COLOUR).all()  # the right corner of its mouth
 
 
 def test_drawing_beside_json_leaves_the_json_whole(run: Run) -> None:

@@ -125,7 +125,7 @@ def test_a_search_that_fails_on_its_way_leaves_its_best(run: Run, fake: Any) -> 
         "kept the best of the search up to step 2",
         "wrote drawn.png",
         "dorian: in the server's words",
-        "hint: the server's log says more",
+        "hint: see the server's log",
     ]
     assert _pixels("drawn.png")[0, 0, 0] == 2
     assert not Path("latent.json").exists()
@@ -160,7 +160,7 @@ def test_a_face_that_fails_in_the_end(run: Run, fake: Any) -> None:
 # Tests that run in the background inherit a SIGINT that is ignored; not by preexec_fn, as gRPC's threads do not bear a fork.
 HEARING = """
 import signal
-from dorian_client.command import main
+from dorian_client.cli.main import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 main(prog_name="dorian")
 """
@@ -278,7 +278,7 @@ def test_latents_of_another_method(run: Run, fake: Any) -> None:
     for arguments in (["--method", "other", "--latent", "a.json"], ["--latent", "b.json", "--latent", "a.json"]):
         result = run("age", "portrait.png", "--to", "8", *arguments, "-o", "a.png")
         assert (result.exit_code, fake.requests) == (2, [])
-        assert "dorian: latents of method 'inverter' mean nothing to method 'other'" in result.stderr
+        assert "dorian: latents of method 'inverter' cannot be used with method 'other'" in result.stderr
 
 
 BOX = '{"x": 8, "y": 4, "width": 32, "height": 40}'
@@ -287,15 +287,15 @@ BOX = '{"x": 8, "y": 4, "width": 32, "height": 40}'
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is no JSON"),
-        ("{", "is no JSON"),
-        ("\xff", "is no JSON"),
-        ("[]", "holds no method's latents; give a file that 'dorian reconstruct --latents' or"),
-        ('{"method": "inverter"}', "holds no method's latents"),
-        ('{"method": "", "faces": [{}]}', "holds no method's latents"),
-        ('{"method": 1, "faces": [{}]}', "holds no method's latents"),
-        ('{"method": "inverter", "faces": []}', "holds no method's latents"),
-        ('{"method": "inverter", "faces": {"0": [1]}}', "holds no method's latents"),
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ("\xff", "is not JSON"),
+        ("[]", "contains no method's latents; give a file that 'dorian reconstruct --latents' or"),
+        ('{"method": "inverter"}', "contains no method's latents"),
+        ('{"method": "", "faces": [{}]}', "contains no method's latents"),
+        ('{"method": 1, "faces": [{}]}', "contains no method's latents"),
+        ('{"method": "inverter", "faces": []}', "contains no method's latents"),
+        ('{"method": "inverter", "faces": {"0": [1]}}', "contains no method's latents"),
         ('{"method": "inverter", "faces": [[1]]}', "has a face without a box of numbers or without a latent"),
         (f'{{"method": "inverter", "faces": [{{"box": {BOX}}}]}}', "has a face without"),
         (f'{{"method": "inverter", "faces": [{{"box": {BOX}, "latent": []}}]}}', "has a face without"),

@@ -50,7 +50,7 @@ def test_a_sweep_with_layers(client: Client, mild: Pixels) -> None:
 
 def test_a_server_that_leaves_layers_out(client: Client, fake: Any, pixels: Pixels) -> None:
     fake.drop_deltas = True
-    with pytest.raises(InternalError, match="sent no layer of what was added"):
+    with pytest.raises(InternalError, match="sent no delta"):
         client.age(pixels, 30, with_delta=True)
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dorian_client import Box, Face, Landmarks
-from dorian_client._drawing import BOX, LANDMARK, draw_faces
+from dorian_client._rendering import BOX_COLOUR, LANDMARK_COLOUR, draw_faces
 
 GREY = (90, 90, 90)
 MIDDLE = Box(140, 100, 80, 100)
@@ -30,7 +30,7 @@ def _edges(found: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
 
 def test_the_box_is_outlined_and_nothing_else_is_touched() -> None:
     drawn = _draw(_face())
-    assert _edges((drawn[100:] == BOX).all(axis=2)) == (140, 0, 220, 100)
+    assert _edges((drawn[100:] == BOX_COLOUR).all(axis=2)) == (140, 0, 220, 100)
     assert (drawn[101:199, 141:219] == GREY).all()
     assert (drawn[200:] == GREY).all()
     assert (drawn[:, :140] == GREY).all()
@@ -38,7 +38,7 @@ def test_the_box_is_outlined_and_nothing_else_is_touched() -> None:
 
 
 def test_each_landmark_is_a_dot() -> None:
-    drawn = (_draw(_face(landmarks=POINTS)) == LANDMARK).all(axis=2)
+    drawn = (_draw(_face(landmarks=POINTS)) == LANDMARK_COLOUR).all(axis=2)
     for x, y in (POINTS.right_eye, POINTS.left_eye, POINTS.nose, POINTS.right_mouth, POINTS.left_mouth):
         left, top = int(x) - 3, int(y) - 3
         assert _edges(drawn[top : top + 7, left : left + 7]) == (2, 2, 5, 5)
@@ -67,9 +67,9 @@ def test_labels_stay_within_the_photo(box: Box) -> None:
 def test_lines_grow_with_the_photo() -> None:
     box = Box(1000, 1000, 800, 800)
     drawn = _draw(_face(box, landmarks=POINTS), 4000, 3000)
-    column = (drawn[1400, 990:1100] == BOX).all(axis=1)
+    column = (drawn[1400, 990:1100] == BOX_COLOUR).all(axis=1)
     assert column.sum() == 15
-    label = _edges((drawn[:1000] == BOX).all(axis=2))
+    label = _edges((drawn[:1000] == BOX_COLOUR).all(axis=2))
     assert label[3] - label[1] > 60
 
 
@@ -78,7 +78,7 @@ def test_photos_of_other_modes(mode: str) -> None:
     photo = Image.new("RGB", (400, 300), GREY).convert(mode)
     before = photo.tobytes()
     drawn = draw_faces(photo, [_face()])
-    assert (drawn.mode, drawn.getpixel((140, 150))) == ("RGB", BOX)
+    assert (drawn.mode, drawn.getpixel((140, 150))) == ("RGB", BOX_COLOUR)
     assert photo.tobytes() == before
 
 

@@ -119,7 +119,7 @@ def test_reconstructions_that_fail_beside_others(client: Client, fake: Any, pixe
     [
         ("smallest", ValueError, "a face cannot be 'smallest'; give 'largest', an index or a Box"),
         (2**31, ValueError, r"index cannot be 2147483648; detect\(\) gives"),
-        ([], ValueError, "no face is named; give None for all faces"),
+        ([], ValueError, "no face is selected; give None for all faces"),
         (True, TypeError, "a face cannot be bool; give 'largest', an index"),
         (0.5, TypeError, "a face cannot be float"),
         ([[0]], TypeError, "a face cannot be list"),

@@ -170,7 +170,7 @@ def test_wrong_latents(
 
 @pytest.mark.parametrize(
     ("needs", "chosen"),
-    [({}, "painter"), ({"encodes": True}, "other"), ({"encodes": True, "searches": True}, "inverter")],
+    [({}, "painter"), ({"needs_latents": True}, "other"), ({"needs_latents": True, "needs_search": True}, "inverter")],
 )
 def test_without_a_name_the_first_method_that_can_is_chosen(
     needs: dict[str, bool], chosen: str, client: Client

@@ -36,7 +36,7 @@ def test_everything_public_is_documented() -> None:
 
 
 def test_importing_pulls_in_neither_torch_nor_opencv_nor_other_parts() -> None:
-    code = "import sys, dorian_client, dorian_client.command; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys, dorian_client, dorian_client.cli.main; print(*{name.partition('.')[0] for name in sys.modules})"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"dorian_client", "grpc"} <= set(found)
     assert not {"torch", "cv2", "onnxruntime", "dorian_bundle", "dorian_training", "dorian_server"} & set(found)
@@ -45,4 +45,4 @@ def test_importing_pulls_in_neither_torch_nor_opencv_nor_other_parts() -> None:
 def test_the_distribution_is_typed_and_has_the_command() -> None:
     assert resources.files("dorian_client").joinpath("py.typed").is_file()
     (script,) = metadata.entry_points(group="console_scripts", name="dorian")
-    assert script.value == "dorian_client.command:main"
+    assert script.value == "dorian_client.cli.main:main"

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from dorian_client import Busy, Client, ConnectionFailed, PermissionDenied, Tls, Unauthenticated
 from dorian_client._channel import is_loopback
-from dorian_client.command import main
+from dorian_client.cli.main import main
 from tests.certificates import Authority, Issued
 
 KEY = "dorian_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG"

@@ -87,7 +87,7 @@ class Handle:
 
 def dorian(server: ServerProcess, environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command ``dorian`` against ``server``."""
-    command = [sys.executable, "-m", "dorian_client.command", *map(str, arguments)]
+    command = [sys.executable, "-m", "dorian_client.cli", *map(str, arguments)]
     return subprocess.run(
         command, env={**environment, "DORIAN_SERVER": server.address}, capture_output=True, text=True, timeout=120
     )

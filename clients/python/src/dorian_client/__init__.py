@@ -1,44 +1,34 @@
-"""Dorian's client: a photo goes to the server, and comes back with its faces older or younger.
+"""Python SDK of Dorian: send a photo to a server, and get it back with its faces older or younger.
 
-    from dorian_client import Client
+Example:
+    >>> from dorian_client import Client
+    >>> with Client("localhost:50051") as client:
+    ...     client.age("portrait.jpg", "60+").photos[0].picture.save("older.jpg")
 
-    with Client("localhost:50051") as client:
-        client.age("portrait.jpg", "60+").photos[0].picture.save("older.jpg")
-
-What may go wrong is drawn in dorian_client.errors.
+The errors are listed in `dorian_client.errors`; `dorian_client.testing` has a fake server for tests.
 """
 
+from dorian_client._bundles import AgeGroup, BundleInfo, Method, ServedBundle
 from dorian_client._channel import Tls
 from dorian_client._client import Client
-from dorian_client._layers import compose
+from dorian_client._faces import Age, Box, Face, FaceError, FaceLike, Filter, Landmarks, Target
 from dorian_client._photos import PhotoLike
 from dorian_client._pictures import Picture
+from dorian_client._rendering import compose, make_sheet
+from dorian_client._requests import AgeOptions
 from dorian_client._results import (
-    Age,
     AgedPhoto,
-    AgeGroup,
     AgeResult,
-    Box,
-    BundleInfo,
     CompareResult,
     DetectResult,
-    Face,
-    FaceError,
-    FaceLike,
     FaceReport,
-    Filter,
-    Landmarks,
-    Method,
     Provenance,
     Reconstruction,
     ReconstructResult,
     SearchResult,
     SearchStep,
-    ServedBundle,
-    Target,
 )
 from dorian_client._search import Search
-from dorian_client._sheet import make_sheet
 from dorian_client.errors import (
     Busy,
     Cancelled,
@@ -52,6 +42,7 @@ from dorian_client.errors import (
     NotFound,
     PermissionDenied,
     PhotoError,
+    Reason,
     ServerError,
     Unauthenticated,
 )
@@ -59,6 +50,7 @@ from dorian_client.errors import (
 __all__ = [
     "Age",
     "AgeGroup",
+    "AgeOptions",
     "AgeResult",
     "AgedPhoto",
     "Box",
@@ -88,6 +80,7 @@ __all__ = [
     "PhotoLike",
     "Picture",
     "Provenance",
+    "Reason",
     "ReconstructResult",
     "Reconstruction",
     "Search",

@@ -1,4 +1,4 @@
-"""How a client reaches its server: with TLS or without, and what it says of itself with every call."""
+"""The connection to a server: its settings and their defaults, TLS, and the metadata of every call."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from typing import Literal, TypeAlias, get_args
 
 import grpc
 
-# How urgent calls are: batch waits for interactive.
+# How urgent calls are: interactive calls go before batch calls.
 Priority: TypeAlias = Literal["interactive", "batch"]
 
+# Defaults of Client, and of the flags of the command.
+DEFAULT_ADDRESS = "localhost:50051"
+DEFAULT_PRIORITY: Priority = "interactive"
+DEFAULT_TIMEOUT = 60.0  # seconds
+DEFAULT_RETRIES = 5
+
+_MAX_TIMEOUT = 1e9  # seconds; gRPC's clock overflows somewhere above
 _MAX_MESSAGE_BYTES = 64 * 2**20
 _OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.initial_reconnect_backoff_ms", 100),  # by gRPC's own, 1000, no retry would find a server that has come since
+    ("grpc.initial_reconnect_backoff_ms", 100),  # gRPC's 1000 would outlast all retries
 ]
 _LOCAL_SCHEMES = ("unix:", "unix-abstract:")
 _TARGET = re.compile(r"(?:dns:///|ipv4:|ipv6:)?(?P<host>\[[^\]]*\]|[^:/]*)(?::[0-9]+)?")
@@ -27,11 +34,13 @@ _KEY = re.compile(r"[\x21-\x7e]+")
 
 @dataclass(frozen=True)
 class Tls:
-    """How to speak TLS. Each of ca, certificate and key is PEM: the path of a file, or the bytes themselves.
+    """How to encrypt a connection. Certificates and keys are PEM: the path of a file, or the bytes themselves.
 
-    ca: the authorities whose word on the server is taken; None for the public ones that gRPC comes with.
-    certificate, key: who the client is, for servers that ask for it.
-    server_name: the name in the server's certificate; None for the host in the address.
+    Attributes:
+        ca: Authorities that the server's certificate must come from; None for the public ones.
+        certificate: The client's certificate, for servers that require one.
+        key: The key of the client's certificate.
+        server_name: The name in the server's certificate; None for the host of the address.
     """
 
     ca: str | os.PathLike[str] | bytes | None = None
@@ -40,8 +49,23 @@ class Tls:
     server_name: str | None = None
 
 
+def check_settings(address: str, timeout: float | None, retries: int) -> None:
+    """Raise ValueError for settings that no client can have."""
+    if not address:
+        raise ValueError("the server's address is empty; give host:port")
+    if timeout is not None and not 0 < timeout <= _MAX_TIMEOUT:
+        raise ValueError(f"a timeout cannot be {timeout} s; give 0 to {_MAX_TIMEOUT:g} s, or None for no limit")
+    if retries < 0:
+        raise ValueError(f"retries cannot be {retries}; give 0 for none, or more")
+
+
 def open_channel(address: str, tls: Tls | None, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
-    """Returns a channel to address; raises ValueError for what TLS cannot be made of, OSError for unreadable files."""
+    """Return a channel to an address.
+
+    Raises:
+        ValueError: TLS is not possible with these settings.
+        OSError: A file of `tls` cannot be read.
+    """
     if tls is not None and credentials is not None:
         raise ValueError("give tls or credentials, not both")
     options = _OPTIONS
@@ -55,32 +79,32 @@ def open_channel(address: str, tls: Tls | None, credentials: grpc.ChannelCredent
 
 
 def call_metadata(api_key: str | None, priority: Priority) -> tuple[tuple[str, str], ...]:
-    """Returns what goes with every call: the key, by which the server knows the caller, and a priority that is not usual."""
+    """Return the metadata of every call: the API key, and the priority unless it is the default; raises ValueError."""
     if priority not in get_args(Priority):
         raise ValueError(f"a priority cannot be {priority!r}; give one of {', '.join(get_args(Priority))}")
     metadata: list[tuple[str, str]] = []
     if api_key is not None:
         if not _KEY.fullmatch(api_key):
             raise ValueError(
-                "an API key is one word of ASCII; the one given is empty, or has spaces or other characters in it"
+                "an API key is one word of ASCII; the one given is empty, or contains spaces or other characters"
             )
         metadata.append(("authorization", f"Bearer {api_key}"))
-    if priority != "interactive":
+    if priority != DEFAULT_PRIORITY:
         metadata.append(("dorian-priority", priority))
     return tuple(metadata)
 
 
-def forbid_key_in_clear(address: str) -> None:
-    """Raises ValueError if an API key would leave this machine on its way to address, over a plain connection."""
+def forbid_unencrypted_key(address: str) -> None:
+    """Raise ValueError if an API key would leave this machine unencrypted on its way to an address."""
     if not is_loopback(address):
         raise ValueError(
-            f"an API key is not sent to {address} without TLS, as others could read it on the way; "
-            "only Client's key_in_clear allows it"
+            f"an API key is not sent to {address} without TLS, because others could read it on the way; "
+            "to allow it, give Client key_in_clear=True"
         )
 
 
 def is_loopback(address: str) -> bool:
-    """Tells whether what is sent to address stays on this machine; of an address that it cannot read it says no."""
+    """Tell whether what is sent to an address stays on this machine; False if the address cannot be parsed."""
     if address.startswith(_LOCAL_SCHEMES):
         return True
     target = _TARGET.fullmatch(address)

@@ -1,8 +1,7 @@
-"""Reads a photo, however it was given, into the bytes of a file that the server takes."""
+"""Photos to send: a path, bytes, an array or a PIL image becomes the bytes of a file that the server reads."""
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,39 +10,54 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from dorian_client._files import FORMAT_LABELS, PNG, decode_image, encode_image
 from dorian_client.errors import PhotoError
 
 PhotoLike: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | npt.NDArray[np.uint8] | Image.Image
 
-_TAKEN = "a path, the bytes of a JPEG, PNG or WebP file, an array or a PIL image"
-_TAKEN_ARRAYS = "uint8 of shape (height, width, 3) in RGB order, or (height, width) for grey"
-_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
-_CONVERTED_MODES = {"CMYK", "HSV", "LAB", "La", "PA", "RGBX", "RGBa", "YCbCr"}
+_VALID_PHOTOS = f"a path, the bytes of a {FORMAT_LABELS} file, an array or a PIL image"
+_VALID_ARRAYS = "uint8 of shape (height, width, 3) in RGB order, or (height, width) for grey"
+_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}  # sent as they are
+_CONVERTED_MODES = {"CMYK", "HSV", "LAB", "La", "PA", "RGBX", "RGBa", "YCbCr"}  # sent as RGB
 
 
 def read_photo(photo: PhotoLike) -> bytes:
-    """Returns the photo as the bytes of an image file.
+    """Return a photo as the bytes of an image file.
 
-    Files and bytes go as they are, unopened. Arrays, (height, width, 3) RGB or (height, width) grey, both uint8, and
-    PIL images, turned upright by their EXIF orientation, become PNG. Raises PhotoError for anything else.
+    Files and bytes are passed on unopened. Arrays and PIL images, turned upright by their EXIF orientation, become PNG.
+
+    Args:
+        photo: A path, the bytes of a file, an array of uint8, (height, width, 3) in RGB order or (height, width) for
+            grey, or a PIL image of 8 bits a channel.
+
+    Raises:
+        PhotoError: The photo is none of these, or cannot be read.
     """
     match photo:
         case bytes() | bytearray() | memoryview():
             return bytes(photo)
         case np.ndarray():
-            return _encode(_image_from_array(photo))
+            return encode_image(_image_from_array(photo), PNG)
         case Image.Image():
-            return _encode(_prepare(photo))
+            return encode_image(_prepare(photo), PNG)
         case str() | os.PathLike():
             return _read_file(photo)
         case _:
-            raise PhotoError(f"a photo cannot be {type(photo).__name__}; give {_TAKEN}")
+            raise PhotoError(f"a photo cannot be {type(photo).__name__}; give {_VALID_PHOTOS}")
 
 
 def open_upright(photo: bytes, name: str = "the photo") -> Image.Image:
-    """Returns a file's bytes as a PIL image, turned upright; raises PhotoError, with its name, if Pillow cannot read it."""
+    """Return a file's image, turned upright.
+
+    Args:
+        photo: The file's bytes.
+        name: What the error calls it.
+
+    Raises:
+        PhotoError: Pillow cannot read it.
+    """
     try:
-        return ImageOps.exif_transpose(Image.open(io.BytesIO(photo)))
+        return decode_image(photo)
     except (OSError, SyntaxError, ValueError) as error:
         raise PhotoError(f"{name} cannot be opened here: {error}") from error
 
@@ -61,13 +75,13 @@ def _read_file(path: str | os.PathLike[str]) -> bytes:
 
 
 def _image_from_array(array: npt.NDArray[Any]) -> Image.Image:
-    was = f"an array of {array.dtype} and shape {array.shape}"
+    given = f"an array of {array.dtype} and shape {array.shape}"
     if array.dtype != np.uint8:
-        raise PhotoError(f"a photo cannot be {was}: give {_TAKEN_ARRAYS}, with values from 0 to 255")
+        raise PhotoError(f"a photo cannot be {given}: give {_VALID_ARRAYS}, with values from 0 to 255")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-        raise PhotoError(f"a photo cannot be {was}: give {_TAKEN_ARRAYS}")
+        raise PhotoError(f"a photo cannot be {given}: give {_VALID_ARRAYS}")
     if 0 in array.shape:
-        raise PhotoError(f"a photo cannot be {was}: it has no pixels")
+        raise PhotoError(f"a photo cannot be {given}: it has no pixels")
     return Image.fromarray(np.ascontiguousarray(array))
 
 
@@ -87,9 +101,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     converted = image.convert("RGB")
     converted.info.pop("icc_profile", None)  # it described the colours before the conversion
     return converted
-
-
-def _encode(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()

@@ -1,28 +1,32 @@
-"""Pictures that the server sent: their bytes, and the ways to save or open them."""
+"""Images that the server sent: their bytes, and the ways to save or open them."""
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
-FORMATS_BY_SUFFIX = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp"}
-DEFAULT_QUALITY = 92  # the server's own default
-_LOSSLESS_WEBP_QUALITY = 100
+from dorian_client._files import DEFAULT_QUALITY, decode_image, format_of, save_image, write_atomically
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as the bytes of an image file.
+    """An image as the bytes of a file.
 
-    format: "jpeg", "png" or "webp"; empty where the server names one that this version does not know.
-    width, height: in pixels.
+    Attributes:
+        data: The file's bytes.
+        format: "jpeg", "png" or "webp"; empty if the server names one that this version does not know.
+        width: In pixels.
+        height: In pixels.
+
+    Example:
+        >>> picture = client.age("portrait.jpg", "60+").photos[0].picture
+        >>> picture.save("older.jpg")
+        >>> pixels = picture.to_array()  # (height, width, 3)
     """
 
     data: bytes = field(repr=False)
@@ -31,58 +35,33 @@ class Picture:
     height: int
 
     def save(self, path: str | os.PathLike[str], *, quality: int = DEFAULT_QUALITY) -> Path:
-        """Writes the picture to a file, which appears whole or not at all, and returns its path.
+        """Write the image to a file, which appears whole or not at all.
 
-        The suffix decides the format: .jpg or .jpeg, .png, .webp. Where that is the picture's own, its bytes are
-        written unchanged; else they are converted, at the quality given (1 to 100; JPEG and WebP, which is lossless
-        at 100).
-        Raises ValueError for another suffix, OSError where the file cannot be written.
+        The suffix decides the format: .jpg or .jpeg, .png, .webp. If it is the image's own, its bytes are written
+        unchanged; if not, it is converted.
+
+        Args:
+            path: Where to write; an existing file is replaced.
+            quality: 1 to 100, for a conversion to JPEG or WebP. WebP is lossless at 100.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: The suffix stands for no image format.
+            OSError: The file cannot be written.
         """
         path = Path(path)
-        if format_of(path) == self.format:
-            write_whole(path, self.data)
+        if format_of(path).name == self.format:
+            write_atomically(path, self.data)
         else:
             save_image(self.to_pil(), path, quality=quality)
         return path
 
     def to_pil(self) -> Image.Image:
-        """Returns the picture as a PIL image, upright and loaded."""
-        image = Image.open(io.BytesIO(self.data))
-        return ImageOps.exif_transpose(image)
+        """Return a PIL image, upright."""
+        return decode_image(self.data)
 
     def to_array(self) -> npt.NDArray[np.uint8]:
-        """Returns the picture as an array (height, width, 3) in RGB order, uint8."""
+        """Return an array (height, width, 3) of uint8 in RGB order."""
         return np.asarray(self.to_pil().convert("RGB"), dtype=np.uint8)
-
-
-def format_of(path: Path) -> str:
-    """Returns the format that a path's suffix asks for, or raises ValueError."""
-    try:
-        return FORMATS_BY_SUFFIX[path.suffix.lower()]
-    except KeyError:
-        raise ValueError(f"the name {path.name!r} asks for no format; end it in .jpg, .jpeg, .png or .webp") from None
-
-
-def save_image(image: Image.Image, path: Path, *, quality: int = DEFAULT_QUALITY) -> None:
-    """Writes a PIL image in the format of the path's suffix; raises ValueError and OSError as Picture.save does."""
-    buffer = io.BytesIO()
-    match format_of(path):
-        case "jpeg":
-            image = image if image.mode in ("L", "RGB") else image.convert("RGB")
-            image.save(buffer, "JPEG", quality=quality)
-        case "webp":
-            image.save(buffer, "WEBP", quality=quality, lossless=quality == _LOSSLESS_WEBP_QUALITY)
-        case _:
-            image.save(buffer, "PNG")
-    write_whole(path, buffer.getvalue())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file, which appears whole or not at all; raises OSError."""
-    part = path.with_name(f".{uuid4().hex}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

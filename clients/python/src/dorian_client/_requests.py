@@ -1,36 +1,36 @@
-"""Builds the messages that ask: pure functions from this package's types, which refuse what the wire cannot say."""
+"""Request messages: pure functions from this package's types, which reject what the wire cannot carry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from dorian.v1 import admin_pb2
 from dorian.v1 import face_aging_pb2 as pb
-from dorian_client._results import Age, Box, BundleInfo, FaceLike, Filter, Method, Reconstruction, Target
+from dorian_client._bundles import BundleInfo, Method
+from dorian_client._faces import Age, Box, FaceLike, Filter, Target
+from dorian_client._files import FORMATS
+from dorian_client._results import Reconstruction
 from dorian_client.errors import NotFound
 
-FORMATS: dict[str, pb.ImageFormat] = {
-    "jpeg": pb.IMAGE_FORMAT_JPEG,
-    "png": pb.IMAGE_FORMAT_PNG,
-    "webp": pb.IMAGE_FORMAT_WEBP,
-}
 BLENDS: dict[str, pb.Blend] = {"delta": pb.BLEND_DELTA, "replace": pb.BLEND_REPLACE}
 BUDGETS: dict[str, pb.OptimisationBudget] = {
     "none": pb.OPTIMISATION_BUDGET_NONE,
     "fast": pb.OPTIMISATION_BUDGET_FAST,
     "full": pb.OPTIMISATION_BUDGET_FULL,
 }
-AIMS: dict[str, pb.ReconstructionMode] = {
+SEARCH_MODES: dict[str, pb.ReconstructionMode] = {
     "pixelwise": pb.RECONSTRUCTION_MODE_PIXELWISE,
     "identity": pb.RECONSTRUCTION_MODE_IDENTITY,
     "blended": pb.RECONSTRUCTION_MODE_BLENDED,
 }
-MODES: dict[str, pb.ReconstructionMode] = {"initial": pb.RECONSTRUCTION_MODE_INITIAL, **AIMS}
+MODES: dict[str, pb.ReconstructionMode] = {"initial": pb.RECONSTRUCTION_MODE_INITIAL, **SEARCH_MODES}
 OPTIMIZERS: dict[str, pb.Optimizer] = {"l-bfgs-b": pb.OPTIMIZER_L_BFGS_B, "adam": pb.OPTIMIZER_ADAM}
+_FORMAT_NUMBERS: dict[str, pb.ImageFormat] = {name: format.number for name, format in FORMATS.items()}
 _LARGEST = "largest"
 _INT32_MAX = 2**31 - 1
 
@@ -43,44 +43,85 @@ Latents: TypeAlias = (
 )
 
 
-def age_request(
-    photo: bytes,
-    to: Targets,
-    *,
-    faces: Faces,
-    face_ages: FaceAges,
-    source: Age | None,
-    method: str | None,
-    strength: float | None,
-    blend: str | None,
-    output: pb.OutputOptions,
-    with_delta: bool,
-    optimisation: str | None,
-    latents: Latents,
-) -> pb.AgeTransformRequest:
-    """Returns the request for a photo, in a file's bytes, at one target or several. Raises TypeError and ValueError."""
-    request = pb.AgeTransformRequest(
+class AgeOptions(TypedDict, total=False):
+    """Keyword arguments of `Client.age` and `Client.sweep`; all are optional, and None stands for the default.
+
+    Attributes:
+        faces: The faces to change to the targets; all faces by default, at most the 32 largest.
+        face_ages: Targets of single faces, the same in every picture, as a mapping from faces to targets or as pairs
+            (`{0: "60+", 2: 8}`). Without other targets there is one picture, in which only these faces change.
+        source: The age that the faces have now; by default the server estimates it, face by face.
+        method: A method's name; by default the first that can do what is requested, the server's default first.
+        strength: How much of the change to make, 0 to 1.5; 1 by default.
+        blend: "delta", the default, adds to the photo what the method changes between source and target age; "replace"
+            puts the drawn face, matched in colour, into its place.
+        format: Format of the pictures: "jpeg", "png" or "webp"; by default that of the photo.
+        quality: 1 to 100, for JPEG and WebP; by default the server's.
+        keep_metadata: Whether to keep camera, time and author of the photo's EXIF. The location is never kept.
+        with_delta: Whether to return what was added to the photo as a layer, `AgedPhoto.delta`, too.
+        optimisation: How long a method that optimises searches for a latent that keeps the person, before it draws the
+            face: "none", the default, "fast" for most of the gain, or "full".
+        latents: Latents to draw faces from, without a search: reconstructions of this photo by this method (those with an
+            error are ignored), a mapping from faces to latents, or (face, latent) pairs.
+    """
+
+    faces: Faces
+    face_ages: FaceAges
+    source: Age | None
+    method: str | None
+    strength: float | None
+    blend: str | None
+    format: str | None
+    quality: int | None
+    keep_metadata: bool
+    with_delta: bool
+    optimisation: str | None
+    latents: Latents
+
+
+def check_age_options(options: AgeOptions) -> None:
+    """Raise TypeError for keyword arguments that `AgeOptions` does not have."""
+    for name in options:
+        if name not in AgeOptions.__annotations__:
+            raise TypeError(
+                f"unexpected keyword argument {name!r}; the options are {', '.join(AgeOptions.__annotations__)}"
+            )
+
+
+def age_request(photo: bytes, to: Targets, options: AgeOptions) -> pb.AgeTransformRequest:
+    """Return the request to age a photo.
+
+    Args:
+        photo: The bytes of an image file.
+        to: The targets.
+        options: The keyword arguments of `Client.age`.
+
+    Raises:
+        TypeError, ValueError: An argument has the wrong type or value.
+    """
+    check_age_options(options)
+    source, strength = options.get("source"), options.get("strength")
+    blend, optimisation = options.get("blend"), options.get("optimisation")
+    return pb.AgeTransformRequest(
         image=pb.Image(data=photo),
-        targets=[] if to is None else [_write_target(target) for target in _several(to)],
-        source=None if source is None else _write_age(source),
-        method=method or "",
-        output=output,
-        faces=_write_faces(faces),
-        face_targets=_write_face_targets(face_ages),
-        with_delta=with_delta,
-        latents=_write_face_latents(latents),
+        targets=[] if to is None else [_target(target) for target in _as_iterable(to)],
+        source=None if source is None else _age(source),
+        method=options.get("method") or "",
+        output=_output(
+            options.get("format"), options.get("quality"), keep_metadata=options.get("keep_metadata", False)
+        ),
+        faces=_face_selectors(options.get("faces")),
+        face_targets=_face_targets(options.get("face_ages")),
+        strength=None if strength is None else _float(strength, "a strength"),
+        blend=None if blend is None else _choice(blend, "a blend", BLENDS),
+        with_delta=options.get("with_delta", False),
+        optimisation=None if optimisation is None else _choice(optimisation, "an optimisation", BUDGETS),
+        latents=_face_latents(options.get("latents")),
     )
-    if strength is not None:
-        request.strength = _number(strength, "a strength")
-    if blend is not None:
-        request.blend = _choice(blend, "a blend", BLENDS)
-    if optimisation is not None:
-        request.optimisation = _choice(optimisation, "an optimisation", BUDGETS)
-    return request
 
 
 def detect_request(photo: bytes) -> pb.DetectFacesRequest:
-    """Returns the request for the faces of a photo."""
+    """Return the request for the faces of a photo."""
     return pb.DetectFacesRequest(image=pb.Image(data=photo))
 
 
@@ -92,15 +133,15 @@ def compare_request(
     second_face: FaceLike | None,
     false_accept_rate: float | None,
 ) -> pb.CompareFacesRequest:
-    """Returns the request to compare a face of each of two photos. Raises TypeError and ValueError."""
-    rate = None if false_accept_rate is None else _number(false_accept_rate, "a false-accept rate")
-    if rate == 0:  # which would stand for the server's own choice
-        raise ValueError("a false-accept rate cannot be 0; give one that the server's bundle() names, or None")
+    """Return the request to compare a face of one photo with a face of another; raises TypeError and ValueError."""
+    rate = None if false_accept_rate is None else _float(false_accept_rate, "a false-accept rate")
+    if rate == 0:  # on the wire, 0 is the server's default
+        raise ValueError("a false-accept rate cannot be 0; give one of those that bundle() returns, or None")
     return pb.CompareFacesRequest(
         first=pb.Image(data=first),
         second=pb.Image(data=second),
-        first_face=None if first_face is None else _write_face(first_face),
-        second_face=None if second_face is None else _write_face(second_face),
+        first_face=None if first_face is None else _face_selector(first_face),
+        second_face=None if second_face is None else _face_selector(second_face),
         false_accept_rate=rate,
     )
 
@@ -110,20 +151,22 @@ def reconstruct_request(
     *,
     faces: Faces,
     mode: str,
-    search: pb.SearchOptions,
+    optimizer: str | None,
+    max_steps: int | None,
     source: Age | None,
     method: str | None,
-    output: pb.OutputOptions,
+    format: str | None,
+    quality: int | None,
 ) -> pb.ReconstructRequest:
-    """Returns the request for what the networks see in a photo. Raises TypeError and ValueError."""
+    """Return the request for the reconstructions of a photo's faces; raises TypeError and ValueError."""
     return pb.ReconstructRequest(
         image=pb.Image(data=photo),
         mode=_choice(mode, "a mode", MODES),
-        search=search,
-        source=None if source is None else _write_age(source),
+        search=_search(optimizer, max_steps),
+        source=None if source is None else _age(source),
         method=method or "",
-        output=output,
-        faces=_write_faces(faces),
+        output=_output(format, quality),
+        faces=_face_selectors(faces),
     )
 
 
@@ -132,124 +175,115 @@ def optimize_request(
     *,
     face: FaceLike | None,
     mode: str,
-    search: pb.SearchOptions,
+    optimizer: str | None,
+    max_steps: int | None,
     preview_every: int | None,
     latent: Latent | None,
     source: Age | None,
     method: str | None,
-    output: pb.OutputOptions,
+    format: str | None,
+    quality: int | None,
 ) -> pb.OptimizeRequest:
-    """Returns the request for a search of the latent that draws one face best. Raises TypeError and ValueError."""
+    """Return the request for a latent search; raises TypeError and ValueError."""
     return pb.OptimizeRequest(
         image=pb.Image(data=photo),
-        face=None if face is None else _write_face(face),
-        mode=_choice(mode, "a search's mode", AIMS),
-        search=search,
+        face=None if face is None else _face_selector(face),
+        mode=_choice(mode, "a search's mode", SEARCH_MODES),
+        search=_search(optimizer, max_steps),
         preview_every=_steps(preview_every, "preview_every"),
-        latent=None if latent is None else _write_latent(latent),
-        source=None if source is None else _write_age(source),
+        latent=None if latent is None else _latent(latent),
+        source=None if source is None else _age(source),
         method=method or "",
-        output=output,
+        output=_output(format, quality),
     )
 
 
-def search_options(optimizer: str | None, max_steps: int | None) -> pb.SearchOptions:
-    """Returns how a latent is searched. Raises TypeError and ValueError."""
+def list_request() -> pb.ListMethodsRequest:
+    """Return the request for what the server has loaded."""
+    return pb.ListMethodsRequest()
+
+
+def reload_request(bundle: str) -> admin_pb2.ReloadBundlesRequest:
+    """Return the request to reload a bundle, or all if the name is empty."""
+    return admin_pb2.ReloadBundlesRequest(bundle=bundle)
+
+
+def method_to_sweep(bundle: BundleInfo, options: AgeOptions) -> Method:
+    """Return the method whose age groups a sweep goes through; raises TypeError, and NotFound as the server would."""
+    check_age_options(options)
+    needs_search = options.get("optimisation") not in (None, "none")
+    return pick_method(
+        bundle,
+        options.get("method"),
+        needs_latents=needs_search or options.get("latents") is not None,
+        needs_search=needs_search,
+    )
+
+
+def pick_method(
+    bundle: BundleInfo, name: str | None, *, needs_latents: bool = False, needs_search: bool = False
+) -> Method:
+    """Return the method of a name or, without one, the method that the server would use.
+
+    Args:
+        bundle: What the server has loaded.
+        name: The method's name; None or empty for the first with the abilities needed, or else the default.
+        needs_latents: Whether it must have latents.
+        needs_search: Whether its latents must be searchable.
+
+    Raises:
+        NotFound: There is no such method.
+    """
+    for method in bundle.methods:
+        is_able = (method.reconstructs or not needs_latents) and (method.optimises or not needs_search)
+        if method.name == name or (not name and is_able):
+            return method
+    if bundle.methods and not name:
+        return bundle.methods[0]
+    names = ", ".join(method.name for method in bundle.methods) or "none"
+    problem = f"no method is called {name!r}" if name else "no method is the default"
+    raise NotFound(f"{problem}; the server has {names}", code="NOT_FOUND", reason="METHOD_UNKNOWN", field="method")
+
+
+def _search(optimizer: str | None, max_steps: int | None) -> pb.SearchOptions:
     return pb.SearchOptions(
         optimizer=None if optimizer is None else _choice(optimizer, "an optimizer", OPTIMIZERS),
         max_steps=_steps(max_steps, "max_steps"),
     )
 
 
-def output_options(format: str | None, quality: int | None, *, keep_metadata: bool = False) -> pb.OutputOptions:
-    """Returns how to store the pictures that come back. Raises TypeError and ValueError."""
+def _output(format: str | None, quality: int | None, *, keep_metadata: bool = False) -> pb.OutputOptions:
     return pb.OutputOptions(
-        format=None if format is None else _choice(format, "a format", FORMATS),
+        format=None if format is None else _choice(format, "a format", _FORMAT_NUMBERS),
         quality=None if quality is None else _int32(quality, "a quality", "give 1 to 100"),
         keep_metadata=keep_metadata,
     )
 
 
-def pick_method(bundle: BundleInfo, name: str | None, *, encodes: bool = False, searches: bool = False) -> Method:
-    """Returns the method of that name; raises NotFound as the server would.
-
-    Without a name, the first that has latents to age from, or to search, if it is to; or else the first, which is the default.
-    """
-    for method in bundle.methods:
-        able = (method.reconstructs or not encodes) and (method.optimises or not searches)
-        if method.name == name or (not name and able):
-            return method
-    if bundle.methods and not name:
-        return bundle.methods[0]
-    known = ", ".join(method.name for method in bundle.methods) or "none"
-    wanted = f"no method is called {name!r}" if name else "no method is the default"
-    raise NotFound(f"{wanted}; the server has {known}", code="NOT_FOUND", reason="METHOD_UNKNOWN", field="method")
+def _target(target: object) -> pb.Age:
+    return pb.Age(filter=target.name) if isinstance(target, Filter) else _age(target)
 
 
-def _write_target(target: object) -> pb.Age:
-    return pb.Age(filter=target.name) if isinstance(target, Filter) else _write_age(target)
-
-
-def _write_age(age: object) -> pb.Age:
+def _age(age: object) -> pb.Age:
     if isinstance(age, str):
         return pb.Age(group=age)
     if isinstance(age, Filter):
-        raise TypeError(f"faces cannot have the filter {age.name!r} as their age; it is only to aim at")
+        raise TypeError(f"a source age cannot be the filter {age.name!r}; a filter can only be a target")
     if isinstance(age, bool) or not isinstance(age, Real):
         raise TypeError(f"an age cannot be {type(age).__name__}; give a group's label (a str) or years (a number)")
     return pb.Age(years=float(age))
 
 
-def _write_faces(faces: Faces) -> list[pb.FaceSelector]:
+def _face_selectors(faces: Faces) -> list[pb.FaceSelector]:
     if faces is None:
         return []
-    selectors = [_write_face(face) for face in _several(faces)]
-    if not selectors:  # which would stand for all faces
-        raise ValueError("no face is named; give None for all faces")
+    selectors = [_face_selector(face) for face in _as_iterable(faces)]
+    if not selectors:  # on the wire, none is all
+        raise ValueError("no face is selected; give None for all faces")
     return selectors
 
 
-def _write_face_targets(face_ages: FaceAges) -> list[pb.FaceTarget]:
-    pairs = face_ages.items() if isinstance(face_ages, Mapping) else face_ages or ()
-    return [
-        pb.FaceTarget(face=face, target=_write_target(age))
-        for face, age in (_write_pair(pair, "age", "ages") for pair in pairs)
-    ]
-
-
-def _write_face_latents(latents: Latents) -> list[pb.FaceLatent]:
-    if latents is None:
-        return []
-    entries: Iterable[Any] = latents.items() if isinstance(latents, Mapping) else _several(latents)
-    written = []
-    for entry in entries:
-        if isinstance(entry, Reconstruction):
-            if entry.error is not None:  # it has no latent
-                continue
-            entry = (entry.box, entry.latent)
-        face, latent = _write_pair(entry, "latent", "latents")
-        written.append(pb.FaceLatent(face=face, latent=_write_latent(latent)))
-    return written
-
-
-def _write_pair(pair: object, what: str, several: str) -> tuple[pb.FaceSelector, Any]:
-    if not isinstance(pair, tuple) or len(pair) != 2:
-        raise TypeError(
-            f"a face's {what} cannot be {pair!r}; give a mapping from faces to {several}, or (face, {what}) pairs"
-        )
-    face, value = pair
-    return _write_face(face), value
-
-
-def _write_latent(latent: object) -> list[float]:
-    if not isinstance(latent, Sequence | np.ndarray) or isinstance(latent, str | bytes):
-        raise TypeError(f"a latent cannot be {type(latent).__name__}; give a sequence of numbers")
-    if len(latent) == 0:
-        raise ValueError("a latent cannot be empty; give the numbers that reconstruct() or optimize() returned")
-    return [_number(number, "a number of a latent") for number in latent]
-
-
-def _write_face(face: object) -> pb.FaceSelector:
+def _face_selector(face: object) -> pb.FaceSelector:
     if isinstance(face, bool) or not isinstance(face, str | Integral | Box):
         raise TypeError(f"a face cannot be {type(face).__name__}; give {_LARGEST!r}, an index (an int) or a Box")
     if isinstance(face, Box):
@@ -261,31 +295,71 @@ def _write_face(face: object) -> pb.FaceSelector:
     return pb.FaceSelector(index=_int32(face, "a face's index", "detect() gives the indices, from 0"))
 
 
-def _several(values: object) -> Iterable[Any]:
-    """Returns what may be one value or several as several; a str is one."""
+def _face_targets(face_ages: FaceAges) -> list[pb.FaceTarget]:
+    pairs = face_ages.items() if isinstance(face_ages, Mapping) else face_ages or ()
+    return [
+        pb.FaceTarget(face=face, target=_target(age))
+        for face, age in (_face_pair(pair, "age", "ages") for pair in pairs)
+    ]
+
+
+def _face_latents(latents: Latents) -> list[pb.FaceLatent]:
+    if latents is None:
+        return []
+    entries: Iterable[Any] = latents.items() if isinstance(latents, Mapping) else _as_iterable(latents)
+    messages = []
+    for entry in entries:
+        if isinstance(entry, Reconstruction):
+            if entry.error is not None:  # it has no latent
+                continue
+            entry = (entry.box, entry.latent)
+        face, latent = _face_pair(entry, "latent", "latents")
+        messages.append(pb.FaceLatent(face=face, latent=_latent(latent)))
+    return messages
+
+
+def _face_pair(pair: object, noun: str, plural: str) -> tuple[pb.FaceSelector, Any]:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise TypeError(
+            f"a face's {noun} cannot be {pair!r}; give a mapping from faces to {plural}, or (face, {noun}) pairs"
+        )
+    face, value = pair
+    return _face_selector(face), value
+
+
+def _latent(latent: object) -> list[float]:
+    if not isinstance(latent, Sequence | np.ndarray) or isinstance(latent, str | bytes):
+        raise TypeError(f"a latent cannot be {type(latent).__name__}; give a sequence of numbers")
+    if len(latent) == 0:
+        raise ValueError("a latent cannot be empty; give the numbers that reconstruct() or optimize() returned")
+    return [_float(number, "a number of a latent") for number in latent]
+
+
+def _as_iterable(values: object) -> Iterable[Any]:
+    """Return one value or several as several; a str is one."""
     return values if isinstance(values, Iterable) and not isinstance(values, str | bytes) else [values]
 
 
-def _number(value: object, what: str) -> float:
+def _float(value: object, noun: str) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{what} cannot be {type(value).__name__}; give a number")
+        raise TypeError(f"{noun} cannot be {type(value).__name__}; give a number")
     return float(value)
 
 
-def _steps(number: object, what: str) -> int | None:
-    return None if number is None else _int32(number, what, "give a number of steps")
+def _steps(number: object, noun: str) -> int | None:
+    return None if number is None else _int32(number, noun, "give a number of steps")
 
 
-def _int32(value: object, what: str, right: str) -> int:
-    """Returns a whole number that the wire can carry; what would be right is for the message."""
+def _int32(value: object, noun: str, advice: str) -> int:
+    """Return a whole number that the wire can carry; the error says what would be valid."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{what} cannot be {type(value).__name__}; {right}")
+        raise TypeError(f"{noun} cannot be {type(value).__name__}; {advice}")
     if not -_INT32_MAX <= int(value) <= _INT32_MAX:
-        raise ValueError(f"{what} cannot be {value}; {right}")
+        raise ValueError(f"{noun} cannot be {value}; {advice}")
     return int(value)
 
 
-def _choice(name: str, what: str, choices: Mapping[str, Any]) -> Any:
+def _choice(name: str, noun: str, choices: Mapping[str, Any]) -> Any:
     if name not in choices:
-        raise ValueError(f"{what} cannot be {name!r}; give one of {', '.join(choices)}")
+        raise ValueError(f"{noun} cannot be {name!r}; give one of {', '.join(choices)}")
     return choices[name]

@@ -1,4 +1,4 @@
-"""Reads the messages that answer, into this package's types."""
+"""Response messages: pure functions that read them into this package's types."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ from collections.abc import Iterable
 
 from dorian.v1 import admin_pb2
 from dorian.v1 import face_aging_pb2 as pb
+from dorian_client._bundles import AgeGroup, BundleInfo, Method, ServedBundle
+from dorian_client._faces import Age, Box, Face, FaceError, Filter, Landmarks, Target
+from dorian_client._files import FORMATS_BY_NUMBER
 from dorian_client._pictures import Picture
-from dorian_client._requests import FORMATS
 from dorian_client._results import (
-    Age,
     AgedPhoto,
-    AgeGroup,
     AgeResult,
-    Box,
-    BundleInfo,
     CompareResult,
     DetectResult,
-    Face,
-    FaceError,
     FaceReport,
-    Filter,
-    Landmarks,
-    Method,
     Provenance,
     Reconstruction,
     ReconstructResult,
     SearchResult,
     SearchStep,
-    ServedBundle,
-    Target,
 )
 from dorian_client.errors import InternalError
 
-_FORMAT_NAMES = {number: name for name, number in FORMATS.items()}
-_LANDMARKS = 5
+_NUM_LANDMARKS = 5
 
 
 def read_age_response(response: pb.AgeTransformResponse, request: pb.AgeTransformRequest) -> AgeResult:
-    """Reads the answer to a request; raises InternalError if photos or layers are missing."""
+    """Read the aged photos.
+
+    Args:
+        response: The response.
+        request: The request that it answers.
+
+    Raises:
+        InternalError: Photos or deltas are missing.
+    """
     targets = [_read_target(target) for target in request.targets] or [None]
     if len(response.results) != len(targets):
-        raise InternalError(f"the server sent {len(response.results)} photos for {len(targets)} ages", code="INTERNAL")
+        raise InternalError(
+            f"the server sent {len(response.results)} photos for {len(targets)} targets", code="INTERNAL"
+        )
     if request.with_delta and not all(result.HasField("delta") for result in response.results):
-        raise InternalError("the server sent no layer of what was added; it may be too old for that", code="INTERNAL")
+        raise InternalError("the server sent no delta; it may be too old to support with_delta", code="INTERNAL")
     return AgeResult(
         photos=tuple(_read_photo(result, target) for result, target in zip(response.results, targets, strict=True)),
         faces_found=response.faces_found,
@@ -53,7 +53,7 @@ def read_age_response(response: pb.AgeTransformResponse, request: pb.AgeTransfor
 
 
 def read_detect_response(response: pb.DetectFacesResponse) -> DetectResult:
-    """Reads the faces of a photo."""
+    """Read the faces of a photo."""
     return DetectResult(
         faces=tuple(map(_read_face, response.faces)),
         width=response.width,
@@ -64,7 +64,7 @@ def read_detect_response(response: pb.DetectFacesResponse) -> DetectResult:
 
 
 def read_compare_response(response: pb.CompareFacesResponse) -> CompareResult:
-    """Reads whether two faces are the same person's."""
+    """Read the comparison of two faces."""
     return CompareResult(
         first=_read_face(response.first),
         second=_read_face(response.second),
@@ -81,7 +81,7 @@ def read_compare_response(response: pb.CompareFacesResponse) -> CompareResult:
 
 
 def read_reconstruct_response(response: pb.ReconstructResponse) -> ReconstructResult:
-    """Reads what the networks make of each face."""
+    """Read the reconstruction of each face."""
     return ReconstructResult(
         faces=tuple(map(_read_reconstruction, response.faces)),
         provenance=_read_provenance(response.provenance),
@@ -90,7 +90,7 @@ def read_reconstruct_response(response: pb.ReconstructResponse) -> ReconstructRe
 
 
 def read_search_step(progress: pb.OptimizeProgress) -> SearchStep:
-    """Reads a step of a search."""
+    """Read a step of a latent search."""
     return SearchStep(
         step=progress.step,
         loss=progress.loss,
@@ -102,7 +102,7 @@ def read_search_step(progress: pb.OptimizeProgress) -> SearchStep:
 
 
 def read_search_result(result: pb.OptimizeResult) -> SearchResult:
-    """Reads what a search ended with."""
+    """Read the result of a latent search."""
     return SearchResult(
         reconstruction=_read_reconstruction(result.reconstruction),
         provenance=_read_provenance(result.provenance),
@@ -111,7 +111,7 @@ def read_search_result(result: pb.OptimizeResult) -> SearchResult:
 
 
 def read_list_response(response: pb.ListMethodsResponse) -> BundleInfo:
-    """Reads what the server has loaded."""
+    """Read what the server has loaded."""
     return BundleInfo(
         name=response.bundle,
         version=response.bundle_version,
@@ -125,12 +125,13 @@ def read_list_response(response: pb.ListMethodsResponse) -> BundleInfo:
 
 
 def read_reload_response(response: admin_pb2.ReloadBundlesResponse) -> list[ServedBundle]:
-    """Reads which bundles the server has read anew."""
+    """Read which bundles the server has reloaded."""
     return [ServedBundle(served.name, served.version, served.sha256, served.changed) for served in response.bundles]
 
 
 def _read_picture(image: pb.Image) -> Picture:
-    return Picture(image.data, _FORMAT_NAMES.get(image.format, ""), image.width, image.height)
+    format = FORMATS_BY_NUMBER.get(image.format)
+    return Picture(image.data, format.name if format else "", image.width, image.height)
 
 
 def _read_photo(result: pb.AgedImage, target: Target | None) -> AgedPhoto:
@@ -162,7 +163,7 @@ def _read_face(face: pb.Face) -> Face:
         index=face.index,
         box=Box(box.x, box.y, box.width, box.height),
         score=face.score,
-        landmarks=Landmarks(*points) if len(points) == _LANDMARKS else None,
+        landmarks=Landmarks(*points) if len(points) == _NUM_LANDMARKS else None,
         estimated_age=face.estimated_age if face.HasField("estimated_age") else None,
     )
 

@@ -1,6 +1,6 @@
-"""When a call is sent again: the server had no room for it and said when to come back, or it never came to one."""
+"""Retries: of calls that a busy server rejected with a time to retry after, or that reached no server."""
 
-# gRPC's own retryPolicy would not do: it reads the delay from grpc-retry-pushback-ms, and nothing of RetryInfo.
+# gRPC's own retryPolicy does not serve: it reads the delay from grpc-retry-pushback-ms and ignores RetryInfo.
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from dataclasses import dataclass
 
 from dorian_client.errors import Busy, ConnectionFailed, ServerError
 
-_FIRST_DELAY = 0.1  # seconds at least; twice as many before each further try
-_JITTER = 0.2  # share of a delay that is added at most, so that calls refused together do not come back together
+_FIRST_DELAY = 0.1  # seconds; the shortest delay, doubled with each retry
+_JITTER = 0.2  # share of a delay that is added at most, so that calls rejected together are not retried together
 _UNAVAILABLE = "UNAVAILABLE"
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a call is sent again at most, and what it is timed by.
+    """How often calls are retried, and what times them.
 
-    clock: seconds since some moment.
-    sleep: waits for so many seconds.
-    random: a number from 0 to 1, each as likely as the others.
+    Attributes:
+        limit: Retries of a call at most.
+        clock: Returns seconds since some moment.
+        sleep: Waits for a number of seconds.
+        random: Returns a number from 0 to 1, uniformly distributed.
     """
 
     limit: int
@@ -30,45 +32,45 @@ class Retries:
     sleep: Callable[[float], object] = time.sleep
     random: Callable[[], float] = random.random
 
-    def begin(self, timeout: float | None) -> Tries:
-        """Returns the tries of a call that begins now; timeout is in seconds for all of them together, None for no limit."""
-        return Tries(self, timeout)
+    def begin(self, timeout: float | None) -> Attempts:
+        """Return the attempts of a call that begins now; they share the timeout in seconds, None for no limit."""
+        return Attempts(self, timeout)
 
 
-class Tries:
-    """The tries of one call: how long the next may take, and when it comes."""
+class Attempts:
+    """The attempts of one call: how long the next may take, and when it is due."""
 
     def __init__(self, retries: Retries, timeout: float | None) -> None:
         self._retries = retries
-        self._sent_again = 0
-        self._ends = None if timeout is None else retries.clock() + timeout
+        self._count = 0
+        self._deadline = None if timeout is None else retries.clock() + timeout
 
     def seconds_left(self) -> float | None:
-        """Returns how long the next try may take; None for no limit."""
-        return None if self._ends is None else max(0.0, self._ends - self._retries.clock())
+        """Return how long the next attempt may take; None for no limit."""
+        return None if self._deadline is None else max(0.0, self._deadline - self._retries.clock())
 
     def delay_after(self, error: ServerError) -> float | None:
-        """Returns the seconds to wait before the call is sent again, and counts that; None if it is not to be.
+        """Return the seconds to wait before the call is retried, and count the retry; None if it is not retried.
 
-        Busy waits for as long as the server said, or is final if it said nothing. A server that was not reached, or does
-        not take calls now, is asked again, too. No delay is shorter than 0.1 s, then 0.2 s, and so on, as others were told
-        the same. One that does not fit into the time left is not worth waiting for.
+        After Busy the call waits as long as the server says, and is not retried if it says nothing. After
+        ConnectionFailed it is retried if it did not reach a server, or one that takes no calls now. Delays are at least
+        0.1 s, then 0.2 s, and so on. A delay that exceeds the time left means no retry.
         """
-        bare = _bare_delay(error, self._sent_again)
-        if bare is None or self._sent_again >= self._retries.limit:
+        base = _base_delay(error, self._count)
+        if base is None or self._count >= self._retries.limit:
             return None
-        delay = bare * (1 + _JITTER * self._retries.random())
+        delay = base * (1 + _JITTER * self._retries.random())
         left = self.seconds_left()
         if left is not None and delay >= left:
             return None
-        self._sent_again += 1
+        self._count += 1
         return delay
 
 
-def _bare_delay(error: ServerError, sent_again: int) -> float | None:
-    own = _FIRST_DELAY * 2.0**sent_again
+def _base_delay(error: ServerError, count: int) -> float | None:
+    shortest = _FIRST_DELAY * 2.0**count
     if isinstance(error, Busy | ConnectionFailed) and error.retry_after is not None:
-        return max(own, error.retry_after)
+        return max(shortest, error.retry_after)
     if isinstance(error, ConnectionFailed) and error.code == _UNAVAILABLE:
-        return own
+        return shortest
     return None

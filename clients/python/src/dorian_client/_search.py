@@ -1,4 +1,4 @@
-"""A search that a server runs: its steps, as they come, and its result."""
+"""A latent search on the server: its steps as they come, and its result."""
 
 from __future__ import annotations
 
@@ -12,45 +12,52 @@ import grpc
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_client import _responses
 from dorian_client._results import SearchResult, SearchStep
-from dorian_client._retries import Tries
+from dorian_client._retries import Attempts
 from dorian_client.errors import Cancelled, InternalError, ServerError
 
 _Call: TypeAlias = "grpc.CallIterator[pb.OptimizeResponse]"
 
 
 class Search(Iterator[SearchStep]):
-    """A search under way, as Client.optimize() returns it: an iterator over its steps, which ends with the search.
+    """A latent search in progress, as `Client.optimize` returns it: an iterator over its steps, which ends with the search.
 
-        with client.optimize("portrait.jpg") as search:
-            for step in search:
-                print(step.step, step.best_loss)
-            result = search.result()
+    Leaving the `with` statement or calling `cancel`, from any thread, ends an unfinished search, on the server too.
+    Iteration and `result` raise the `ServerError` classes of `dorian_client.errors`.
 
-    Leaving the `with` statement or calling cancel(), from any thread, ends a search that is not done, on the server too.
-    Iteration and result() raise the ServerErrors of dorian_client.errors.
+    Example:
+        >>> with client.optimize("portrait.jpg") as search:
+        ...     for step in search:
+        ...         print(step.step, step.best_loss)
+        ...     result = search.result()
     """
 
     def __init__(
         self,
         start: Callable[[float | None], _Call],
-        tries: Tries,
+        attempts: Attempts,
         error_from_rpc: Callable[[grpc.RpcError], ServerError],
     ) -> None:
-        """start: makes the call, given the seconds that it may take."""
+        """Start the search.
+
+        Args:
+            start: Makes the call, given the seconds that it may take.
+            attempts: The attempts that the call has.
+            error_from_rpc: Turns gRPC's errors into this package's.
+        """
         self._start = start
-        self._tries = tries
+        self._attempts = attempts
         self._error_from_rpc = error_from_rpc
-        self._lock = threading.Lock()  # between a new try and cancel()
+        self._lock = threading.Lock()  # between a retry and cancel()
         self._cancelled = threading.Event()
-        self._settled = False  # whether the call is the last: something came of it, or it failed for good
+        self._is_final = False  # whether the call is the last: a response has come, or it has failed
         self._result: SearchResult | None = None
-        self._call = start(tries.seconds_left())
+        self._call = start(attempts.seconds_left())
 
     def __next__(self) -> SearchStep:
         while not self._cancelled.is_set():
             try:
                 for response in self._call:
-                    self._settled = True
+                    self._is_final = True
                     match response.WhichOneof("kind"):
                         case "progress":
                             return _responses.read_search_step(response.progress)
@@ -59,13 +66,15 @@ class Search(Iterator[SearchStep]):
                 break
             except grpc.RpcError as error:
                 if not self._cancelled.is_set():
-                    self._try_again(error)
+                    self._retry(error)
         raise StopIteration
 
     def result(self) -> SearchResult:
-        """Waits for the end, passing over the steps until then, and returns what the search ended with.
+        """Wait for the end of the search and return its result; steps until then are skipped.
 
-        Raises Cancelled if the search was cancelled before it had a result.
+        Raises:
+            Cancelled: The search was cancelled before it had a result.
+            ServerError: The search failed.
         """
         for _ in self:
             pass
@@ -76,23 +85,23 @@ class Search(Iterator[SearchStep]):
         raise InternalError("the server ended the search without a result", code="INTERNAL")
 
     def cancel(self) -> None:
-        """Ends the search, on the server too; no step follows. Has no effect on a search that is done."""
+        """End the search, on the server too; no step follows. Has no effect on a finished search."""
         with self._lock:
-            if not self._settled or self._call.is_active():
+            if not self._is_final or self._call.is_active():
                 self._cancelled.set()
                 self._call.cancel()  # type: ignore[no-untyped-call]
 
-    def _try_again(self, error: grpc.RpcError) -> None:
-        """Sends a call that failed again, if that is to be and nothing had come of it; or else raises what it failed with."""
+    def _retry(self, error: grpc.RpcError) -> None:
+        """Retry a failed call if no response has come and attempts are left; otherwise raise its error."""
         failure = self._error_from_rpc(error)
-        delay = None if self._settled else self._tries.delay_after(failure)
+        delay = None if self._is_final else self._attempts.delay_after(failure)
         if delay is None:
-            self._settled = True
+            self._is_final = True
             raise failure from error
         self._cancelled.wait(delay)
         with self._lock:
             if not self._cancelled.is_set():
-                self._call = self._start(self._tries.seconds_left())
+                self._call = self._start(self._attempts.seconds_left())
 
     def __enter__(self) -> Search:
         return self

@@ -1,4 +1,4 @@
-"""The one table from gRPC status to this package's errors, and the reading of what a status carries."""
+"""Errors of calls: the one table from gRPC statuses to this package's errors, and the details that a status carries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dorian_client.errors import (
 
 _DOMAIN = "dorian.v1"
 
-# A code that is not here becomes a plain ServerError.
+# Other codes become a plain ServerError.
 ERRORS_BY_CODE: dict[grpc.StatusCode, type[ServerError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
     grpc.StatusCode.NOT_FOUND: NotFound,
@@ -38,10 +38,10 @@ ERRORS_BY_CODE: dict[grpc.StatusCode, type[ServerError]] = {
     grpc.StatusCode.INTERNAL: InternalError,
 }
 
-# Reasons that callers act on; they go before the codes.
+# Reasons with a class of their own; they take precedence over codes.
 ERRORS_BY_REASON: dict[str, type[ServerError]] = {"NO_FACE": NoFaceError}
 
-# gRPC itself says RESOURCE_EXHAUSTED, in these words, of a message over its size limit; waiting does not help there.
+# Part of gRPC's own message for one that exceeds its size limit; the code is RESOURCE_EXHAUSTED, but retrying does not help.
 _TOO_LARGE = "message larger than max"
 
 
@@ -55,11 +55,15 @@ class _Details(NamedTuple):
 def error_from_rpc(
     error: grpc.RpcError, *, address: str, timeout: float | None, is_connected: Callable[[], bool]
 ) -> ServerError:
-    """Returns what to raise for a failed call.
+    """Return the error to raise for a failed call.
 
-    is_connected tells, where a deadline has passed, a server that is slow from one that is not there.
+    Args:
+        error: gRPC's error.
+        address: The server's address, for messages.
+        timeout: The call's timeout in seconds, for messages; None if it has none.
+        is_connected: Tells a slow server from a missing one after the deadline has passed.
     """
-    call: object = error  # in truth always a grpc.Call too, which the types do not tell
+    call: object = error  # always a grpc.Call, too, but typed as one thing
     if not isinstance(call, grpc.Call):
         return ServerError(str(error) or type(error).__name__)
     code, text = call.code(), call.details() or "the server gave no details"
@@ -67,14 +71,14 @@ def error_from_rpc(
     kind = ERRORS_BY_REASON.get(details.reason or "") or ERRORS_BY_CODE.get(code, ServerError)
     if kind is Busy and _TOO_LARGE in text:
         kind, text = InvalidRequest, f"send a smaller photo or ask for fewer ages at once: {text}"
-    silent = details.reason is None  # or else the words are the server's own
-    if kind is DeadlineExceeded and silent and not is_connected():
+    from_grpc = details.reason is None  # otherwise the server wrote the message itself
+    if kind is DeadlineExceeded and from_grpc and not is_connected():
         kind = ConnectionFailed
-    if kind is DeadlineExceeded and silent and timeout is not None:
+    if kind is DeadlineExceeded and from_grpc and timeout is not None:
         text = f"no answer from the server at {address} within {timeout:g} s"
     elif kind is ConnectionFailed:
-        fault = f"cannot reach a server at {address}" if silent else f"the server at {address} takes no calls"
-        text = f"{fault}: {text}"
+        problem = f"cannot reach a server at {address}" if from_grpc else f"the server at {address} takes no calls"
+        text = f"{problem}: {text}"
     elif kind is ServerError:
         text = f"the server at {address} failed: {text} ({code.name})"
     return kind(text, code=code.name, **details._asdict())

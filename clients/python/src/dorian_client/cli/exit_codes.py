@@ -1,4 +1,4 @@
-"""How the dorian command fails: in words on stderr, with a hint where there is one and a documented exit code."""
+"""How the command fails: a message on stderr, a hint if there is one, and a documented exit code."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dorian_client.cli.connection import API_KEY_VARIABLE
 from dorian_client.errors import (
     Busy,
     ConnectionFailed,
@@ -20,6 +21,7 @@ from dorian_client.errors import (
     NotFound,
     PermissionDenied,
     PhotoError,
+    Reason,
     ServerError,
     Unauthenticated,
 )
@@ -28,12 +30,13 @@ EXIT_OTHER, EXIT_USAGE, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_SERVER = 1, 2, 3, 4
 
 _WHOLE_FACE = "take a photo in which a whole face is seen from the front, and not too small"
 _LIST_FACES = "'dorian detect PHOTO' lists the faces of a photo, with the index that --face takes"
-_GIVE_KEY = "give an API key of the server's by DORIAN_API_KEY, or in a file by --api-key-file"
+_GIVE_KEY = f"give the server's API key in {API_KEY_VARIABLE}, or in a file with --api-key-file"
 _LIST_METHODS = "'dorian methods' lists the methods, age groups and filters that the server has"
-_LIST_BUNDLES = "'dorian methods', with no --bundle, lists the bundles of a server that has several"
-_AGAIN = "try again in a moment"
+_LIST_BUNDLES = "'dorian methods' without --bundle lists the bundles of a server that has several"
+_NEW_LATENTS = "a latent belongs to its photo and its method; 'dorian reconstruct' and 'dorian optimize' write new ones"
+_RETRY = "try again in a moment"
 
-# The first class that an error is an instance of decides.
+# The first class that matches decides.
 _EXITS: list[tuple[type[DorianError], int, str | None]] = [
     (PhotoError, EXIT_REFUSED, None),
     (NoFaceError, EXIT_REFUSED, _WHOLE_FACE),
@@ -43,30 +46,29 @@ _EXITS: list[tuple[type[DorianError], int, str | None]] = [
     (PermissionDenied, EXIT_REFUSED, None),
     (ConnectionFailed, EXIT_UNREACHABLE, "is the server running? Give its address with --server HOST:PORT"),
     (DeadlineExceeded, EXIT_SERVER, "give it more time with --timeout SECONDS"),
-    (Busy, EXIT_SERVER, _AGAIN),
+    (Busy, EXIT_SERVER, _RETRY),
     (FailedPrecondition, EXIT_SERVER, None),
-    (InternalError, EXIT_SERVER, "the server's log says more"),
+    (InternalError, EXIT_SERVER, "see the server's log"),
     (ServerError, EXIT_SERVER, None),
 ]
-_OWN_LATENTS = "a latent goes with its photo and its method; 'dorian reconstruct' and 'dorian optimize' write new ones"
-_HINTS_BY_REASON = {
-    "AGE_GROUP_UNKNOWN": _LIST_METHODS,
-    "BUNDLE_BROKEN": "put the bundle right on the server, and reload it then",
-    "BUNDLE_UNKNOWN": _LIST_BUNDLES,
-    "FACE_NOT_FOUND": _LIST_FACES,
-    "FACE_TOO_MANY": _LIST_FACES,
-    "FACE_UNUSABLE": _WHOLE_FACE,
-    "FILTER_UNKNOWN": _LIST_METHODS,
-    "LATENT_UNSUITABLE": _OWN_LATENTS,
-    "METHOD_UNSUITABLE": _LIST_METHODS,
-    "NOT_READY": _AGAIN,
-    "STOPPING": _AGAIN,
-    "TARGET_UNSUITABLE": _LIST_METHODS,
+_HINTS_BY_REASON: dict[str, str] = {
+    Reason.AGE_GROUP_UNKNOWN: _LIST_METHODS,
+    Reason.BUNDLE_BROKEN: "repair the bundle on the server, then reload it",
+    Reason.BUNDLE_UNKNOWN: _LIST_BUNDLES,
+    Reason.FACE_NOT_FOUND: _LIST_FACES,
+    Reason.FACE_TOO_MANY: _LIST_FACES,
+    Reason.FACE_UNUSABLE: _WHOLE_FACE,
+    Reason.FILTER_UNKNOWN: _LIST_METHODS,
+    Reason.LATENT_UNSUITABLE: _NEW_LATENTS,
+    Reason.METHOD_UNSUITABLE: _LIST_METHODS,
+    Reason.NOT_READY: _RETRY,
+    Reason.STOPPING: _RETRY,
+    Reason.TARGET_UNSUITABLE: _LIST_METHODS,
 }
 
 
 class Program(click.Group):
-    """A group of commands, none of which ends in a traceback."""
+    """A group of commands that end with an exit code, never with a traceback."""
 
     def main(
         self,
@@ -76,7 +78,7 @@ class Program(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Runs a command line; in standalone mode (the default) always ends in SystemExit."""
+        """Run a command line; in standalone mode, the default, this always raises SystemExit."""
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, False, **extra)
         try:
@@ -90,7 +92,7 @@ class Program(click.Group):
 
 
 def _explain(error: Exception) -> tuple[str, str | None, int]:
-    """Returns the message, the hint and the exit code for an error."""
+    """Return the message, the hint and the exit code for an error."""
     match error:
         case click.UsageError():
             command = error.ctx.command_path if error.ctx else "dorian"

@@ -1,1 +1,0 @@
-"""The commands of the dorian program, one module for each group of them."""

@@ -1,0 +1,1 @@
+"""The `dorian` command: `main` is the program, with a module for each of its commands."""

@@ -1,0 +1,81 @@
+"""What the commands print: results on stdout, a warning on stderr for each face that failed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from dorian_client._faces import Age, Face, Filter, Target
+from dorian_client._results import FaceReport, Reconstruction
+from dorian_client.errors import InvalidRequest
+
+
+def format_target(target: Target | None) -> str:
+    """Return an age or a filter as it is written in a request."""
+    match target:
+        case None:
+            return "unknown"
+        case str() | Filter():
+            return str(target)
+        case _:
+            return f"{target:g}"
+
+
+def format_estimate(age: Age | None) -> str:
+    """Return an estimated age: a group's label, or whole years."""
+    return format_target(age) if age is None or isinstance(age, str) else f"{age:.0f}"
+
+
+def format_face(face: Face) -> str:
+    """Return a face's index, size and position."""
+    box = face.box
+    return f"face {face.index}: {box.width:.0f}x{box.height:.0f} at ({box.x:.0f}, {box.y:.0f})"
+
+
+def format_source(result: FaceReport | Reconstruction) -> str:
+    """Return the age that a face was taken to have, and whether it was given or estimated."""
+    if result.source is None:
+        return "unknown"
+    if result.source_given:
+        return f"{format_target(result.source)} (given)"
+    return f"{format_estimate(result.source)} (estimated)"
+
+
+def format_similarity(result: FaceReport | Reconstruction) -> str:
+    """Return ", similarity 0.83", or nothing if it was not measured."""
+    return "" if result.identity_similarity is None else f", similarity {result.identity_similarity:.2f}"
+
+
+def format_reconstruction(reconstruction: Reconstruction) -> str:
+    """Return how close a drawing is to its face, and the steps of its search if there was one."""
+    error = "" if reconstruction.pixel_error is None else f", pixel error {reconstruction.pixel_error:.3f}"
+    steps = f", by {count(reconstruction.steps, 'step')}" if reconstruction.steps else ""
+    return f"drawn as {format_source(reconstruction)}{error}{format_similarity(reconstruction)}{steps}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return "1 face" or "2 faces"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def warn_of_failures(results: Sequence[FaceReport | Reconstruction]) -> None:
+    """Print a warning for each face that failed.
+
+    Raises:
+        InvalidRequest: All faces failed.
+    """
+    failures = list(dict.fromkeys((result.face, result.error) for result in results if result.error is not None))
+    lines = [f"{'' if face is None else f'face {face.index}: '}{error.message}" for face, error in failures]
+    if failures and all(result.error is not None for result in results):
+        raise InvalidRequest("; ".join(lines), code="INVALID_ARGUMENT", reason=failures[0][1].reason)
+    for line in lines:
+        click.echo(f"warning: {line}", err=True)
+
+
+def print_json(result: Any) -> None:
+    """Print a result with all its fields."""
+    click.echo(json.dumps(dataclasses.asdict(result), indent=2))
