@@ -1,4 +1,4 @@
-# The verbs of this project; each does its own set-up. `make help` lists them.
+# The commands of this project; each sets up what it needs. `make help` lists them.
 
 PYTHON ?= python3
 SERVE  := .venv-serve
@@ -20,7 +20,7 @@ PARTS  := dorian_bundle dorian_server dorian_client dorian_training dorian_evalu
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test test-all lint format proto docs bench load train gallery clean
 
-help:  ## list the verbs
+help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 demo: $(SERVE)/done  ## start a server, age a photo through the SDK, leave demo/before_after.jpg
@@ -45,7 +45,7 @@ lint: $(DEV)/done  ## check style, types, import layers and the contract
 	$(DEV)/bin/lint-imports --no-cache
 	$(DEV)/bin/buf lint proto
 
-format: $(DEV)/done  ## put the code in form
+format: $(DEV)/done  ## format the code
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
 
@@ -56,13 +56,13 @@ proto: $(PROTO)/done  ## generate the stubs from proto/dorian/v1
 docs: $(DOCS)/done  ## build the documentation site into build/site; warnings are errors
 	$(DOCS)/bin/sphinx-build -q -W --keep-going -d build/doctrees docs build/site
 
-bench: $(SERVE)/bench $(DEV)/done  ## compare ways to serve, and to search a latent, side by side; docs/performance.md
+bench: $(SERVE)/bench $(DEV)/done  ## compare servers and latent searches, and write docs/performance.md
 	$(SERVE)/bin/python -m bench.serving --json $(FIGURES) $(BENCH)
 	$(DEV)/bin/python -m bench.serving.document $(FIGURES)
 	$(DEV)/bin/python bench/search.py
 
-load: $(SERVE)/test  ## put a server under load: starts, overload, 20,000 calls of all kinds, kills, reloads; in half an hour
-	@failed=; for each in $(LOAD); do $(SERVE)/bin/python -m bench.load $$each || failed=1; done; test -z "$$failed"
+load: $(SERVE)/test  ## wear a server out for half an hour: starts, overload, 20,000 calls of all kinds, kills, reloads
+	@failed=; for load in $(LOAD); do $(SERVE)/bin/python -m bench.load $$load || failed=1; done; test -z "$$failed"
 
 train: $(DEV)/done  ## train the default method on DATA, into RUN
 	$(DEV)/bin/dorian-train age-translator --data $(DATA) --facenet models/checkpoints/facenet \
@@ -71,7 +71,7 @@ train: $(DEV)/done  ## train the default method on DATA, into RUN
 gallery: $(SERVE)/done  ## age twelve people by every method, leave demo/gallery/
 	$(SERVE)/bin/python examples/gallery.py
 
-clean:  ## remove environments and what the verbs made
+clean:  ## remove the environments and everything built
 	rm -rf $(DEV) $(SERVE) $(PROTO) $(DOCS) build demo
 
 $(SERVE)/done: requirements/server.txt requirements/client.txt $(wildcard */pyproject.toml clients/python/pyproject.toml)
