@@ -136,7 +136,7 @@ def test_a_write_that_is_cut_off_leaves_no_part_of_an_engine(tmp_path: Path, mon
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("dorian_bundle.engines.os.fsync", fail)
+        patch.setattr("os.fsync", fail)
         with pytest.raises(OSError, match="disk full"):
             Builder().open(tmp_path)
     assert engines(tmp_path) == {}

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dorian_bundle.boxes import iou
 from dorian_evaluation.faces import detectors as face_finders
 from dorian_evaluation.faces.detection import time_figures
 from dorian_evaluation.faces.detectors import cascade_finder, network_finder, yunet_finder
@@ -22,7 +23,6 @@ from dorian_evaluation.faces.matching import (
     compared,
     landmark_errors,
     matched,
-    overlaps,
     summarised,
 )
 from dorian_training.errors import DataError
@@ -44,7 +44,7 @@ def truth(*each: tuple[float, float, float, float], excused: np.ndarray | None =
 
 
 def test_overlap_is_intersection_over_union() -> None:
-    overlap = overlaps(boxes((0, 0, 10, 10)), boxes((0, 0, 10, 10), (5, 0, 10, 10), (20, 20, 5, 5), (0, 0, 0, 0)))
+    overlap = iou(boxes((0, 0, 10, 10)), boxes((0, 0, 10, 10), (5, 0, 10, 10), (20, 20, 5, 5), (0, 0, 0, 0)))
     assert overlap == pytest.approx(np.array([[1, 1 / 3, 0, 0]]))
 
 

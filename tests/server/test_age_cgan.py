@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from dorian_bundle import AgeError
 from dorian_bundle.ages import PAPER_GROUPS, age_condition, group_condition
 from dorian_bundle.graphs import Signature
+from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
 from dorian_server.methods.age_cgan import AgeCgan
-from dorian_server.runtimes.batches import pictures_of
 
 Floats = NDArray[np.float32]
 GROUPS = [Age(group=group.label) for group in PAPER_GROUPS]
@@ -51,7 +51,7 @@ def test_ages_that_do_not_exist(age: Age) -> None:
 
 def test_pictures_are_channels_first_from_0_to_1() -> None:
     crops = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    pictures = pictures_of(list(crops))
+    pictures = crops_to_images(list(crops))
     assert pictures.shape == (2, 3, 64, 64)
     assert pictures.dtype == np.float32
     assert pictures.flags.c_contiguous

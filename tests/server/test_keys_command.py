@@ -81,7 +81,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(run: Run, file: Path, monk
     def fail(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dorian_server.security.keys.os.fsync", fail)
+    monkeypatch.setattr("os.fsync", fail)
     result = run("add", "--id", "two", "--scope", "age")
     assert (result.exit_code, result.output) == (1, f"Error: cannot write {file}: No space left on device\n")
     assert file.read_bytes() == before

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from dorian_bundle import Bundle, GraphFileError, GraphSignatureError
 from dorian_bundle.graphs import Signature, TensorSpec
+from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import StartupError
 from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.images import decode
 from dorian_server.pipeline.pipeline import Pipeline
-from dorian_server.runtimes.batches import pictures_of
 from dorian_server.runtimes.factory import Arithmetic
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
 from dorian_server.serving.bundles import build_pipeline
@@ -75,7 +75,7 @@ def same_graph(bundle: Bundle, name: str) -> OnnxRuntimeSession:
 def face(embedded: Pipeline, portrait: Pixels) -> dict[int, Floats]:
     """Crops of the portrait's face (1, 3, size, size), by their size."""
     (found,) = embedded.viewer.detector.detect(portrait)
-    return {size: pictures_of(embedded.viewer.crops(portrait, [found], size)) for size in (64, 96)}
+    return {size: crops_to_images(embedded.viewer.crops(portrait, [found], size)) for size in (64, 96)}
 
 
 def inputs_of(signature: Signature, face: dict[int, Floats], portrait: Pixels) -> dict[str, Floats]:
@@ -87,7 +87,7 @@ def inputs_of(signature: Signature, face: dict[int, Floats], portrait: Pixels) -
         if spec.name in known:
             made[spec.name] = known[spec.name]
         elif spec.name == "image":
-            one = face[spec.shape[2]] if isinstance(spec.shape[2], int) else pictures_of([portrait[:192, :192]])
+            one = face[spec.shape[2]] if isinstance(spec.shape[2], int) else crops_to_images([portrait[:192, :192]])
             made["image"] = np.concatenate([one, one[..., ::-1], 1 - one])
     return made
 

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate, crop_matrix, warp_crop
+from dorian_bundle.boxes import intersection_and_union
 from dorian_bundle.errors import AlignmentError
 from dorian_bundle.families import DETECTOR_STRIDES
+from dorian_bundle.tensors import crops_to_images
 
 Array = NDArray[np.float32]
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -101,8 +103,7 @@ def refine(
             views.append((index, crop_matrix(face.landmarks, template, size)))
     for start in range(0, len(views), _REFINED_AT_ONCE):
         part = views[start : start + _REFINED_AT_ONCE]
-        crops = np.stack([warp_crop(pixels, matrix, size) for _, matrix in part])
-        image = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+        image = crops_to_images([warp_crop(pixels, matrix, size) for _, matrix in part])
         for (index, matrix), points in zip(part, run({"image": image})["landmarks"], strict=True):
             landmarks = cv2.transform(points[None].astype(np.float64) * size - 0.5, cv2.invertAffineTransform(matrix))[
                 0
@@ -114,6 +115,7 @@ def refine(
 def _look(run: Run, pixels: NDArray[np.uint8], min_score: float, min_small_score: float) -> Candidates:
     height, width = pixels.shape[:2]
     padded = np.zeros((1, 3, _up(height), _up(width)), dtype=np.float32)
+    # By the reciprocal, straight into the padding: one pass over a large photo.
     np.multiply(pixels.transpose(2, 0, 1), np.float32(1 / 255), out=padded[0, :, :height, :width])
     maps = run({"image": padded})
     lowest = min(min_score, min_small_score)
@@ -145,14 +147,11 @@ def suppress(boxes: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray
     """Which of ``boxes`` (n, 4) to keep, best first: none that a better one overlaps, holds, or lies in."""
     kept: list[int] = []
     order = np.argsort(-scores, kind="stable")
-    low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     area = boxes[:, 2:].prod(axis=1)
     while len(order):
         best, rest = order[0], order[1:]
         kept.append(int(best))
-        sides = np.minimum(high[best], high[rest]) - np.maximum(low[best], low[rest])
-        shared = np.clip(sides, 0, None).prod(axis=1)
-        union = area[best] + area[rest] - shared
+        (shared,), (union,) = intersection_and_union(boxes[best], boxes[rest])  # (rest,) each
         smaller = np.minimum(area[best], area[rest])
         order = rest[(shared < MIN_OVERLAP * union) & (shared < MIN_CONTAINED * smaller)]
     return np.asarray(kept, dtype=np.int64)

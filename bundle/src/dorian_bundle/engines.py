@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import TypeVar
 from dorian_bundle.detection import MAX_SIDE
 from dorian_bundle.errors import EngineError
 from dorian_bundle.families import BATCH, DETECTOR_STRIDES
+from dorian_bundle.files import write_private
 from dorian_bundle.graphs import Precision, Signature, TensorSpec
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def open_engine(
                 path.unlink()
         data = build()
         engine = load(data)
-        _write(path, data)
+        write_private(path, data)
         return engine, True
 
 
@@ -115,18 +115,3 @@ def digest(content: object) -> str:
 
 def _sized(spec: TensorSpec, rows: int, side: int) -> tuple[int, ...]:
     return tuple(axis if isinstance(axis, int) else rows if axis == BATCH else side for axis in spec.shape)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all, whatever ends the process meanwhile."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink()
-        raise

@@ -15,6 +15,7 @@ from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.families import age_cgan_signatures, latent_gradient_signature
 from dorian_bundle.graphs import Graph, Precision
 from dorian_bundle.manifest import AgeCganMethod
+from dorian_bundle.tensors import crops_to_images
 from dorian_export.faces import Faces
 from dorian_export.graphs import EncoderGraph, GeneratorGraph, in_precision
 from dorian_export.latent_gradient import export_latent_gradient
@@ -87,7 +88,7 @@ def make_age_cgan(
 def _inputs(encoder: nn.Module, shape: AgeCganShape, crops: NDArray[np.uint8]) -> list[dict[str, Array]]:
     """Random inputs, and real ones: the crops, and the latents that the encoder finds for them."""
     random = np.random.default_rng(0)
-    faces = np.ascontiguousarray(crops[: max(BATCHES)].transpose(0, 3, 1, 2), dtype=np.float32) / 255
+    faces = crops_to_images(crops[: max(BATCHES)])
     with torch.no_grad():
         latents = encoder(torch.from_numpy(faces)).numpy()
     conditions = np.eye(shape.groups, dtype=np.float32)[np.arange(max(BATCHES)) % shape.groups]

@@ -20,6 +20,7 @@ from dorian_bundle.families import age_translator_signature
 from dorian_bundle.graphs import Precision
 from dorian_bundle.manifest import AgeTranslatorMethod
 from dorian_bundle.masks import face_mask
+from dorian_bundle.tensors import crops_to_images
 from dorian_export.calibration import calibrate
 from dorian_export.errors import ExportError
 from dorian_export.faces import Faces, spread
@@ -90,7 +91,7 @@ def _inputs(pictures: NDArray[np.uint8]) -> list[dict[str, Array]]:
     """Random inputs, and real ones; among the ages are changes up and down, and none."""
     random = np.random.default_rng(0)
     count = len(pictures)
-    real: Array = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+    real = crops_to_images(pictures)
     noise: Array = random.random(real.shape, dtype=np.float32)
     source = np.linspace(5, 80, count, dtype=np.float32)
     targets = random.uniform(YOUNGEST, OLDEST, (2, count)).astype(np.float32)

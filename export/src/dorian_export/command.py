@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 import torch
 
 from dorian_bundle import BundleError
+from dorian_bundle.files import draft_folder
 from dorian_bundle.graphs import Precision
 from dorian_bundle.manifest import MANIFEST_FILE
 from dorian_export.assemble import Checkpoints, Naming, build_bundle
@@ -127,26 +127,22 @@ def onnx(
       --landmark-refiner models/checkpoints/landmark_refiner --age-estimator models/checkpoints/age_estimator \\
       --facenet models/checkpoints/facenet --data faces/ --out models/default
     """
-    draft = out.with_name(f"{out.name}.part")
     with _in_words():
         if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
             raise ExportError(f"{out} holds something other than a bundle, which would be lost; choose another folder")
         measured = _measured(metrics)
         faces = _faces(load_sources(sources), averaged_facenet(facenet).size)
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        _, differences = build_bundle(
-            Checkpoints(
-                detector, landmark_refiner, age_estimator, facenet, age_translator, calibrator, age_cgan, cyclegan
-            ),
-            draft,
-            faces,
-            precisions,
-            Naming(name, version, measured),
-        )
-        check_bundle(draft)
-        shutil.rmtree(out, ignore_errors=True)
-        draft.rename(out)
+        with draft_folder(out) as draft:
+            _, differences = build_bundle(
+                Checkpoints(
+                    detector, landmark_refiner, age_estimator, facenet, age_translator, calibrator, age_cgan, cyclegan
+                ),
+                draft,
+                faces,
+                precisions,
+                Naming(name, version, measured),
+            )
+            check_bundle(draft)
     for path, difference in differences.items():
         click.echo(f"{out / path}: differs from torch by at most {difference:.2g}")
 

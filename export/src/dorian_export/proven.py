@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dorian_bundle.graphs import Graph, GraphFile, Precision, Signature
+from dorian_bundle.tensors import crops_to_images
 from dorian_export.errors import ExportError
 from dorian_export.graphs import in_precision, write_onnx
 from dorian_export.parity import BATCHES, Array, require_parity
@@ -54,5 +55,5 @@ def require_faces(crops: NDArray[np.uint8]) -> None:
 
 def image_inputs(pictures: NDArray[np.uint8]) -> list[dict[str, Array]]:
     """Random inputs, and real ones."""
-    real: Array = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+    real = crops_to_images(pictures)
     return [{"image": np.random.default_rng(0).random(real.shape, dtype=np.float32)}, {"image": real}]

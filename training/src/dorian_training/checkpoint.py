@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dorian_bundle.files import draft_file
 from dorian_training.errors import CheckpointError
 
 RESUME_FILE = "resume.pt"
@@ -20,9 +21,8 @@ _AVERAGE = "_ema"  # after a network's name, its average's
 
 def save_resume(folder: Path, state: dict[str, Any]) -> None:
     """Write ``state`` to the run folder, replacing the last one only when it is whole."""
-    draft = folder / f"{RESUME_FILE}.part"
-    torch.save(state, draft)
-    draft.replace(folder / RESUME_FILE)
+    with draft_file(folder / RESUME_FILE) as draft:
+        torch.save(state, draft)
 
 
 def load_resume(folder: Path) -> dict[str, Any] | None:
@@ -53,9 +53,8 @@ def save_weights(
         average = stored.get(f"{network}{_AVERAGE}", {})
         own = {name for name, tensor in state.items() if name not in average or not torch.equal(tensor, average[name])}
         tensors |= {f"{network}/{name}": state[name] for name in own or state}
-    draft = path.with_name(f"{path.name}.part")
-    save_file(tensors, draft, metadata={"about": json.dumps(about)})
-    draft.replace(path)
+    with draft_file(path) as draft:
+        save_file(tensors, draft, metadata={"about": json.dumps(about)})
 
 
 def load_weights(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:

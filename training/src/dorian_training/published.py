@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from dorian_bundle.files import draft_file
 from dorian_training.errors import CheckpointError, ConfigError
 from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
@@ -147,10 +147,10 @@ def _require_sum(source: str, found: str, wanted: str | None) -> None:
 def _download(url: str, wanted: str, path: Path) -> None:
     """Write what ``url`` gives to ``path``, which is replaced only once the sum is right."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
     digest = hashlib.sha256()
     try:
         with (
+            draft_file(path, shared=True) as draft,
             urlopen(url, timeout=_PATIENCE) as answer,
             draft.open("wb") as file,
             tqdm(total=answer.length, desc="fetching", unit="B", unit_scale=True, mininterval=2) as bar,
@@ -159,9 +159,6 @@ def _download(url: str, wanted: str, path: Path) -> None:
                 digest.update(chunk)
                 file.write(chunk)
                 bar.update(len(chunk))
-        _require_sum(url, digest.hexdigest(), wanted)
-        draft.replace(path)
+            _require_sum(url, digest.hexdigest(), wanted)
     except (OSError, HTTPException) as error:
         raise CheckpointError(f"{url} cannot be fetched: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dorian_bundle.ages import MAX_AGE, MIN_AGE, AgeGroup, group_of_age
 from dorian_bundle.detection import Run
 from dorian_bundle.manifest import AgeCganMethod
+from dorian_bundle.tensors import images_to_crops
 from dorian_evaluation.judges.age_judge import AgeJudge
 from dorian_training.data.batches import groups_of
 from dorian_training.data.crops import Crops
@@ -38,8 +39,7 @@ def generated_faces(
         generator({"latent": latents[i : i + _BATCH], "condition": conditions[i : i + _BATCH]})["image"]
         for i in range(0, len(latents), _BATCH)
     ]
-    pixels: NDArray[np.uint8] = np.rint(np.concatenate(images) * 255).clip(0, 255).astype(np.uint8)
-    return pixels.transpose(0, 2, 3, 1)
+    return images_to_crops(np.concatenate(images))
 
 
 def generation_figures(

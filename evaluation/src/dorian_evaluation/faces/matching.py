@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.boxes import iou
+
 Floats = NDArray[np.float64]
 
 HIT = 0.5  # intersection over union from which on a face counts as found
@@ -66,13 +68,13 @@ def compared(found: Found, truth: Truth) -> Outcome:
     """
     findings = clipped(found.boxes, truth.width, truth.height)
     faces = clipped(truth.boxes, truth.width, truth.height)
-    match = matched(overlaps(faces, findings))
+    match = matched(iou(faces, findings))
     hit = match >= 0
     errors = np.full(len(faces), np.nan)
     if found.landmarks is not None and hit.any():
         errors[hit] = landmark_errors(found.landmarks[match[hit]], truth.landmarks[hit])
     allowed = np.concatenate([faces, clipped(truth.excused, truth.width, truth.height)])
-    true = (overlaps(allowed, findings) >= EXCUSED) & _holds_centre(allowed, findings)
+    true = (iou(allowed, findings) >= EXCUSED) & _holds_centre(allowed, findings)
     return Outcome(faces[:, 2:].max(axis=1, initial=0), hit, errors, int((~true.any(axis=0)).sum()))
 
 
@@ -105,16 +107,7 @@ def clipped(boxes: Floats, width: int, height: int) -> Floats:
     return np.concatenate([low, high - low], axis=1)
 
 
-def overlaps(boxes: Floats, others: Floats) -> Floats:
-    """Intersection over union of each of ``boxes`` (n, 4) with each of ``others`` (m, 4); (n, m), 0 where both are empty."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum((boxes[:, :2] + boxes[:, 2:])[:, None], (others[:, :2] + others[:, 2:])[None])
-    common = np.maximum(high - low, 0).prod(axis=2)
-    union = boxes[:, 2:].prod(axis=1)[:, None] + others[:, 2:].prod(axis=1)[None] - common
-    return np.asarray(common / np.maximum(union, 1e-9))
-
-
-def matched(overlap: Floats) -> NDArray[np.int64]:
+def matched(overlap: NDArray[np.floating]) -> NDArray[np.int64]:
     """The finding that each face takes, (faces,), or -1; from ``overlap`` (faces, findings), the largest first."""
     match = np.full(len(overlap), -1, dtype=np.int64)
     left = overlap.copy()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
 from dorian_bundle.detection import Array, Run
+from dorian_bundle.tensors import crops_to_images
 from dorian_training.errors import DataError
 
 _BATCH = 32
@@ -39,6 +40,5 @@ def read_crops(run: Run, output: str, crops: NDArray[np.uint8]) -> Array:
     """What the graph says as ``output`` of aligned RGB ``crops`` uint8 (faces, size, size, 3); float32 (faces, …)."""
     parts = []
     for start in range(0, len(crops), _BATCH):
-        batch = crops[start : start + _BATCH].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-        parts.append(run({"image": np.ascontiguousarray(batch)})[output])
+        parts.append(run({"image": crops_to_images(crops[start : start + _BATCH])})[output])
     return np.concatenate(parts)

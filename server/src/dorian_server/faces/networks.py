@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from dorian_bundle.manifest import AgeEstimator as AgeEstimatorEntry
 from dorian_bundle.manifest import FaceNet as FaceNetEntry
+from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.errors import Reason, RequestError
-from dorian_server.runtimes.batches import pictures_of
 from dorian_server.runtimes.session import Array, Session
 
 USUAL_RATE = 1e-3
@@ -25,7 +25,7 @@ class AgeReader:
 
     def ages(self, crops: Sequence[NDArray[np.uint8]]) -> Array:
         """Ages in years (faces,) of aligned RGB ``crops`` uint8 (``crop_size``, ``crop_size``, 3)."""
-        return self._session.run({"image": pictures_of(crops)})["age"]
+        return self._session.run({"image": crops_to_images(crops)})["age"]
 
 
 class IdentityReader:
@@ -38,7 +38,7 @@ class IdentityReader:
 
     def embeddings(self, crops: Sequence[NDArray[np.uint8]]) -> Array:
         """Embeddings (faces, embedding) of length 1 of aligned RGB ``crops`` uint8 (``crop_size``, ``crop_size``, 3)."""
-        return self._session.run({"image": pictures_of(crops)})["embedding"]
+        return self._session.run({"image": crops_to_images(crops)})["embedding"]
 
     def threshold(self, false_accept_rate: float) -> tuple[float, float]:
         """A measured false-accept rate and its similarity; 0 stands for ``USUAL_RATE``, or else the lowest measured.

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dorian_bundle.manifest import AgeCganMethod, Filter
+from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
 from dorian_server.methods.method import Crop, Drawing, Gradient, Subject
-from dorian_server.runtimes.batches import pictures_of
 from dorian_server.runtimes.session import Array, Session
 
 
@@ -51,7 +51,7 @@ class AgeCgan:
 
     def encode(self, crops: Sequence[Crop]) -> Array:
         """Latents (faces, latent) of ``crops``: the initial approximation of Antipov et al. 2017, §3.2."""
-        return self._encoder.run({"image": pictures_of(crops)})["latent"]
+        return self._encoder.run({"image": crops_to_images(crops)})["latent"]
 
     def generate(self, latents: Array, ages: Sequence[Age]) -> Array:
         """Pictures float32 RGB (faces, size, size, 3) in [0, 1] of ``latents`` (faces, latent), each at its age."""
@@ -64,7 +64,7 @@ class AgeCgan:
         inputs = {
             "latent": latent[None],
             "condition": subject.age.condition(self.groups)[None],
-            "image": pictures_of([subject.crop]),
+            "image": crops_to_images([subject.crop]),
             "embedding": subject.embedding[None],
             "weights": np.asarray([weights], dtype=np.float32),
         }

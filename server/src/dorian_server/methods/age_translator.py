@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.manifest import AgeTranslatorMethod, Filter
+from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
 from dorian_server.methods.method import Crop, Drawing
-from dorian_server.runtimes.batches import parts, pictures_of
+from dorian_server.runtimes.batches import parts
 from dorian_server.runtimes.session import Array, Session
 
 
@@ -30,7 +31,7 @@ class AgeTranslator:
         self, crops: Sequence[Crop], sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
     ) -> list[list[Drawing]]:
         with clock.stage("generate"):
-            pictures = pictures_of(crops)
+            pictures = crops_to_images(crops)
             aims = [self._aim(source, age) for source, ages in zip(sources, targets, strict=True) for age in ages]
             faces = np.repeat(np.arange(len(crops)), [len(ages) for ages in targets])
             own, drawn, factors = np.asarray(aims, dtype=np.float32).T  # each (rows,), a row per face and target

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from dorian_bundle.ages import AgeGroup
 from dorian_bundle.manifest import CycleGanMethod
+from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
 from dorian_server.methods.method import Crop, Drawing
-from dorian_server.runtimes.batches import pictures_of
 from dorian_server.runtimes.session import Array, Session
 
 
@@ -28,7 +28,7 @@ class CycleGan:
         self, crops: Sequence[Crop], sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
     ) -> list[list[Drawing]]:
         with clock.stage("generate"):
-            pictures = pictures_of(crops)
+            pictures = crops_to_images(crops)
             translated: dict[tuple[int, str | None], Array] = {}
             for name, session in self._sessions.items():
                 faces = [face for face, ages in enumerate(targets) if any(age.filter == name for age in ages)]

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.tensors import pixels_to_floats
 from dorian_server.runtimes.session import Array
 
 # Of a difference's mean over the face: changes of light and tint that belong to the drawing, not to the age.
@@ -39,7 +40,7 @@ class Patch:
 
 def colourfulness(crop: NDArray[np.uint8]) -> float:
     """How much colour ``crop``, uint8 RGB (size, size, 3), has: from 0 for a grey photo to 1 for any that is in colour."""
-    _, chroma = _luma_and_chroma(np.asarray(crop, dtype=np.float32) / np.float32(255))
+    _, chroma = _luma_and_chroma(pixels_to_floats(crop))
     return min(1.0, float(np.abs(chroma).mean()) / FULL_COLOUR)
 
 
@@ -72,7 +73,7 @@ def replacement_patch(matrix: NDArray[np.float64], mask: Array, crop: NDArray[np
     Mean and spread of each channel of CIE Lab under the mask are made the crop's (Reinhard et al. 2001).
     """
     drawn = cv2.cvtColor(np.ascontiguousarray(target, dtype=np.float32), cv2.COLOR_RGB2LAB)
-    seen = cv2.cvtColor(crop.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    seen = cv2.cvtColor(pixels_to_floats(crop), cv2.COLOR_RGB2LAB)
     weight = mask[..., None].astype(np.float64) / max(float(mask.sum()), 1e-6)
     drawn_mean, seen_mean = ((picture * weight).sum(axis=(0, 1)) for picture in (drawn, seen))
     drawn_spread, seen_spread = (
@@ -147,7 +148,7 @@ def _layer(photo: NDArray[np.uint8], patch: Patch) -> _Layer | None:
 
     mask = np.asarray(np.clip(warped(patch.mask, cv2.BORDER_CONSTANT), 0, 1), dtype=np.float32)
     if patch.replaces:
-        seen = photo[rows, columns].astype(np.float32) / 255
+        seen = pixels_to_floats(photo[rows, columns])
         change = np.asarray((warped(patch.values, cv2.BORDER_REPLICATE) - seen) * mask[..., None], dtype=np.float32)
     else:
         change = warped(patch.values * patch.mask[..., None], cv2.BORDER_CONSTANT)

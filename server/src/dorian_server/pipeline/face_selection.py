@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dorian_bundle.boxes import iou
 from dorian_bundle.detection import DetectedFace
 from dorian_server.domain.errors import Reason, RequestError
-from dorian_server.domain.requests import Age, Box, FaceSelector, FaceTarget
+from dorian_server.domain.requests import Age, FaceSelector, FaceTarget
 
 MIN_OVERLAP = 0.3  # of the union, at which a box names a face
 
@@ -40,9 +41,9 @@ class Missing:
 def find(selector: FaceSelector, faces: Sequence[DetectedFace]) -> int | None:
     """Index of the face of ``faces``, largest first, that ``selector`` names; ``None`` if there is none."""
     if selector.box is not None:
-        overlaps = [_overlap(selector.box, face.box) for face in faces]
-        best = int(np.argmax(overlaps)) if overlaps else 0
-        return best if overlaps and overlaps[best] >= MIN_OVERLAP else None
+        overlaps = iou([selector.box], [face.box for face in faces])[0]  # (faces,)
+        best = int(np.argmax(overlaps)) if faces else 0
+        return best if faces and overlaps[best] >= MIN_OVERLAP else None
     index = selector.index or 0
     return index if 0 <= index < len(faces) else None
 
@@ -77,12 +78,3 @@ def wishes(
         else:
             chosen[index] = Wish(index, own.target, own.source or source)
     return [chosen[index] for index in sorted(chosen)], missing
-
-
-def _overlap(a: Box, b: Box) -> float:
-    across = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    down = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    if across <= 0 or down <= 0:
-        return 0.0
-    shared = across * down
-    return shared / (a[2] * a[3] + b[2] * b[3] - shared)

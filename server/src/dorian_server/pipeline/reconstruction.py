@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.detection import DetectedFace
+from dorian_bundle.tensors import floats_to_pixels
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import AgeRequest, Budget, OptimizeRequest, ReconstructRequest
@@ -215,8 +216,7 @@ def _search(
 
 def _pictures(latents: Array, work: Sequence[Work], method: EncodingMethod) -> list[NDArray[np.uint8]]:
     drawn = method.generate(latents, [each.source for each in work])
-    shown: NDArray[np.uint8] = np.rint(drawn * 255).clip(0, 255).astype(np.uint8)
-    return list(shown)
+    return list(floats_to_pixels(drawn))
 
 
 def _given(request: AgeRequest, found: Sequence[DetectedFace], method: EncodingMethod) -> dict[int, Array]:

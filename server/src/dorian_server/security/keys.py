@@ -11,15 +11,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from dorian_bundle.files import write_private
 from dorian_server.domain.errors import StartupError
 from dorian_server.security.watched_files import WatchedFiles, read_file
 
@@ -102,17 +101,7 @@ def read_keys(path: Path) -> list[ApiKey]:
 def write_keys(path: Path, keys: Sequence[ApiKey]) -> None:
     """Replace what ``path`` holds by ``keys``, atomically; only the file's owner may read it."""
     lines = ",\n".join(json.dumps(_write_entry(key)) for key in keys)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # of mode 0600
-    written = Path(name)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"[\n{lines}\n]\n" if keys else "[]\n")
-            file.flush()
-            os.fsync(file.fileno())
-        written.replace(path)
-    except BaseException:
-        written.unlink(missing_ok=True)
-        raise
+    write_private(path, (f"[\n{lines}\n]\n" if keys else "[]\n").encode())
 
 
 def check_id(id: str) -> None:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from dorian_bundle.ages import PAPER_GROUPS
+from dorian_bundle.files import draft_file
 from dorian_bundle.graphs import sha256_of
 from dorian_training.checkpoint import WEIGHTS_FILE, load_network, load_weights, require_network
 from dorian_training.cli.options import data_option
@@ -128,7 +129,5 @@ def _begin(folder: Path, about: dict[str, Any]) -> None:
 
 
 def _write(path: Path, found: Found, names: Sequence[str]) -> None:
-    draft = path.with_suffix(".part")
-    with draft.open("wb") as stream:
+    with draft_file(path) as draft, draft.open("wb") as stream:
         np.savez(stream, latents=found.latents, before=found.before, after=found.after, names=np.asarray(names))
-    draft.replace(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE, AlignmentTemplate, crop_matrix, warp_crop
 from dorian_bundle.errors import AlignmentError
+from dorian_bundle.files import draft_file
 from dorian_training.data.augmentation import MARGIN
 from dorian_training.data.records import FaceRecord, PictureReader
 from dorian_training.errors import DataError
@@ -103,7 +103,5 @@ def _cut(
 
 def _store(path: Path, pixels: NDArray[np.uint8], kept: NDArray[np.int64]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with draft.open("wb") as file:
+    with draft_file(path, shared=True) as draft, draft.open("wb") as file:
         np.savez(file, pixels=pixels, kept=kept)
-    draft.replace(path)

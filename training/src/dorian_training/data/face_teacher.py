@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from dorian_bundle.boxes import iou
 from dorian_training.data.face_labels import FACE, IGNORED, FaceLabels, LabelledPicture, Pixels, resized
 from dorian_training.data.stored_arrays import digest, key_of, store
 from dorian_training.errors import DataError
@@ -36,7 +37,7 @@ class FaceTeacher:
         rows = np.concatenate([self._rows(pixels, scale) for scale in _SCALES])
         found = known
         for row in rows[np.argsort(-rows[:, 14], kind="stable")]:
-            if not len(found) or _overlaps(found.boxes, row[:4]).max() < _SAME_FACE:
+            if not len(found) or iou(found.boxes, row[:4]).max() < _SAME_FACE:
                 kind = FACE if row[14] >= _SURE_SCORE else IGNORED
                 found = FaceLabels.joined([found, FaceLabels.of([tuple(row[:4])], [row[4:14]], kind)])
         return found
@@ -69,11 +70,3 @@ def completed(photos: Sequence[LabelledPicture], teacher: Path, cache: Path | No
             parts = np.split(np.arange(len(every)), np.cumsum(arrays["faces"])[:-1])
         labels = [every.where(part) for part in parts]
     return [LabelledPicture(photo.pixels, part) for photo, part in zip(photos, labels, strict=True)]
-
-
-def _overlaps(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Intersection over union of each of ``boxes`` (faces, 4) and ``box`` (4,)."""
-    low = np.maximum(boxes[:, :2], box[:2])
-    high = np.minimum(boxes[:, :2] + boxes[:, 2:], box[:2] + box[2:])
-    common = np.maximum(high - low, 0).prod(axis=1)
-    return np.asarray(common / (boxes[:, 2:].prod(axis=1) + box[2:].prod() - common))

@@ -11,6 +11,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from dorian_bundle.files import draft_file
 from dorian_training.data.face_labels import FACE, IGNORED, NO_FACE, FaceLabels, LabelledPicture
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.scene_effects import with_effects
@@ -23,7 +24,7 @@ from dorian_training.data.scene_layouts import (
     tile_scene,
 )
 from dorian_training.data.scene_sources import SceneSources
-from dorian_training.data.stored_arrays import digest, draft_of, key_of, store
+from dorian_training.data.stored_arrays import digest, key_of, store
 
 Layout = Callable[[SceneSources, int, np.random.Generator], LabelledPicture]
 
@@ -111,13 +112,21 @@ def settled(labels: FaceLabels, size: int) -> FaceLabels:
 
 
 def _render(sources: SceneSources, count: int, size: int, seed: int, place: Path | None) -> Scenes:
-    """Scenes anew, into memory or into the files of ``place``."""
+    """Render scenes, into memory or into the files of ``place``."""
     shape = (count, size, size, 3)
-    pixels: NDArray[np.uint8]
-    if place:
-        pixels = open_memmap(draft_of(_pixels_of(place)), mode="w+", dtype=np.uint8, shape=shape)
-    else:
-        pixels = np.empty(shape, dtype=np.uint8)
+    if place is None:
+        return _fill(sources, np.empty(shape, dtype=np.uint8), seed)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with draft_file(_pixels_of(place), shared=True) as draft:
+        scenes = _fill(sources, open_memmap(draft, mode="w+", dtype=np.uint8, shape=shape), seed)
+    # Last: a cache that has labels is complete.
+    store(_labels_of(place), boxes=scenes.boxes, landmarks=scenes.landmarks, kind=scenes.kind)
+    return scenes
+
+
+def _fill(sources: SceneSources, pixels: NDArray[np.uint8], seed: int) -> Scenes:
+    """Render a scene into each row of ``pixels`` (scenes, size, size, 3)."""
+    count, size = pixels.shape[:2]
     boxes = np.zeros((count, MAX_FACES, 4), dtype=np.float32)
     landmarks = np.zeros((count, MAX_FACES, 5, 2), dtype=np.float32)
     kind = np.full((count, MAX_FACES), NO_FACE, dtype=np.int8)
@@ -128,9 +137,6 @@ def _render(sources: SceneSources, count: int, size: int, seed: int, place: Path
             pixels[index] = scene.pixels
             boxes[index, :held], landmarks[index, :held] = scene.labels.boxes, scene.labels.landmarks
             kind[index, :held] = scene.labels.kind
-    if place:
-        draft_of(_pixels_of(place)).replace(_pixels_of(place))
-        store(_labels_of(place), boxes=boxes, landmarks=landmarks, kind=kind)  # last: what has labels is complete
     return Scenes(pixels, boxes, landmarks, kind)
 
 

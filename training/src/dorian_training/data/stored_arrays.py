@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
+
+from dorian_bundle.files import draft_file
 
 
 def key_of(*made_of: object) -> str:
@@ -19,15 +20,8 @@ def digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def draft_of(path: Path) -> Path:
-    """Where this process writes what is to become ``path``, so that nobody reads half of it; makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f"{path.name}.{os.getpid()}.part")
-
-
 def store(path: Path, **arrays: np.ndarray) -> None:
-    """Writes ``arrays`` by name into ``path`` (.npz, uncompressed), all or nothing."""
-    draft = draft_of(path)
-    with draft.open("wb") as file:
+    """Write ``arrays`` by name into ``path`` (.npz, uncompressed), all or nothing; makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with draft_file(path, shared=True) as draft, draft.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-    draft.replace(path)
