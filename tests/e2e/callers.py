@@ -25,7 +25,7 @@ class Outcome:
     id: str
     bundle: str = ""
     failure: str = ""
-    words: str = ""
+    message: str = ""
 
 
 class Callers(AbstractContextManager["Callers", None]):
@@ -56,17 +56,20 @@ class Callers(AbstractContextManager["Callers", None]):
     def outcomes(self) -> list[list[Outcome]]:
         """Those of each caller, in their order."""
         with self._changed:
-            return [list(each) for each in self._outcomes]
+            return [list(outcome) for outcome in self._outcomes]
 
     @property
     def failures(self) -> list[Outcome]:
-        return [each for outcomes in self.outcomes for each in outcomes if each.failure]
+        return [outcome for outcomes in self.outcomes for outcome in outcomes if outcome.failure]
 
     def wait_until(self, holds: Callable[[list[Outcome]], bool]) -> None:
         """Returns once it holds for every caller; not if a call fails."""
         with self._changed:
             assert self._changed.wait_for(
-                lambda: all(map(holds, self._outcomes)) or any(each and each[-1].failure for each in self._outcomes),
+                lambda: (
+                    all(map(holds, self._outcomes))
+                    or any(outcome and outcome[-1].failure for outcome in self._outcomes)
+                ),
                 SECONDS,
             ), "they were not answered in time"
         assert self.failures == []
@@ -82,7 +85,7 @@ class Callers(AbstractContextManager["Callers", None]):
             answer = stub.DetectFaces(self._request, metadata=(("x-request-id", name),), timeout=SECONDS)
             outcome = Outcome(name, answer.provenance.bundle_sha256)
         except grpc.RpcError as error:
-            outcome = Outcome(name, failure=error.code().name, words=error.details())
+            outcome = Outcome(name, failure=error.code().name, message=error.details())
         with self._changed:
             self._outcomes[caller].append(outcome)
             self._changed.notify_all()

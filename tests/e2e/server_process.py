@@ -65,7 +65,7 @@ def run_server(*flags: str) -> subprocess.CompletedProcess[str]:
 
 def children(process: int) -> list[int]:
     """The ids of a process's children, ended ones that nobody has asked after included."""
-    return [int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return [int(id) for id in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 class Handle:

@@ -88,12 +88,12 @@ def test_ages_over_the_wire(server: ServerProcess, name: str) -> None:
 
 
 def test_unknown_method_over_the_wire(server: ServerProcess) -> None:
-    found = refused(server, request(method="time_machine"))
-    assert found == (grpc.StatusCode.NOT_FOUND, "METHOD_UNKNOWN", "method")
+    rejection = refused(server, request(method="time_machine"))
+    assert rejection == (grpc.StatusCode.NOT_FOUND, "METHOD_UNKNOWN", "method")
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("empty", "empty"),
         ("text", "cannot be decoded"),
@@ -105,12 +105,12 @@ def test_unknown_method_over_the_wire(server: ServerProcess) -> None:
     ],
 )
 def test_pictures_in_words(
-    server: ServerProcess, environment: dict[str, str], tmp_path: Path, name: str, words: str
+    server: ServerProcess, environment: dict[str, str], tmp_path: Path, name: str, message: str
 ) -> None:
     (tmp_path / "photo").write_bytes(PICTURES[name][0])
     done = dorian(server, environment, "age", tmp_path / "photo", "--to", "60+", "-o", tmp_path / "out.jpg")
     assert done.returncode == 3
-    assert words in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out.jpg").exists()
 
@@ -125,7 +125,7 @@ def test_a_photo_too_large_for_any_message_in_words(
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("flags", "message"),
     [
         (["--to", "61-77"], "0-18, 19-29, 30-39, 40-49, 50-59, 60+"),
         (["--to=-3"], "between 0 and 120"),
@@ -134,10 +134,10 @@ def test_a_photo_too_large_for_any_message_in_words(
     ],
 )
 def test_ages_and_methods_in_words(
-    server: ServerProcess, environment: dict[str, str], tmp_path: Path, flags: list[str], words: str
+    server: ServerProcess, environment: dict[str, str], tmp_path: Path, flags: list[str], message: str
 ) -> None:
     photo = ROOT / "examples" / "astronaut.jpg"
     done = dorian(server, environment, "age", photo, *flags, "-o", tmp_path / "out.jpg")
     assert done.returncode == 3
-    assert words in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -66,16 +66,16 @@ def pixels(path: Path) -> Pixels:
 def changed(before: Pixels, after: Pixels) -> list[bool]:
     """Whether each of the two faces has changed; nothing may have changed far from both."""
     change = np.abs(after.astype(int) - before).max(axis=2)
-    found = []
+    changes = []
     for left, top, side in PLACES:
         scale = side / 256
         x, y, width, height = FACE[0] - HEAD[0], FACE[1], FACE[2], FACE[3]
         rows = slice(top + round((y - height / 2) * scale), top + round((y + 1.5 * height) * scale))
         columns = slice(left + round((x - width / 2) * scale), left + round((x + 1.5 * width) * scale))
-        found.append(bool(change[rows, columns].any()))
+        changes.append(bool(change[rows, columns].any()))
         change[max(0, rows.start) : rows.stop, max(0, columns.start) : columns.stop] = 0
     assert not change.any(), "only the faces may change"
-    return found
+    return changes
 
 
 def lies_on(face: Mapping[str, Any], place: tuple[int, int, int]) -> bool:
@@ -91,17 +91,17 @@ def lies_on(face: Mapping[str, Any], place: tuple[int, int, int]) -> bool:
 
 
 def test_detect_lists_the_faces_largest_first(run: Run, collage: Path) -> None:
-    found = json.loads(run("detect", collage, "--json").stdout)
-    assert (found["width"], found["height"]) == (500, 330)
-    assert [face["index"] for face in found["faces"]] == [0, 1]
-    for face, place in zip(found["faces"], PLACES, strict=True):
+    response = json.loads(run("detect", collage, "--json").stdout)
+    assert (response["width"], response["height"]) == (500, 330)
+    assert [face["index"] for face in response["faces"]] == [0, 1]
+    for face, place in zip(response["faces"], PLACES, strict=True):
         assert lies_on(face, place)
         assert 0.5 < face["score"] <= 1
         assert 10 < face["estimated_age"] < 80
         assert face["landmarks"]["right_eye"][0] < face["landmarks"]["left_eye"][0]
         assert face["landmarks"]["left_eye"][1] < face["landmarks"]["left_mouth"][1]
-    assert found["provenance"]["bundle"]
-    assert list(found["times"]) == ["decode", "detect", "align", "read"]
+    assert response["provenance"]["bundle"]
+    assert list(response["times"]) == ["decode", "detect", "align", "read"]
 
 
 def test_detect_in_words_and_drawn(run: Run, collage: Path, tmp_path: Path) -> None:
@@ -120,12 +120,12 @@ def test_a_photo_without_a_face_is_no_error(run: Run, tmp_path: Path) -> None:
 
 def test_compare_knows_a_photo_again(run: Run, photo: Path, collage: Path, client: Client) -> None:
     assert run("compare", photo, photo).stdout.startswith("same person: similarity 1.00, threshold ")
-    told = json.loads(run("compare", photo, collage, "--second", 1, "--json").stdout)
-    assert (told["first"]["index"], told["second"]["index"]) == (0, 1)
-    assert told["distance"] == pytest.approx(2 - 2 * told["similarity"], abs=1e-5)
-    assert np.linalg.norm(told["second_embedding"]) == pytest.approx(1, abs=1e-3)
+    comparison = json.loads(run("compare", photo, collage, "--second", 1, "--json").stdout)
+    assert (comparison["first"]["index"], comparison["second"]["index"]) == (0, 1)
+    assert comparison["distance"] == pytest.approx(2 - 2 * comparison["similarity"], abs=1e-5)
+    assert np.linalg.norm(comparison["second_embedding"]) == pytest.approx(1, abs=1e-3)
     strict = client.compare(photo, collage, false_accept_rate=min(client.bundle().false_accept_rates))
-    assert strict.threshold >= told["threshold"]
+    assert strict.threshold >= comparison["threshold"]
     assert strict.same_person == (strict.similarity >= strict.threshold)
 
 

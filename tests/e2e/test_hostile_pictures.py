@@ -75,8 +75,8 @@ def reason(error: grpc.RpcError) -> str:
 
 def resident(server: ServerProcess) -> int:
     """Bytes of memory that the server holds, or 0 where the system does not say."""
-    told = Path(f"/proc/{server.process.pid}/statm")
-    return int(told.read_text().split()[1]) * resource.getpagesize() if told.exists() else 0
+    memory = Path(f"/proc/{server.process.pid}/statm")
+    return int(memory.read_text().split()[1]) * resource.getpagesize() if memory.exists() else 0
 
 
 def test_every_file_gets_an_answer_and_the_server_stays_well(

@@ -57,14 +57,14 @@ def test_sigterm_under_load_loses_no_call_that_was_accepted(serve: Serve, tiny_p
         assert time.monotonic() - since < GRACE
         callers.join()
     assert last.result.reconstruction.steps == len(steps) + 1 == 5000
-    assert {each.failure for each in callers.failures} == {"UNAVAILABLE"}
+    assert {outcome.failure for outcome in callers.failures} == {"UNAVAILABLE"}
     assert len(callers.failures) == CALLERS
-    answered = {each.id for outcomes in callers.outcomes for each in outcomes if not each.failure}
-    logged = {each["request_id"]: each["code"] for each in server.lines() if each.get("method") == "DetectFaces"}
+    answered = {outcome.id for outcomes in callers.outcomes for outcome in outcomes if not outcome.failure}
+    logged = {line["request_id"]: line["code"] for line in server.lines() if line.get("method") == "DetectFaces"}
     assert {name for name, code in logged.items() if code == "OK"} == answered
     assert set(logged.values()) <= {"OK", "UNAVAILABLE"}
-    words = ("the server is stopping; the call was not begun", "failed to connect to all addresses")
-    assert all(each.words.startswith(words) for each in callers.failures)
+    messages = ("the server is stopping; the call was not begun", "failed to connect to all addresses")
+    assert all(outcome.message.startswith(messages) for outcome in callers.failures)
 
 
 def test_sigterm_ends_what_outlasts_the_grace(serve: Serve, tiny_photo: bytes) -> None:
@@ -102,7 +102,7 @@ def test_sighup_under_load_fails_no_call(
             callers.wait_until(lambda outcomes: outcomes[-1].bundle == hashes[-1])
     assert callers.failures == []
     for outcomes in callers.outcomes:
-        seen = [hashes.index(each.bundle) for each in outcomes]
+        seen = [hashes.index(outcome.bundle) for outcome in outcomes]
         assert seen == sorted(seen)
         assert set(seen) == {0, 1, 2, 3}
     assert server.stop() == 0
@@ -129,10 +129,10 @@ def test_sighup_with_a_broken_bundle_leaves_the_old_one_serving(
     assert server.stop() == 0
 
 
-def await_line(server: ServerProcess, words: str) -> None:
+def await_line(server: ServerProcess, message: str) -> None:
     """Returns when the server has logged ``words``. A file tells nobody that it grows."""
     end = time.monotonic() + SECONDS
-    while not any(each["message"].startswith(words) for each in server.lines()):
+    while not any(line["message"].startswith(message) for line in server.lines()):
         assert time.monotonic() < end, server.lines()
         time.sleep(0.01)
 
@@ -172,10 +172,10 @@ def test_as_process_1_it_stops_when_asked_and_leaves_no_zombie(serve: Serve, tin
     server = serve("--processes", str(processes), prefix=NAMESPACE)
     (first,) = children(server.process.pid)
     assert f"NSpid:\t{first}\t1\n" in Path(f"/proc/{first}/status").read_text()
-    own = children(first)
-    assert len(own) == (0 if processes == 1 else processes)
+    processes_of_server = children(first)
+    assert len(processes_of_server) == (0 if processes == 1 else processes)
     with ExitStack() as stack:
-        orphan = leave_orphan(first, own)
+        orphan = leave_orphan(first, processes_of_server)
         handle = Handle(orphan)
         stack.callback(handle.close)
         handle.kill()
@@ -190,10 +190,10 @@ def test_as_process_1_it_stops_when_asked_and_leaves_no_zombie(serve: Serve, tin
         assert server.process.wait(SECONDS) == 0
 
 
-def leave_orphan(first: int, own: list[int]) -> int:
+def leave_orphan(first: int, processes_of_server: list[int]) -> int:
     """Begins a process in the namespace of ``first`` whose parent ends at once; its id."""
     subprocess.run(["nsenter", "--target", str(first), "--pid", "sh", "-c", "(sleep 600 >&- 2>&- &)"], check=True)
-    (orphan,) = set(children(first)) - set(own)
+    (orphan,) = set(children(first)) - set(processes_of_server)
     return orphan
 
 

@@ -30,10 +30,10 @@ def handles() -> Iterator[Callable[[ServerProcess], list[Handle]]]:
     with ExitStack() as stack:
 
         def find(server: ServerProcess) -> list[Handle]:
-            found = [Handle(process) for process in children(server.process.pid)]
-            for handle in found:
+            results = [Handle(process) for process in children(server.process.pid)]
+            for handle in results:
                 stack.callback(handle.close)
-            return found
+            return results
 
         yield find
 
@@ -52,12 +52,12 @@ def with_socket(server: ServerProcess, state: str) -> list[int]:
 
 def links_of(process: int) -> set[str]:
     """What the files that a process has open are; none where it has ended."""
-    found = set()
+    results = set()
     with suppress(OSError):
         for link in Path(f"/proc/{process}/fd").iterdir():
             with suppress(OSError):  # closed since
-                found.add(str(link.readlink()))
-    return found
+                results.add(str(link.readlink()))
+    return results
 
 
 def await_serving(server: ServerProcess, others_than: set[int]) -> list[int]:
@@ -147,10 +147,10 @@ def test_one_that_is_killed_under_load_comes_back_and_nobody_who_tries_again_fai
             serving = await_serving(server, {first.id, second.id})
             assert second.id in serving, "it was left alone"
             callers.await_more(5)
-            first, second = sorted(handles(server), key=lambda each: each.id != second.id)
+            first, second = sorted(handles(server), key=lambda handle: handle.id != second.id)
     assert server.stop() == 0
-    told = [each["message"] for each in server.lines() if each["message"].endswith("has ended by signal 9")]
-    assert len(told) == 2
+    messages = [line["message"] for line in server.lines() if line["message"].endswith("has ended by signal 9")]
+    assert len(messages) == 2
 
 
 def test_they_end_with_their_supervisor(serve: Serve, handles: Callable[[ServerProcess], list[Handle]]) -> None:
@@ -179,7 +179,7 @@ def test_a_bundle_that_has_broken_since_does_not_take_the_others_down(
     first.kill()
     assert first.has_ended()
     end = time.monotonic() + SECONDS
-    while not any(each["message"].endswith("has ended with status 78") for each in server.lines()):
+    while not any(line["message"].endswith("has ended with status 78") for line in server.lines()):
         assert time.monotonic() < end, server.lines()
         time.sleep(0.02)
     with Client(server.address) as client:
@@ -206,9 +206,9 @@ def test_what_an_operator_asks_of_one_all_do(
             stub = admin_pb2_grpc.AdminStub(channel)  # type: ignore[no-untyped-call]
             (answer,) = stub.ReloadBundles(admin_pb2.ReloadBundlesRequest(), metadata=metadata, timeout=SECONDS).bundles
         assert (answer.sha256, answer.changed) == (new.sha256, True)
-        told = f"bundle tiny: {version} loaded"
+        message = f"bundle tiny: {version} loaded"
         end = time.monotonic() + SECONDS
-        while sum(each["message"] == told for each in server.lines()) < 2:
+        while sum(line["message"] == message for line in server.lines()) < 2:
             assert time.monotonic() < end, server.lines()
             time.sleep(0.02)
     assert server.stop() == 0

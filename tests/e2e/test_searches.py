@@ -55,9 +55,9 @@ def test_a_search_is_told_step_by_step(client: Client, photo: Path) -> None:
     assert [step.step for step in steps] == list(range(len(steps)))
     assert [step.step for step in steps if step.preview is not None] == list(range(5, len(steps), 5))
     assert steps[-1].best_loss < 0.7 * steps[0].loss
-    drawn = result.reconstruction
-    assert drawn.steps == len(steps)
-    assert drawn.latent == client.reconstruct(photo, mode="identity", max_steps=STEPS).faces[0].latent
+    reconstruction = result.reconstruction
+    assert reconstruction.steps == len(steps)
+    assert reconstruction.latent == client.reconstruct(photo, mode="identity", max_steps=STEPS).faces[0].latent
 
 
 def test_a_search_that_is_left_leaves_the_server_free(photo: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_command_shows_a_search(run: Run, photo: Path, tmp_path: Path) -> No
     done = run("optimize", photo, "-o", out, *flags)
     assert "step 6: loss" in done.stderr
     assert sorted(path.name for path in previews.iterdir()) == ["astronaut-0003.png", "astronaut-0006.png"]
-    with Image.open(out) as drawn:
-        assert drawn.size == (64, 64)
+    with Image.open(out) as image:
+        assert image.size == (64, 64)
     (face,) = json.loads(latent.read_bytes())["faces"]
     assert len(face["latent"]) == 384

@@ -88,9 +88,9 @@ class Door:
         self.stub = FaceAgingStub(self.channel)
 
     def add(self, name: str, scopes: Sequence[str], **limits: int | None) -> None:
-        made = make_key(name, frozenset(scopes), limits.get("calls_at_once"), limits.get("calls_per_minute"))
-        self.secrets[name] = made[0]
-        self.entries.append(made[1])
+        key = make_key(name, frozenset(scopes), limits.get("calls_at_once"), limits.get("calls_per_minute"))
+        self.secrets[name] = key[0]
+        self.entries.append(key[1])
 
     def write(self) -> None:
         write_keys(self.path, self.entries)

@@ -31,9 +31,9 @@ class Refusal:
 
     def _detail(self, kind: type) -> Any:
         """The one detail of a kind, or an empty one."""
-        found = kind()
-        assert sum(detail.Unpack(found) for detail in self.details if detail.Is(kind.DESCRIPTOR)) <= 1
-        return found
+        detail = kind()
+        assert sum(packed.Unpack(detail) for packed in self.details if packed.Is(kind.DESCRIPTOR)) <= 1
+        return detail
 
 
 def refused(rpc: Callable[..., object], request: object) -> Refusal:
@@ -49,10 +49,10 @@ def refused_at_once(rpc: Callable[..., Iterable[object]], request: object) -> Re
     return Refusal(caught.value)
 
 
-def expect(refusal: Refusal, reason: str, field: str, words: str) -> None:
+def expect(refusal: Refusal, reason: str, field: str, message: str) -> None:
     """``refusal`` is the caller's fault, for ``reason``, and says so in all its parts."""
     assert refusal.code == ("NOT_FOUND" if reason in ("METHOD_UNKNOWN", "BUNDLE_UNKNOWN") else "INVALID_ARGUMENT")
-    assert words in refusal.message
+    assert message in refusal.message
     assert (refusal.info.reason, refusal.info.domain) == (reason, "dorian.v1")
     assert dict(refusal.info.metadata) == {"field": field}
     (violation,) = refusal.bad_request.field_violations

@@ -31,9 +31,9 @@ class Guarded:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.first = write_search_bundle(folder / "first", "encoding")
         self.second = write_search_bundle(folder / "second", "encoding")
-        made = {scope: make_key(scope, frozenset({scope}), None, None) for scope in ("age", "admin")}
-        self.keys: dict[str | None, str] = {scope: key for scope, (key, _) in made.items()}
-        write_keys(folder / "keys.json", [entry for _, entry in made.values()])
+        keys = {scope: make_key(scope, frozenset({scope}), None, None) for scope in ("age", "admin")}
+        self.keys: dict[str | None, str] = {scope: key for scope, (key, _) in keys.items()}
+        write_keys(folder / "keys.json", [entry for _, entry in keys.values()])
         self.settings = Settings(
             self.first.folder,
             {"other": self.second.folder},
@@ -42,7 +42,7 @@ class Guarded:
             threads=1,
             security=Security(api_keys=folder / "keys.json"),
         )
-        self.telemetry, self.told = Telemetry(), 0
+        self.telemetry, self.notified = Telemetry(), 0
         self.server: Server = start(self.settings, self.telemetry, on_reload=self._note)
         stack.callback(self.server.stop)
         self.channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{self.server.port}"))
@@ -65,7 +65,7 @@ class Guarded:
         return self.telemetry.metrics.registry.get_sample_value("dorian_refused_total", {"reason": reason})
 
     def _note(self) -> None:
-        self.told += 1
+        self.notified += 1
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_who_is_no_operator_is_refused_and_counted(guarded: Guarded, scope: str 
     assert (refusal.code, refusal.info.reason) == (code, reason)
     assert guarded.refusals(reason) == 1
     assert guarded.served("") == guarded.first.sha256
-    assert guarded.told == 0
+    assert guarded.notified == 0
 
 
 def test_an_operator_has_all_bundles_read_anew(guarded: Guarded) -> None:
@@ -131,16 +131,16 @@ def test_an_operator_has_one_bundle_read_anew(guarded: Guarded) -> None:
 def test_the_other_processes_are_told_of_every_reload_that_worked(guarded: Guarded) -> None:
     """Even if nothing has changed here, they may be behind."""
     guarded.reload()
-    assert guarded.told == 1
+    assert guarded.notified == 1
     rewrite(guarded.first.folder, version="2")
     guarded.reload(bundle="tiny")
-    assert guarded.told == 2
+    assert guarded.notified == 2
     refuses(lambda: guarded.reload(bundle="none"))
     break_graph(guarded.second)
     refuses(guarded.reload)
-    assert guarded.told == 2
+    assert guarded.notified == 2
     guarded.server.reload_each()
-    assert guarded.told == 2, "or they would tell each other for ever"
+    assert guarded.notified == 2, "or they would tell each other for ever"
 
 
 def test_a_broken_bundle_is_refused_and_the_old_one_serves_on(guarded: Guarded) -> None:

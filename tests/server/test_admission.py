@@ -144,8 +144,8 @@ def test_interactive_callers_go_before_batch_callers(house: Open) -> None:
     for number, priority in enumerate(kinds):
         at.queue(f"{priority} {number}", caller=Caller(priority))
     order = ["interactive 1", "interactive 3", "batch 0", "batch 2"]
-    for one, then in zip(["first", *order], order, strict=False):
-        at.end(one, then=then)
+    for ending, then in zip(["first", *order], order, strict=False):
+        at.end(ending, then=then)
     assert at.begun == ["first", *order]
 
 

@@ -101,15 +101,15 @@ def test_the_request_of_one_who_may_not_call_is_not_read(door: Door) -> None:
 def test_all_entries_are_compared_in_constant_time(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
 
-    def compare(one: str, other: str) -> bool:
-        compared.append(one)
-        return hmac_compare(one, other)
+    def compare(first: str, second: str) -> bool:
+        compared.append(first)
+        return hmac_compare(first, second)
 
     hmac_compare = hmac.compare_digest
     monkeypatch.setattr(keys_module.hmac, "compare_digest", compare)
-    found = KeyFile(door.path).find(door.secrets["age"])
-    assert found is not None
-    assert found.id == "age"
+    entry = KeyFile(door.path).find(door.secrets["age"])
+    assert entry is not None
+    assert entry.id == "age"
     assert compared == [entry.sha256 for entry in door.entries], "the first is the right one already"
 
 
@@ -161,10 +161,10 @@ def test_admin_calls_need_admin_alone(door: Door) -> None:
 
 def test_a_key_removed_from_the_file_stops_working(door: Door) -> None:
     door.call("age")
-    gone = door.entries.pop(0)
+    removed = door.entries.pop(0)
     door.add("new", ["age"])
     door.write()
-    assert gone.id == "age"
+    assert removed.id == "age"
     assert refuses(lambda: door.call("age")).info.reason == "API_KEY_UNKNOWN"
     door.call("new")
     door.call("searching")
@@ -208,7 +208,7 @@ ENTRY: dict[str, Any] = {"id": "mobile", "sha256": "ab" * 32, "scopes": ["age"]}
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         ("{", "is not JSON"),
         (b"\xff\xfe", "is not JSON"),
@@ -232,7 +232,7 @@ ENTRY: dict[str, Any] = {"id": "mobile", "sha256": "ab" * 32, "scopes": ["age"]}
         ([ENTRY, ENTRY | {"id": "other"}], "entry 2 ('other'): its id or its sha256 is that of an entry before"),
     ],
 )
-def test_a_bad_file_at_the_start_is_told_with_the_entry_at_fault(tmp_path: Path, content: Any, words: str) -> None:
+def test_a_bad_file_at_the_start_is_told_with_the_entry_at_fault(tmp_path: Path, content: Any, message: str) -> None:
     path = tmp_path / "keys.json"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -241,7 +241,7 @@ def test_a_bad_file_at_the_start_is_told_with_the_entry_at_fault(tmp_path: Path,
     with pytest.raises(StartupError) as caught:
         KeyFile(path)
     assert str(caught.value).startswith(f"the file of API keys {path}")
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -312,11 +312,11 @@ def test_nothing_of_a_key_is_logged(
             with pytest.raises(grpc.RpcError):
                 next(stub.Optimize(pb.OptimizeRequest(), metadata=metadata, timeout=SECONDS))
         stub.ListMethods(pb.ListMethodsRequest(), metadata=(("authorization", f"Bearer {key}"),), timeout=SECONDS)
-    told = "\n".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records)
-    assert "rejected /dorian.v1.FaceAging/Optimize: SCOPE_MISSING, key mobile" in told
-    assert "rejected /dorian.v1.FaceAging/Optimize: API_KEY_UNKNOWN" in told
+    logged = "\n".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records)
+    assert "rejected /dorian.v1.FaceAging/Optimize: SCOPE_MISSING, key mobile" in logged
+    assert "rejected /dorian.v1.FaceAging/Optimize: API_KEY_UNKNOWN" in logged
     for secret in (key, wrong):
-        assert not any(secret[begin : begin + 8] in told for begin in range(len("dorian_"), len(secret) - 8))
+        assert not any(secret[begin : begin + 8] in logged for begin in range(len("dorian_"), len(secret) - 8))
 
 
 def test_a_server_whose_keys_are_broken_does_not_start(searching_bundle: Bundle, tmp_path: Path) -> None:
@@ -352,9 +352,9 @@ def test_a_warning_where_keys_travel_in_the_clear(
 
 
 def list_services(channel: grpc.Channel, metadata: Any = ()) -> set[str]:
-    asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+    requests = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-    (answer,) = stub.ServerReflectionInfo(asked, metadata=metadata, timeout=SECONDS)
+    (answer,) = stub.ServerReflectionInfo(requests, metadata=metadata, timeout=SECONDS)
     return {service.name for service in answer.list_services_response.service}
 
 
@@ -374,8 +374,8 @@ def test_reflection_where_asked_for_is_for_those_with_a_key(searching_bundle: Bu
     try:
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             for _ in range(3):
-                found = list_services(channel, (("authorization", f"Bearer {key}"),))
-                assert found == {
+                services = list_services(channel, (("authorization", f"Bearer {key}"),))
+                assert services == {
                     FACE_AGING_SERVICE,
                     "dorian.v1.Admin",
                     "grpc.health.v1.Health",

@@ -49,7 +49,7 @@ class Served:
         """Those of the bundles that serve now."""
         return [self.listed(name).bundle_sha256 for name in (FIRST, SECOND)]
 
-    def told(self) -> dict[str, str]:
+    def reported(self) -> dict[str, str]:
         """The hashes that the metrics tell, by name."""
         families = self.telemetry.metrics.registry.collect()
         (family,) = (family for family in families if family.name == "dorian_bundle_info")
@@ -71,8 +71,8 @@ def image(write: Callable[..., bytes]) -> pb.Image:
     return pb.Image(data=write(photo_of((220, 160, 60))))
 
 
-def found(served: list[LoadedBundle]) -> list[tuple[str, str, bool]]:
-    return [(each.name, each.pipeline.bundle.sha256, each.has_changed) for each in served]
+def states(served: list[LoadedBundle]) -> list[tuple[str, str, bool]]:
+    return [(bundle.name, bundle.pipeline.bundle.sha256, bundle.has_changed) for bundle in served]
 
 
 # --- by name ---
@@ -84,7 +84,7 @@ def test_bundles_are_listed_and_asked_for_by_name(served: Served) -> None:
         answer = served.listed(name)
         assert (answer.bundle, answer.bundle_sha256) == (bundle.manifest.name, bundle.sha256)
         assert [method.name for method in answer.methods] == [method.name for method in bundle.manifest.methods]
-    assert served.told() == {FIRST: served.first.sha256, SECOND: served.second.sha256}
+    assert served.reported() == {FIRST: served.first.sha256, SECOND: served.second.sha256}
 
 
 def test_every_call_is_answered_by_the_bundle_that_it_names(served: Served, image: pb.Image) -> None:
@@ -100,8 +100,8 @@ def test_every_call_is_answered_by_the_bundle_that_it_names(served: Served, imag
             assert rpc(request, timeout=SECONDS).provenance.bundle_sha256 == bundle.sha256
         *_, last = stub.Optimize(pb.OptimizeRequest(image=image, bundle=name), timeout=SECONDS)
         assert last.result.provenance.bundle_sha256 == bundle.sha256
-    asked = pb.AgeTransformRequest(image=image, targets=[pb.Age(years=70)], method="encoding", bundle=SECOND)
-    assert refused(stub.AgeTransform, asked).info.reason == "METHOD_UNKNOWN"
+    request = pb.AgeTransformRequest(image=image, targets=[pb.Age(years=70)], method="encoding", bundle=SECOND)
+    assert refused(stub.AgeTransform, request).info.reason == "METHOD_UNKNOWN"
 
 
 @pytest.mark.parametrize(
@@ -133,19 +133,19 @@ def test_an_extra_bundle_that_is_broken_does_not_start(tmp_path: Path) -> None:
 def test_a_changed_bundle_serves_once_it_is_read_anew(served: Served) -> None:
     new = rewrite(served.second.folder, version="2")
     assert served.hashes() == [served.first.sha256, served.second.sha256], "it has not been asked to"
-    assert found(served.server.reload()) == [(FIRST, served.first.sha256, False), (SECOND, new.sha256, True)]
+    assert states(served.server.reload()) == [(FIRST, served.first.sha256, False), (SECOND, new.sha256, True)]
     assert served.hashes() == [served.first.sha256, new.sha256]
     assert served.listed(SECOND).bundle_version == "2"
-    assert served.told() == {FIRST: served.first.sha256, SECOND: new.sha256}
-    assert found(served.server.reload()) == [(FIRST, served.first.sha256, False), (SECOND, new.sha256, False)]
+    assert served.reported() == {FIRST: served.first.sha256, SECOND: new.sha256}
+    assert states(served.server.reload()) == [(FIRST, served.first.sha256, False), (SECOND, new.sha256, False)]
 
 
 def test_one_alone_is_read_anew_by_its_name(served: Served) -> None:
     first = rewrite(served.first.folder, version="2")
     second = rewrite(served.second.folder, version="2")
-    assert found(served.server.reload(SECOND)) == [(SECOND, second.sha256, True)]
+    assert states(served.server.reload(SECOND)) == [(SECOND, second.sha256, True)]
     assert served.hashes() == [served.first.sha256, second.sha256]
-    assert found(served.server.reload(FIRST)) == [(FIRST, first.sha256, True)]
+    assert states(served.server.reload(FIRST)) == [(FIRST, first.sha256, True)]
     with pytest.raises(RequestError, match="no bundle 'none' here"):
         served.server.reload("none")
 
@@ -156,13 +156,13 @@ def test_the_first_keeps_its_name(served: Served) -> None:
     assert list(served.listed().bundles) == [FIRST, SECOND]
     answer = served.listed(FIRST)
     assert (answer.bundle, answer.bundle_sha256) == ("renamed", new.sha256)
-    assert served.told()[FIRST] == new.sha256
+    assert served.reported()[FIRST] == new.sha256
 
 
 def test_what_has_not_changed_stays_the_very_same(served: Served) -> None:
-    before = [each.pipeline for each in served.server.reload()]
+    before = [bundle.pipeline for bundle in served.server.reload()]
     rewrite(served.first.folder, version="2")
-    after = [each.pipeline for each in served.server.reload()]
+    after = [bundle.pipeline for bundle in served.server.reload()]
     assert after[0] is not before[0]
     assert after[1] is before[1]
 
@@ -225,7 +225,7 @@ def test_a_call_under_way_ends_on_the_bundle_that_it_began_on(
 def test_the_old_ones_memory_is_freed(served: Served, image: pb.Image) -> None:
     """By itself: nobody knows how long the collector of cycles waits."""
     served.stub.AgeTransform(pb.AgeTransformRequest(image=image, targets=[pb.Age(years=70)]), timeout=SECONDS)
-    (old,) = (weakref.ref(each.pipeline) for each in served.server.reload(FIRST))
+    (old,) = (weakref.ref(bundle.pipeline) for bundle in served.server.reload(FIRST))
     assert old() is not None
     rewrite(served.first.folder, version="2")
     served.server.reload(FIRST)
@@ -257,13 +257,13 @@ BREAKS = [break_manifest, take_card_away, break_graph, put_wrong_graph]
 def test_a_broken_bundle_is_refused_and_none_is_changed(
     served: Served, how: Callable[[Bundle], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = [each.pipeline for each in served.server.reload()]
+    before = [bundle.pipeline for bundle in served.server.reload()]
     rewrite(served.first.folder, version="2")
     how(served.second)
     with pytest.raises(RequestError, match=r"^the bundle 'other' stays what it was: "):
         served.server.reload()
     assert served.hashes() == [served.first.sha256, served.second.sha256]
-    assert served.told() == {FIRST: served.first.sha256, SECOND: served.second.sha256}
+    assert served.reported() == {FIRST: served.first.sha256, SECOND: served.second.sha256}
     (record,) = (record for record in caplog.records if record.levelno >= logging.ERROR)
     assert record.getMessage().startswith("bundle other stays what it was: ")
     assert served.server._bundles.pipeline(FIRST) is before[0]
@@ -316,7 +316,7 @@ def test_two_who_ask_at_once_get_one_after_the_other(served: Served) -> None:
     new = rewrite(served.first.folder, version="2")
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(served.server.reload, [FIRST] * 4))
-    changed = [each.has_changed for (each,) in answers]
+    changed = [bundle.has_changed for (bundle,) in answers]
     assert sorted(changed) == [False, False, False, True]
-    assert {each.pipeline.bundle.sha256 for (each,) in answers} == {new.sha256}
-    assert len({id(each.pipeline) for (each,) in answers}) == 1
+    assert {bundle.pipeline.bundle.sha256 for (bundle,) in answers} == {new.sha256}
+    assert len({id(bundle.pipeline) for (bundle,) in answers}) == 1

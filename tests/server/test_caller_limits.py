@@ -143,9 +143,9 @@ def test_calls_of_a_minute_of_an_address(house: Open) -> None:
 
 
 def test_every_address_is_a_caller_of_its_own(house: Open) -> None:
-    with socket.socket(socket.AF_INET6) as found:
+    with socket.socket(socket.AF_INET6) as probe:
         try:
-            found.bind(("::1", 0))
+            probe.bind(("::1", 0))
         except OSError:
             pytest.skip("this machine has no IPv6")
     here = house(Load(calls_per_minute=3), host="[::]")
@@ -161,8 +161,8 @@ def test_every_certificate_is_a_caller_of_its_own(house: Open, tmp_path: Path) -
     security = Security(tls_certificate=certificate, tls_key=key, tls_client_ca=client_ca)
     here = house(Load(calls_per_minute=2), security=security)
 
-    def connect(own: Issued) -> grpc.Channel:
-        return here.connect(credentials=grpc.ssl_channel_credentials(authority.pem, own.key, own.certificate))
+    def connect(issued: Issued) -> grpc.Channel:
+        return here.connect(credentials=grpc.ssl_channel_credentials(authority.pem, issued.key, issued.certificate))
 
     for name in ("mobile", "batch"):
         assert allowed(connect(authority.issue([name])), "CALLS_PER_MINUTE") == 2
@@ -172,8 +172,8 @@ def test_every_certificate_is_a_caller_of_its_own(house: Open, tmp_path: Path) -
 def test_without_limits_nobody_counts(tmp_path: Path) -> None:
     assert load_authentication(Settings(tmp_path), lambda reason: None) == []
     for load in (Load(calls_at_once=1), Load(calls_per_minute=1)):
-        (found,) = load_authentication(Settings(tmp_path, load=load), lambda reason: None)
-        assert isinstance(found, CallerLimits)
+        (interceptor,) = load_authentication(Settings(tmp_path, load=load), lambda reason: None)
+        assert isinstance(interceptor, CallerLimits)
 
 
 class Context:
@@ -213,9 +213,9 @@ def keys(tmp_path: Path) -> Callable[..., tuple[Security, list[Any]]]:
     """Keys with these limits, in a file; and the metadata of a call with each."""
 
     def make(**limits: tuple[int | None, int | None]) -> tuple[Security, list[Any]]:
-        made = [make_key(name, frozenset({"age", "optimize"}), *each) for name, each in limits.items()]
-        write_keys(tmp_path / "keys.json", [entry for _, entry in made])
-        return Security(api_keys=tmp_path / "keys.json"), [(("authorization", f"Bearer {key}"),) for key, _ in made]
+        keys = [make_key(name, frozenset({"age", "optimize"}), *key_limits) for name, key_limits in limits.items()]
+        write_keys(tmp_path / "keys.json", [entry for _, entry in keys])
+        return Security(api_keys=tmp_path / "keys.json"), [(("authorization", f"Bearer {key}"),) for key, _ in keys]
 
     return make
 

@@ -77,7 +77,7 @@ class FakeServer:
 
     def __init__(self, *signals: signal.Signals) -> None:
         self._signals = list(signals)
-        self.asked: list[str | float] = []
+        self.requested: list[str | float] = []
 
     @property
     def port(self) -> int:
@@ -85,11 +85,11 @@ class FakeServer:
         return 40_000
 
     def reload_each(self) -> None:
-        self.asked.append("reload")
+        self.requested.append("reload")
         signal.raise_signal(self._signals.pop(0))
 
     def stop(self, grace: float) -> None:
-        self.asked.append(grace)
+        self.requested.append(grace)
 
 
 @pytest.fixture(autouse=True)
@@ -158,8 +158,8 @@ def test_every_setting_is_a_flag_with_the_same_default(started: list[Settings]) 
     assert started == [Settings(Path("models/default"))]
     of_limits = {"max_message_bytes", "max_image_bytes", "max_pixels", "max_steps"}
     of_parts = of_limits | {field.name for part in (Load, Security, Observability) for field in fields(part)}
-    own = {field.name for field in fields(Settings)} - {"limits", "load", "security", "observability"}
-    assert own | of_parts == set(VALUES) | {"processes"}, "more than one are started in another way"
+    of_settings = {field.name for field in fields(Settings)} - {"limits", "load", "security", "observability"}
+    assert of_settings | of_parts == set(VALUES) | {"processes"}, "more than one are started in another way"
     assert set(VALUES) | {"processes"} == set(FLAGS)
 
 
@@ -275,7 +275,7 @@ def test_it_listens_until_a_signal_and_then_stops_with_grace(
     result = serve(monkeypatch, lambda *given: server)
     assert result.exit_code == 0
     assert result.output == "listening on 127.0.0.1:40000\n"
-    assert server.asked == [2.5]
+    assert server.requested == [2.5]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -293,7 +293,7 @@ def test_it_reads_its_bundles_anew_at_each_hangup_and_goes_on(monkeypatch: pytes
     result = serve(monkeypatch, lambda *given: server)
     assert result.exit_code == 0
     assert result.output == "listening on 127.0.0.1:40000\n"
-    assert server.asked == ["reload", "reload", 2.5]
+    assert server.requested == ["reload", "reload", 2.5]
 
 
 def test_version() -> None:

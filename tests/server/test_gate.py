@@ -165,7 +165,7 @@ def test_photos_are_worked_on_by_no_more_threads_than_there_are_workers(
     for _ in range(3):
         together = [house.stub.DetectFaces.future(house.requests["DetectFaces"], timeout=SECONDS) for _ in range(2)]
         assert all(
-            each.exception() is None or Refusal(each.exception()).code == "RESOURCE_EXHAUSTED" for each in together
+            call.exception() is None or Refusal(call.exception()).code == "RESOURCE_EXHAUSTED" for call in together
         )
     assert len(names) == 1
 

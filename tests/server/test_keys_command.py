@@ -31,8 +31,8 @@ def run(file: Path) -> Run:
 
 
 def entries(file: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(file.read_text())
-    return found
+    entries: list[dict[str, Any]] = json.loads(file.read_text())
+    return entries
 
 
 def test_a_key_is_shown_once_and_only_its_hash_is_kept(run: Run, file: Path) -> None:
@@ -43,9 +43,9 @@ def test_a_key_is_shown_once_and_only_its_hash_is_kept(run: Run, file: Path) -> 
     digest = hashlib.sha256(key.encode()).hexdigest()
     assert entries(file) == [{"id": "mobile", "sha256": digest, "scopes": ["age"]}]
     assert key not in file.read_text()
-    found = KeyFile(file).find(key)
-    assert found is not None
-    assert found.id == "mobile"
+    entry = KeyFile(file).find(key)
+    assert entry is not None
+    assert entry.id == "mobile"
 
 
 def test_no_two_keys_are_alike(run: Run, file: Path) -> None:
@@ -100,8 +100,8 @@ def test_list(run: Run, file: Path) -> None:
 def test_remove(run: Run, file: Path) -> None:
     keys = [run("add", "--id", name, "--scope", "age").output.strip() for name in ("one", "two")]
     assert run("remove", "--id", "one").output == "removed one\n"
-    known = KeyFile(file)
-    assert (known.find(keys[0]), known.find(keys[1]) is None) == (None, False)
+    key_file = KeyFile(file)
+    assert (key_file.find(keys[0]), key_file.find(keys[1]) is None) == (None, False)
     result = run("remove", "--id", "one")
     assert (result.exit_code, result.output) == (1, f"Error: {file} has no key called one; it has two\n")
     assert run("remove", "--id", "two").exit_code == 0

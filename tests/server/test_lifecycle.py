@@ -97,8 +97,8 @@ def connect() -> Iterator[Callable[[Server], grpc.Channel]]:
 def states(channel: grpc.Channel) -> dict[str, int]:
     """What health checks are told, by what they ask for."""
     check = health_pb2_grpc.HealthStub(channel).Check
-    asked = {name: health_pb2.HealthCheckRequest(service=name) for name in (LIVENESS, *READINESS)}
-    return {name: check(request, timeout=SECONDS).status for name, request in asked.items()}
+    requests = {name: health_pb2.HealthCheckRequest(service=name) for name in (LIVENESS, *READINESS)}
+    return {name: check(request, timeout=SECONDS).status for name, request in requests.items()}
 
 
 def watch(channel: grpc.Channel, service: str = "") -> Iterator[int]:
@@ -136,9 +136,9 @@ def test_it_lives_before_it_is_ready(
     assert opening.begun.wait(SECONDS)
     assert states(channel) == {LIVENESS: SERVING} | dict.fromkeys(READINESS, NOT_SERVING)
     watched = [watch(channel, name) for name in READINESS]
-    assert [next(each) for each in watched] == [NOT_SERVING] * len(READINESS)
+    assert [next(watcher) for watcher in watched] == [NOT_SERVING] * len(READINESS)
     opening.may_end.set()
-    assert [next(each) for each in watched] == [SERVING] * len(READINESS)
+    assert [next(watcher) for watcher in watched] == [SERVING] * len(READINESS)
     ready.result(SECONDS)
     assert states(channel) == dict.fromkeys((LIVENESS, *READINESS), SERVING)
     assert call(channel, "ListMethods") is None
@@ -178,15 +178,15 @@ def test_refusals_of_the_start_are_counted(
 def test_one_that_cannot_open_its_bundle_is_gone(
     opening: Opening, searching_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[Server] = []
+    servers: list[Server] = []
     listen = Server.__init__
-    monkeypatch.setattr(Server, "__init__", lambda self, *given: (made.append(self), listen(self, *given))[1])
+    monkeypatch.setattr(Server, "__init__", lambda self, *given: (servers.append(self), listen(self, *given))[1])
     opening.error = BundleError("a graph is missing")
     opening.may_end.set()
     with pytest.raises(StartupError, match=r"^a graph is missing$"):
         start(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=1))
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", made[0].port), SECONDS)
+        socket.create_connection(("127.0.0.1", servers[0].port), SECONDS)
 
 
 def test_on_a_shared_port_it_does_not_listen_before_it_is_ready(
@@ -246,12 +246,12 @@ def test_it_stops_when_the_calls_that_it_took_have_ended_and_tells_before(
     ready.result(SECONDS)
     channel = connect(server)
     watched = [watch(channel, name) for name in READINESS]
-    assert [next(each) for each in watched] == [SERVING] * len(READINESS)
+    assert [next(watcher) for watcher in watched] == [SERVING] * len(READINESS)
     under_way = hold_search(channel)
     with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
         stack.callback(go_on.set)
         stopped, since = pool.submit(server.stop, SECONDS), time.monotonic()
-        assert [list(each) for each in watched] == [[NOT_SERVING]] * len(READINESS), "then the watch is over"
+        assert [list(watcher) for watcher in watched] == [[NOT_SERVING]] * len(READINESS), "then the watch is over"
         with pytest.raises(grpc.RpcError) as refused:
             FaceAgingStub(connect(server)).ListMethods(pb.ListMethodsRequest(), timeout=SECONDS)
         assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
@@ -326,7 +326,7 @@ def test_those_who_watch_take_no_thread_from_those_who_call(
     ready.result(SECONDS)
     channel = connect(server)
     watched = [watch(channel) for _ in range(400)]
-    assert {next(each) for each in watched} == {SERVING}
+    assert {next(watcher) for watcher in watched} == {SERVING}
     assert call(channel, "ListMethods") is None
 
 

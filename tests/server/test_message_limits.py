@@ -77,11 +77,11 @@ def test_photos_of_too_many_bytes_are_refused_in_words(serve: Serve, searching_b
     assert len(photo.data) < SMALL_FILE
     for data in (bytes(SMALL_FILE + 1), photo.data + bytes(SMALL_FILE + 1 - len(photo.data))):
         image = pb.Image(data=data)
-        reason, words = "IMAGE_BYTES_EXCEEDED", "the image has 1,001 bytes; at most 1,000"
-        expect(refused(stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[OLD])), reason, DATA, words)
-        expect(refused(stub.Reconstruct, pb.ReconstructRequest(image=image)), reason, DATA, words)
-        expect(refused(stub.DetectFaces, pb.DetectFacesRequest(image=image)), reason, DATA, words)
-        expect(refused_at_once(stub.Optimize, pb.OptimizeRequest(image=image)), reason, DATA, words)
+        reason, message = "IMAGE_BYTES_EXCEEDED", "the image has 1,001 bytes; at most 1,000"
+        expect(refused(stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[OLD])), reason, DATA, message)
+        expect(refused(stub.Reconstruct, pb.ReconstructRequest(image=image)), reason, DATA, message)
+        expect(refused(stub.DetectFaces, pb.DetectFacesRequest(image=image)), reason, DATA, message)
+        expect(refused_at_once(stub.Optimize, pb.OptimizeRequest(image=image)), reason, DATA, message)
         request = pb.CompareFacesRequest(first=photo, second=image)
-        expect(refused(stub.CompareFaces, request), reason, "second.data", f"the second photo: {words}")
+        expect(refused(stub.CompareFaces, request), reason, "second.data", f"the second photo: {message}")
     assert len(stub.DetectFaces(pb.DetectFacesRequest(image=photo), timeout=SECONDS).faces) == 1

@@ -81,25 +81,25 @@ class Watched:
                 self._told.append(json.loads(line))
                 self._changed.notify_all()
 
-    def wait_for(self, what: str, count: int = 1) -> list[dict[str, Any]]:
+    def wait_for(self, kind: str, count: int = 1) -> list[dict[str, Any]]:
         """Those that tell ``what``, once they are ``count`` or more."""
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self._of(what)) >= count, SECONDS), self._told
-            return self._of(what)
+            assert self._changed.wait_for(lambda: len(self._of(kind)) >= count, SECONDS), self._told
+            return self._of(kind)
 
-    def _of(self, what: str) -> list[dict[str, Any]]:
-        return [each for each in self._told if each["what"] == what]
+    def _of(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self._told if event["what"] == kind]
 
     def ids(self) -> dict[int, int]:
         """The id of each process that has begun, by its number."""
-        return {each["number"]: each["id"] for each in self.wait_for("begins", 2)}
+        return {event["number"]: event["id"] for event in self.wait_for("begins", 2)}
 
     def end(self) -> tuple[int, list[tuple[str, int]], str]:
         """Its exit status once it has ended, what it told in all, and its errors."""
         assert self.program.stderr is not None
         status = self.program.wait(SECONDS)
         self._reader.join()
-        return status, sorted((each["what"], each["number"]) for each in self._told), self.program.stderr.read()
+        return status, sorted((event["what"], event["number"]) for event in self._told), self.program.stderr.read()
 
 
 @pytest.fixture
@@ -140,8 +140,8 @@ def test_it_is_ready_when_all_are_and_stops_them_all(watch: Callable[..., Watche
     watched.wait_for("ready")
     assert len(set(watched.ids().values()) | {watched.program.pid}) == 3
     watched.program.send_signal(signal.Signals[name])
-    status, told, errors = watched.end()
-    assert (status, told) == (0, sorted([*BEGUN, ("SIGTERM", 0), ("SIGTERM", 1)]))
+    status, events, errors = watched.end()
+    assert (status, events) == (0, sorted([*BEGUN, ("SIGTERM", 0), ("SIGTERM", 1)]))
     assert errors == ""
 
 
@@ -149,7 +149,7 @@ def test_a_hangup_goes_to_all(watch: Callable[..., Watched]) -> None:
     watched = watch("")
     watched.wait_for("ready")
     watched.program.send_signal(signal.SIGHUP)
-    assert {each["number"] for each in watched.wait_for("SIGHUP", 2)} == {0, 1}
+    assert {event["number"] for event in watched.wait_for("SIGHUP", 2)} == {0, 1}
     watched.program.terminate()
     assert watched.end()[0] == 0
 
@@ -158,7 +158,7 @@ def test_one_of_them_can_have_all_reload(watch: Callable[..., Watched]) -> None:
     watched = watch("reloads all")
     watched.wait_for("ready")
     os.kill(watched.ids()[0], signal.SIGHUP)
-    assert sorted(each["number"] for each in watched.wait_for("SIGHUP", 3)) == [0, 0, 1]
+    assert sorted(event["number"] for event in watched.wait_for("SIGHUP", 3)) == [0, 0, 1]
     watched.program.terminate()
     assert watched.end()[0] == 0
 
@@ -172,19 +172,19 @@ def test_one_that_is_killed_is_begun_again_and_the_other_is_left_alone(watch: Ca
     assert again["number"] == 1
     assert again["id"] != before[1]
     watched.program.send_signal(signal.SIGHUP)
-    assert {each["id"] for each in watched.wait_for("SIGHUP", 2)} == {before[0], again["id"]}
+    assert {event["id"] for event in watched.wait_for("SIGHUP", 2)} == {before[0], again["id"]}
     watched.program.terminate()
-    status, told, errors = watched.end()
-    assert (status, told.count(("ready", -1))) == (0, 1)
+    status, events, errors = watched.end()
+    assert (status, events.count(("ready", -1))) == (0, 1)
     assert "server process 1 has ended by signal 9" in errors
 
 
 def test_one_that_cannot_start_stops_all(watch: Callable[..., Watched]) -> None:
-    status, told, _ = watch("cannot start").end()
+    status, events, _ = watch("cannot start").end()
     assert status == 1
-    assert ("ready", -1) not in told
-    assert told.count(("begins", 0)) <= 1
-    assert told.count(("begins", 1)) == 0
+    assert ("ready", -1) not in events
+    assert events.count(("begins", 0)) <= 1
+    assert events.count(("begins", 1)) == 0
 
 
 def test_one_that_cannot_start_again_leaves_the_other_alone(watch: Callable[..., Watched], tmp_path: Any) -> None:
@@ -196,8 +196,8 @@ def test_one_that_cannot_start_again_leaves_the_other_alone(watch: Callable[...,
     *_, again = watched.wait_for("begins", 3)
     assert again["number"] == 1
     watched.program.terminate()
-    status, told, errors = watched.end()
-    assert (status, told.count(("begins", 0))) == (0, 1)
+    status, events, errors = watched.end()
+    assert (status, events.count(("begins", 0))) == (0, 1)
     assert f"server process 1 has ended with status {CANNOT_START}" in errors
 
 
@@ -217,8 +217,8 @@ def test_one_that_hangs_is_killed_after_its_grace(watch: Callable[..., Watched])
     watched.wait_for("ready")
     hanging = await_end(watched.ids()[1])
     watched.program.terminate()
-    status, told, errors = watched.end()
-    assert (status, told.count(("SIGTERM", 1))) == (0, 1)
+    status, events, errors = watched.end()
+    assert (status, events.count(("SIGTERM", 1))) == (0, 1)
     assert hanging()
     assert "server process 1 has ended by signal 9" in errors
 
@@ -229,8 +229,8 @@ def test_they_stop_by_themselves_when_the_supervisor_is_killed(watch: Callable[.
     waits = [await_end(process) for process in watched.ids().values()]
     watched.program.kill()
     assert all(ended() for ended in waits)
-    status, told, _ = watched.end()
-    assert (status, told) == (-signal.SIGKILL, sorted([*BEGUN, ("SIGTERM", 0), ("SIGTERM", 1)]))
+    status, events, _ = watched.end()
+    assert (status, events) == (-signal.SIGKILL, sorted([*BEGUN, ("SIGTERM", 0), ("SIGTERM", 1)]))
 
 
 # --- the port ---
@@ -241,11 +241,11 @@ def test_a_shared_port_can_be_had_by_those_who_share_it_alone() -> None:
         assert port > 0
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.bind(("127.0.0.1", port))
-        with socket.socket() as one, socket.socket() as two:
-            for each in (one, two):
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                each.bind(("127.0.0.1", port))
-                each.listen()
+        with socket.socket() as first, socket.socket() as second:
+            for listener in (first, second):
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                listener.bind(("127.0.0.1", port))
+                listener.listen()
 
 
 def test_nobody_is_let_in_by_the_one_who_keeps_it() -> None:

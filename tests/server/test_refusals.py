@@ -225,7 +225,7 @@ def expect_alive(stub: FaceAgingStub) -> None:
     assert stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).methods
 
 
-@pytest.mark.parametrize(("photo", "fields", "reason", "field", "words"), AGE_TRANSFORM)
+@pytest.mark.parametrize(("photo", "fields", "reason", "field", "message"), AGE_TRANSFORM)
 def test_age_transform_refuses(
     stub: FaceAgingStub,
     photos: dict[str, bytes],
@@ -233,15 +233,15 @@ def test_age_transform_refuses(
     fields: dict[str, Any],
     reason: str,
     field: str,
-    words: str,
+    message: str,
 ) -> None:
     fields = {"targets": [OLD]} | fields
     request = pb.AgeTransformRequest(image=pb.Image(data=photos[photo]), **fields)
-    expect(refused(stub.AgeTransform, request), reason, field, words)
+    expect(refused(stub.AgeTransform, request), reason, field, message)
     expect_alive(stub)
 
 
-@pytest.mark.parametrize(("photo", "fields", "reason", "field", "words"), RECONSTRUCT)
+@pytest.mark.parametrize(("photo", "fields", "reason", "field", "message"), RECONSTRUCT)
 def test_reconstruct_refuses(
     stub: FaceAgingStub,
     photos: dict[str, bytes],
@@ -249,39 +249,39 @@ def test_reconstruct_refuses(
     fields: dict[str, Any],
     reason: str,
     field: str,
-    words: str,
+    message: str,
 ) -> None:
     request = pb.ReconstructRequest(image=pb.Image(data=photos[photo]), **fields)
-    expect(refused(stub.Reconstruct, request), reason, field, words)
+    expect(refused(stub.Reconstruct, request), reason, field, message)
     expect_alive(stub)
 
 
-@pytest.mark.parametrize(("fields", "reason", "field", "words"), METHODS)
+@pytest.mark.parametrize(("fields", "reason", "field", "message"), METHODS)
 def test_methods_refuse_what_they_cannot_draw(
-    several: FaceAgingStub, photos: dict[str, bytes], fields: dict[str, Any], reason: str, field: str, words: str
+    several: FaceAgingStub, photos: dict[str, bytes], fields: dict[str, Any], reason: str, field: str, message: str
 ) -> None:
     request = pb.AgeTransformRequest(image=pb.Image(data=photos["good"]), **{"targets": [OLD]} | fields)
-    expect(refused(several.AgeTransform, request), reason, field, words)
+    expect(refused(several.AgeTransform, request), reason, field, message)
 
 
-@pytest.mark.parametrize(("fields", "reason", "field", "words"), METHODS_THAT_RECONSTRUCT)
+@pytest.mark.parametrize(("fields", "reason", "field", "message"), METHODS_THAT_RECONSTRUCT)
 def test_methods_refuse_to_reconstruct(
-    several: FaceAgingStub, photos: dict[str, bytes], fields: dict[str, Any], reason: str, field: str, words: str
+    several: FaceAgingStub, photos: dict[str, bytes], fields: dict[str, Any], reason: str, field: str, message: str
 ) -> None:
     request = pb.ReconstructRequest(image=pb.Image(data=photos["good"]), **fields)
-    expect(refused(several.Reconstruct, request), reason, field, words)
+    expect(refused(several.Reconstruct, request), reason, field, message)
 
 
-@pytest.mark.parametrize(("photo", "reason", "field", "words"), DETECT_FACES)
+@pytest.mark.parametrize(("photo", "reason", "field", "message"), DETECT_FACES)
 def test_detect_faces_refuses(
-    stub: FaceAgingStub, photos: dict[str, bytes], photo: str, reason: str, field: str, words: str
+    stub: FaceAgingStub, photos: dict[str, bytes], photo: str, reason: str, field: str, message: str
 ) -> None:
     request = pb.DetectFacesRequest(image=pb.Image(data=photos[photo]))
-    expect(refused(stub.DetectFaces, request), reason, field, words)
+    expect(refused(stub.DetectFaces, request), reason, field, message)
     expect_alive(stub)
 
 
-@pytest.mark.parametrize(("first", "second", "fields", "reason", "field", "words"), COMPARE_FACES)
+@pytest.mark.parametrize(("first", "second", "fields", "reason", "field", "message"), COMPARE_FACES)
 def test_compare_faces_refuses(
     stub: FaceAgingStub,
     photos: dict[str, bytes],
@@ -290,11 +290,11 @@ def test_compare_faces_refuses(
     fields: dict[str, Any],
     reason: str,
     field: str,
-    words: str,
+    message: str,
 ) -> None:
     images = pb.Image(data=photos[first]), pb.Image(data=photos[second])
     request = pb.CompareFacesRequest(first=images[0], second=images[1], **fields)
-    expect(refused(stub.CompareFaces, request), reason, field, words)
+    expect(refused(stub.CompareFaces, request), reason, field, message)
     expect_alive(stub)
 
 
@@ -303,11 +303,11 @@ def test_faces_that_cannot_be_aligned_are_refused(
 ) -> None:
     monkeypatch.setattr(NetworkDetector, "detect", lambda *_: [face_in_a_point])
     image = pb.Image(data=photos["good"])
-    reason, words = "FACE_UNUSABLE", "face 0 cannot be aligned"
-    expect(refused(stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[OLD])), reason, DATA, words)
-    expect(refused(stub.Reconstruct, pb.ReconstructRequest(image=image)), reason, DATA, words)
+    reason, message = "FACE_UNUSABLE", "face 0 cannot be aligned"
+    expect(refused(stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[OLD])), reason, DATA, message)
+    expect(refused(stub.Reconstruct, pb.ReconstructRequest(image=image)), reason, DATA, message)
     request = pb.CompareFacesRequest(first=image, second=image)
-    expect(refused(stub.CompareFaces, request), reason, "first_face", words)
+    expect(refused(stub.CompareFaces, request), reason, "first_face", message)
 
 
 def test_a_bundle_that_is_not_served_is_refused(stub: FaceAgingStub, photos: dict[str, bytes]) -> None:

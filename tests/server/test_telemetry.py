@@ -88,10 +88,10 @@ def test_calls_are_counted_and_timed(
         ("dorian_batch_rows_count", {"graph": "detector"}),
         ("dorian_batch_wait_seconds_count", {"graph": "detector"}),
     ]
-    before = [values(telemetry.metrics, name, **each) for name, each in names]
+    before = [values(telemetry.metrics, name, **labels) for name, labels in names]
     ask(watched, image)
     wanted = [count + 1 for count in before]
-    assert until(lambda: [values(telemetry.metrics, name, **each) for name, each in names] == wanted)
+    assert until(lambda: [values(telemetry.metrics, name, **labels) for name, labels in names] == wanted)
     assert values(telemetry.metrics, "grpc_server_handling_seconds_sum", **labels) > 0
 
 
@@ -138,10 +138,12 @@ def test_prometheus_is_answered_with_the_bundle_and_the_calls(
     assert bundle.labels["sha256"] == searching_bundle.sha256
     assert bundle.labels["name"] == bundle.labels["served_as"] == searching_bundle.manifest.name
     assert families["process_resident_memory_bytes"].samples[0].value > 1e6
-    (refused,) = (each for each in families["dorian_refused"].samples if each.name.endswith("_total"))
+    (refused,) = (sample for sample in families["dorian_refused"].samples if sample.name.endswith("_total"))
     assert (refused.labels, refused.value) == ({"reason": "API_KEY_MISSING"}, 1)
     buckets = {
-        each.labels["le"] for each in families["grpc_server_handling_seconds"].samples if each.name.endswith("_bucket")
+        sample.labels["le"]
+        for sample in families["grpc_server_handling_seconds"].samples
+        if sample.name.endswith("_bucket")
     }
     assert {"0.005", "30.0", "+Inf"} <= buckets
 
@@ -149,8 +151,8 @@ def test_prometheus_is_answered_with_the_bundle_and_the_calls(
 def test_a_metrics_port_that_is_taken() -> None:
     with Metrics().served("127.0.0.1", 0) as taken, Metrics().served("127.0.0.1", 0) as other:
         assert taken != other
-        words = f"^cannot serve metrics on 127.0.0.1:{taken}: "
-        with pytest.raises(StartupError, match=words), Metrics().served("127.0.0.1", taken):
+        message = f"^cannot serve metrics on 127.0.0.1:{taken}: "
+        with pytest.raises(StartupError, match=message), Metrics().served("127.0.0.1", taken):
             pass
 
 
@@ -199,7 +201,7 @@ def test_a_call_is_a_line_of_json(logged: Callable[..., io.StringIO], watched: F
         watched.DetectFaces(pb.DetectFacesRequest(), metadata=[("x-request-id", "two")])
     assert until(lambda: stream.getvalue().count("\n") == 2)
     entries = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [(each["request_id"], each["method"], each["code"]) for each in entries] == [
+    assert [(entry["request_id"], entry["method"], entry["code"]) for entry in entries] == [
         ("one", "DetectFaces", "OK"),
         ("two", "DetectFaces", "INVALID_ARGUMENT"),
     ]
@@ -251,13 +253,13 @@ def test_nothing_of_a_photo_is_told(
     """Neither its bytes nor what was read from it: no line has more digits than counts and times."""
     stream = logged(logs.JsonFormatter())
     spans.clear()
-    found = watched.DetectFaces(pb.DetectFacesRequest(image=image))
+    response = watched.DetectFaces(pb.DetectFacesRequest(image=image))
     assert until(lambda: stream.getvalue().endswith("\n"))
     (entry,) = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert entry["message"] == f"DetectFaces OK in {entry['seconds']:.3f} s"
-    told = {key: value for span in spans.get_finished_spans() for key, value in (span.attributes or {}).items()}
-    assert told.keys() == {"rpc.system", "rpc.service", "rpc.method", "rpc.grpc.status_code"}
-    assert f"{found.faces[0].estimated_age:.2f}" not in stream.getvalue()
+    attributes = {key: value for span in spans.get_finished_spans() for key, value in (span.attributes or {}).items()}
+    assert attributes.keys() == {"rpc.system", "rpc.service", "rpc.method", "rpc.grpc.status_code"}
+    assert f"{response.faces[0].estimated_age:.2f}" not in stream.getvalue()
 
 
 # --- traces ---
@@ -271,13 +273,13 @@ def test_a_call_is_a_span_with_one_for_each_stage(
     parent = ("traceparent", f"00-{'4b' * 16}-{'00f0' * 4}-01")
     list(watched.Optimize(pb.OptimizeRequest(image=image), metadata=[parent]))
     assert until(lambda: any(span.name == f"{SERVICE}/Optimize" for span in spans.get_finished_spans()))
-    found = {span.name: span for span in spans.get_finished_spans()}
-    call = found.pop(f"{SERVICE}/Optimize")
-    assert {"decode", "detect", "align", "read", "encode", "optimise", "generate", "write"} <= found.keys()
-    assert {context_of(span).trace_id for span in (call, *found.values())} == {int("4b" * 16, 16)}
+    spans_by_name = {span.name: span for span in spans.get_finished_spans()}
+    call = spans_by_name.pop(f"{SERVICE}/Optimize")
+    assert {"decode", "detect", "align", "read", "encode", "optimise", "generate", "write"} <= spans_by_name.keys()
+    assert {context_of(span).trace_id for span in (call, *spans_by_name.values())} == {int("4b" * 16, 16)}
     assert call.parent is not None
     assert call.parent.span_id == int("00f0" * 4, 16)
-    for span in found.values():
+    for span in spans_by_name.values():
         assert span.parent is not None
         assert span.parent.span_id == context_of(call).span_id
     assert (call.attributes or {})["rpc.grpc.status_code"] == "OK"

@@ -63,22 +63,22 @@ def serve_tls(searching_bundle: Bundle) -> Iterator[Start]:
         yield begin
 
 
-def ask(port: int, ca: bytes | None = None, own: Issued | None = None) -> str:
+def ask(port: int, ca: bytes | None = None, issued: Issued | None = None) -> str:
     """The bundle's name, asked over a new connection; without ``ca`` in the clear."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     address = f"127.0.0.1:{port}"
     if ca is None:
         channel = grpc.insecure_channel(address, options)
     else:
-        pems = (own.key, own.certificate) if own else (None, None)
+        pems = (issued.key, issued.certificate) if issued else (None, None)
         channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(ca, *pems), options)
     with channel:
         return str(FaceAgingStub(channel).ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).bundle)
 
 
-def lets_in(port: int, ca: bytes | None = None, own: Issued | None = None) -> bool:
+def lets_in(port: int, ca: bytes | None = None, issued: Issued | None = None) -> bool:
     try:
-        return bool(ask(port, ca, own))
+        return bool(ask(port, ca, issued))
     except grpc.RpcError as error:
         if error.code() != grpc.StatusCode.UNAVAILABLE:
             raise
@@ -142,7 +142,7 @@ def test_a_broken_replacement_leaves_the_old_one_serving_until_it_is_whole(
     else:
         (certificate if how == "no certificate" else key).unlink()
     with caplog.at_level(logging.WARNING, logger="dorian_server.security"):
-        assert [lets_in(port, each.pem) for each in (authority, authority, newer)] == [True, True, False]
+        assert [lets_in(port, ca.pem) for ca in (authority, authority, newer)] == [True, True, False]
     (record,) = caplog.records  # once, not for each connection
     assert str(certificate.parent) in record.getMessage()
     assert "what was there before stays in use" in record.getMessage()
@@ -171,7 +171,7 @@ def test_the_key_may_be_of_either_kind(serve_tls: Start, authority: Authority, t
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "message"),
     [
         ({"tls_client_ca"}, "a client CA needs TLS: give --tls-certificate and --tls-key as well"),
         ({"tls_certificate"}, "has no key: give --tls-key"),
@@ -179,21 +179,21 @@ def test_the_key_may_be_of_either_kind(serve_tls: Start, authority: Authority, t
         ({"tls_key"}, "has no certificate: give --tls-certificate"),
     ],
 )
-def test_what_goes_together(pair: tuple[Path, Path], client_ca: Path, given: set[str], words: str) -> None:
+def test_what_goes_together(pair: tuple[Path, Path], client_ca: Path, given: set[str], message: str) -> None:
     paths = {"tls_certificate": pair[0], "tls_key": pair[1], "tls_client_ca": client_ca}
-    with pytest.raises(StartupError, match=words):
+    with pytest.raises(StartupError, match=message):
         load_credentials(Security(**{name: paths[name] for name in given}))
     assert load_credentials(Security(**paths)) is not None
     assert load_credentials(Security()) is None
 
 
 @pytest.mark.parametrize(
-    ("name", "what"),
+    ("name", "role"),
     [("tls_certificate", "the TLS certificate"), ("tls_key", "the TLS key"), ("tls_client_ca", "the client CA")],
 )
 @pytest.mark.parametrize("how", ["missing", "a folder", "no PEM", "empty"])
 def test_files_that_cannot_be_used(
-    pair: tuple[Path, Path], client_ca: Path, tmp_path: Path, name: str, what: str, how: str
+    pair: tuple[Path, Path], client_ca: Path, tmp_path: Path, name: str, role: str, how: str
 ) -> None:
     bad = tmp_path / "bad.pem"
     if how == "a folder":
@@ -202,10 +202,10 @@ def test_files_that_cannot_be_used(
         bad.write_text("" if how == "empty" else "not a certificate, and no key\n")
     paths = {"tls_certificate": pair[0], "tls_key": pair[1], "tls_client_ca": client_ca, name: bad}
     pem = "holds no private key in PEM" if name == "tls_key" else "holds no certificate in PEM"
-    words = {"missing": "does not exist", "a folder": "cannot be read: Is a directory"}.get(how, pem)
+    message = {"missing": "does not exist", "a folder": "cannot be read: Is a directory"}.get(how, pem)
     with pytest.raises(StartupError) as caught:
         load_credentials(Security(**paths))
-    assert str(caught.value) == f"{what} {bad} {words}"
+    assert str(caught.value) == f"{role} {bad} {message}"
 
 
 @pytest.mark.parametrize("kind", ["ec", "rsa"])

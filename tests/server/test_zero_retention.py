@@ -46,7 +46,7 @@ WRITES = os.O_WRONLY | os.O_RDWR
 
 
 @dataclass
-class Told:
+class Observed:
     """All that a server tells of its calls, and each file that this process opens to write into."""
 
     address: str
@@ -56,7 +56,7 @@ class Told:
     records: list[logging.LogRecord] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
 
-    def words(self) -> str:
+    def output(self) -> str:
         """Everything that was told so far."""
         spans = [span.to_json() for span in self.spans.get_finished_spans()]
         records = [f"{record.getMessage()} {vars(record)}" for record in self.records]
@@ -91,10 +91,10 @@ def png(write: Write) -> bytes:
     """One face; words in a chunk of text, in EXIF, and after the end."""
     from PIL.PngImagePlugin import PngInfo
 
-    exif, words = Image.Exif(), PngInfo()
+    exif, text = Image.Exif(), PngInfo()
     exif[DESCRIPTION] = OF_EXIF
-    words.add_text("Comment", OF_TEXT)
-    return write(photo_of(FACE), "PNG", pnginfo=words, exif=exif) + OF_TAIL.encode()
+    text.add_text("Comment", OF_TEXT)
+    return write(photo_of(FACE), "PNG", pnginfo=text, exif=exif) + OF_TAIL.encode()
 
 
 # --- where a server tells and writes ---
@@ -112,14 +112,14 @@ class _Keeper(logging.Handler):
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Where this process works, and where its temporary files go."""
-    found = [tmp_path / "work", tmp_path / "temporary"]
-    for folder in found:
+    paths = [tmp_path / "work", tmp_path / "temporary"]
+    for folder in paths:
         folder.mkdir()
-    monkeypatch.chdir(found[0])
-    monkeypatch.setenv("TMPDIR", str(found[1]))
+    monkeypatch.chdir(paths[0])
+    monkeypatch.setenv("TMPDIR", str(paths[1]))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    assert Path(tempfile.gettempdir()) == found[1]
-    return found
+    assert Path(tempfile.gettempdir()) == paths[1]
+    return paths
 
 
 @pytest.fixture
@@ -143,61 +143,61 @@ def debug_log(
 
 
 @pytest.fixture
-def told(
+def observed(
     searching_bundle: Bundle, folders: list[Path], debug_log: tuple[io.StringIO, list[logging.LogRecord]]
-) -> Iterator[Told]:
+) -> Iterator[Observed]:
     """A server that tells all that it can."""
     spans, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     telemetry = Telemetry(traces=Traces(provider))
     settings = Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=1, limits=Limits(max_steps=20))
     server = start(settings, telemetry)
-    yield Told(f"127.0.0.1:{server.port}", telemetry, spans, *debug_log)
+    yield Observed(f"127.0.0.1:{server.port}", telemetry, spans, *debug_log)
     server.stop()
     provider.shutdown()
 
 
 @pytest.fixture
-def stub(told: Told) -> Iterator[FaceAgingStub]:
-    with grpc.insecure_channel(told.address) as channel:
+def stub(observed: Observed) -> Iterator[FaceAgingStub]:
+    with grpc.insecure_channel(observed.address) as channel:
         yield FaceAgingStub(channel)
 
 
 class _Watched:
     """Tells ``told`` of the files that are opened to write into; Python never takes such a hook away again."""
 
-    def __init__(self, told: Told) -> None:
-        self.told: Told | None = told
+    def __init__(self, observed: Observed) -> None:
+        self.observed: Observed | None = observed
         sys.addaudithook(self)
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.told is not None and event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES:
-            self.told.written.append(str(arguments[0]))
+        if self.observed is not None and event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES:
+            self.observed.written.append(str(arguments[0]))
 
 
 @pytest.fixture
-def files_watched(told: Told) -> Iterator[None]:
-    watched = _Watched(told)
+def files_watched(observed: Observed) -> Iterator[None]:
+    watched = _Watched(observed)
     yield
-    watched.told = None
+    watched.observed = None
 
 
 def files_in(folders: list[Path]) -> dict[Path, tuple[int, int]]:
     """Every file in ``folders``: its size, and when it was last written to."""
-    found = [path for folder in folders for path in (folder, *folder.rglob("*"))]
-    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
+    paths = [path for folder in folders for path in (folder, *folder.rglob("*"))]
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
 
 
 def open_files() -> set[str]:
     """The regular files that this process has open, those that have no name any more among them."""
-    found = set()
+    paths = set()
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
             if stat.S_ISREG(descriptor.stat().st_mode):
-                found.add(str(descriptor.readlink()))
+                paths.add(str(descriptor.readlink()))
         except FileNotFoundError:  # it was the listing's own
             continue
-    return found
+    return paths
 
 
 # --- calls ---
@@ -251,18 +251,20 @@ def bad_calls(stub: FaceAgingStub, jpeg: bytes, png: bytes) -> list[Refusal]:
 # --- what stays ---
 
 
-def test_nothing_of_a_photo_is_told(told: Told, stub: FaceAgingStub, jpeg: bytes, png: bytes) -> None:
+def test_nothing_of_a_photo_is_told(observed: Observed, stub: FaceAgingStub, jpeg: bytes, png: bytes) -> None:
     answers = good_calls(stub, jpeg, png)
     bad_calls(stub, jpeg, png)
     assert OF_EXIF.encode() in answers[3].results[0].image.data, "asked for, it goes back to the caller"
-    words = told.words()
-    assert all(name in words for name in ("AgeTransform", "Optimize", "grpc_server_handled_total", "INVALID_ARGUMENT"))
+    output = observed.output()
+    assert all(name in output for name in ("AgeTransform", "Optimize", "grpc_server_handled_total", "INVALID_ARGUMENT"))
     for secret in (OF_EXIF, OF_TEXT, OF_TAIL, OF_REQUEST, jpeg[:24], png[33:57], jpeg[-200:-176], png[-200:-176]):
         for way in ways_to_say(secret):
-            assert way not in words, f"{secret!r}, as {way!r}"
+            assert way not in output, f"{secret!r}, as {way!r}"
 
 
-def test_nothing_that_is_read_from_a_face_is_told(told: Told, stub: FaceAgingStub, jpeg: bytes, png: bytes) -> None:
+def test_nothing_that_is_read_from_a_face_is_told(
+    observed: Observed, stub: FaceAgingStub, jpeg: bytes, png: bytes
+) -> None:
     """Neither ages nor boxes, nor latents."""
     answers = good_calls(stub, jpeg, png)
     detected, reconstructed = answers[1], answers[5]
@@ -270,12 +272,12 @@ def test_nothing_that_is_read_from_a_face_is_told(told: Told, stub: FaceAgingStu
     numbers = [first.estimated_age, second.estimated_age, first.box.x, first.box.width, first.score, *latent]
     said = {f"{number:.{digits}f}" for number in numbers for digits in (4, 5) if round(number, 2) != number}
     assert len(said) > 4
-    words = told.words()
-    assert [number for number in said if number in words] == []
+    output = observed.output()
+    assert [number for number in said if number in output] == []
 
 
 def test_no_file_is_written(
-    told: Told,
+    observed: Observed,
     stub: FaceAgingStub,
     folders: list[Path],
     files_watched: None,
@@ -289,27 +291,29 @@ def test_no_file_is_written(
     bad_calls(stub, jpeg, png)
     assert files_in(everywhere) == before
     assert open_files() <= opened
-    assert told.written == []
+    assert observed.written == []
 
 
-def test_the_watch_on_files_sees_one_that_is_written(told: Told, folders: list[Path], files_watched: None) -> None:
+def test_the_watch_on_files_sees_one_that_is_written(
+    observed: Observed, folders: list[Path], files_watched: None
+) -> None:
     """Or the test above would pass for nothing."""
     before, opened = files_in(folders), open_files()
     with tempfile.TemporaryFile() as file:
         file.write(b"x")
         assert open_files() - opened
-    assert told.written
-    told.written.clear()
+    assert observed.written
+    observed.written.clear()
     (folders[0] / "photo.png").write_bytes(b"x")
     assert files_in(folders) != before
-    assert told.written == [str(folders[0] / "photo.png")]
+    assert observed.written == [str(folders[0] / "photo.png")]
 
 
 # --- faults of ours ---
 
 
 def test_a_fault_of_ours_tells_the_caller_nothing_and_the_log_no_photo(
-    told: Told, stub: FaceAgingStub, jpeg: bytes, png: bytes, monkeypatch: pytest.MonkeyPatch
+    observed: Observed, stub: FaceAgingStub, jpeg: bytes, png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(detector: NetworkDetector, pixels: object) -> None:
         raise RuntimeError(OF_FAULT)
@@ -333,9 +337,9 @@ def test_a_fault_of_ours_tells_the_caller_nothing_and_the_log_no_photo(
         )
         for word in (OF_FAULT, "RuntimeError", "Traceback", "detect", ".py"):
             assert word not in sent
-    words = told.words()
-    assert words.count("a request failed by our fault") >= len(calls)
-    assert OF_FAULT in told.log.getvalue(), "whoever runs the server must see it"
-    assert OF_FAULT not in "".join(span.to_json() for span in told.spans.get_finished_spans()), "these go elsewhere"
+    output = observed.output()
+    assert output.count("a request failed by our fault") >= len(calls)
+    assert OF_FAULT in observed.log.getvalue(), "whoever runs the server must see it"
+    assert OF_FAULT not in "".join(span.to_json() for span in observed.spans.get_finished_spans()), "these go elsewhere"
     for secret in (OF_EXIF, OF_TEXT, OF_TAIL, jpeg[:24], png[33:57]):
-        assert not any(way in words for way in ways_to_say(secret))
+        assert not any(way in output for way in ways_to_say(secret))
