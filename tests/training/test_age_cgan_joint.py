@@ -371,12 +371,12 @@ def test_who_sees_persons_and_ages_never_changes(
     make_joint: MakeJoint, make_batches: MakeBatches, facenet: CompactFaceNet, estimator: AgeEstimator
 ) -> None:
     """They stay outside the checkpoint, too."""
-    witnesses: list[nn.Module] = [facenet.train(), estimator.train()]
-    before = [copy.deepcopy(witness.state_dict()) for witness in witnesses]
+    guides: list[nn.Module] = [facenet.train(), estimator.train()]
+    before = [copy.deepcopy(witness.state_dict()) for witness in guides]
     stage, batches = make_joint(), make_batches()
     for number in range(2):
         stage.step(batches.next(), number)
-    for witness, known in zip(witnesses, before, strict=True):
+    for witness, known in zip(guides, before, strict=True):
         assert not any(module.training for module in witness.modules())
         assert all(torch.equal(tensor, known[name]) for name, tensor in witness.state_dict().items())
         assert all(p.grad is None and not p.requires_grad for p in witness.parameters())

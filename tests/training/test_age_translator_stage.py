@@ -20,7 +20,7 @@ from dorian_training.checkpoint import load_resume, load_weights
 from dorian_training.data.augmentation import Augmentation, centred
 from dorian_training.data.batches import LabelledBatch, LabelledBatches, as_images
 from dorian_training.data.crops import Crops
-from dorian_training.distributed import Place
+from dorian_training.distributed import DistributedContext
 from dorian_training.errors import CheckpointError
 from dorian_training.loop import LoopSettings, train
 from dorian_training.losses.adversarial import fake_loss, real_loss
@@ -28,7 +28,7 @@ from dorian_training.losses.age_bins import age_logit, wrong_age_loss
 from dorian_training.losses.reconstruction import charbonnier
 from dorian_training.losses.translation import broad_imbalance, broad_tint, identity_loss
 from dorian_training.methods.age_estimator import age_labels
-from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, Witnesses
+from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, GuideNetworks
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape, expected_age
 from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape
@@ -39,7 +39,7 @@ MakeCrops = Callable[[Sequence[int | None], NDArray[np.uint8]], Crops]
 MakeStage = Callable[..., AgeTranslatorStage]
 Differing = Callable[[Any, Any], list[str]]
 CPU = torch.device("cpu")
-PLACE = Place(0, 1, CPU)
+PLACE = DistributedContext(0, 1, CPU)
 SIDE, WIDE = 64, 72
 WIDTHS, STRIDES = (8, 8, 8), (2, 2, 2)
 SHAPE = AgeTranslatorShape(
@@ -88,7 +88,7 @@ def make(people: Crops) -> MakeStage:
         facenet = facenet or CompactFaceNet(FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8))
         estimator = AgeEstimator(AgeEstimatorShape(WIDTHS, STRIDES)) if reads else None
         settings = AgeTranslatorSettings(**{"resolution": SIDE, **changes})  # type: ignore[arg-type]
-        stage = AgeTranslatorStage(shape, settings, Witnesses(facenet, estimator), CPU, amp, watched)
+        stage = AgeTranslatorStage(shape, settings, GuideNetworks(facenet, estimator), CPU, amp, watched)
         if awake:
             for translator in (stage.translator, stage.average.module):
                 nn.init.normal_(translator.head.weight, std=0.3)  # type: ignore[union-attr,arg-type]
@@ -156,7 +156,7 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     assert losses.keys() == LOSSES | {"d/r1"}
 
     (image, source, target), (again, back_from, back_to) = fed
-    translator, discriminator, facenet = stage.translator, stage.discriminator, stage.witnesses.facenet
+    translator, discriminator, facenet = stage.translator, stage.discriminator, stage.guides.facenet
     mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(SIDE), SIDE))
     delta = translator(image, source, target) * mask
     drawn = (image + delta).clamp(-1, 1)
@@ -272,11 +272,11 @@ def test_a_facenet_of_another_side_holds_the_person(
 @pytest.mark.parametrize("reads", [False, True])
 def test_the_witnesses_never_change(make: MakeStage, batches_of: Callable[..., LabelledBatches], reads: bool) -> None:
     stage, batches = make(reads=reads), batches_of()
-    witnesses = [stage.witnesses.facenet, *([stage.witnesses.age_estimator] if reads else [])]
-    before = [copy.deepcopy(witness.state_dict()) for witness in witnesses]  # type: ignore[union-attr]
+    guides = [stage.guides.facenet, *([stage.guides.age_estimator] if reads else [])]
+    before = [copy.deepcopy(witness.state_dict()) for witness in guides]  # type: ignore[union-attr]
     for number in range(2):
         stage.step(batches.next(), number)
-    for witness, known in zip(witnesses, before, strict=True):
+    for witness, known in zip(guides, before, strict=True):
         assert witness is not None
         assert not witness.training  # its batch statistics would follow what it sees, otherwise
         assert all(torch.equal(tensor, known[name]) for name, tensor in witness.state_dict().items())
@@ -298,7 +298,7 @@ def test_dear_terms_of_weight_zero_are_not_even_looked_at(make: MakeStage, batch
     def count(name: str) -> Callable[..., None]:
         return lambda *_: calls.update({name: calls[name] + 1})
 
-    stage.witnesses.facenet.register_forward_hook(count("identity"))
+    stage.guides.facenet.register_forward_hook(count("identity"))
     stage.translator.register_forward_hook(count("cycle"))
     assert stage.step(batch, 1).keys() == LOSSES - {f"g/{term}"}
     assert calls == ({"identity": 0, "cycle": 2} if term == "identity" else {"identity": 2, "cycle": 1})
@@ -306,7 +306,7 @@ def test_dear_terms_of_weight_zero_are_not_even_looked_at(make: MakeStage, batch
 
 def test_a_dear_term_looks_at_one_face_at_least(make: MakeStage, batch: LabelledBatch) -> None:
     stage, looked_at = make(identity_share=0.01, cycle_share=0.01), list[int]()
-    for network in (stage.witnesses.facenet, stage.translator):
+    for network in (stage.guides.facenet, stage.translator):
         network.register_forward_hook(lambda module, given, found: looked_at.append(len(found)))
     stage.step(batch, 1)
     assert looked_at == [6, 1, 1, 1]  # all are drawn; one before, one after, one back
@@ -394,11 +394,11 @@ def test_a_run_resumes_exactly(
     differing: Differing,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    facenet = make().witnesses.facenet
+    facenet = make().guides.facenet
 
     def stage_of(seed: int) -> AgeTranslatorStage:
         stage = make(seed=seed, r1_every=2)
-        stage.witnesses = Witnesses(facenet)  # in no run's folder
+        stage.guides = GuideNetworks(facenet)  # in no run's folder
         return stage
 
     def run(stage: AgeTranslatorStage, folder: str, seed: int = 0) -> None:
@@ -440,7 +440,7 @@ def test_a_run_goes_on_from_another(make: MakeStage, differing: Differing) -> No
 
 def test_the_discriminator_begins_as_the_age_estimator(make: MakeStage, batch: LabelledBatch) -> None:
     stage = make(reads=True)  # whose estimator comes as it was built, not yet frozen
-    estimator = stage.witnesses.age_estimator
+    estimator = stage.guides.age_estimator
     assert estimator is not None
     with torch.no_grad():
         found, known = stage.discriminator(batch.image), estimator(batch.image)
@@ -499,7 +499,7 @@ def test_watched_faces_are_read_at_five_ages(make: MakeStage, people: Crops) -> 
     samples = stage.samples()
     assert samples is not None
     found, expected = stage.measure(), dict[str, float]()
-    facenet, estimator = stage.witnesses.facenet, stage.witnesses.age_estimator
+    facenet, estimator = stage.guides.facenet, stage.guides.age_estimator
     assert estimator is not None
     with torch.no_grad():
         before = facenet(samples[:, 0])

@@ -13,7 +13,13 @@ import torch
 from torch import nn
 
 from dorian_training.checkpoint import RESUME_FILE, load_resume, load_weights
-from dorian_training.distributed import Place, average_gradients, first_says, joined, share_start
+from dorian_training.distributed import (
+    DistributedContext,
+    average_gradients,
+    broadcast_flag,
+    broadcast_state,
+    distributed_context,
+)
 
 # Each process checks what it sees; a failed assert fails the launch.
 WORKER = """
@@ -21,23 +27,23 @@ import sys
 from pathlib import Path
 import torch
 from torch import nn
-from dorian_training.distributed import average_gradients, first_says, joined, share_start
+from dorian_training.distributed import average_gradients, broadcast_flag, broadcast_state, distributed_context
 
-with joined("cpu") as place:
-    assert place.world == 2 and place.leads == (place.rank == 0)
-    torch.manual_seed(place.rank)
+with distributed_context("cpu") as context:
+    assert context.world_size == 2 and context.is_main == (context.rank == 0)
+    torch.manual_seed(context.rank)
     module = nn.Sequential(nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last), nn.BatchNorm2d(3))
-    module[1].running_mean.fill_(place.rank)
-    share_start([module])
+    module[1].running_mean.fill_(context.rank)
+    broadcast_state([module])
     torch.manual_seed(0)
     assert torch.equal(module[0].weight, nn.Conv2d(2, 3, 3).weight)
     assert module[1].running_mean.tolist() == [0.0] * 3
-    (module[0].weight * (1 + 4 * place.rank)).sum().backward()
+    (module[0].weight * (1 + 4 * context.rank)).sum().backward()
     average_gradients(module)
     assert torch.equal(module[0].weight.grad, torch.full_like(module[0].weight, 3.0))
     assert module[1].weight.grad is None
-    assert first_says(place.leads, place.device) and not first_says(not place.leads, place.device)
-    Path(sys.argv[1], f"rank{place.rank}").touch()
+    assert broadcast_flag(context.is_main, context.device) and not broadcast_flag(not context.is_main, context.device)
+    Path(sys.argv[1], f"rank{context.rank}").touch()
 """
 
 
@@ -72,12 +78,12 @@ def test_alone_there_is_nothing_to_share() -> None:
     module = nn.Linear(2, 2)
     module(torch.ones(1, 2)).sum().backward()
     before = [parameter.detach().clone() for parameter in module.parameters()]
-    with joined("cpu") as place:
-        assert place == Place(0, 1, torch.device("cpu"))
-        assert place.leads
-        share_start([module])
+    with distributed_context("cpu") as context:
+        assert context == DistributedContext(0, 1, torch.device("cpu"))
+        assert context.is_main
+        broadcast_state([module])
         average_gradients(module)
-        assert [first_says(word, place.device) for word in (True, False)] == [True, False]
+        assert [broadcast_flag(word, context.device) for word in (True, False)] == [True, False]
     assert all(torch.equal(a, b) for a, b in zip(before, module.parameters(), strict=True))
     assert module.weight.grad is not None
     assert torch.equal(module.weight.grad, torch.ones(2, 2))
@@ -122,5 +128,5 @@ def test_two_processes_train_the_same_networks(
     ("named", "device"), [("cpu", "cpu"), ("auto", "cuda:0" if torch.cuda.is_available() else "cpu")]
 )
 def test_devices_by_name(named: str, device: str) -> None:
-    with joined(named) as place:
-        assert place.device == torch.device(device)
+    with distributed_context(named) as context:
+        assert context.device == torch.device(device)

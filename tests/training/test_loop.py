@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dorian_training.checkpoint import RESUME_FILE, WEIGHTS_FILE, load_resume, load_weights
 from dorian_training.data.batches import BalancedBatches, Batch
-from dorian_training.distributed import Place
+from dorian_training.distributed import DistributedContext
 from dorian_training.errors import ConfigError
 from dorian_training.loop import LoopSettings, train, write_grid
 from dorian_training.methods.stage import Stage
@@ -26,7 +26,7 @@ from dorian_training.methods.stage import Stage
 MakeStage = Callable[..., Stage]
 MakeBatches = Callable[..., BalancedBatches]
 Differing = Callable[[Any, Any], list[str]]
-PLACE = Place(0, 1, torch.device("cpu"))
+PLACE = DistributedContext(0, 1, torch.device("cpu"))
 ABOUT = {"family": "age_cgan", "seed": 7}
 
 

@@ -21,7 +21,7 @@ from dorian_training.data.face_labels import FACE, NO_FACE
 from dorian_training.data.landmark_batches import LandmarkBatches, Wrongness
 from dorian_training.data.scene_batches import SceneBatches
 from dorian_training.data.scenes import Scenes
-from dorian_training.distributed import Place
+from dorian_training.distributed import DistributedContext
 from dorian_training.errors import CheckpointError
 from dorian_training.loop import LoopSettings, train
 from dorian_training.methods.age_estimator import (
@@ -43,7 +43,7 @@ from dorian_training.networks.landmark_refiner import LandmarkRefinerShape
 MakeCrops = Callable[..., Crops]
 Differing = Callable[[Any, Any], list[str]]
 CPU = torch.device("cpu")
-PLACE = Place(0, 1, CPU)
+PLACE = DistributedContext(0, 1, CPU)
 PEOPLE, EACH, SIDE = 4, 6, 72
 KINDS = ["facenet", "age_estimator", "detector", "landmark_refiner"]
 LOSSES = {

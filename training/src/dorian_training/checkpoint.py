@@ -38,11 +38,11 @@ def load_resume(folder: Path) -> dict[str, Any] | None:
 
 
 def save_weights(
-    path: Path, weights: dict[str, dict[str, Tensor]], about: dict[str, Any], dtype: torch.dtype = torch.float32
+    path: Path, weights: dict[str, dict[str, Tensor]], metadata: dict[str, Any], dtype: torch.dtype = torch.float32
 ) -> None:
     """Write networks' state dicts to one safetensors file, floating-point tensors as ``dtype``, keyed ``network/tensor``.
 
-    ``about`` (what JSON can hold) goes into its metadata: the networks' shape, the data, the number of steps. What a network
+    ``metadata`` (what JSON can hold) goes into its metadata: the networks' shape, the data, the number of steps. What a network
     has in common with its average, as what does not learn, is written once.
     """
     stored = {
@@ -54,7 +54,7 @@ def save_weights(
         own = {name for name, tensor in state.items() if name not in average or not torch.equal(tensor, average[name])}
         tensors |= {f"{network}/{name}": state[name] for name in own or state}
     with draft_file(path) as draft:
-        save_file(tensors, draft, metadata={"about": json.dumps(about)})
+        save_file(tensors, draft, metadata={"about": json.dumps(metadata)})
 
 
 def load_weights(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
@@ -66,7 +66,7 @@ def load_weights(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, An
     weights: dict[str, dict[str, Tensor]] = {}
     try:
         with safe_open(file, framework="pt") as stored:
-            about = json.loads((stored.metadata() or {}).get("about", "{}"))
+            metadata = json.loads((stored.metadata() or {}).get("about", "{}"))
             for key in stored.keys():  # noqa: SIM118 - not a dict
                 network, _, name = key.partition("/")
                 tensor = stored.get_tensor(key)
@@ -76,7 +76,7 @@ def load_weights(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, An
     for network, state in weights.items():
         for name, tensor in weights.get(f"{network}{_AVERAGE}", {}).items():
             state.setdefault(name, tensor)
-    return weights, about
+    return weights, metadata
 
 
 def _as(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training on several devices under ``torchrun``: who this process is, and averages over all of them."""
+"""Training on several devices under ``torchrun``: the rank of this process, and averages over all processes."""
 
 from __future__ import annotations
 
@@ -12,42 +12,46 @@ from torch import distributed, nn
 
 
 @dataclass(frozen=True)
-class Place:
-    """This process among ``world`` processes, and the device it trains on."""
+class DistributedContext:
+    """This process among ``world_size`` processes, and the device that it trains on."""
 
     rank: int
-    world: int
+    world_size: int
     device: torch.device
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes logs and checkpoints."""
         return self.rank == 0
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Place]:
-    """Join the processes that ``torchrun`` started, if it did; ``device``: ``auto``, ``cpu``, ``cuda`` or ``cuda:n``."""
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+def distributed_context(device: str) -> Iterator[DistributedContext]:
+    """Join the process group that ``torchrun`` started, if it did.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:n``.
+    """
+    rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    place = Place(rank, world, torch.device(device))
-    if place.device.type == "cuda":
-        torch.cuda.set_device(place.device)
-    if world == 1:
-        yield place
+    context = DistributedContext(rank, world_size, torch.device(device))
+    if context.device.type == "cuda":
+        torch.cuda.set_device(context.device)
+    if world_size == 1:
+        yield context
         return
-    distributed.init_process_group("nccl" if place.device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if context.device.type == "cuda" else "gloo")
     try:
-        yield place
+        yield context
     finally:
         distributed.destroy_process_group()
 
 
-def share_start(modules: Iterable[nn.Module]) -> None:
-    """Give every process the first one's parameters and buffers."""
+def broadcast_state(modules: Iterable[nn.Module]) -> None:
+    """Give every process the parameters and buffers of the first one."""
     if not distributed.is_initialized():
         return
     for module in modules:
@@ -55,20 +59,23 @@ def share_start(modules: Iterable[nn.Module]) -> None:
             distributed.broadcast(tensor, src=0)
 
 
-def first_says(word: bool, device: torch.device) -> bool:
-    """The first process's ``word``, in every process: clocks differ, and processes that part ways wait for ever."""
+def broadcast_flag(flag: bool, device: torch.device) -> bool:
+    """Return the first process's ``flag`` in every process.
+
+    Clocks differ, and processes that disagree about stopping wait for each other for ever.
+    """
     if not distributed.is_initialized():
-        return word
-    told = torch.tensor([word], dtype=torch.uint8, device=device)
-    distributed.broadcast(told, src=0)
-    return bool(told)
+        return flag
+    tensor = torch.tensor([flag], dtype=torch.uint8, device=device)
+    distributed.broadcast(tensor, src=0)
+    return bool(tensor)
 
 
 def average_gradients(module: nn.Module) -> None:
     """Replace the gradients of ``module`` by their mean over all processes; call between backward and step.
 
     In one flat message, as StyleGAN 3 does: it leaves alternating losses and R1's double backward alone, where the hooks
-    of ``DistributedDataParallel`` would get in the way.
+    of ``DistributedDataParallel`` would interfere.
     """
     if not distributed.is_initialized():
         return
@@ -76,5 +83,5 @@ def average_gradients(module: nn.Module) -> None:
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
     flat /= distributed.get_world_size()
-    for gradient, part in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+    for gradient, chunk in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
+        gradient.copy_(chunk.view_as(gradient))

@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dorian_training.checkpoint import WEIGHTS_FILE, load_resume, save_resume, save_weights
-from dorian_training.distributed import Place, first_says, share_start
+from dorian_training.distributed import DistributedContext, broadcast_flag, broadcast_state
 from dorian_training.errors import ConfigError
 from dorian_training.methods.stage import Stage
 
@@ -51,26 +51,26 @@ def train(
     batches: BatchStream[BatchKind],
     settings: LoopSettings,
     folder: Path,
-    place: Place,
-    about: dict[str, Any],
+    context: DistributedContext,
+    metadata: dict[str, Any],
 ) -> int:
     """Train ``stage`` to ``settings.steps``, from where the run in ``folder`` stopped; returns the steps done in all.
 
-    ``about`` is kept with the weights. Under ``torchrun`` only the first process writes; each resumes its own stream.
+    ``metadata`` is kept with the weights. Under ``torchrun`` only the first process writes; each resumes its own stream.
     """
-    share_start((*stage.networks.values(), *stage.averages.values()))
-    run = _Run(stage, batches, folder, place, about)
+    broadcast_state((*stage.networks.values(), *stage.averages.values()))
+    run = _Run(stage, batches, folder, context, metadata)
     number = run.resume()
     if number > settings.steps:
         raise ConfigError(f"{folder} has done {number} steps already, more than the {settings.steps} asked for")
     deadline = time.monotonic() + settings.minutes * 60
 
     def in_time() -> bool:
-        return not settings.minutes or first_says(time.monotonic() < deadline, place.device)
+        return not settings.minutes or broadcast_flag(time.monotonic() < deadline, context.device)
 
-    writer = SummaryWriter(folder) if place.leads else None
+    writer = SummaryWriter(folder) if context.is_main else None
     bar = tqdm(
-        total=settings.steps, initial=number, desc=stage.name, unit="step", disable=not place.leads, mininterval=5
+        total=settings.steps, initial=number, desc=stage.name, unit="step", disable=not context.is_main, mininterval=5
     )
     with bar:
         while number < settings.steps and in_time():
@@ -83,7 +83,7 @@ def train(
                 _log(writer, bar, losses, number)
             if number % settings.save_every == 0 and not last:
                 run.save(number)
-            if place.leads and (number % settings.sample_every == 0 or last):
+            if context.is_main and (number % settings.sample_every == 0 or last):
                 _watch(writer, stage, folder, number)
         run.save(number)
     if writer:
@@ -95,24 +95,29 @@ class _Run:
     """The part of a run that outlives the process."""
 
     def __init__(
-        self, stage: Stage[Any], batches: BatchStream[Any], folder: Path, place: Place, about: dict[str, Any]
+        self,
+        stage: Stage[Any],
+        batches: BatchStream[Any],
+        folder: Path,
+        context: DistributedContext,
+        metadata: dict[str, Any],
     ) -> None:
-        self.stage, self.batches, self.place, self.about = stage, batches, place, about
+        self.stage, self.batches, self.context, self.metadata = stage, batches, context, metadata
         self.folder = folder
-        self.own = folder if place.leads else folder / f"rank{place.rank}"
+        self.own = folder if context.is_main else folder / f"rank{context.rank}"
         self.own.mkdir(parents=True, exist_ok=True)
 
     def save(self, number: int) -> None:
-        cuda = self.place.device.type == "cuda"
+        cuda = self.context.device.type == "cuda"
         state = {
             "step": number,
             "stage": self.stage.state_dict(),
             "batches": self.batches.state_dict(),
             "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state(self.place.device) if cuda else None,
+            "random_cuda": torch.cuda.get_rng_state(self.context.device) if cuda else None,
         }
-        if self.place.leads:
-            save_weights(self.folder / WEIGHTS_FILE, self.stage.weights(), {**self.about, "steps": number})
+        if self.context.is_main:
+            save_weights(self.folder / WEIGHTS_FILE, self.stage.weights(), {**self.metadata, "steps": number})
         save_resume(self.own, state)  # last: where it is, the weights are too
 
     def resume(self) -> int:
@@ -125,8 +130,8 @@ class _Run:
             raise ConfigError(f"{self.folder} holds a run of another stage or of other networks") from error
         self.batches.load_state_dict(state["batches"])
         torch.set_rng_state(state["random"])
-        if state["random_cuda"] is not None and self.place.device.type == "cuda":
-            torch.cuda.set_rng_state(state["random_cuda"], self.place.device)
+        if state["random_cuda"] is not None and self.context.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"], self.context.device)
         log.info("resumed %s at step %d", self.folder, state["step"])
         return int(state["step"])
 

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from dorian_training.cli.options import data_option
-from dorian_training.cli.runs import begun, changed, in_place, run_options, run_stage
+from dorian_training.cli.runs import apply_overrides, read_run, run_distributed, run_options, run_stage
 from dorian_training.data.scene_batches import SceneBatches
 from dorian_training.data.scenes import render_scenes
 from dorian_training.data.sources import load_sources
-from dorian_training.distributed import Place
+from dorian_training.distributed import DistributedContext
 from dorian_training.methods.detector import DetectorSettings, DetectorStage
 from dorian_training.networks.detector import STRIDES, DetectorShape
 
@@ -45,20 +45,20 @@ def detector(**options: Any) -> None:
     \b
     dorian-train detector --data faces/ --teacher yunet.onnx --out runs/detector
     """
-    in_place(_detector, options)
+    run_distributed(_detector, options)
 
 
-def _detector(place: Place, **options: Any) -> None:
+def _detector(context: DistributedContext, **options: Any) -> None:
     records = [record for record in load_sources(options["sources"]) if record.split == "train"]
-    seed = options["seed"] + place.rank
+    seed = options["seed"] + context.rank
     scenes = render_scenes(
         records, options["scenes"], options["size"], seed, options["cache"].expanduser(), options["teacher"]
     )
-    batches = SceneBatches(scenes, options["batch_size"], seed, place.device)
-    known = begun(options["out"], DetectorStage.name)
+    batches = SceneBatches(scenes, options["batch_size"], seed, context.device)
+    known = read_run(options["out"], DetectorStage.name)
     shape = DetectorShape.from_dict(known["shape"]) if known else DetectorShape()
-    settings = changed(DetectorSettings(), options["changes"])
-    stage = DetectorStage(shape, settings, place.device, options["amp"])
+    settings = apply_overrides(DetectorSettings(), options["overrides"])
+    stage = DetectorStage(shape, settings, context.device, options["amp"])
     scenes_used = {"count": options["scenes"], "size": options["size"], "teacher": bool(options["teacher"])}
-    about = {"shape": shape.as_dict(), "scenes": scenes_used}
-    run_stage(stage, batches, records, place, options, about, settings, known)
+    metadata = {"shape": shape.as_dict(), "scenes": scenes_used}
+    run_stage(stage, batches, records, context, options, metadata, settings, known)

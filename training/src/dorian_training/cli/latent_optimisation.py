@@ -20,11 +20,11 @@ from dorian_bundle.files import draft_file
 from dorian_bundle.graphs import sha256_of
 from dorian_training.checkpoint import WEIGHTS_FILE, load_network, load_weights, require_network
 from dorian_training.cli.options import data_option
-from dorian_training.cli.runs import DEFAULT_CACHE, changed, in_place
+from dorian_training.cli.runs import DEFAULT_CACHE, apply_overrides, run_distributed
 from dorian_training.data.batches import as_images, groups_of
 from dorian_training.data.crops import Crops, cut_crops
 from dorian_training.data.sources import load_sources
-from dorian_training.distributed import Place
+from dorian_training.distributed import DistributedContext
 from dorian_training.errors import ConfigError, DataError
 from dorian_training.losses.latent import TERMS, LatentObjective, mirrored_embedding
 from dorian_training.methods.latent_optimisation import Found, SearchSettings, search_latents
@@ -48,7 +48,9 @@ _CHECKPOINT = click.Path(path_type=Path, exists=True)
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads; 0: torch decides.")
 @click.option("--cache", type=click.Path(path_type=Path), default=DEFAULT_CACHE, help="Where what is cut is kept.")
-@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change a number of the search's settings.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Change a number of the search's settings."
+)
 def latent_optimisation(**options: Any) -> None:
     """Age-cGAN's third stage: the latents that draw given faces best.
 
@@ -60,21 +62,21 @@ def latent_optimisation(**options: Any) -> None:
       --data faces/ --split val --out runs/latents
     dorian-train latent-optimisation … --set pixelwise_weight=30 --set identity_weight=0 --out runs/pixelwise
     """
-    in_place(_optimise, options)
+    run_distributed(_optimise, options)
 
 
-def _optimise(place: Place, **options: Any) -> None:
-    settings = changed(SearchSettings(), options["changes"])
-    weights, about = load_weights(options["checkpoint"])
+def _optimise(context: DistributedContext, **options: Any) -> None:
+    settings = apply_overrides(SearchSettings(), options["overrides"])
+    weights, metadata = load_weights(options["checkpoint"])
     for name in ("encoder_ema", "generator_ema"):
         require_network(weights, name)
-    shape = AgeCganShape.from_dict(about["shape"])
+    shape = AgeCganShape.from_dict(metadata["shape"])
     encoder, generator = build_encoder(shape), build_generator(shape)
     load_network(encoder, weights, "encoder_ema")
     load_network(generator, weights, "generator_ema")
-    objective = LatentObjective(generator, load_facenet(options["facenet"])).to(place.device)
+    objective = LatentObjective(generator, load_facenet(options["facenet"])).to(context.device)
     objective.eval().requires_grad_(False)
-    encoder.to(place.device).eval()
+    encoder.to(context.device).eval()
     crops = _chosen(options)
     _begin(options["out"], _about(options, settings, crops))
     groups = groups_of(crops, PAPER_GROUPS)
@@ -83,8 +85,8 @@ def _optimise(place: Place, **options: Any) -> None:
         path = options["out"] / f"{number:05d}.npz"
         rows = slice(start, start + _PART)
         if not path.is_file():
-            image = as_images(torch.from_numpy(crops.pixels[rows])).to(place.device)
-            condition = F.one_hot(torch.from_numpy(groups[rows]), shape.groups).float().to(place.device)
+            image = as_images(torch.from_numpy(crops.pixels[rows])).to(context.device)
+            condition = F.one_hot(torch.from_numpy(groups[rows]), shape.groups).float().to(context.device)
             with torch.no_grad():
                 latent, embedding = encoder(image), mirrored_embedding(objective.facenet, image)
             found = search_latents(objective, latent, condition, image, embedding, settings)
@@ -118,14 +120,14 @@ def _about(options: dict[str, Any], settings: SearchSettings, crops: Crops) -> d
     }
 
 
-def _begin(folder: Path, about: dict[str, Any]) -> None:
+def _begin(folder: Path, metadata: dict[str, Any]) -> None:
     """Note what the run in ``folder`` is; ``ConfigError`` if another has begun there."""
     note = folder / "search.json"
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != about:
+    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != metadata:
         words = "holds a search with other settings, faces or networks; give this one another folder"
         raise ConfigError(f"{folder} {words}")
     folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    note.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
 
 
 def _write(path: Path, found: Found, names: Sequence[str]) -> None:

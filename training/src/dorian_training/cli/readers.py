@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from dorian_training.cli.options import data_option
-from dorian_training.cli.runs import begun, changed, cut, in_place, run_options, run_stage
+from dorian_training.cli.runs import apply_overrides, cut, read_run, run_distributed, run_options, run_stage
 from dorian_training.data.augmentation import Augmentation
 from dorian_training.data.batches import IdentityBatches, LabelledBatches
 from dorian_training.data.crops import Crops, with_margin
 from dorian_training.data.landmark_batches import LandmarkBatches, Wrongness, cut_template, landmarks_in
-from dorian_training.distributed import Place
+from dorian_training.distributed import DistributedContext
 from dorian_training.methods.age_estimator import (
     AgeEstimatorSettings,
     AgeEstimatorStage,
@@ -41,7 +41,7 @@ def facenet(**options: Any) -> None:
     \b
     dorian-train facenet --data faces/ --out runs/facenet
     """
-    in_place(_facenet, options)
+    run_distributed(_facenet, options)
 
 
 @click.command("age-estimator")
@@ -53,7 +53,7 @@ def age_estimator(**options: Any) -> None:
     \b
     dorian-train age-estimator --data faces/ --out runs/age
     """
-    in_place(_age_estimator, options)
+    run_distributed(_age_estimator, options)
 
 
 @click.command("landmark-refiner")
@@ -65,24 +65,24 @@ def landmark_refiner(**options: Any) -> None:
     \b
     dorian-train landmark-refiner --data faces/ --out runs/landmarks
     """
-    in_place(_landmark_refiner, options)
+    run_distributed(_landmark_refiner, options)
 
 
-def _facenet(place: Place, **options: Any) -> None:
+def _facenet(context: DistributedContext, **options: Any) -> None:
     train, val = cut(options, lambda record: bool(record.identity), with_margin(FACENET_SIZE))
     labels = identity_labels(train)
     identities = int(labels.max()) + 1
-    seed = options["seed"] + place.rank
-    batches = IdentityBatches(train, labels, options["batch_size"], seed, FACENET_SIZE, Augmentation(), place.device)
-    known = begun(options["out"], FaceNetStage.name)
+    seed = options["seed"] + context.rank
+    batches = IdentityBatches(train, labels, options["batch_size"], seed, FACENET_SIZE, Augmentation(), context.device)
+    known = read_run(options["out"], FaceNetStage.name)
     shape = FaceNetShape.from_dict(known["shape"]) if known else FaceNetShape()
-    settings = changed(FaceNetSettings(), options["changes"])
-    stage = FaceNetStage(shape, settings, identities, place.device, options["amp"], val)
+    settings = apply_overrides(FaceNetSettings(), options["overrides"])
+    stage = FaceNetStage(shape, settings, identities, context.device, options["amp"], val)
     run_stage(
         stage,
         batches,
         train.records,
-        place,
+        context,
         options,
         {"shape": shape.as_dict(), "identities": identities},
         settings,
@@ -90,38 +90,38 @@ def _facenet(place: Place, **options: Any) -> None:
     )
 
 
-def _age_estimator(place: Place, **options: Any) -> None:
+def _age_estimator(context: DistributedContext, **options: Any) -> None:
     train, val = cut(options, lambda record: record.age is not None, with_margin(AGE_SIZE))
     batches = LabelledBatches(
         train,
         age_labels(train),
         options["batch_size"],
-        options["seed"] + place.rank,
+        options["seed"] + context.rank,
         AGE_SIZE,
         replace(Augmentation(), grey=0.1),
         flattening_weights(train),
-        place.device,
+        context.device,
     )
-    known = begun(options["out"], AgeEstimatorStage.name)
+    known = read_run(options["out"], AgeEstimatorStage.name)
     shape = AgeEstimatorShape.from_dict(known["shape"]) if known else AgeEstimatorShape()
-    settings = changed(AgeEstimatorSettings(), options["changes"])
-    stage = AgeEstimatorStage(shape, settings, place.device, options["amp"], val)
-    run_stage(stage, batches, train.records, place, options, {"shape": shape.as_dict()}, settings, known)
+    settings = apply_overrides(AgeEstimatorSettings(), options["overrides"])
+    stage = AgeEstimatorStage(shape, settings, context.device, options["amp"], val)
+    run_stage(stage, batches, train.records, context, options, {"shape": shape.as_dict()}, settings, known)
 
 
-def _landmark_refiner(place: Place, **options: Any) -> None:
+def _landmark_refiner(context: DistributedContext, **options: Any) -> None:
     side, template = cut_template(LANDMARK_SIZE, view_template())
     train, val = cut(options, lambda record: record.landmarks is not None, (side, template))
-    seed = options["seed"] + place.rank
+    seed = options["seed"] + context.rank
 
     def batches_of(crops: Crops, count: int, seed: int) -> LandmarkBatches:
         places = landmarks_in(crops, template)
-        return LandmarkBatches(crops, places, count, seed, LANDMARK_SIZE, Wrongness(), place.device)
+        return LandmarkBatches(crops, places, count, seed, LANDMARK_SIZE, Wrongness(), context.device)
 
     watched = batches_of(val, _WATCHED_VIEWS, 0).next() if val else None
-    known = begun(options["out"], LandmarkRefinerStage.name)
+    known = read_run(options["out"], LandmarkRefinerStage.name)
     shape = LandmarkRefinerShape.from_dict(known["shape"]) if known else LandmarkRefinerShape()
-    settings = changed(LandmarkRefinerSettings(), options["changes"])
-    stage = LandmarkRefinerStage(shape, settings, place.device, options["amp"], watched)
+    settings = apply_overrides(LandmarkRefinerSettings(), options["overrides"])
+    stage = LandmarkRefinerStage(shape, settings, context.device, options["amp"], watched)
     batches = batches_of(train, options["batch_size"], seed)
-    run_stage(stage, batches, train.records, place, options, {"shape": shape.as_dict()}, settings, known)
+    run_stage(stage, batches, train.records, context, options, {"shape": shape.as_dict()}, settings, known)

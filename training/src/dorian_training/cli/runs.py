@@ -19,7 +19,7 @@ from dorian_training.cli.options import Command
 from dorian_training.data.crops import Crops, cut_crops
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
-from dorian_training.distributed import Place, joined
+from dorian_training.distributed import DistributedContext, distributed_context
 from dorian_training.errors import ConfigError, DataError, TrainingError
 from dorian_training.loop import BatchKind, BatchStream, LoopSettings, train
 from dorian_training.methods.stage import Stage
@@ -56,7 +56,7 @@ def run_options(steps: int, batch_size: int) -> Callable[[Command], Command]:
             "--cache", type=click.Path(path_type=Path), default=DEFAULT_CACHE, help="Where what is cut is kept."
         ),
         click.option(
-            "--set", "changes", multiple=True, metavar="NAME=VALUE", help="Change a number of the stage's settings."
+            "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Change a number of the stage's settings."
         ),
     ]
 
@@ -68,26 +68,28 @@ def run_options(steps: int, batch_size: int) -> Callable[[Command], Command]:
     return decorate
 
 
-def in_place(work: Callable[..., None], options: dict[str, Any]) -> None:
+def run_distributed(work: Callable[..., None], options: dict[str, Any]) -> None:
     """Call ``work`` with this process's place among those that train together, and ``options``; errors become click's."""
     if options["threads"]:
         torch.set_num_threads(options["threads"])
     try:
-        with joined(options["device"]) as place:
-            torch.manual_seed(options["seed"] + place.rank)
-            work(place, **options)
+        with distributed_context(options["device"]) as context:
+            torch.manual_seed(options["seed"] + context.rank)
+            work(context, **options)
     except (TrainingError, BundleError) as error:
         raise click.ClickException(str(error)) from error
 
 
-def begun(folder: Path, stage: str) -> dict[str, Any]:
+def read_run(folder: Path, stage: str) -> dict[str, Any]:
     """What the run in ``folder`` says of itself; empty if none has begun there. ``ConfigError`` if it is of another stage."""
     if not (folder / RESUME_FILE).is_file():
         return {}
-    _, about = load_weights(folder)
-    if about["stage"] != stage:
-        raise ConfigError(f"{folder} holds a run of the {about['stage']} stage; give the {stage} stage another folder")
-    return about
+    _, metadata = load_weights(folder)
+    if metadata["stage"] != stage:
+        raise ConfigError(
+            f"{folder} holds a run of the {metadata['stage']} stage; give the {stage} stage another folder"
+        )
+    return metadata
 
 
 def earlier_stages(start: dict[str, Any]) -> list[dict[str, Any]]:
@@ -95,11 +97,11 @@ def earlier_stages(start: dict[str, Any]) -> list[dict[str, Any]]:
     return [*start["earlier"], {key: start[key] for key in ("stage", "steps")}]
 
 
-def changed(settings: Settings, changes: Sequence[str]) -> Settings:
+def apply_overrides(settings: Settings, overrides: Sequence[str]) -> Settings:
     """``settings`` with ``NAME=VALUE`` changes applied, each read as the type that its number has."""
     known = {field.name: type(getattr(settings, field.name)) for field in fields(settings)}
     values: dict[str, Any] = {}
-    for change in changes:
+    for change in overrides:
         name, equals, value = change.partition("=")
         if not equals or name not in known:
             raise ConfigError(f"--set {change}: expected NAME=VALUE, with a name among {', '.join(known)}")
@@ -114,49 +116,49 @@ def changed(settings: Settings, changes: Sequence[str]) -> Settings:
 def run(
     stage: Stage[BatchKind],
     batches: BatchStream[BatchKind],
-    place: Place,
+    context: DistributedContext,
     options: dict[str, Any],
-    about: dict[str, Any],
+    metadata: dict[str, Any],
 ) -> None:
-    """Train ``stage`` as ``options`` say, noting them, and what the run is ``about``, in its folder."""
+    """Train ``stage`` as ``options`` say, noting them, and what the run is ``metadata``, in its folder."""
     loop = LoopSettings(options["steps"], minutes=options["minutes"])
-    if place.leads:
+    if context.is_main:
         options["out"].mkdir(parents=True, exist_ok=True)
-        config = {**about, "loop": asdict(loop), "amp": options["amp"], "device": str(place.device)}
+        config = {**metadata, "loop": asdict(loop), "amp": options["amp"], "device": str(context.device)}
         (options["out"] / CONFIG_FILE).write_text(yaml.safe_dump(config, sort_keys=False))
-    train(stage, batches, loop, options["out"], place, about)
+    train(stage, batches, loop, options["out"], context, metadata)
 
 
 def run_stage(
     stage: Stage[BatchKind],
     batches: BatchStream[BatchKind],
     records: Sequence[FaceRecord],
-    place: Place,
+    context: DistributedContext,
     options: dict[str, Any],
-    about: dict[str, Any],
+    metadata: dict[str, Any],
     settings: Any,
     known: dict[str, Any],
 ) -> None:
     """Train ``stage`` on ``records``, from where ``--from`` says or, if it is ``known``, from where the run stopped.
 
-    ``about`` is what the run notes beside what all runs do: the network's shape, and how it was trained.
+    ``metadata`` is what the run notes beside what all runs do: the network's shape, and how it was trained.
     """
     earlier: list[dict[str, Any]] = []
     if options["start"] and not known:
         weights, start = load_weights(options["start"])
         stage.start_from(weights)
         earlier = earlier_stages(start)
-    about = {
+    metadata = {
         "family": stage.name,
-        **about,
+        **metadata,
         "stage": stage.name,
         "earlier": known.get("earlier", earlier),
         "data": dict(sorted(Counter(record.source for record in records).items())),
         "seed": options["seed"],
-        "batch_size": options["batch_size"] * place.world,
+        "batch_size": options["batch_size"] * context.world_size,
         "settings": asdict(settings),
     }
-    run(stage, batches, place, options, about)
+    run(stage, batches, context, options, metadata)
 
 
 def cut(

@@ -19,12 +19,12 @@ from dorian_training.cli.latent_optimisation import latent_optimisation
 from dorian_training.cli.options import data_option
 from dorian_training.cli.published_facenet import facenet_published
 from dorian_training.cli.readers import age_estimator, facenet, landmark_refiner
-from dorian_training.cli.runs import begun, changed, earlier_stages, in_place, run, run_options
+from dorian_training.cli.runs import apply_overrides, earlier_stages, read_run, run, run_distributed, run_options
 from dorian_training.cli.translators import age_translator, cyclegan
 from dorian_training.data.batches import BalancedBatches, Batch, as_images
 from dorian_training.data.crops import Crops, cut_crops
 from dorian_training.data.sources import load_sources
-from dorian_training.distributed import Place
+from dorian_training.distributed import DistributedContext
 from dorian_training.errors import ConfigError
 from dorian_training.methods.age_cgan import (
     PAPER_ADVERSARIAL,
@@ -81,48 +81,50 @@ def age_cgan(**options: Any) -> None:
     dorian-train age-cgan --stage latent --from runs/gan --facenet models/checkpoints/facenet --data faces/ --out runs/encoder
     torchrun --nproc-per-node 4 -m dorian_training.cli.train age-cgan --data faces/ --out runs/gan
     """
-    in_place(_age_cgan, options)
+    run_distributed(_age_cgan, options)
 
 
-def _age_cgan(place: Place, **options: Any) -> None:
+def _age_cgan(context: DistributedContext, **options: Any) -> None:
     records = [r for r in load_sources(options["sources"]) if r.split == "train" and r.age is not None]
     crops = cut_crops(records, SIZE, options["cache"].expanduser())
-    batches = BalancedBatches(crops, PAPER_GROUPS, options["batch_size"], options["seed"] + place.rank, place.device)
-    known_run = begun(options["out"], options["stage"])
-    weights, start = load_weights(options["start"]) if options["start"] and not known_run else ({}, {})
+    batches = BalancedBatches(
+        crops, PAPER_GROUPS, options["batch_size"], options["seed"] + context.rank, context.device
+    )
+    run_metadata = read_run(options["out"], options["stage"])
+    weights, start = load_weights(options["start"]) if options["start"] and not run_metadata else ({}, {})
     if options["stage"] == "joint" and not (options["facenet"] and options["age_estimator"]):
         raise ConfigError(
             "the joint stage needs --facenet and --age-estimator: checkpoints of what holds the person, and sees ages"
         )
-    if options["stage"] == "latent" and not (weights or known_run):
+    if options["stage"] == "latent" and not (weights or run_metadata):
         raise ConfigError("the latent stage needs --from: a run of the adversarial stage")
-    known = known_run or start
+    known = run_metadata or start
     preset = known.get("preset", options["preset"])
     shape = AgeCganShape.from_dict(known["shape"]) if known else PRESETS[preset]
     if options["new_discriminator"] and weights:
         preset = options["preset"]
         shape = replace(shape, discriminator=PRESETS[preset].discriminator)
-    stage, settings = _stage(options, preset, shape, place, batches)
+    stage, settings = _stage(options, preset, shape, context, batches)
     if weights and options["new_discriminator"]:
         weights["discriminator"] = stage.networks["discriminator"].state_dict()
     if weights:
         stage.start_from(weights)
-    if not known_run:
+    if not run_metadata:
         _begin_as_eigenfaces(stage, shape, weights, crops)
     passed = earlier_stages(start) if start else []
-    about = {
+    metadata = {
         "family": "age_cgan",
         "preset": preset,
         "shape": shape.as_dict(),
         "stage": stage.name,
-        "earlier": known_run.get("earlier", passed),
+        "earlier": run_metadata.get("earlier", passed),
         "data": dict(sorted(Counter(record.source for record in crops.records).items())),
         "group_counts": batches.counts,
         "seed": options["seed"],
-        "batch_size": options["batch_size"] * place.world,
+        "batch_size": options["batch_size"] * context.world_size,
         "settings": asdict(settings),
     }
-    run(stage, batches, place, options, about)
+    run(stage, batches, context, options, metadata)
 
 
 def _begin_as_eigenfaces(stage: Stage[Batch], shape: AgeCganShape, known: Collection[str], crops: Crops) -> None:
@@ -136,21 +138,21 @@ def _begin_as_eigenfaces(stage: Stage[Batch], shape: AgeCganShape, known: Collec
 
 
 def _stage(
-    options: dict[str, Any], preset: str, shape: AgeCganShape, place: Place, batches: BalancedBatches
+    options: dict[str, Any], preset: str, shape: AgeCganShape, context: DistributedContext, batches: BalancedBatches
 ) -> tuple[Stage[Batch], AdversarialSettings | JointSettings | LatentSettings]:
     estimator = load_age_estimator(options["age_estimator"]) if options["age_estimator"] else None
     facenet = load_facenet(options["facenet"]) if options["facenet"] else None
     if options["stage"] == "adversarial":
         start = PAPER_ADVERSARIAL if preset == "paper" else AdversarialSettings()
-        adversarial = changed(start, options["changes"])
-        return AdversarialStage(shape, adversarial, place.device, options["amp"], estimator), adversarial
+        adversarial = apply_overrides(start, options["overrides"])
+        return AdversarialStage(shape, adversarial, context.device, options["amp"], estimator), adversarial
     if options["stage"] == "joint":
         assert facenet is not None
         assert estimator is not None
-        joint = changed(JointSettings(), options["changes"])
-        return JointStage(shape, joint, place.device, options["amp"], batches.next(), facenet, estimator), joint
-    latent = changed(LatentSettings(), options["changes"])
-    return LatentStage(shape, latent, place.device, options["amp"], batches.next(), facenet), latent
+        joint = apply_overrides(JointSettings(), options["overrides"])
+        return JointStage(shape, joint, context.device, options["amp"], batches.next(), facenet, estimator), joint
+    latent = apply_overrides(LatentSettings(), options["overrides"])
+    return LatentStage(shape, latent, context.device, options["amp"], batches.next(), facenet), latent
 
 
 main.add_command(latent_optimisation)

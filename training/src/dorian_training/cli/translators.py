@@ -11,7 +11,7 @@ import torch
 
 from dorian_training.checkpoint import load_weights, require_network
 from dorian_training.cli.options import data_option
-from dorian_training.cli.runs import begun, changed, cut, in_place, run_options, run_stage
+from dorian_training.cli.runs import apply_overrides, cut, read_run, run_distributed, run_options, run_stage
 from dorian_training.data.augmentation import Augmentation, centred
 from dorian_training.data.batches import LabelledBatches, as_images
 from dorian_training.data.crops import cut_crops, with_margin
@@ -25,10 +25,10 @@ from dorian_training.data.domains import (
     evenly,
 )
 from dorian_training.data.sources import load_sources
-from dorian_training.distributed import Place
+from dorian_training.distributed import DistributedContext
 from dorian_training.errors import ConfigError
 from dorian_training.methods.age_estimator import age_labels, flattening_weights
-from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, Witnesses
+from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, GuideNetworks
 from dorian_training.methods.cyclegan import TRANSLATORS, CycleGanSettings, CycleGanStage
 from dorian_training.networks.age_estimator import load_age_estimator
 from dorian_training.networks.age_translator import AgeTranslatorShape
@@ -76,7 +76,7 @@ def cyclegan(**options: Any) -> None:
     dorian-train cyclegan --data celeba:CelebA/ --domains attribute --preset resnet9 --batch-size 1 --out runs/published
     dorian-train cyclegan --young pictures/young --old pictures/old --from runs/filters --out runs/own
     """
-    in_place(_cyclegan, options)
+    run_distributed(_cyclegan, options)
 
 
 @click.command("age-translator")
@@ -99,11 +99,11 @@ def age_translator(**options: Any) -> None:
     \b
     dorian-train age-translator --data faces/ --facenet models/checkpoints/facenet --out runs/translator
     """
-    in_place(_age_translator, options)
+    run_distributed(_age_translator, options)
 
 
-def _cyclegan(place: Place, **options: Any) -> None:
-    known = begun(options["out"], CycleGanStage.name)
+def _cyclegan(context: DistributedContext, **options: Any) -> None:
+    known = read_run(options["out"], CycleGanStage.name)
     start = known
     if options["start"] and not known:
         weights, start = load_weights(options["start"])
@@ -113,17 +113,17 @@ def _cyclegan(place: Place, **options: Any) -> None:
     cache = options["cache"].expanduser()
     young, old = evenly(_domains(options, "train"), options["faces"], options["seed"])
     train = (cut_crops(young, side, cache, template), cut_crops(old, side, cache, template))
-    seed = options["seed"] + place.rank
-    batches = DomainBatches(train, options["batch_size"], seed, shape.size, _VIEWS, place.device)
-    settings = changed(CycleGanSettings(), options["changes"])
-    watched = _watched(_domains(options, "val"), shape.size, place.device)
+    seed = options["seed"] + context.rank
+    batches = DomainBatches(train, options["batch_size"], seed, shape.size, _VIEWS, context.device)
+    settings = apply_overrides(CycleGanSettings(), options["overrides"])
+    watched = _watched(_domains(options, "val"), shape.size, context.device)
     estimator = None
     if options["age_estimator"]:
         estimator = load_age_estimator(options["age_estimator"])
-    stage = CycleGanStage(shape, settings, place.device, options["amp"], watched, estimator)
+    stage = CycleGanStage(shape, settings, context.device, options["amp"], watched, estimator)
     records = [record for each in train for record in each.records]
-    about = {"shape": shape.as_dict(), "domains": _told(options)}
-    run_stage(stage, batches, records, place, options, about, settings, known)
+    metadata = {"shape": shape.as_dict(), "domains": _told(options)}
+    run_stage(stage, batches, records, context, options, metadata, settings, known)
 
 
 def _watched(domains: Domains, size: int, device: torch.device) -> DomainBatch | None:
@@ -161,8 +161,8 @@ def _told(options: dict[str, Any]) -> dict[str, Any]:
     return {"by": options["domains"], **(by_age if options["domains"] == "ages" else {})}
 
 
-def _age_translator(place: Place, **options: Any) -> None:
-    known = begun(options["out"], AgeTranslatorStage.name)
+def _age_translator(context: DistributedContext, **options: Any) -> None:
+    known = read_run(options["out"], AgeTranslatorStage.name)
     shape = AgeTranslatorShape.from_dict(known["shape"]) if known else AgeTranslatorShape()
     size = shape.translator.size
     train, val = cut(options, lambda record: record.age is not None, with_margin(size))
@@ -170,16 +170,16 @@ def _age_translator(place: Place, **options: Any) -> None:
         train,
         age_labels(train),
         options["batch_size"],
-        options["seed"] + place.rank,
+        options["seed"] + context.rank,
         size,
         _VIEWS,
         flattening_weights(train, _AGE_SPAN, _FLATNESS),
-        place.device,
+        context.device,
     )
-    settings = changed(AgeTranslatorSettings(), options["changes"])
-    witnesses = Witnesses(load_facenet(options["facenet"]))
+    settings = apply_overrides(AgeTranslatorSettings(), options["overrides"])
+    guides = GuideNetworks(load_facenet(options["facenet"]))
     if options["age_estimator"]:
         estimator = load_age_estimator(options["age_estimator"])
-        witnesses = replace(witnesses, age_estimator=estimator)
-    stage = AgeTranslatorStage(shape, settings, witnesses, place.device, options["amp"], val)
-    run_stage(stage, batches, train.records, place, options, {"shape": shape.as_dict()}, settings, known)
+        guides = replace(guides, age_estimator=estimator)
+    stage = AgeTranslatorStage(shape, settings, guides, context.device, options["amp"], val)
+    run_stage(stage, batches, train.records, context, options, {"shape": shape.as_dict()}, settings, known)

@@ -66,7 +66,7 @@ class AgeTranslatorSettings:
 
 
 @dataclass(frozen=True)
-class Witnesses:
+class GuideNetworks:
     """Frozen networks of other trainings. ``facenet``, of any layout, holds the person.
 
     ``age_estimator`` lends the discriminator its first weights, and then watches the ages; it is in no loss.
@@ -85,7 +85,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         self,
         shape: AgeTranslatorShape,
         settings: AgeTranslatorSettings,
-        witnesses: Witnesses,
+        guides: GuideNetworks,
         device: torch.device,
         amp: bool,
         watched: Crops | None = None,
@@ -103,12 +103,12 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             ("discriminator", settings.discriminator_rate),
         ):
             self.add_optimizer(name, rate, (settings.beta1, settings.beta2))
-        self.witnesses = witnesses
-        for witness in (witnesses.facenet, witnesses.age_estimator):
+        self.guides = guides
+        for witness in (guides.facenet, guides.age_estimator):
             if witness is not None:
                 witness.to(device).eval().requires_grad_(False)
-        if witnesses.age_estimator is not None:
-            self.discriminator.start_from_estimator(witnesses.age_estimator)
+        if guides.age_estimator is not None:
+            self.discriminator.start_from_estimator(guides.age_estimator)
         self._masks: dict[int, Tensor] = {}
 
     def step(self, batch: LabelledBatch, number: int) -> dict[str, Tensor]:
@@ -175,7 +175,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         return (others + self.settings.target_spread * torch.randn_like(others)).clamp(0.5, _OLDEST)
 
     def _embedding(self, image: Tensor) -> Tensor:
-        found: Tensor = self.witnesses.facenet(at_side(image, self.witnesses.facenet.size))
+        found: Tensor = self.guides.facenet(at_side(image, self.guides.facenet.size))
         return found
 
     def _mask(self, image: Tensor) -> Tensor:
@@ -203,12 +203,12 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
     def measure(self) -> dict[str, float]:
         """Watched adults at five ages: mean age then read, and mean similarity that the FaceNet of the loss sees."""
         image, source = self._adults(200)
-        if not len(image) or self.witnesses.age_estimator is None:
+        if not len(image) or self.guides.age_estimator is None:
             return {}
         found = {}
         for age in _SAMPLE_AGES:
             aged = self._aged(image, source, age)
-            read = expected_age(self.witnesses.age_estimator(at_side(aged, AGE_SIZE)).float())
+            read = expected_age(self.guides.age_estimator(at_side(aged, AGE_SIZE)).float())
             similarity = (self._embedding(image) * self._embedding(aged)).sum(dim=1)
             found[f"age_{age:.0f}/read"] = float(read.mean())
             found[f"age_{age:.0f}/error"] = float((read - age).abs().mean())

@@ -60,8 +60,8 @@ def expected_age(logits: Tensor) -> Tensor:
 
 def load_age_estimator(path: Path) -> AgeEstimator:
     """The averaged age estimator of the checkpoint at ``path``, for inference; ``CheckpointError`` if it has none."""
-    weights, about = load_weights(path)
+    weights, metadata = load_weights(path)
     require_network(weights, "age_estimator_ema")  # before its shape is read: any checkpoint has one
-    network = AgeEstimator(AgeEstimatorShape.from_dict(about["shape"]))
+    network = AgeEstimator(AgeEstimatorShape.from_dict(metadata["shape"]))
     load_network(network, weights, "age_estimator_ema")
     return network.eval()

@@ -18,13 +18,13 @@ from dorian_training.networks.inception_resnet import InceptionResNetShape, Ince
 FaceNet = CompactFaceNet | InceptionResNetV1
 
 
-def facenet_of(weights: dict[str, dict[str, Tensor]], about: dict[str, Any]) -> FaceNet:
-    """The averaged FaceNet of a checkpoint, for inference; ``weights`` and ``about`` as ``load_weights`` gives them.
+def facenet_of(weights: dict[str, dict[str, Tensor]], metadata: dict[str, Any]) -> FaceNet:
+    """The averaged FaceNet of a checkpoint, for inference; ``weights`` and ``metadata`` as ``load_weights`` gives them.
 
     A shape without a layout is the compact network's. ``CheckpointError`` if there is no FaceNet, or none of a known layout.
     """
     require_network(weights, "facenet_ema")  # before its shape is read: any checkpoint has one
-    network = _built(about["shape"])
+    network = _built(metadata["shape"])
     load_network(network, weights, "facenet_ema")
     return network.eval()
 
