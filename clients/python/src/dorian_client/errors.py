@@ -1,4 +1,4 @@
-"""The errors of this package, and the reasons that a server gives for them.
+"""The errors of this package, and the reasons that a server gives for them::
 
     DorianError
     ├── PhotoError               the photo cannot be sent; no call was made
