@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from dorian_bundle import load
-from dorian_bundle.graphs import Signature, TensorSpec
+from dorian_bundle.graphs import Array, Signature, TensorSpec
 from dorian_server.runtimes.cores import available_cores
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
 from dorian_server.runtimes.openvino import OpenVinoSession
-from dorian_server.runtimes.session import Array, Session
+from dorian_server.runtimes.session import Session
 
 BUNDLE = Path(__file__).resolve().parents[1] / "models" / "default"
 BATCHES = (1, 2, 4, 8, 32)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from dorian_server.domain.requests import Age
+from dorian_server.domain.requests import Age, SearchSettings
 from dorian_server.images import decode
 from dorian_server.methods.method import EncodingMethod, Subject
-from dorian_server.pipeline.latent_search import WEIGHTS, Search, SearchSettings
+from dorian_server.pipeline.latent_search import WEIGHTS, Search
 from dorian_server.pipeline.pipeline import Pipeline
 from dorian_server.serving.bundles import build_pipeline
 from dorian_server.settings import Limits, Settings

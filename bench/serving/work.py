@@ -24,6 +24,6 @@ def open_work(threads: int) -> Callable[[bytes], bytes]:
 
     def age(photo: bytes) -> bytes:
         request = AgeRequest(photo, [Age(group=TARGET)])
-        return pipeline.age(request, method, Clock()).pictures[0].picture.data
+        return pipeline.age(request, method, Clock()).images[0].image.data
 
     return age

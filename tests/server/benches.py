@@ -9,9 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.families import cyclegan_signature
-from dorian_bundle.graphs import Signature
+from dorian_bundle.graphs import MAX_BATCH_ROWS, Signature
 from dorian_server.domain.caller import Caller, working_for
 from dorian_server.runtimes.batcher import Batcher
 from tests.server.noted_queues import SECONDS, NotedQueue
@@ -73,7 +72,9 @@ class Doubler:
 class Bench:
     """A batcher of a ``Doubler`` whose first runs are held back, so that others come to wait; ``release`` lets all go on."""
 
-    def __init__(self, pool: ThreadPoolExecutor, lanes: int = 1, most_rows: int = MOST_ROWS, delay: float = 0) -> None:
+    def __init__(
+        self, pool: ThreadPoolExecutor, lanes: int = 1, most_rows: int = MAX_BATCH_ROWS, delay: float = 0
+    ) -> None:
         self.graph, self.queue, self.lanes = Doubler(), NotedQueue(), lanes
         self.graph.open = False
         self.batcher = Batcher(self.graph, most_rows, lanes, delay, self.queue)

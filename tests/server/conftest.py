@@ -20,13 +20,13 @@ from PIL import Image
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle, load
 from dorian_bundle.detection import DetectedFace
-from dorian_bundle.engines import MOST_ROWS
-from dorian_bundle.graphs import Signature
+from dorian_bundle.graphs import MAX_BATCH_ROWS, Signature
+from dorian_server.domain.requests import Objective
 from dorian_server.faces.networks import AgeReader, IdentityReader
 from dorian_server.faces.reader import FaceViewer
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.method import Method
-from dorian_server.pipeline.latent_search import WEIGHTS, Aim
+from dorian_server.pipeline.latent_search import WEIGHTS
 from dorian_server.pipeline.pipeline import Pipeline
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
 from dorian_server.serving.bundles import build_pipeline
@@ -293,20 +293,20 @@ def make_bench() -> Iterator[MakeBench]:
 def full_batches() -> Iterator[None]:
     """Servers that are started meanwhile give each graph as many rows at once as there may be, however busy this machine is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dorian_server.serving.bundles.warm", lambda session: MOST_ROWS)
+        patch.setattr("dorian_server.serving.bundles.warm", lambda session: MAX_BATCH_ROWS)
         yield
 
 
 @pytest.fixture(autouse=True)
 def bare_aims(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each aim by itself, as in the paper: the tiny networks' answers are worked out for these weights."""
-    bare: dict[Aim, tuple[float, float, float]] = {
+    bare: dict[Objective, tuple[float, float, float]] = {
         "pixelwise": (30.0, 0.0, 0.1),
         "identity": (0.0, 1.0, 0.1),
         "blended": (15.0, 1.0, 0.1),
     }
     for aim, weights in bare.items():
-        monkeypatch.setitem(cast(dict[Aim, tuple[float, float, float]], WEIGHTS), aim, weights)
+        monkeypatch.setitem(cast(dict[Objective, tuple[float, float, float]], WEIGHTS), aim, weights)
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,7 @@ import pytest
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
-from dorian_server.domain.requests import Budget
-from dorian_server.pipeline.latent_search import SearchSettings
-from dorian_server.pipeline.reconstruction import BUDGETS
+from dorian_server.domain.requests import SEARCH_BUDGETS, SearchBudget, SearchSettings
 from dorian_server.settings import Limits, Load
 from tests.server.tiny_searches import photo_of
 
@@ -162,7 +160,7 @@ def test_an_ageing_that_is_cancelled_ends_its_searches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     endless = SearchSettings("identity", "adam", NEVER)
-    monkeypatch.setitem(cast(dict[Budget, SearchSettings], BUDGETS), "full", endless)
+    monkeypatch.setitem(cast(dict[SearchBudget, SearchSettings], SEARCH_BUDGETS), "full", endless)
     request = pb.AgeTransformRequest(image=image, targets=[pb.Age(years=70)], optimisation=pb.OPTIMISATION_BUDGET_FULL)
     call = stub.AgeTransform.future(request, timeout=SECONDS)
     assert under_way.wait(SECONDS)

@@ -14,8 +14,7 @@ from dorian_server.admission.cost import COMPARISON, DETECTION, Cost, Estimates,
 from dorian_server.admission.queue import Admission
 from dorian_server.domain.caller import Caller, Priority
 from dorian_server.domain.errors import CallCancelledError, OverloadError, RequestError
-from dorian_server.domain.requests import Age, AgeRequest, OptimizeRequest, ReconstructRequest
-from dorian_server.pipeline.latent_search import SearchSettings
+from dorian_server.domain.requests import Age, AgeRequest, OptimizeRequest, ReconstructRequest, SearchSettings
 
 SECONDS = 60
 KIND = "age"

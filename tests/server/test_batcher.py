@@ -9,8 +9,8 @@ import pytest
 
 from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS
-from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.families import cyclegan_signature
+from dorian_bundle.graphs import MAX_BATCH_ROWS
 from dorian_server.domain.caller import Caller
 from dorian_server.domain.errors import CallCancelledError
 from dorian_server.runtimes.batcher import Batcher
@@ -48,8 +48,8 @@ def test_each_caller_has_the_answers_to_its_own_rows(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("most", "rows", "batches"),
     [
-        (MOST_ROWS, [1] * 41, [1, 32, 8]),
-        (MOST_ROWS, [1, 31, 1, 1], [1, 32, 1]),
+        (MAX_BATCH_ROWS, [1] * 41, [1, 32, 8]),
+        (MAX_BATCH_ROWS, [1, 31, 1, 1], [1, 32, 1]),
         (4, [1, 2, 2, 2], [1, 4, 2]),
         (1, [1, 1, 1], [1, 1, 1]),
     ],

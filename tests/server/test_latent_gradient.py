@@ -15,10 +15,10 @@ from dorian_bundle.ages import PAPER_GROUPS, age_condition
 from dorian_bundle.families import latent_gradient_signature
 from dorian_bundle.graphs import Signature
 from dorian_bundle.manifest import AgeCganMethod
-from dorian_server.domain.requests import Age
+from dorian_server.domain.requests import Age, Objective
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.method import EncodingMethod, Subject
-from dorian_server.pipeline.latent_search import WEIGHTS, Aim
+from dorian_server.pipeline.latent_search import WEIGHTS
 from dorian_server.pipeline.method_selection import encodes
 from dorian_server.runtimes.session import Session
 from dorian_server.serving.bundles import build_pipeline
@@ -143,7 +143,7 @@ def test_what_it_gives_is_handed_on(open_with: Callable[..., tuple[AgeCgan, list
 
 @pytest.mark.parametrize("aim", WEIGHTS)
 @pytest.mark.parametrize("years", [5.0, 47.0, 80.0])
-def test_loss_and_terms_are_those_of_what_is_drawn(methods: dict[str, Any], aim: Aim, years: float) -> None:
+def test_loss_and_terms_are_those_of_what_is_drawn(methods: dict[str, Any], aim: Objective, years: float) -> None:
     level = level_of(years)
     loss, _, terms = methods["searching"].loss_and_gradient(LATENT_AT, subject_of(years=years), WEIGHTS[aim])
     assert terms == pytest.approx(terms_of(LATENT_AT, FACE, level), abs=1e-5)
@@ -151,7 +151,7 @@ def test_loss_and_terms_are_those_of_what_is_drawn(methods: dict[str, Any], aim:
 
 
 @pytest.mark.parametrize("aim", WEIGHTS)
-def test_the_gradient_is_that_of_the_loss(methods: dict[str, Any], aim: Aim) -> None:
+def test_the_gradient_is_that_of_the_loss(methods: dict[str, Any], aim: Objective) -> None:
     _, gradient, _ = methods["searching"].loss_and_gradient(LATENT_AT, subject_of(), WEIGHTS[aim])
     level, step = level_of(YEARS), 1e-4
     for index, slope in enumerate(gradient):

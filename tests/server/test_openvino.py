@@ -213,7 +213,7 @@ def test_openvino_reports_to_nobody() -> None:
 
 def aged(pipeline: Pipeline, photo: bytes, target: Age) -> Pixels:
     result = pipeline.age(AgeRequest(photo, [target]), pipeline.method_for(AgeRequest(photo, [target]), ""), Clock())
-    return decode(result.pictures[0].picture.data, Limits()).pixels
+    return decode(result.images[0].image.data, Limits()).pixels
 
 
 def test_the_pipeline_gives_what_it_gives_in_onnx_runtime(
@@ -222,11 +222,11 @@ def test_the_pipeline_gives_what_it_gives_in_onnx_runtime(
     other = build_pipeline(Settings(default_bundle.folder, threads=1, runtime="openvino", arithmetic=arithmetic))
     seen = [pipeline.detect(portrait_file, Clock()).faces for pipeline in (embedded, other)]
     (one,), (two,) = seen
-    assert np.abs(np.subtract(one.found.box, two.found.box)).max() < PIXELS[arithmetic]
-    assert np.abs(one.found.landmarks - two.found.landmarks).max() < PIXELS[arithmetic]
+    assert np.abs(np.subtract(one.detected.box, two.detected.box)).max() < PIXELS[arithmetic]
+    assert np.abs(one.detected.landmarks - two.detected.landmarks).max() < PIXELS[arithmetic]
     assert one.reading is not None
     assert two.reading is not None
-    assert abs(one.reading.age - two.reading.age) < YEARS[arithmetic]
+    assert abs(one.reading.estimated_age - two.reading.estimated_age) < YEARS[arithmetic]
     assert 1 - float(one.reading.embedding @ two.reading.embedding) < COSINE[arithmetic]
     for target in (Age(years=70), Age(years=8), Age(filter="old")):
         off = np.abs(aged(embedded, portrait_file, target).astype(int) - aged(other, portrait_file, target))

@@ -16,7 +16,7 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS
-from dorian_server.pipeline.latent_search import Aim
+from dorian_server.domain.requests import Objective
 from tests.server.refusals import Refusal, expect, refused_at_once
 from tests.server.tiny_searches import (
     LATENT,
@@ -36,7 +36,7 @@ Write = Callable[..., bytes]
 Read = Callable[[bytes], Pixels]
 
 SECONDS = 120
-MODES: dict[Aim, pb.ReconstructionMode] = {
+MODES: dict[Objective, pb.ReconstructionMode] = {
     "pixelwise": pb.RECONSTRUCTION_MODE_PIXELWISE,
     "identity": pb.RECONSTRUCTION_MODE_IDENTITY,
     "blended": pb.RECONSTRUCTION_MODE_BLENDED,
@@ -102,7 +102,7 @@ def test_every_step_is_told_in_order_and_then_the_result(
 
 
 @pytest.mark.parametrize("aim", MODES)
-def test_the_start_is_what_the_encoder_says(optimize: Call, aim: Aim) -> None:
+def test_the_start_is_what_the_encoder_says(optimize: Call, aim: Objective) -> None:
     start = optimize(mode=MODES[aim]).steps[0]
     pixelwise, identity, _ = terms_of(start_of(FACE), FACE, LEVEL)
     assert start.loss == pytest.approx(loss_of(aim, start_of(FACE), FACE, LEVEL), abs=1e-5)
@@ -112,7 +112,7 @@ def test_the_start_is_what_the_encoder_says(optimize: Call, aim: Aim) -> None:
 
 
 @pytest.mark.parametrize("aim", MODES)
-def test_the_best_loss_is_the_smallest_so_far_and_the_results(optimize: Call, aim: Aim) -> None:
+def test_the_best_loss_is_the_smallest_so_far_and_the_results(optimize: Call, aim: Objective) -> None:
     told = optimize(mode=MODES[aim], search=options(ADAM, 80))
     losses = [step.loss for step in told.steps]
     assert [step.best_loss for step in told.steps] == list(np.minimum.accumulate(losses))
@@ -125,7 +125,7 @@ def test_the_best_loss_is_the_smallest_so_far_and_the_results(optimize: Call, ai
 
 @pytest.mark.parametrize("aim", MODES)
 def test_the_result_is_what_reconstruct_gives(
-    optimize: Call, searching: FaceAgingStub, request_of: Callable[..., pb.OptimizeRequest], aim: Aim
+    optimize: Call, searching: FaceAgingStub, request_of: Callable[..., pb.OptimizeRequest], aim: Objective
 ) -> None:
     told = optimize(mode=MODES[aim])
     request = pb.ReconstructRequest(image=request_of().image, mode=MODES[aim], source=AT)

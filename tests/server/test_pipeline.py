@@ -17,7 +17,7 @@ from dorian_bundle.detection import DetectedFace
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import Age, AgeRequest, Output
-from dorian_server.domain.results import Aged
+from dorian_server.domain.results import AgeResult
 from dorian_server.images import FORMATS, Format
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.pipeline.compositing import MEAN_LUMA_KEPT
@@ -47,7 +47,7 @@ def grey() -> Pixels:
     return np.full((160, 200, 3), GREY, np.uint8)
 
 
-def run(pipeline: Pipeline, data: bytes, *targets: Age, **fields: Any) -> Aged:
+def run(pipeline: Pipeline, data: bytes, *targets: Age, **fields: Any) -> AgeResult:
     return pipeline.age(AgeRequest(data, targets, **fields), pipeline.method(""), Clock())
 
 
@@ -72,9 +72,9 @@ def test_a_face_changes_by_the_difference_between_source_and_target(
 ) -> None:
     pipeline, _ = flat_pipeline(face_at(0, 0, SIDE))
     aged = run(pipeline, write(grey), *GROUPS, source=GROUPS[source])
-    assert len(aged.pictures) == len(GROUPS)
-    for target, picture in enumerate(aged.pictures):
-        change = read(picture.picture.data).astype(int) - grey
+    assert len(aged.images) == len(GROUPS)
+    for target, picture in enumerate(aged.images):
+        change = read(picture.image.data).astype(int) - grey
         assert (change[MIDDLE] == round(CHANGE * float(group_levels[target] - group_levels[source]))).all()
         assert not change[:, SIDE:].any()
         assert not change[SIDE:].any()
@@ -92,8 +92,8 @@ def test_what_was_learned_under_the_mask_is_not_held_back(
     learned = copy.copy(flat_networks)
     learned.learned_under_mask = True
     pipeline, _ = flat_pipeline(face_at(0, 0, SIDE), methods=(learned,))
-    (picture,) = run(pipeline, write(grey), GROUPS[5], source=GROUPS[0]).pictures
-    change = read(picture.picture.data)[MIDDLE].astype(int) - GREY
+    (picture,) = run(pipeline, write(grey), GROUPS[5], source=GROUPS[0]).images
+    change = read(picture.image.data)[MIDDLE].astype(int) - GREY
     assert change.mean() == pytest.approx(255 * GREEN_LUMA * float(group_levels[5] - group_levels[0]), abs=0.51)
 
 
@@ -103,7 +103,7 @@ def test_years_between_two_centres_change_it_in_between(
     pipeline, _ = flat_pipeline(face_at(0, 0, SIDE))
     years = [Age(years=9), Age(years=54.5), Age(years=62.25), Age(years=70), Age(years=120)]
     aged = run(pipeline, write(grey), *years, source=Age(years=9))
-    changes = [read(picture.picture.data)[MIDDLE].astype(int).mean() - GREY for picture in aged.pictures]
+    changes = [read(picture.image.data)[MIDDLE].astype(int).mean() - GREY for picture in aged.images]
     levels = np.array([*group_levels[[0, 4]], group_levels[4:].mean(), *group_levels[[5, 5]]])
     assert changes == pytest.approx(CHANGE * (levels - levels[0]), abs=0.51)
 
@@ -122,13 +122,13 @@ def test_a_source_that_is_not_given_is_the_age_that_the_face_looks(
     """At most 120 years: beyond, the estimator is wrong."""
     grey[..., 2] = blue
     pipeline, _ = flat_pipeline(face_at(0, 0, SIDE))
-    (picture,) = run(pipeline, write(grey), GROUPS[2]).pictures
+    (picture,) = run(pipeline, write(grey), GROUPS[2]).images
     (report,) = picture.faces
     years = min(years_of(blue), 120)
     assert report.source == Age(years=pytest.approx(years, abs=1e-3))
     assert not report.source_given
     own = age_condition(PAPER_GROUPS, years) @ group_levels
-    change = read(picture.picture.data)[MIDDLE].astype(int) - grey[MIDDLE]
+    change = read(picture.image.data)[MIDDLE].astype(int) - grey[MIDDLE]
     assert change[..., :2].mean() == pytest.approx(CHANGE * float(group_levels[2] - own), abs=0.51)
 
 
@@ -138,11 +138,11 @@ def test_each_face_has_its_own_source_and_change(
     photo = np.full((100, 200, 3), 100, np.uint8)
     photo[:, :100, 2], photo[:, 100:, 2] = 48, 109
     pipeline, _ = flat_pipeline(face_at(3, 2, SIDE), face_at(102, 2, SIDE))
-    (picture,) = run(pipeline, write(photo), GROUPS[5]).pictures
+    (picture,) = run(pipeline, write(photo), GROUPS[5]).images
     for report, left, years in zip(picture.faces, (3, 102), (24.0, 54.5), strict=True):
         assert report.source == Age(years=pytest.approx(years, abs=1e-3))
         own = age_condition(PAPER_GROUPS, years) @ group_levels
-        red = int(read(picture.picture.data)[34, left + 32, 0])
+        red = int(read(picture.image.data)[34, left + 32, 0])
         assert red - 100 == pytest.approx(CHANGE * float(group_levels[5] - own), abs=0.51)
 
 
@@ -150,7 +150,7 @@ def test_a_given_source_counts_for_every_face(
     flat_pipeline: BuildPipeline, face_at: FaceAt, grey: Pixels, write: Write
 ) -> None:
     pipeline, _ = flat_pipeline(face_at(0, 0, 80), face_at(90, 0, 60))
-    (picture,) = run(pipeline, write(grey), GROUPS[0], source=Age(years=33)).pictures
+    (picture,) = run(pipeline, write(grey), GROUPS[0], source=Age(years=33)).images
     assert [(face.source, face.source_given) for face in picture.faces] == [(Age(years=33), True)] * 2
 
 
@@ -165,8 +165,8 @@ def test_strength_scales_the_change(
     strength: float,
 ) -> None:
     pipeline, _ = flat_pipeline(face_at(0, 0, SIDE))
-    (picture,) = run(pipeline, write(grey), GROUPS[5], source=GROUPS[0], strength=strength).pictures
-    change = read(picture.picture.data)[MIDDLE].astype(int) - GREY
+    (picture,) = run(pipeline, write(grey), GROUPS[5], source=GROUPS[0], strength=strength).images
+    change = read(picture.image.data)[MIDDLE].astype(int) - GREY
     assert change.mean() == pytest.approx(strength * CHANGE * float(group_levels[5] - group_levels[0]), abs=0.51)
 
 
@@ -174,13 +174,13 @@ def test_strength_scales_the_change(
 def test_a_strength_of_0_gives_the_photo_back_bit_for_bit(
     embedded: Pipeline, portrait: Pixels, portrait_file: bytes, read: Read, blend: str
 ) -> None:
-    for picture in run(embedded, portrait_file, GROUPS[0], GROUPS[5], strength=0.0, blend=blend).pictures:
-        assert np.array_equal(read(picture.picture.data), portrait)
+    for picture in run(embedded, portrait_file, GROUPS[0], GROUPS[5], strength=0.0, blend=blend).images:
+        assert np.array_equal(read(picture.image.data), portrait)
         (report,) = picture.faces
         assert report.similarity == pytest.approx(1, abs=1e-5)
         assert report.similarity <= 1
         assert report.after is not None
-        assert report.after.age == pytest.approx(report.face.reading.age, abs=1e-3)
+        assert report.after.estimated_age == pytest.approx(report.face.reading.estimated_age, abs=1e-3)
 
 
 def test_a_replaced_face_has_the_drawings_pattern_in_the_photos_colours(
@@ -190,25 +190,25 @@ def test_a_replaced_face_has_the_drawings_pattern_in_the_photos_colours(
     photo = np.zeros((100, 120, 3), np.uint8)
     photo[:, ::2], photo[:, 1::2] = (200, 150, 120), (160, 110, 80)
     pipeline, _ = flat_pipeline(face_at(20, 20, SIDE))
-    (picture,) = run(pipeline, write(photo), GROUPS[5], blend="replace").pictures
-    pixels = read(picture.picture.data)
+    (picture,) = run(pipeline, write(photo), GROUPS[5], blend="replace").images
+    pixels = read(picture.image.data)
     inside = pixels[20:84, 20:84][MIDDLE].astype(int)
     assert inside.std(axis=(0, 1)).max() == 0, "her stripes are gone"
     assert inside[0, 0] == pytest.approx((180, 130, 100), abs=2)
     outside = np.ones(photo.shape[:2], bool)
     outside[20:84, 20:84] = False
     assert np.array_equal(pixels[outside], photo[outside])
-    (half,) = run(pipeline, write(photo), GROUPS[5], blend="replace", strength=0.5).pictures
+    (half,) = run(pipeline, write(photo), GROUPS[5], blend="replace", strength=0.5).images
     expected = (photo[20:84, 20:84][MIDDLE] + inside) / 2
-    assert np.abs(read(half.picture.data)[20:84, 20:84][MIDDLE] - expected).max() <= 1
+    assert np.abs(read(half.image.data)[20:84, 20:84][MIDDLE] - expected).max() <= 1
 
 
 def test_overlapping_faces_do_not_change_twice(
     flat_pipeline: BuildPipeline, face_at: FaceAt, group_levels: Floats, grey: Pixels, write: Write, read: Read
 ) -> None:
     pipeline, _ = flat_pipeline(face_at(0, 0, SIDE), face_at(0, 0, SIDE))
-    (picture,) = run(pipeline, write(grey), GROUPS[5], source=GROUPS[0]).pictures
-    change = read(picture.picture.data)[MIDDLE].astype(int) - GREY
+    (picture,) = run(pipeline, write(grey), GROUPS[5], source=GROUPS[0]).images
+    change = read(picture.image.data)[MIDDLE].astype(int) - GREY
     assert np.abs(change - CHANGE * float(group_levels[5] - group_levels[0])).max() <= 1
 
 
@@ -219,8 +219,8 @@ def test_a_face_that_leaves_the_frame(
 ) -> None:
     photo = np.random.default_rng(0).integers(80, 176, (160, 200, 3), dtype=np.uint8)
     pipeline, _ = flat_pipeline(face_at(left, top, SIDE))
-    (picture,) = run(pipeline, write(photo), GROUPS[5], source=GROUPS[0], blend=blend).pictures
-    pixels = read(picture.picture.data)
+    (picture,) = run(pipeline, write(photo), GROUPS[5], source=GROUPS[0], blend=blend).images
+    pixels = read(picture.image.data)
     assert pixels.shape == photo.shape
     assert (pixels != photo).any()
     assert picture.faces[0].error is None
@@ -233,22 +233,22 @@ def test_a_face_that_leaves_the_frame(
 def test_a_target_equal_to_the_source_gives_the_photo_back_bit_for_bit(
     embedded: Pipeline, portrait: Pixels, portrait_file: bytes, read: Read, age: Age
 ) -> None:
-    pictures = run(embedded, portrait_file, GROUPS[5], age, GROUPS[0], source=age).pictures
+    pictures = run(embedded, portrait_file, GROUPS[5], age, GROUPS[0], source=age).images
     assert [len(picture.faces) for picture in pictures] == [1, 1, 1]
-    assert np.array_equal(read(pictures[1].picture.data), portrait)
-    assert not np.array_equal(read(pictures[0].picture.data), portrait)
+    assert np.array_equal(read(pictures[1].image.data), portrait)
+    assert not np.array_equal(read(pictures[0].image.data), portrait)
 
 
 @pytest.mark.parametrize("blend", ["delta", "replace"])
 def test_far_from_the_face_the_embedded_networks_change_nothing(
     embedded: Pipeline, collage: Pixels, write: Write, read: Read, blend: str
 ) -> None:
-    for picture in run(embedded, write(collage), *GROUPS, blend=blend).pictures:
-        pixels = read(picture.picture.data)
+    for picture in run(embedded, write(collage), *GROUPS, blend=blend).images:
+        pixels = read(picture.image.data)
         untouched = np.ones(collage.shape[:2], bool)
         assert len(picture.faces) == 2
         for report in picture.faces:
-            x, y, width, height = report.face.found.box
+            x, y, width, height = report.face.detected.box
             top, left = max(0, round(y - height / 2)), max(0, round(x - width / 2))
             untouched[top : round(y + 1.5 * height), left : round(x + 1.5 * width)] = False
         assert untouched.mean() > 0.2
@@ -262,8 +262,8 @@ def test_formats_and_sizes(
     flat_pipeline: BuildPipeline, face_at: FaceAt, grey: Pixels, write: Write, read: Read, stored: Format, asked: Format
 ) -> None:
     pipeline, _ = flat_pipeline(face_at(0, 0, SIDE))
-    (aged,) = run(pipeline, write(grey, stored), GROUPS[0], output=Output(asked)).pictures
-    picture = aged.picture
+    (aged,) = run(pipeline, write(grey, stored), GROUPS[0], output=Output(asked)).images
+    picture = aged.image
     assert picture.format == (asked or stored)
     assert (picture.width, picture.height) == (200, 160)
     assert read(picture.data).shape == grey.shape
@@ -276,16 +276,16 @@ def test_a_photo_stored_lying_comes_back_upright(
     exif = Image.Exif()
     exif[0x0112] = 6
     pipeline, _ = flat_pipeline(face_at(0, 0, SIDE))
-    (aged,) = run(pipeline, write(grey, "JPEG", exif=exif), GROUPS[0]).pictures
-    assert (aged.picture.width, aged.picture.height) == (160, 200)
-    assert read(aged.picture.data).shape == (200, 160, 3)
-    assert b"Exif" not in aged.picture.data
+    (aged,) = run(pipeline, write(grey, "JPEG", exif=exif), GROUPS[0]).images
+    assert (aged.image.width, aged.image.height) == (160, 200)
+    assert read(aged.image.data).shape == (200, 160, 3)
+    assert b"Exif" not in aged.image.data
 
 
 def test_quality_is_passed_on(flat_pipeline: BuildPipeline, face_at: FaceAt, noise: Pixels, write: Write) -> None:
     pipeline, _ = flat_pipeline(face_at(0, 0, 40))
     sizes = [
-        len(run(pipeline, write(noise), GROUPS[0], output=Output("JPEG", quality)).pictures[0].picture.data)
+        len(run(pipeline, write(noise), GROUPS[0], output=Output("JPEG", quality)).images[0].image.data)
         for quality in (1, 50, 100)
     ]
     assert sizes[0] < sizes[1] < sizes[2]
@@ -297,7 +297,7 @@ def test_requests_in_parallel_do_not_mix(
     files = [portrait_file, write(np.ascontiguousarray(portrait[:, ::-1]))]
 
     def aged(data: bytes) -> list[bytes]:
-        return [each.picture.data for each in run(embedded, data, GROUPS[0], GROUPS[5]).pictures]
+        return [each.image.data for each in run(embedded, data, GROUPS[0], GROUPS[5]).images]
 
     expected = [aged(data) for data in files]
     assert expected[0] != expected[1]
@@ -365,7 +365,7 @@ def test_the_strongest_change_that_is_allowed(
     flat_pipeline: BuildPipeline, face_at: FaceAt, grey: Pixels, write: Write, blend: str, most: float
 ) -> None:
     pipeline, _ = flat_pipeline(face_at(0, 0, SIDE))
-    assert run(pipeline, write(grey), GROUPS[0], blend=blend, strength=most).pictures
+    assert run(pipeline, write(grey), GROUPS[0], blend=blend, strength=most).images
     error = refusal(pipeline, write(grey), GROUPS[0], blend=blend, strength=most + 0.1)
     assert str(error).endswith(f"it must be between 0 and {most:g} for this blend")
 
@@ -391,7 +391,7 @@ def test_as_many_targets_as_the_limit_allows(
     flat_pipeline: BuildPipeline, face_at: FaceAt, grey: Pixels, write: Write
 ) -> None:
     pipeline, detector = flat_pipeline(face_at(0, 0, 40), limits=Limits(max_targets=3))
-    assert len(run(pipeline, write(grey), *GROUPS[:3]).pictures) == 3
+    assert len(run(pipeline, write(grey), *GROUPS[:3]).images) == 3
     assert detector.calls == 1, "the face is found once for all targets"
     error = refusal(pipeline, write(grey), *GROUPS[:4])
     assert str(error) == "4 target ages are given; at most 3 are allowed"

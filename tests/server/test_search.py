@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_server.domain.errors import CallCancelledError
-from dorian_server.pipeline.latent_search import WEIGHTS, Evaluate, OptimizerName, Search, SearchSettings, Step
+from dorian_server.domain.requests import OptimizerName, SearchSettings
+from dorian_server.pipeline.latent_search import WEIGHTS, Evaluate, Search, Step
 
 Floats = NDArray[np.float32]
 Gradient = tuple[float, Floats, Floats]

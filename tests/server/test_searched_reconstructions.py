@@ -14,8 +14,8 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS
-from dorian_bundle.engines import MOST_ROWS
-from dorian_server.pipeline.latent_search import Aim
+from dorian_bundle.graphs import MAX_BATCH_ROWS
+from dorian_server.domain.requests import Objective
 from dorian_server.runtimes.batcher import Batcher
 from dorian_server.runtimes.session import Session
 from dorian_server.settings import Limits, Load
@@ -42,7 +42,7 @@ Read = Callable[[bytes], Pixels]
 Call = Callable[..., pb.ReconstructResponse]
 
 SECONDS = 120
-MODES: dict[Aim, pb.ReconstructionMode] = {
+MODES: dict[Objective, pb.ReconstructionMode] = {
     "pixelwise": pb.RECONSTRUCTION_MODE_PIXELWISE,
     "identity": pb.RECONSTRUCTION_MODE_IDENTITY,
     "blended": pb.RECONSTRUCTION_MODE_BLENDED,
@@ -77,7 +77,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> NotedQueue:
         return Batcher(session, lanes=1, watch=noted if searched else settings["watch"])
 
     monkeypatch.setattr("dorian_server.serving.bundles.Batcher", watched)
-    monkeypatch.setattr("dorian_server.serving.bundles.warm", lambda session: MOST_ROWS)
+    monkeypatch.setattr("dorian_server.serving.bundles.warm", lambda session: MAX_BATCH_ROWS)
     return noted
 
 
@@ -112,7 +112,9 @@ def test_the_first_approximation_takes_no_steps(reconstruct: Call, evaluations: 
 
 @pytest.mark.parametrize("aim", MODES)
 @pytest.mark.parametrize("optimizer", [L_BFGS_B, ADAM])
-def test_each_mode_finds_what_it_aims_at(reconstruct: Call, read: Read, aim: Aim, optimizer: pb.Optimizer) -> None:
+def test_each_mode_finds_what_it_aims_at(
+    reconstruct: Call, read: Read, aim: Objective, optimizer: pb.Optimizer
+) -> None:
     steps = 60 if optimizer == L_BFGS_B else 300
     (face,) = reconstruct(mode=MODES[aim], search=options(optimizer, steps)).faces
     best = best_latent(aim, FACE, LEVEL)

@@ -64,7 +64,7 @@ def test_embeddings_have_a_length_of_1(embedded: Pipeline, default_bundle: Bundl
 def test_the_astronaut_looks_like_an_adult(embedded: Pipeline, astronaut_file: bytes) -> None:
     (face,) = embedded.detect(astronaut_file, Clock()).faces
     assert face.reading is not None
-    assert 15 < face.reading.age < 65
+    assert 15 < face.reading.estimated_age < 65
 
 
 def test_a_similarity_stays_between_minus_1_and_1() -> None:
@@ -127,8 +127,8 @@ def test_each_face_is_found_with_its_own_age(
     assert (detected.width, detected.height) == (128, 64)
     assert [face.index for face in detected.faces] == [0, 1, 2]
     first, broken, last = detected.faces
-    assert first.reading.age == pytest.approx(years_of(120), abs=1e-3)
-    assert last.reading.age == pytest.approx(years_of(80), abs=1e-3)
+    assert first.reading.estimated_age == pytest.approx(years_of(120), abs=1e-3)
+    assert last.reading.estimated_age == pytest.approx(years_of(80), abs=1e-3)
     assert broken.reading is None
     assert list(clock.seconds) == ["decode", "detect", "align", "read"]
 
@@ -193,12 +193,12 @@ def test_the_report_says_how_the_face_looks_before_and_after(
     photo = np.full((100, 120, 3), (40, 90, 70), np.uint8)
     pipeline, _ = flat_pipeline(face_at(20, 20, 64))
     targets = [Age(group="60+"), Age(group="0-18")]
-    for picture in pipeline.age(AgeRequest(write(photo), targets), pipeline.method(""), Clock()).pictures:
+    for picture in pipeline.age(AgeRequest(write(photo), targets), pipeline.method(""), Clock()).images:
         (report,) = picture.faces
-        colour = read(picture.picture.data)[20:84, 20:84].mean(axis=(0, 1))
-        assert report.face.reading.age == pytest.approx(years_of(70), abs=1e-3)
-        assert report.after.age == pytest.approx(years_of(colour[2]), abs=1e-3)
-        assert abs(report.after.age - report.face.reading.age) > 1
+        colour = read(picture.image.data)[20:84, 20:84].mean(axis=(0, 1))
+        assert report.face.reading.estimated_age == pytest.approx(years_of(70), abs=1e-3)
+        assert report.after.estimated_age == pytest.approx(years_of(colour[2]), abs=1e-3)
+        assert abs(report.after.estimated_age - report.face.reading.estimated_age) > 1
         assert report.similarity == pytest.approx(cosine(colour, (40, 90, 70)), abs=1e-5)
         assert report.similarity < 0.9999
 
@@ -214,7 +214,7 @@ def test_a_reconstruction_of_known_networks(
     (face,) = pipeline.reconstruction.reconstruct(request, pipeline.encoding_method(""), clock, threading.Event())
     assert isinstance(face, ReconstructedFace)
     assert (read(face.crop.data) == (250, 140, 30)).all()
-    assert (read(face.picture.data) == (250, 90, 128)).all()
+    assert (read(face.image.data) == (250, 90, 128)).all()
     assert face.latent[0] * 255 == pytest.approx(250, abs=1e-3)
     assert (face.source, face.source_given) == (Age(group="30-39"), True)
     assert face.pixel_error == pytest.approx(np.sqrt((50**2 + (128 - 30) ** 2) / 3) / 255, abs=1e-5)
@@ -231,7 +231,7 @@ def test_a_reconstruction_at_the_age_that_the_face_looks(
     assert face.source == Age(years=pytest.approx(years_of(48), abs=1e-3))
     assert years_of(48) == 24, "the centre of a group"
     assert not face.source_given
-    assert read(face.picture.data)[0, 0, 1] == round(float(group_levels[1]) * 255)
+    assert read(face.image.data)[0, 0, 1] == round(float(group_levels[1]) * 255)
 
 
 def test_readers_are_of_the_manifests_sizes(

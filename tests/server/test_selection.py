@@ -14,7 +14,7 @@ from dorian_bundle.detection import DetectedFace
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import Age, AgeRequest, Box, FaceSelector, FaceTarget, ReconstructRequest
-from dorian_server.domain.results import Aged, FailedFace, ReconstructedFace
+from dorian_server.domain.results import AgeResult, FailedFace, ReconstructedFace
 from dorian_server.pipeline.face_selection import MIN_OVERLAP, Wish, find, wishes
 from dorian_server.pipeline.pipeline import Pipeline
 from dorian_server.settings import Limits
@@ -63,17 +63,17 @@ def pipeline(flat_pipeline: BuildPipeline, three: list[DetectedFace]) -> Pipelin
 
 
 @pytest.fixture
-def age(pipeline: Pipeline, row: Pixels, write: Write) -> Callable[..., Aged]:
+def age(pipeline: Pipeline, row: Pixels, write: Write) -> Callable[..., AgeResult]:
     """The row with its faces at the ages asked for."""
 
-    def run(*targets: Age, **fields: Any) -> Aged:
+    def run(*targets: Age, **fields: Any) -> AgeResult:
         return pipeline.age(AgeRequest(write(row), targets, **fields), pipeline.method(""), Clock())
 
     return run
 
 
 @pytest.fixture
-def refusal(age: Callable[..., Aged]) -> Callable[..., RequestError]:
+def refusal(age: Callable[..., AgeResult]) -> Callable[..., RequestError]:
     def run(*targets: Age, **fields: Any) -> RequestError:
         with pytest.raises(RequestError) as caught:
             age(*targets, **fields)
@@ -187,12 +187,14 @@ def test_names_of_no_face_are_told_with_the_field_they_came_in(three: list[Detec
 # --- in pictures ---
 
 
-def test_all_faces_change_where_none_is_named(age: Callable[..., Aged], changed: Callable[[bytes], list[int]]) -> None:
+def test_all_faces_change_where_none_is_named(
+    age: Callable[..., AgeResult], changed: Callable[[bytes], list[int]]
+) -> None:
     aged = age(OLD, source=YOUNG)
-    (picture,) = aged.pictures
-    assert min(changed(picture.picture.data)) > 20
+    (picture,) = aged.images
+    assert min(changed(picture.image.data)) > 20
     assert [report.face.index for report in picture.faces] == [0, 1, 2]
-    assert aged.faces_found == 3
+    assert aged.face_count == 3
 
 
 @pytest.mark.parametrize(
@@ -200,49 +202,49 @@ def test_all_faces_change_where_none_is_named(age: Callable[..., Aged], changed:
     [([LARGEST], [0]), ([face(1)], [1]), ([face(2), face(0)], [0, 2]), ([at_box(98, 0, 70, 75)], [2])],
 )
 def test_only_named_faces_change(
-    age: Callable[..., Aged],
+    age: Callable[..., AgeResult],
     changed: Callable[[bytes], list[int]],
     names: list[FaceSelector],
     indices: list[int],
 ) -> None:
     aged = age(OLD, source=YOUNG, faces=names)
-    (picture,) = aged.pictures
+    (picture,) = aged.images
     assert [report.face.index for report in picture.faces] == indices
-    assert [bool(change) for change in changed(picture.picture.data)] == [index in indices for index in range(3)]
-    assert aged.faces_found == 3
+    assert [bool(change) for change in changed(picture.image.data)] == [index in indices for index in range(3)]
+    assert aged.face_count == 3
 
 
 def test_a_face_has_its_own_age_in_every_picture(
-    age: Callable[..., Aged], changed: Callable[[bytes], list[int]]
+    age: Callable[..., AgeResult], changed: Callable[[bytes], list[int]]
 ) -> None:
     own = [FaceTarget(face(1), OLD, source=OLD), FaceTarget(face(2), OLD)]
-    pictures = age(OLD, YOUNG, source=YOUNG, face_targets=own).pictures
+    pictures = age(OLD, YOUNG, source=YOUNG, face_targets=own).images
     assert [[report.target for report in picture.faces] for picture in pictures] == [[OLD, OLD, OLD], [YOUNG, OLD, OLD]]
     sources = [(report.source, report.source_given) for report in pictures[0].faces]
     assert sources == [(YOUNG, True), (OLD, True), (YOUNG, True)]
-    older, same = (changed(picture.picture.data) for picture in pictures)
+    older, same = (changed(picture.image.data) for picture in pictures)
     assert older[0] == older[2] > 20
     assert older[1] == same[1] == same[0] == 0
     assert same[2] == older[2]
 
 
 def test_faces_with_ages_of_their_own_alone_give_one_picture(
-    age: Callable[..., Aged], changed: Callable[[bytes], list[int]]
+    age: Callable[..., AgeResult], changed: Callable[[bytes], list[int]]
 ) -> None:
     own = [FaceTarget(face(2), OLD, source=YOUNG), FaceTarget(LARGEST, YOUNG, source=OLD)]
-    (picture,) = age(face_targets=own).pictures
+    (picture,) = age(face_targets=own).images
     assert [(report.face.index, report.target) for report in picture.faces] == [(0, YOUNG), (2, OLD)]
-    younger, untouched, older = changed(picture.picture.data)
+    younger, untouched, older = changed(picture.image.data)
     assert younger < -20
     assert untouched == 0
     assert older > 20
 
 
 def test_named_faces_and_faces_with_ages_of_their_own_together(
-    age: Callable[..., Aged], changed: Callable[[bytes], list[int]]
+    age: Callable[..., AgeResult], changed: Callable[[bytes], list[int]]
 ) -> None:
-    (picture,) = age(OLD, source=YOUNG, faces=[face(0)], face_targets=[FaceTarget(face(1), YOUNG, OLD)]).pictures
-    older, younger, untouched = changed(picture.picture.data)
+    (picture,) = age(OLD, source=YOUNG, faces=[face(0)], face_targets=[FaceTarget(face(1), YOUNG, OLD)]).images
+    older, younger, untouched = changed(picture.image.data)
     assert older > 20 > -20 > younger
     assert untouched == 0
 
@@ -252,18 +254,18 @@ def test_the_largest_faces_change_where_there_are_too_many(
 ) -> None:
     pipeline, _ = flat_pipeline(*three, limits=Limits(max_faces=2))
     aged = pipeline.age(AgeRequest(write(row), [OLD]), pipeline.method(""), Clock())
-    assert [report.face.index for report in aged.pictures[0].faces] == [0, 1]
-    assert aged.faces_found == 3
+    assert [report.face.index for report in aged.images[0].faces] == [0, 1]
+    assert aged.face_count == 3
 
 
 # --- what cannot be done ---
 
 
 def test_a_name_of_no_face_is_reported_after_the_faces_that_changed(
-    age: Callable[..., Aged], changed: Callable[[bytes], list[int]]
+    age: Callable[..., AgeResult], changed: Callable[[bytes], list[int]]
 ) -> None:
     own = [FaceTarget(at_box(0, 90, 5, 5), YOUNG)]
-    for picture in age(OLD, OLD, source=YOUNG, faces=[face(5), face(2), face(1)], face_targets=own).pictures:
+    for picture in age(OLD, OLD, source=YOUNG, faces=[face(5), face(2), face(1)], face_targets=own).images:
         *reports, by_index, by_box = picture.faces
         assert [report.face.index for report in reports] == [1, 2]
         assert [report.error for report in reports] == [None, None]
@@ -271,7 +273,7 @@ def test_a_name_of_no_face_is_reported_after_the_faces_that_changed(
             assert report.face is report.source is report.after is report.similarity is None
             assert (report.error.reason, report.error.field) == ("FACE_NOT_FOUND", field)
             assert report.target == target
-        assert [bool(change) for change in changed(picture.picture.data)] == [False, True, True]
+        assert [bool(change) for change in changed(picture.image.data)] == [False, True, True]
 
 
 def test_where_no_named_face_is_there_the_call_fails(refusal: Callable[..., RequestError]) -> None:
@@ -292,7 +294,7 @@ def test_a_face_that_cannot_be_aligned_is_left_while_others_change(
 ) -> None:
     pipeline, _ = flat_pipeline(three[0], face_in_a_point, three[2])
     request = AgeRequest(write(row), [OLD], source=YOUNG, faces=[face(0), face(1), face(2), face(8)])
-    (picture,) = pipeline.age(request, pipeline.method(""), Clock()).pictures
+    (picture,) = pipeline.age(request, pipeline.method(""), Clock()).images
     first, broken, last, missing = picture.faces
     assert [report.face.index for report in (first, broken, last)] == [0, 1, 2]
     assert first.error is last.error is None
@@ -300,7 +302,7 @@ def test_a_face_that_cannot_be_aligned_is_left_while_others_change(
     assert str(broken.error).startswith("face 1 cannot be aligned")
     assert broken.face.reading is broken.after is broken.similarity is None
     assert missing.error.reason == "FACE_NOT_FOUND"
-    assert [bool(change) for change in changed(picture.picture.data)] == [True, False, True]
+    assert [bool(change) for change in changed(picture.image.data)] == [True, False, True]
 
 
 def test_where_no_face_can_be_aligned_the_call_fails(
@@ -332,8 +334,8 @@ def test_more_names_than_faces_that_may_change(
     assert str(error) == "33 faces are named; at most 32 are allowed"
 
 
-def test_as_many_names_as_are_allowed(age: Callable[..., Aged]) -> None:
-    assert age(OLD, faces=[face(0)] * 31, face_targets=[FaceTarget(face(1), OLD)]).pictures
+def test_as_many_names_as_are_allowed(age: Callable[..., AgeResult]) -> None:
+    assert age(OLD, faces=[face(0)] * 31, face_targets=[FaceTarget(face(1), OLD)]).images
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ import dorian_server.cli.serve, dorian_server.cli.health
 pipeline = build_pipeline(Settings(Path("models/default"), threads=1))
 data = Path("examples/astronaut.jpg").read_bytes()
 aged = pipeline.age(AgeRequest(data, [Age(group="60+")]), pipeline.method(""), Clock())
-assert len(aged.pictures) == 1
+assert len(aged.images) == 1
 pipeline.compare(CompareRequest(data, data), Clock())
 print(*{name.partition(".")[0] for name in sys.modules})
 """

@@ -206,8 +206,8 @@ def test_a_grey_photo_stays_grey(
     for colour, change in [((90, 90, 90), (15, 15, 15)), ((90, 60, 40), (51, 0, 0))]:
         photo = np.full((100, 120, 3), colour, np.uint8)
         request = AgeRequest(write(photo), years(60), Age(years=40))
-        (picture,) = pipeline.age(request, translator, Clock()).pictures
-        pixels = read(picture.picture.data).astype(int)
+        (picture,) = pipeline.age(request, translator, Clock()).images
+        pixels = read(picture.image.data).astype(int)
         assert (pixels[MIDDLE] - colour == change).all()
         assert (pixels[SIZE:] == colour).all()
 

@@ -10,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
-from dorian_bundle.engines import MOST_ROWS
 from dorian_bundle.families import detector_signature
-from dorian_bundle.graphs import Signature
+from dorian_bundle.graphs import MAX_BATCH_ROWS, Signature
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
 from dorian_server.runtimes.session import Session
 from dorian_server.runtimes.warmup import sample_inputs, warm
@@ -51,13 +50,13 @@ def linear(overhead: float, row: float) -> Seconds:
 @pytest.mark.parametrize(
     ("seconds", "rows"),
     [
-        (linear(1, 0), MOST_ROWS),  # all overhead
-        (linear(24, 0), MOST_ROWS),
+        (linear(1, 0), MAX_BATCH_ROWS),  # all overhead
+        (linear(24, 0), MAX_BATCH_ROWS),
         (linear(26, 0), 1),  # twice as much could be too long
         (linear(0, 1), 1),  # no overhead, nothing to win
         (linear(0, 0.001), 1),
         (linear(1, 1), 8),  # 8 rows take 9 ms, 16 take 17 ms: 1.06 times as many in a second
-        (linear(4, 1), MOST_ROWS),
+        (linear(4, 1), MAX_BATCH_ROWS),
         (linear(10, 1), 16),  # 16 rows take 26 ms
         (linear(0.1, 8), 1),
         (linear(300, 1), 1),

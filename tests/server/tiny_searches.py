@@ -39,7 +39,8 @@ from dorian_bundle.manifest import (
     Method,
     Provenance,
 )
-from dorian_server.pipeline.latent_search import WEIGHTS, Aim
+from dorian_server.domain.requests import Objective
+from dorian_server.pipeline.latent_search import WEIGHTS
 from tests.server.tiny_methods import write_graph, write_translator
 
 Pixels = NDArray[np.uint8]
@@ -258,12 +259,12 @@ def terms_of(latent: Sequence[float] | Doubles, colour: Sequence[int], level: fl
     )
 
 
-def loss_of(aim: Aim, latent: Sequence[float] | Doubles, colour: Sequence[int], level: float) -> float:
+def loss_of(aim: Objective, latent: Sequence[float] | Doubles, colour: Sequence[int], level: float) -> float:
     """What a search for ``aim`` makes small."""
     return float(np.dot(WEIGHTS[aim], terms_of(latent, colour, level)))
 
 
-def best_latent(aim: Aim, colour: Sequence[int], level: float) -> Doubles:
+def best_latent(aim: Objective, colour: Sequence[int], level: float) -> Doubles:
     """Where ``loss_of`` is smallest."""
     pixelwise, identity, prior = WEIGHTS[aim]
     if aim == "pixelwise":  # ridge regression

@@ -16,11 +16,10 @@ from dorian_bundle.detection import MAX_SIDE
 from dorian_bundle.errors import EngineError
 from dorian_bundle.families import BATCH, DETECTOR_STRIDES
 from dorian_bundle.files import write_private
-from dorian_bundle.graphs import Precision, Signature, TensorSpec
+from dorian_bundle.graphs import MAX_BATCH_ROWS, Precision, Signature, TensorSpec
 
 log = logging.getLogger(__name__)
 
-MOST_ROWS = 32  # that a graph is given at once; even, so that pairs of rows stay together
 _BEST_ROWS = 8
 _MOST_PICTURES, _BEST_PICTURES = 4, 1  # of a batch whose pictures have any side
 _LEAST_SIDE, _BEST_SIDE = DETECTOR_STRIDES[-1], 640  # pixels; the largest side is MAX_SIDE
@@ -55,7 +54,7 @@ class EngineKey:
         return f"{digest(asdict(self))}.engine"
 
 
-def profile_of(signature: Signature, rows: int = MOST_ROWS) -> dict[str, Range]:
+def profile_of(signature: Signature, rows: int = MAX_BATCH_ROWS) -> dict[str, Range]:
     """The profile of a graph of ``signature``: batches of 1 to ``rows``, and pictures of 32 to ``MAX_SIDE`` pixels if any fit."""
     free = any(isinstance(axis, str) and axis != BATCH for spec in signature.inputs for axis in spec.shape)
     most, best = (min(rows, _MOST_PICTURES), _BEST_PICTURES) if free else (rows, min(rows, _BEST_ROWS))

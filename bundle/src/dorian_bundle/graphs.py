@@ -6,12 +6,17 @@ import hashlib
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dorian_bundle.errors import GraphFileError, GraphSignatureError
 
 Precision = Literal["fp32", "fp16"]
 Dimension = int | str  # a name for an axis of any length
+Array = NDArray[np.float32]  # what graphs take and give
+
+MAX_BATCH_ROWS = 32  # rows that a graph is given at once; even, so that pairs of rows stay together
 
 
 class TensorSpec(BaseModel):

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from dorian_server.domain.requests import AgeRequest, OptimizeRequest, ReconstructRequest
-from dorian_server.pipeline.latent_search import DEFAULT_STEPS, SearchSettings
-from dorian_server.pipeline.reconstruction import BUDGETS
+from dorian_server.domain.requests import (
+    DEFAULT_STEPS,
+    SEARCH_BUDGETS,
+    AgeRequest,
+    OptimizeRequest,
+    ReconstructRequest,
+    SearchSettings,
+)
 
 _UNKNOWN = 0.1  # seconds that a unit counts until the first of its kind is done
 _NEWEST = 0.2  # share of the newest in the mean
@@ -36,7 +41,7 @@ def cost_of(request: AgeRequest | ReconstructRequest | OptimizeRequest) -> Cost:
     """Return the cost of ``request``, as far as it can be told without looking at its photo."""
     match request:
         case AgeRequest():
-            search = BUDGETS[request.optimisation]
+            search = SEARCH_BUDGETS[request.optimisation]
             if search is not None:
                 return Cost("age, searched", search.steps)
             # To detect and read the faces takes about as long as to draw and read them once again.

@@ -1,4 +1,4 @@
-"""Time spent on a request, stage by stage."""
+"""Time spent on a request, by stage."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ def _no_span(name: str) -> AbstractContextManager[None]:
 
 @dataclass
 class Clock:
-    """Seconds spent, by stage. ``span`` opens what a stage is traced in."""
+    """Times the stages of one request.
+
+    Args:
+        span: Opens a trace's span for a stage, by its name.
+        seconds: Seconds spent so far, by stage.
+    """
 
     span: Callable[[str], AbstractContextManager[None]] = _no_span
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Add the time within the context to stage ``name``."""
         start = time.perf_counter()
         try:
             with self.span(name):

@@ -1,32 +1,62 @@
-"""What is asked of the pipeline, in its own types, checked where they are made from messages."""
+"""Requests to the pipeline, in the server's own types, with the defaults and budgets that pipeline and admission share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dorian_bundle.ages import AgeGroup, age_condition, check_age, group_condition, group_index
-from dorian_server.images import DEFAULT_QUALITY, Format
-from dorian_server.pipeline.latent_search import SearchSettings
-from dorian_server.runtimes.session import Array
+from dorian_bundle.graphs import Array
 
-Box = tuple[float, float, float, float]
+Box = tuple[float, float, float, float]  # left, top, width, height in pixels
+ImageFormat = Literal["JPEG", "PNG", "WEBP"]
 BlendMode = Literal["delta", "replace"]
-Budget = Literal["none", "fast", "full"]
+SearchBudget = Literal["none", "fast", "full"]
+Objective = Literal["pixelwise", "identity", "blended"]
+OptimizerName = Literal["l-bfgs-b", "adam"]
+
+DEFAULT_QUALITY = 92
+DEFAULT_STEPS = 60
 MAX_STRENGTH = 1.5
 
 
 @dataclass(frozen=True)
+class SearchSettings:
+    """How to search a latent.
+
+    Args:
+        objective: What the search minimises.
+        optimizer: The algorithm that minimises it.
+        steps: At most so many evaluations of loss and gradient, the one at the start included; in a request 0 for the default.
+    """
+
+    objective: Objective = "identity"
+    optimizer: OptimizerName = "l-bfgs-b"
+    steps: int = DEFAULT_STEPS
+
+
+SEARCH_BUDGETS: Mapping[SearchBudget, SearchSettings | None] = {
+    "none": None,
+    "fast": SearchSettings("identity", steps=15),
+    "full": SearchSettings("identity", steps=60),
+}
+
+
+@dataclass(frozen=True)
 class Age:
-    """What was asked for: the label of an age ``group``, a number of ``years``, or the name of a ``filter``."""
+    """A source age or a target: the label of an age ``group``, a number of ``years``, or the name of a ``filter``."""
 
     group: str | None = None
     years: float | None = None
     filter: str | None = None
 
     def years_in(self, groups: Sequence[AgeGroup]) -> float:
-        """Its years: a group's are its centre. ``dorian_bundle.AgeError`` if there is no such group or age."""
+        """Return the age in years; a group stands for its centre.
+
+        Raises:
+            AgeError: There is no such group, or the years are out of range.
+        """
         if self.group is not None:
             return groups[group_index(groups, self.group)].centre
         years = self.years if self.years is not None else float("nan")
@@ -34,7 +64,11 @@ class Age:
         return years
 
     def condition(self, groups: Sequence[AgeGroup]) -> Array:
-        """Its condition, float32 (groups,). ``dorian_bundle.AgeError`` if there is no such group or age."""
+        """Return the age's condition, float32 (groups,).
+
+        Raises:
+            AgeError: There is no such group, or the years are out of range.
+        """
         if self.group is not None:
             return group_condition(groups, group_index(groups, self.group))
         return age_condition(groups, self.years if self.years is not None else float("nan"))
@@ -42,7 +76,7 @@ class Age:
 
 @dataclass(frozen=True)
 class FaceSelector:
-    """Names a face: by ``box`` (x, y, width, height), by ``index`` from the largest on, or, with neither, the largest."""
+    """Names a face by its ``box`` or by its ``index``, counted from the largest; with neither, the largest face."""
 
     index: int | None = None
     box: Box | None = None
@@ -55,7 +89,7 @@ class FaceSelector:
 
 @dataclass(frozen=True)
 class FaceTarget:
-    """A face with an age of its own to aim at, and perhaps the age that it has now."""
+    """What one face is to become, and its source age where the caller knows it."""
 
     face: FaceSelector
     target: Age
@@ -64,7 +98,7 @@ class FaceTarget:
 
 @dataclass(frozen=True)
 class FaceLatent:
-    """A face and its latent (latent,), as a search found it before."""
+    """A face and its latent (latent,), from an earlier search."""
 
     face: FaceSelector
     latent: Array
@@ -72,9 +106,15 @@ class FaceLatent:
 
 @dataclass(frozen=True)
 class Output:
-    """How to store pictures: ``format`` (none: the photo's own), ``quality`` from 1 to 100, and whether EXIF stays."""
+    """How to encode images.
 
-    format: Format | None = None
+    Args:
+        format: Format of the files; ``None`` for the photo's.
+        quality: From 1 to 100, for the formats that have one.
+        keep_metadata: Whether the photo's EXIF is copied.
+    """
+
+    format: ImageFormat | None = None
     quality: int = DEFAULT_QUALITY
     keep_metadata: bool = False
 
@@ -92,7 +132,7 @@ class AgeRequest:
     blend: BlendMode = "delta"
     output: Output = Output()
     with_delta: bool = False
-    optimisation: Budget = "none"
+    optimisation: SearchBudget = "none"
     latents: Sequence[FaceLatent] = ()
 
     @property
@@ -103,7 +143,7 @@ class AgeRequest:
 
 @dataclass(frozen=True)
 class ReconstructRequest:
-    """A photo's file, which of its faces to reconstruct, and how latents are searched (none: the encoder's stay)."""
+    """A photo's file, the faces to reconstruct, and how to search their latents; without ``search`` the encoder's are used."""
 
     data: bytes
     source: Age | None = None
@@ -116,7 +156,14 @@ class ReconstructRequest:
 class OptimizeRequest:
     """A photo's file and how to search the latent of one of its faces.
 
-    ``preview_every``: steps between previews, 0 for none. ``start`` (latent,): where to begin, unless where the encoder says.
+    Args:
+        data: The file.
+        search: How to search.
+        face: The face.
+        source: Its age; ``None`` for the estimated age.
+        preview_every: Steps between previews; 0 for none.
+        start: Latent (latent,) at which the search starts; ``None`` for the encoder's.
+        output: How to encode the result and the previews.
     """
 
     data: bytes
@@ -130,7 +177,7 @@ class OptimizeRequest:
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """Two photos' files, a face in each, and how often two people may be taken for one (0: the usual rate)."""
+    """Two photos' files, a face in each, and the false-accept rate to decide at; 0 for the default rate."""
 
     first: bytes
     second: bytes

@@ -1,97 +1,124 @@
-"""What the pipeline answers, in its own types."""
+"""Results of the pipeline, in the server's own types."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from dorian_bundle.detection import DetectedFace
+from dorian_bundle.graphs import Array
 from dorian_server.domain.errors import RequestError
-from dorian_server.domain.requests import Age
-from dorian_server.images import Format
-from dorian_server.runtimes.session import Array
+from dorian_server.domain.requests import Age, ImageFormat
 
 
 @dataclass(frozen=True)
-class StoredPicture:
-    """A picture in a file's bytes, with its size in pixels."""
+class EncodedImage:
+    """An image's file, and its size in pixels."""
 
     data: bytes
-    format: Format
+    format: ImageFormat
     width: int
     height: int
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What is read from an aligned face: the ``age`` in years that it looks, and its ``embedding`` (embedding,)."""
+class FaceReading:
+    """What the face readers say of an aligned face: its estimated age in years, and its ``embedding`` (embedding,)."""
 
-    age: float
+    estimated_age: float
     embedding: Array
 
 
 @dataclass(frozen=True)
-class SeenFace:
-    """A face as it was found, its place among the photo's, and what was read from it (none: it cannot be aligned)."""
+class Face:
+    """A face of a photo.
+
+    Args:
+        index: Its place among the photo's faces, the largest first.
+        detected: What the detector says of it.
+        reading: What the face readers say of it; ``None`` if it cannot be aligned.
+    """
 
     index: int
-    found: DetectedFace
-    reading: Reading | None
+    detected: DetectedFace
+    reading: FaceReading | None
 
 
 @dataclass(frozen=True)
-class Detected:
+class DetectionResult:
     """A photo's size in pixels and its faces, largest first."""
 
     width: int
     height: int
-    faces: list[SeenFace]
+    faces: list[Face]
 
 
 @dataclass(frozen=True)
-class FaceResult:
-    """What became of one face in one picture. ``error`` says why it was left as it was; ``face`` is none if not found."""
+class FaceReport:
+    """What became of one face in one image.
 
-    face: SeenFace | None = None
+    Args:
+        face: The face; ``None`` if a selector matched none.
+        source: Its source age.
+        source_given: Whether the caller gave the source age.
+        target: What it was to become.
+        after: What the face readers say of the result.
+        similarity: Cosine of its embeddings before and after.
+        error: Why the face was left as it was.
+    """
+
+    face: Face | None = None
     source: Age | None = None
     source_given: bool = False
     target: Age | None = None
-    after: Reading | None = None
+    after: FaceReading | None = None
     similarity: float | None = None
     error: RequestError | None = None
 
 
 @dataclass(frozen=True)
-class AgedPicture:
-    """A photo at one of the ages asked for, and what became of its faces: largest first, then those that were not found.
+class AgedImage:
+    """A photo at one target.
 
-    ``delta``: what was added to it, if that was asked for.
+    Args:
+        image: The photo with its faces changed.
+        faces: Reports of its faces, largest first, then those of selectors that matched no face.
+        delta: What was added to the photo, where it was requested.
     """
 
-    picture: StoredPicture
-    faces: list[FaceResult]
-    delta: StoredPicture | None = None
+    image: EncodedImage
+    faces: list[FaceReport]
+    delta: EncodedImage | None = None
 
 
 @dataclass(frozen=True)
-class Aged:
-    """The photo at each of the ages asked for, and how many faces it has."""
+class AgeResult:
+    """The photo at each target, and how many faces it has."""
 
-    pictures: list[AgedPicture]
-    faces_found: int
+    images: list[AgedImage]
+    face_count: int
 
 
 @dataclass(frozen=True)
 class ReconstructedFace:
-    """What the networks make of one face: its crop, its latent (latent,), what is drawn from it, and how near that comes.
+    """What the networks make of one face.
 
-    ``steps``: evaluations that the search for the latent took.
+    Args:
+        face: The face.
+        source: The age that it was drawn at.
+        source_given: Whether the caller gave that age.
+        crop: Its aligned crop.
+        image: What the generator draws from its latent.
+        latent: Its latent (latent,).
+        pixel_error: Root mean square difference of ``image`` and ``crop``, of pixel values from 0 to 1.
+        similarity: Cosine of the embeddings of ``image`` and ``crop``.
+        steps: Evaluations that the search for the latent took.
     """
 
-    face: SeenFace
+    face: Face
     source: Age
     source_given: bool
-    crop: StoredPicture
-    picture: StoredPicture
+    crop: EncodedImage
+    image: EncodedImage
     latent: Array
     pixel_error: float
     similarity: float
@@ -100,9 +127,15 @@ class ReconstructedFace:
 
 @dataclass(frozen=True)
 class SearchProgress:
-    """A step of a search: its number from 0 on, loss, the smallest loss so far, and how near this step's drawing comes.
+    """A step of a latent search.
 
-    ``preview``: what is drawn from the best latent so far, if it was due.
+    Args:
+        step: Its number, from 0.
+        loss: Loss at this step.
+        best_loss: Smallest loss so far.
+        similarity: Cosine of the embeddings of this step's drawing and the crop.
+        pixel_error: Root mean square difference of this step's drawing and the crop.
+        preview: What the best latent so far draws, if a preview was due.
     """
 
     step: int
@@ -110,23 +143,23 @@ class SearchProgress:
     best_loss: float
     similarity: float
     pixel_error: float
-    preview: StoredPicture | None
+    preview: EncodedImage | None
 
 
 @dataclass(frozen=True)
 class FailedFace:
-    """A face of which nothing could be made, and why; ``face`` is none where a selector found none."""
+    """A face that could not be processed, and why; ``face`` is ``None`` where a selector matched none."""
 
-    face: SeenFace | None
+    face: Face | None
     error: RequestError
 
 
 @dataclass(frozen=True)
-class Compared:
-    """Two faces, both read, their cosine similarity, and the threshold for one person at a false-accept rate."""
+class ComparisonResult:
+    """Two faces, their cosine similarity, and the threshold for one person at the false-accept rate."""
 
-    first: SeenFace
-    second: SeenFace
+    first: Face
+    second: Face
     similarity: float
     threshold: float
     false_accept_rate: float

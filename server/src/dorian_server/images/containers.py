@@ -12,10 +12,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
 
-Format = Literal["JPEG", "PNG", "WEBP"]
-FORMATS: tuple[Format, ...] = ("JPEG", "PNG", "WEBP")
+from dorian_server.domain.requests import ImageFormat
+
+FORMATS: tuple[ImageFormat, ...] = ("JPEG", "PNG", "WEBP")
 EXIF_HEADER = b"Exif\0\0"
 
 # Far more than any camera or program writes; each costs a few microseconds.
@@ -41,7 +41,7 @@ class PictureFile:
     ``profile`` an ICC profile; neither has been checked.
     """
 
-    format: Format
+    format: ImageFormat
     picture: bytes
     size: tuple[int, int] | None
     exif: bytes | None

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dorian_server.domain.errors import Reason, RequestError
+from dorian_server.domain.requests import ImageFormat
 from dorian_server.images.colour import to_srgb
-from dorian_server.images.containers import BrokenFileError, Format, PictureFile, take_apart
+from dorian_server.images.containers import BrokenFileError, PictureFile, take_apart
 from dorian_server.images.exif import Metadata, read_exif
 from dorian_server.settings import Limits
 
@@ -39,7 +40,7 @@ class Photo:
     """
 
     pixels: NDArray[np.uint8]
-    format: Format
+    format: ImageFormat
     alpha: NDArray[np.uint8] | None = None
     metadata: Metadata | None = None
 

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dorian_server.images.containers import EXIF_HEADER, Format
+from dorian_server.domain.requests import DEFAULT_QUALITY, ImageFormat
+from dorian_server.images.containers import EXIF_HEADER
 from dorian_server.images.exif import Metadata
-
-DEFAULT_QUALITY = 92
 
 # Of a lossless WebP, from 0 to 100: more takes several times as long for files smaller by about a hundredth.
 _LOSSLESS_EFFORT = 25
@@ -19,7 +18,7 @@ _LOSSLESS_EFFORT = 25
 
 def encode(
     pixels: NDArray[np.uint8],
-    kind: Format,
+    kind: ImageFormat,
     quality: int = DEFAULT_QUALITY,
     alpha: NDArray[np.uint8] | None = None,
     metadata: Metadata | None = None,

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from dorian_bundle.graphs import Array
 from dorian_bundle.manifest import AgeCganMethod, Filter
 from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
 from dorian_server.methods.method import Crop, Drawing, Gradient, Subject
-from dorian_server.runtimes.session import Array, Session
+from dorian_server.runtimes.session import Session
 
 
 class AgeCgan:

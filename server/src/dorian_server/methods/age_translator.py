@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.graphs import Array
 from dorian_bundle.manifest import AgeTranslatorMethod, Filter
 from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
 from dorian_server.methods.method import Crop, Drawing
 from dorian_server.runtimes.batches import parts
-from dorian_server.runtimes.session import Array, Session
+from dorian_server.runtimes.session import Session
 
 
 class AgeTranslator:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from dorian_bundle import manifest as bundle
 from dorian_bundle.ages import AgeGroup
+from dorian_bundle.graphs import Array
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
-from dorian_server.runtimes.session import Array
 
 Crop = NDArray[np.uint8]
 

@@ -6,22 +6,19 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.graphs import Array
 from dorian_server.domain.errors import CallCancelledError
-from dorian_server.runtimes.session import Array
-
-Aim = Literal["pixelwise", "identity", "blended"]
-OptimizerName = Literal["l-bfgs-b", "adam"]
-DEFAULT_STEPS = 60
+from dorian_server.domain.requests import Objective, SearchSettings
 
 # What each aim makes small, in the order of the graph's terms: pixelwise (a mean square, some thousandths), identity (a squared
 # distance, up to 4) and the prior on the latent. Alone, the identity term soon finds drawings that this FaceNet takes for the person
 # and others do not, so that pixels hold it (docs/decisions/0010).
-WEIGHTS: Mapping[Aim, tuple[float, float, float]] = {
+WEIGHTS: Mapping[Objective, tuple[float, float, float]] = {
     "pixelwise": (30.0, 0.0, 0.1),
     "identity": (60.0, 1.0, 0.1),
     "blended": (30.0, 0.2, 0.1),
@@ -31,15 +28,6 @@ _RATE, _MEANS, _SMALL = 0.05, (0.9, 0.999), 1e-8  # Adam's
 
 # Latent (latent,) → loss, gradient (latent,) and terms (3,).
 Evaluate = Callable[[Array], tuple[float, Array, Array]]
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """``steps``: evaluations of loss and gradient at most, of which the start is the first; in a request 0 for the usual number."""
-
-    aim: Aim = "identity"
-    optimizer: OptimizerName = "l-bfgs-b"
-    steps: int = DEFAULT_STEPS
 
 
 @dataclass(frozen=True)

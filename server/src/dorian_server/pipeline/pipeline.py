@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
 from dorian_bundle.detection import DetectedFace
+from dorian_bundle.graphs import Array
 from dorian_bundle.masks import face_mask
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import MAX_STRENGTH, Age, AgeRequest, CompareRequest
 from dorian_server.domain.results import (
-    Aged,
-    AgedPicture,
-    Compared,
-    Detected,
-    FaceResult,
-    Reading,
-    SeenFace,
-    StoredPicture,
+    AgedImage,
+    AgeResult,
+    ComparisonResult,
+    DetectionResult,
+    EncodedImage,
+    Face,
+    FaceReading,
+    FaceReport,
 )
 from dorian_server.faces.networks import similarity
 from dorian_server.faces.reader import FaceViewer, unusable
@@ -35,7 +36,6 @@ from dorian_server.pipeline.face_selection import Missing, find, wishes
 from dorian_server.pipeline.outputs import store
 from dorian_server.pipeline.preparation import FOUND_FIELD, Preparation, Work
 from dorian_server.pipeline.reconstruction import Reconstruction
-from dorian_server.runtimes.session import Array
 from dorian_server.settings import Limits
 
 
@@ -71,16 +71,16 @@ class Pipeline:
         chosen = self.method(name) if name else next(able, self.methods[0])
         return choice.require_encoder(chosen, self.methods, searches)
 
-    def detect(self, data: bytes, clock: Clock) -> Detected:
+    def detect(self, data: bytes, clock: Clock) -> DetectionResult:
         """The faces of ``data``'s photo, each with what is read from it; none is no error."""
         photo, found = self._preparation.find(data, FOUND_FIELD, clock)
         height, width = photo.pixels.shape[:2]
-        return Detected(width, height, self.viewer.see(photo.pixels, list(enumerate(found)), clock))
+        return DetectionResult(width, height, self.viewer.see(photo.pixels, list(enumerate(found)), clock))
 
-    def compare(self, request: CompareRequest, clock: Clock) -> Compared:
+    def compare(self, request: CompareRequest, clock: Clock) -> ComparisonResult:
         """Whether a face of one photo and a face of another are one person's."""
         rate, threshold = self.viewer.identities.threshold(request.false_accept_rate)
-        seen: list[tuple[SeenFace, Reading]] = []
+        seen: list[tuple[Face, FaceReading]] = []
         sides = (("first", request.first, request.first_face), ("second", request.second, request.second_face))
         for name, data, selector in sides:
             photo, found = self._preparation.find_some(data, f"{name}.data", clock, f"the {name} photo: ")
@@ -93,9 +93,11 @@ class Pipeline:
                 raise unusable(face, f"{name}_face")
             seen.append((face, face.reading))
         (first, one), (second, other) = seen
-        return Compared(first, second, similarity(one.embedding, other.embedding), threshold, rate)
+        return ComparisonResult(first, second, similarity(one.embedding, other.embedding), threshold, rate)
 
-    def age(self, request: AgeRequest, method: Method, clock: Clock, cancelled: threading.Event | None = None) -> Aged:
+    def age(
+        self, request: AgeRequest, method: Method, clock: Clock, cancelled: threading.Event | None = None
+    ) -> AgeResult:
         """The request's photo at each of the ages asked for. ``RequestError`` says what about it cannot be done.
 
         ``CallCancelledError`` if ``cancelled`` is set while latents are searched.
@@ -114,8 +116,8 @@ class Pipeline:
         if not work:
             raise failed[0].error if failed else missing[0].error()
         drawings = self._drawings(request, found, work, method, clock, cancelled or threading.Event())
-        lost = [FaceResult(target=each.target, error=each.error()) for each in missing]
-        left = [FaceResult(each.face, error=each.error) for each in failed]
+        lost = [FaceReport(target=each.target, error=each.error()) for each in missing]
+        left = [FaceReport(each.face, error=each.error) for each in failed]
         with clock.stage("paste"):
             masks = [_mask(each) for each in work]
         pictures = []
@@ -130,13 +132,13 @@ class Pipeline:
                 ]
                 compositing.apply(pixels, patches, request.strength)
             with clock.stage("reread"):
-                after = self.viewer.read(pixels, [each.face.found for each in work])
+                after = self.viewer.read(pixels, [each.face.detected for each in work])
             results = [_result(*each) for each in zip(work, aims, after, strict=True)] + left
             results.sort(key=lambda result: result.face.index if result.face else 0)
             with clock.stage("write"):
                 delta = _delta(photo.pixels, pixels, patches) if request.with_delta else None
-                pictures.append(AgedPicture(store(pixels, photo, request.output), results + lost, delta))
-        return Aged(pictures, len(found))
+                pictures.append(AgedImage(store(pixels, photo, request.output), results + lost, delta))
+        return AgeResult(pictures, len(found))
 
     def _drawings(
         self,
@@ -177,7 +179,7 @@ class Pipeline:
 
 
 def _mask(work: Work) -> Array:
-    landmarks = cv2.transform(work.face.found.landmarks[None], work.matrix)[0]
+    landmarks = cv2.transform(work.face.detected.landmarks[None], work.matrix)[0]
     return face_mask(landmarks, len(work.crop))
 
 
@@ -188,14 +190,14 @@ def _patch(work: Work, mask: Array, drawing: Drawing, method: Method, request: A
     return patch(work.matrix, mask, drawing.delta, compositing.colourfulness(work.crop))
 
 
-def _delta(before: NDArray[np.uint8], after: NDArray[np.uint8], patches: Sequence[compositing.Patch]) -> StoredPicture:
+def _delta(before: NDArray[np.uint8], after: NDArray[np.uint8], patches: Sequence[compositing.Patch]) -> EncodedImage:
     """What was added to the photo ``before``, as a PNG; its alpha is the masks', and above 0 wherever a pixel has changed."""
     change = compositing.difference(before, after)
     alpha = np.maximum(compositing.coverage(before, patches), (change != 128).any(axis=2).astype(np.uint8))
     height, width = alpha.shape
-    return StoredPicture(encode(change, "PNG", alpha=alpha), "PNG", width, height)
+    return EncodedImage(encode(change, "PNG", alpha=alpha), "PNG", width, height)
 
 
-def _result(work: Work, target: Age, after: Reading) -> FaceResult:
+def _result(work: Work, target: Age, after: FaceReading) -> FaceReport:
     likeness = similarity(work.before.embedding, after.embedding)
-    return FaceResult(work.face, work.source, work.wish.source is not None, target, after, likeness)
+    return FaceReport(work.face, work.source, work.wish.source is not None, target, after, likeness)

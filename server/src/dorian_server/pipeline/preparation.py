@@ -14,7 +14,7 @@ from dorian_bundle.detection import DetectedFace
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import Age
-from dorian_server.domain.results import FailedFace, Reading, SeenFace
+from dorian_server.domain.results import Face, FaceReading, FailedFace
 from dorian_server.faces.reader import FaceViewer, unusable
 from dorian_server.images import Photo, decode
 from dorian_server.methods.method import Method
@@ -29,8 +29,8 @@ class Work:
     """A face on its way: what is wished for it, what was read from it, the age it is taken to have, and its aligned crop."""
 
     wish: Wish
-    face: SeenFace
-    before: Reading
+    face: Face
+    before: FaceReading
     source: Age
     matrix: NDArray[np.float64]
     crop: NDArray[np.uint8]
@@ -76,8 +76,8 @@ class Preparation:
                 if face.reading is None:
                     failed.append(FailedFace(face, unusable(face, FOUND_FIELD)))
                     continue
-                matrix = self.viewer.matrix(face.found, method.manifest.crop_size)
+                matrix = self.viewer.matrix(face.detected, method.manifest.crop_size)
                 crop = warp_crop(photo.pixels, matrix, method.manifest.crop_size)
-                source = wish.source or Age(years=float(np.clip(face.reading.age, MIN_AGE, MAX_AGE)))
+                source = wish.source or Age(years=float(np.clip(face.reading.estimated_age, MIN_AGE, MAX_AGE)))
                 work.append(Work(wish, face, face.reading, source, matrix, crop))
         return work, failed

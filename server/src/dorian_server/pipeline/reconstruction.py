@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
@@ -14,29 +14,31 @@ from numpy.typing import NDArray
 
 from dorian_bundle.detection import DetectedFace
 from dorian_bundle.tensors import floats_to_pixels
+from dorian_bundle.graphs import Array
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
-from dorian_server.domain.requests import AgeRequest, Budget, OptimizeRequest, ReconstructRequest
+from dorian_server.domain.requests import (
+    DEFAULT_STEPS,
+    SEARCH_BUDGETS,
+    AgeRequest,
+    OptimizeRequest,
+    ReconstructRequest,
+    SearchSettings,
+)
 from dorian_server.domain.results import FailedFace, ReconstructedFace, SearchProgress
 from dorian_server.faces.networks import similarity
 from dorian_server.images import Photo
 from dorian_server.methods.method import EncodingMethod, Subject
 from dorian_server.pipeline import method_selection as choice
 from dorian_server.pipeline.face_selection import Missing, Wish, find, wishes
-from dorian_server.pipeline.latent_search import DEFAULT_STEPS, WEIGHTS, Search, SearchSettings, Step
+from dorian_server.pipeline.latent_search import WEIGHTS, Search, Step
 from dorian_server.pipeline.outputs import store_crop
 from dorian_server.pipeline.preparation import FOUND_FIELD, Preparation, Work
-from dorian_server.runtimes.session import Array
 
 _SEARCHED_AT_ONCE = 8  # faces of one request; their steps share batches
 _LARGEST_LATENT = (
     100  # of any one number: encoders and searches stay within some tens, and far beyond them half precision ends
 )
-BUDGETS: Mapping[Budget, SearchSettings | None] = {
-    "none": None,
-    "fast": SearchSettings("identity", steps=15),
-    "full": SearchSettings("identity", steps=60),
-}
 
 
 class Reconstruction:
@@ -122,7 +124,7 @@ class Reconstruction:
         if unknown:
             with clock.stage("encode"):
                 latents = method.encode([each.crop for each in unknown])
-            search = BUDGETS[request.optimisation]
+            search = SEARCH_BUDGETS[request.optimisation]
             if search is not None:
                 search = replace(search, steps=min(search.steps, self._preparation.limits.max_steps))
                 with clock.stage("optimise"):
@@ -192,7 +194,7 @@ class Reconstruction:
                         source=each.source,
                         source_given=each.wish.source is not None,
                         crop=store_crop(each.crop, photo, request.output),
-                        picture=store_crop(picture, photo, request.output),
+                        image=store_crop(picture, photo, request.output),
                         latent=latent,
                         steps=taken,
                         pixel_error=float(np.sqrt(np.square(difference).mean())),
@@ -210,7 +212,7 @@ def _search(
     cancelled: threading.Event,
     tell: Callable[[Step], None] = lambda step: None,
 ) -> Search:
-    subject, weights = Subject(work.crop, work.before.embedding, work.source), WEIGHTS[settings.aim]
+    subject, weights = Subject(work.crop, work.before.embedding, work.source), WEIGHTS[settings.objective]
     return Search(lambda latent: method.loss_and_gradient(latent, subject, weights), start, settings, tell, cancelled)
 
 

@@ -12,12 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
-from dorian_bundle.engines import MOST_ROWS
-from dorian_bundle.graphs import Signature
+from dorian_bundle.graphs import MAX_BATCH_ROWS, Array, Signature
 from dorian_server.domain.caller import PRIORITIES, Caller, current_caller
 from dorian_server.domain.errors import CallCancelledError
 from dorian_server.runtimes.in_parts import run_in_parts
-from dorian_server.runtimes.session import Array, Session
+from dorian_server.runtimes.session import Session
 
 Arrays = Mapping[str, Array]
 
@@ -69,7 +68,7 @@ class Batcher:
     def __init__(
         self,
         session: Session,
-        most_rows: int = MOST_ROWS,
+        most_rows: int = MAX_BATCH_ROWS,
         lanes: int = 1,
         delay: float = 0.0,
         watch: BatchWatch | None = None,

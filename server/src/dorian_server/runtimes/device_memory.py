@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from cuda.bindings import runtime as cuda
 
-from dorian_server.runtimes.session import Array
+from dorian_bundle.graphs import Array
 
 
 class DeviceMemory:

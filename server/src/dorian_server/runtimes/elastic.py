@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from dorian_bundle.graphs import Signature
-from dorian_server.runtimes.session import Array, Session
+from dorian_bundle.graphs import Array, Signature
+from dorian_server.runtimes.session import Session
 
 
 class Company:

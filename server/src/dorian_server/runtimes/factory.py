@@ -7,8 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from dorian_bundle.engines import MOST_ROWS
-from dorian_bundle.graphs import Precision, Signature
+from dorian_bundle.graphs import MAX_BATCH_ROWS, Precision, Signature
 from dorian_server.domain.errors import StartupError
 from dorian_server.runtimes.session import Session
 
@@ -27,7 +26,7 @@ class SessionOptions:
     threads: int = 0
     precision: Precision = "fp32"
     arithmetic: Arithmetic = "auto"
-    rows: int = MOST_ROWS
+    rows: int = MAX_BATCH_ROWS
     engine_cache: Path | None = None
 
 

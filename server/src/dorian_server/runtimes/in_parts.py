@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from dorian_bundle.graphs import Array
 from dorian_server.runtimes.batches import parts
-from dorian_server.runtimes.session import Array
 
 Arrays = Mapping[str, Array]
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import onnxruntime as ort
 
 from dorian_bundle.errors import GraphFileError
-from dorian_bundle.graphs import Signature, TensorSpec
+from dorian_bundle.graphs import Array, Signature, TensorSpec
 from dorian_server.domain.errors import StartupError
 from dorian_server.runtimes.cores import available_cores
-from dorian_server.runtimes.session import Array
 
 Provider = tuple[str, dict[str, str]]  # its name, and its options
 

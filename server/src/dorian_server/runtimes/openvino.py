@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dorian_bundle.errors import GraphFileError
-from dorian_bundle.graphs import Signature, TensorSpec
+from dorian_bundle.graphs import Array, Signature, TensorSpec
 from dorian_server.domain.errors import StartupError
 from dorian_server.runtimes.axes import Sizes, named
 from dorian_server.runtimes.cores import available_cores
 from dorian_server.runtimes.factory import Arithmetic
-from dorian_server.runtimes.session import Array
 
 # OpenVINO reports each import of itself to its makers, unless this module is missing; a server of photographs reports to nobody.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

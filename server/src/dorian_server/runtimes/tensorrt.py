@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from dorian_bundle.engines import default_cache, most_rows, profile_of
-from dorian_bundle.graphs import Precision, Signature
+from dorian_bundle.graphs import Array, Precision, Signature
 from dorian_bundle.tensorrt import open_graph_engine
 from dorian_server.runtimes.axes import Sizes, named
 from dorian_server.runtimes.device_memory import DeviceMemory
 from dorian_server.runtimes.in_parts import run_in_parts
-from dorian_server.runtimes.session import Array
 
 
 class TensorrtSession:

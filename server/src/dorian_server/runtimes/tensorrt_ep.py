@@ -9,11 +9,10 @@ from pathlib import Path
 import onnxruntime as ort
 
 from dorian_bundle.engines import Range, default_cache, digest, locked, most_rows, profile_of
-from dorian_bundle.graphs import Signature, sha256_of
+from dorian_bundle.graphs import Array, Signature, sha256_of
 from dorian_server.runtimes.cuda import run_bound
 from dorian_server.runtimes.in_parts import run_in_parts
 from dorian_server.runtimes.onnx_runtime import open_graph, require_provider, signature_of
-from dorian_server.runtimes.session import Array
 
 _PROVIDER = "TensorrtExecutionProvider"
 

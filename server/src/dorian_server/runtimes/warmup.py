@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from dorian_bundle.engines import MOST_ROWS
-from dorian_bundle.graphs import Signature, TensorSpec
-from dorian_server.runtimes.session import Array, Session
+from dorian_bundle.graphs import MAX_BATCH_ROWS, Array, Signature, TensorSpec
+from dorian_server.runtimes.session import Session
 
 _SIDE = 320  # pixels, of an axis that any picture fits in
 _LONGEST = 0.05  # seconds of a batch, beyond which a longer one would keep others waiting
@@ -22,13 +21,13 @@ def sample_inputs(signature: Signature, rows: int) -> dict[str, Array]:
 
 
 def warm(session: Session, clock: Callable[[], float] = time.perf_counter) -> int:
-    """Run ``session`` as often as it takes to know how many rows to give it at once, which is returned: 1 to ``MOST_ROWS``.
+    """Run ``session`` as often as it takes to know how many rows to give it at once, which is returned: 1 to ``MAX_BATCH_ROWS``.
 
     Twice as many are taken as long as that brings more rows in a second and no batch becomes long.
     """
     session.run(sample_inputs(session.signature, 1))  # the first run allocates
     rows, seconds = 1, _seconds(session, 1, clock)
-    while 2 * rows <= MOST_ROWS and 2 * seconds <= _LONGEST:
+    while 2 * rows <= MAX_BATCH_ROWS and 2 * seconds <= _LONGEST:
         longer = _seconds(session, 2 * rows, clock)
         if 2 * seconds < _WORTH * longer:
             break

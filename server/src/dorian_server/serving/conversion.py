@@ -11,33 +11,36 @@ from dorian_server import __version__
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import (
+    DEFAULT_QUALITY,
     Age,
     AgeRequest,
     BlendMode,
-    Budget,
     CompareRequest,
     FaceLatent,
     FaceSelector,
     FaceTarget,
+    ImageFormat,
+    Objective,
     OptimizeRequest,
+    OptimizerName,
     Output,
     ReconstructRequest,
+    SearchBudget,
+    SearchSettings,
 )
 from dorian_server.domain.results import (
-    Aged,
-    Compared,
-    Detected,
-    FaceResult,
+    AgeResult,
+    ComparisonResult,
+    DetectionResult,
+    EncodedImage,
+    Face,
+    FaceReading,
+    FaceReport,
     FailedFace,
-    Reading,
     ReconstructedFace,
     SearchProgress,
-    SeenFace,
-    StoredPicture,
 )
-from dorian_server.images import DEFAULT_QUALITY, Format
 from dorian_server.methods.method import Method
-from dorian_server.pipeline.latent_search import Aim, OptimizerName, SearchSettings
 from dorian_server.pipeline.method_selection import encodes
 from dorian_server.pipeline.pipeline import Pipeline
 
@@ -46,7 +49,7 @@ _BLENDS: Mapping[pb.Blend, BlendMode] = {
     pb.BLEND_DELTA: "delta",
     pb.BLEND_REPLACE: "replace",
 }
-_AIMS: Mapping[pb.ReconstructionMode, Aim] = {
+_OBJECTIVES: Mapping[pb.ReconstructionMode, Objective] = {
     pb.RECONSTRUCTION_MODE_PIXELWISE: "pixelwise",
     pb.RECONSTRUCTION_MODE_IDENTITY: "identity",
     pb.RECONSTRUCTION_MODE_BLENDED: "blended",
@@ -56,13 +59,13 @@ _OPTIMIZERS: Mapping[pb.Optimizer, OptimizerName] = {
     pb.OPTIMIZER_L_BFGS_B: "l-bfgs-b",
     pb.OPTIMIZER_ADAM: "adam",
 }
-_BUDGETS: Mapping[pb.OptimisationBudget, Budget] = {
+_BUDGETS: Mapping[pb.OptimisationBudget, SearchBudget] = {
     pb.OPTIMISATION_BUDGET_UNSPECIFIED: "none",
     pb.OPTIMISATION_BUDGET_NONE: "none",
     pb.OPTIMISATION_BUDGET_FAST: "fast",
     pb.OPTIMISATION_BUDGET_FULL: "full",
 }
-_FORMATS: Mapping[pb.ImageFormat, Format] = {
+_FORMATS: Mapping[pb.ImageFormat, ImageFormat] = {
     pb.IMAGE_FORMAT_JPEG: "JPEG",
     pb.IMAGE_FORMAT_PNG: "PNG",
     pb.IMAGE_FORMAT_WEBP: "WEBP",
@@ -176,11 +179,11 @@ def read_optimize_request(message: pb.OptimizeRequest) -> OptimizeRequest:
 
 def _read_search(mode: pb.ReconstructionMode, message: pb.SearchOptions, others: str) -> SearchSettings:
     """Return how to search for ``mode``; ``others`` are the modes that need no search, for the error message."""
-    if mode not in _AIMS:
+    if mode not in _OBJECTIVES:
         raise _out_of_range("mode", f"mode {mode} cannot be taken here; known: {others}PIXELWISE, IDENTITY, BLENDED")
     if message.optimizer not in _OPTIMIZERS:
         raise _out_of_range("search.optimizer", f"optimizer {message.optimizer} is unknown; known: L_BFGS_B, ADAM")
-    return SearchSettings(_AIMS[mode], _OPTIMIZERS[message.optimizer], message.max_steps)
+    return SearchSettings(_OBJECTIVES[mode], _OPTIMIZERS[message.optimizer], message.max_steps)
 
 
 def read_compare_request(message: pb.CompareFacesRequest) -> CompareRequest:
@@ -202,7 +205,7 @@ def _read_selectors(message: pb.AgeTransformRequest | pb.ReconstructRequest) -> 
     return [read_selector(selector, f"faces[{index}]") for index, selector in enumerate(message.faces)]
 
 
-def write_picture(picture: StoredPicture) -> pb.Image:
+def write_picture(picture: EncodedImage) -> pb.Image:
     return pb.Image(data=picture.data, format=_FORMAT_CODES[picture.format], width=picture.width, height=picture.height)
 
 
@@ -210,13 +213,13 @@ def write_age(age: Age) -> pb.Age:
     return pb.Age(group=age.group, years=age.years, filter=age.filter)
 
 
-def write_face(face: SeenFace) -> pb.Face:
-    x, y, width, height = face.found.box
+def write_face(face: Face) -> pb.Face:
+    x, y, width, height = face.detected.box
     return pb.Face(
         box=pb.Box(x=x, y=y, width=width, height=height),
-        score=face.found.score,
-        landmarks=[pb.Point(x=x, y=y) for x, y in face.found.landmarks.tolist()],
-        estimated_age=face.reading.age if face.reading else None,
+        score=face.detected.score,
+        landmarks=[pb.Point(x=x, y=y) for x, y in face.detected.landmarks.tolist()],
+        estimated_age=face.reading.estimated_age if face.reading else None,
         index=face.index,
     )
 
@@ -239,25 +242,25 @@ def write_provenance(pipeline: Pipeline, method: Method | None = None) -> pb.Pro
     )
 
 
-def write_aged(aged: Aged) -> list[pb.AgedImage]:
+def write_aged(aged: AgeResult) -> list[pb.AgedImage]:
     """Return a result per image, each with a report per face."""
     return [
         pb.AgedImage(
-            image=write_picture(image.picture),
+            image=write_picture(image.image),
             faces=[_write_report(face) for face in image.faces],
             delta=write_picture(image.delta) if image.delta else None,
         )
-        for image in aged.pictures
+        for image in aged.images
     ]
 
 
-def _write_report(result: FaceResult) -> pb.FaceReport:
+def _write_report(result: FaceReport) -> pb.FaceReport:
     return pb.FaceReport(
         face=write_face(result.face) if result.face else None,
         source=write_age(result.source) if result.source else None,
         source_given=result.source_given,
         target=write_age(result.target) if result.target else None,
-        estimated_age_after=result.after.age if result.after else None,
+        estimated_age_after=result.after.estimated_age if result.after else None,
         identity_similarity=result.similarity,
         error=write_error(result.error) if result.error else None,
     )
@@ -269,7 +272,7 @@ def write_reconstruction(face: ReconstructedFace | FailedFace) -> pb.Reconstruct
     return pb.Reconstruction(
         face=write_face(face.face),
         crop=write_picture(face.crop),
-        reconstruction=write_picture(face.picture),
+        reconstruction=write_picture(face.image),
         latent=face.latent.tolist(),
         source=write_age(face.source),
         source_given=face.source_given,
@@ -290,7 +293,7 @@ def write_progress(progress: SearchProgress) -> pb.OptimizeProgress:
     )
 
 
-def write_detected(detected: Detected, pipeline: Pipeline, clock: Clock) -> pb.DetectFacesResponse:
+def write_detected(detected: DetectionResult, pipeline: Pipeline, clock: Clock) -> pb.DetectFacesResponse:
     return pb.DetectFacesResponse(
         faces=[write_face(face) for face in detected.faces],
         width=detected.width,
@@ -300,7 +303,7 @@ def write_detected(detected: Detected, pipeline: Pipeline, clock: Clock) -> pb.D
     )
 
 
-def write_compared(compared: Compared, pipeline: Pipeline, clock: Clock) -> pb.CompareFacesResponse:
+def write_compared(compared: ComparisonResult, pipeline: Pipeline, clock: Clock) -> pb.CompareFacesResponse:
     return pb.CompareFacesResponse(
         first=write_face(compared.first),
         second=write_face(compared.second),
@@ -316,7 +319,7 @@ def write_compared(compared: Compared, pipeline: Pipeline, clock: Clock) -> pb.C
     )
 
 
-def _write_embedding(reading: Reading | None) -> list[float]:
+def _write_embedding(reading: FaceReading | None) -> list[float]:
     return reading.embedding.tolist() if reading else []
 
 

@@ -80,7 +80,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
                 results=conversion.write_aged(aged),
                 provenance=conversion.write_provenance(pipeline, method),
                 times=conversion.write_times(call.clock),
-                faces_found=aged.faces_found,
+                faces_found=aged.face_count,
             )
 
     @ends_with_status
