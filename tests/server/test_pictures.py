@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dorian_server.domain.errors import RequestError
-from dorian_server.images import FORMATS, Format, decode, encode
+from dorian_server.domain.requests import ImageFormat
+from dorian_server.images import FORMATS, decode, encode
 from dorian_server.settings import Limits
 from tests.hostile_pictures import deep_png, interlaced_png, segment
 
@@ -43,7 +44,7 @@ def refusal(data: bytes, limits: Limits = LIMITS) -> RequestError:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_each_format_is_decoded_and_told(kind: Format, gradient: Pixels, write: Write) -> None:
+def test_each_format_is_decoded_and_told(kind: ImageFormat, gradient: Pixels, write: Write) -> None:
     photo = decode(write(gradient, kind, quality=95), LIMITS)
     assert photo.format == kind
     assert photo.pixels.dtype == np.uint8
@@ -90,7 +91,7 @@ def test_an_animation_gives_its_first_picture(kind: str, noise: Pixels, write: W
 )
 @pytest.mark.parametrize("kind", FORMATS)
 def test_photos_are_turned_upright(
-    kind: Format, orientation: int, upright: Callable[[Pixels], Pixels], noise: Pixels, write: Write, read: Read
+    kind: ImageFormat, orientation: int, upright: Callable[[Pixels], Pixels], noise: Pixels, write: Write, read: Read
 ) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
@@ -106,7 +107,7 @@ def test_photos_are_turned_upright(
     ids=["garbage", "orientation in letters", "pointer to nowhere"],
 )
 def test_broken_exif_does_not_spoil_a_whole_photo(
-    kind: Format, exif: bytes, noise: Pixels, write: Write, read: Read
+    kind: ImageFormat, exif: bytes, noise: Pixels, write: Write, read: Read
 ) -> None:
     data = write(noise, kind, exif=b"Exif\0\0" + exif)
     assert exif in data
@@ -267,7 +268,7 @@ def test_webp_is_lossless_at_quality_100_only(noise: Pixels, read: Read) -> None
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_quality_trades_bytes_for_likeness(kind: Format, noise: Pixels, read: Read) -> None:
+def test_quality_trades_bytes_for_likeness(kind: ImageFormat, noise: Pixels, read: Read) -> None:
     files = [encode(noise, kind, quality) for quality in (1, 30, 92, 99)]
     errors = [np.abs(read(data).astype(int) - noise).mean() for data in files]
     assert [len(data) for data in files] == sorted(len(data) for data in files)
@@ -276,7 +277,7 @@ def test_quality_trades_bytes_for_likeness(kind: Format, noise: Pixels, read: Re
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_what_is_written_can_be_decoded_again(kind: Format, gradient: Pixels) -> None:
+def test_what_is_written_can_be_decoded_again(kind: ImageFormat, gradient: Pixels) -> None:
     photo = decode(encode(gradient, kind), LIMITS)
     assert photo.format == kind
     assert np.abs(photo.pixels.astype(int) - gradient).max() <= LOSSY_TOLERANCE

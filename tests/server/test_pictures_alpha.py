@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dorian_server.images import Format, decode, encode
+from dorian_server.domain.requests import ImageFormat
+from dorian_server.images import decode, encode
 from dorian_server.settings import Limits
 
 Pixels = NDArray[np.uint8]
@@ -17,7 +18,7 @@ Write = Callable[..., bytes]
 Read = Callable[[bytes], Pixels]
 
 LIMITS = Limits()
-LOSSLESS: tuple[tuple[Format, int], ...] = (("PNG", 1), ("PNG", 92), ("WEBP", 100))
+LOSSLESS: tuple[tuple[ImageFormat, int], ...] = (("PNG", 1), ("PNG", 92), ("WEBP", 100))
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_alpha_is_turned_with_the_photo(noise: Pixels, alpha: Pixels, write: Wri
 
 @pytest.mark.parametrize("seed", range(24))
 @pytest.mark.parametrize(("kind", "quality"), LOSSLESS)
-def test_lossless_formats_give_back_exactly_what_they_got(kind: Format, quality: int, seed: int) -> None:
+def test_lossless_formats_give_back_exactly_what_they_got(kind: ImageFormat, quality: int, seed: int) -> None:
     pixels, alpha = random_picture(seed)
     photo = decode(encode(pixels, kind, quality, alpha), LIMITS)
     assert np.array_equal(photo.pixels, pixels)

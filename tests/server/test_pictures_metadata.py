@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from dorian_server.images import FORMATS, Format, Metadata, Photo, decode, encode
+from dorian_server.domain.requests import ImageFormat
+from dorian_server.images import FORMATS, Metadata, Photo, decode, encode
 from dorian_server.settings import Limits
 from tests.hostile_pictures import segment, srgb_profile, tiff, with_segments
 
@@ -80,13 +81,15 @@ def parts(data: bytes) -> set[str]:
         return set(image.info) & {"exif", "xmp", "icc_profile", "comment", "XML:com.adobe.xmp", "photoshop"}
 
 
-def written(photo: Photo, kind: Format, metadata: Metadata | None) -> bytes:
+def written(photo: Photo, kind: ImageFormat, metadata: Metadata | None) -> bytes:
     return encode(photo.pixels, kind, 92, photo.alpha, metadata)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("source", FORMATS)
-def test_nothing_is_written_by_default(source: str, kind: Format, raw_exif: bytes, noise: Pixels, write: Write) -> None:
+def test_nothing_is_written_by_default(
+    source: str, kind: ImageFormat, raw_exif: bytes, noise: Pixels, write: Write
+) -> None:
     data = taken(source, raw_exif, noise, write)
     assert "exif" in parts(data)
     out = written(decode(data, LIMITS), kind, None)
@@ -96,7 +99,7 @@ def test_nothing_is_written_by_default(source: str, kind: Format, raw_exif: byte
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("source", FORMATS)
-def test_what_is_kept(source: str, kind: Format, raw_exif: bytes, noise: Pixels, write: Write) -> None:
+def test_what_is_kept(source: str, kind: ImageFormat, raw_exif: bytes, noise: Pixels, write: Write) -> None:
     photo = decode(taken(source, raw_exif, noise, write), LIMITS)
     assert photo.pixels.shape == (64, 48, 3)
     assert photo.metadata is not None
@@ -127,7 +130,7 @@ def test_what_is_kept(source: str, kind: Format, raw_exif: bytes, noise: Pixels,
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_what_was_kept_is_kept_again(kind: Format, raw_exif: bytes, noise: Pixels, write: Write) -> None:
+def test_what_was_kept_is_kept_again(kind: ImageFormat, raw_exif: bytes, noise: Pixels, write: Write) -> None:
     """An aged photo is upright, and may be aged again."""
     photo = decode(taken("JPEG", raw_exif, noise, write), LIMITS)
     again = decode(written(photo, kind, photo.metadata), LIMITS)

@@ -16,9 +16,9 @@ from dorian_bundle.ages import PAPER_GROUPS, age_condition
 from dorian_bundle.detection import DetectedFace
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError
-from dorian_server.domain.requests import Age, AgeRequest, Output
+from dorian_server.domain.requests import Age, AgeRequest, ImageFormat, Output
 from dorian_server.domain.results import AgeResult
-from dorian_server.images import FORMATS, Format
+from dorian_server.images import FORMATS
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.pipeline.compositing import MEAN_LUMA_KEPT
 from dorian_server.pipeline.pipeline import Pipeline
@@ -259,7 +259,13 @@ def test_far_from_the_face_the_embedded_networks_change_nothing(
 @pytest.mark.parametrize("stored", FORMATS)
 @pytest.mark.parametrize("asked", [None, *FORMATS])
 def test_formats_and_sizes(
-    flat_pipeline: BuildPipeline, face_at: FaceAt, grey: Pixels, write: Write, read: Read, stored: Format, asked: Format
+    flat_pipeline: BuildPipeline,
+    face_at: FaceAt,
+    grey: Pixels,
+    write: Write,
+    read: Read,
+    stored: ImageFormat,
+    asked: ImageFormat,
 ) -> None:
     pipeline, _ = flat_pipeline(face_at(0, 0, SIDE))
     (aged,) = run(pipeline, write(grey, stored), GROUPS[0], output=Output(asked)).images
