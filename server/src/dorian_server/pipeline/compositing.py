@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.tensors import pixels_to_floats
 from dorian_bundle.graphs import Array
+from dorian_bundle.tensors import pixels_to_floats
 
 # Of a difference's mean over the face: changes of light and tint that belong to the drawing, not to the age.
 MEAN_LUMA_KEPT = 0.5

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.detection import DetectedFace
-from dorian_bundle.tensors import floats_to_pixels
 from dorian_bundle.graphs import Array
+from dorian_bundle.tensors import floats_to_pixels
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import (
