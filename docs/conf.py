@@ -26,6 +26,9 @@ myst_heading_anchors = 3
 myst_links_external_new_tab = False
 suppress_warnings = ["myst.header"]  # included pages begin at their own level
 
+default_role = "py:obj"  # single backticks in docstrings
+smartquotes = False  # would turn the dashes of --flags into one
+
 autodoc_member_order = "groupwise"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
