@@ -12,7 +12,7 @@ from bench.serving.work import open_pipeline
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1 import face_aging_pb2_grpc
 from dorian_server.domain.clock import Clock
-from dorian_server.serving import conversion as messages
+from dorian_server.serving import conversion
 
 
 class Ageing(face_aging_pb2_grpc.FaceAgingServicer):
@@ -29,8 +29,9 @@ class Ageing(face_aging_pb2_grpc.FaceAgingServicer):
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._age, request)
 
     def _age(self, request: pb.AgeTransformRequest) -> pb.AgeTransformResponse:
-        aged = self._pipeline.age(messages.read_age_request(request), self._method, Clock())
-        return pb.AgeTransformResponse(results=messages.write_aged(aged), faces_found=aged.faces_found)
+        clock = Clock()
+        result = self._pipeline.age(conversion.read_age_request(request), self._method, clock)
+        return conversion.write_age_result(result, self._pipeline, self._method, clock)
 
 
 async def serve(place: Place) -> None:

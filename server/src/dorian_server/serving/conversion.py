@@ -205,8 +205,8 @@ def _read_selectors(message: pb.AgeTransformRequest | pb.ReconstructRequest) -> 
     return [read_selector(selector, f"faces[{index}]") for index, selector in enumerate(message.faces)]
 
 
-def write_picture(picture: EncodedImage) -> pb.Image:
-    return pb.Image(data=picture.data, format=_FORMAT_CODES[picture.format], width=picture.width, height=picture.height)
+def write_image(image: EncodedImage) -> pb.Image:
+    return pb.Image(data=image.data, format=_FORMAT_CODES[image.format], width=image.width, height=image.height)
 
 
 def write_age(age: Age) -> pb.Age:
@@ -242,16 +242,20 @@ def write_provenance(pipeline: Pipeline, method: Method | None = None) -> pb.Pro
     )
 
 
-def write_aged(aged: AgeResult) -> list[pb.AgedImage]:
-    """Return a result per image, each with a report per face."""
-    return [
-        pb.AgedImage(
-            image=write_picture(image.image),
-            faces=[_write_report(face) for face in image.faces],
-            delta=write_picture(image.delta) if image.delta else None,
-        )
-        for image in aged.images
-    ]
+def write_age_result(result: AgeResult, pipeline: Pipeline, method: Method, clock: Clock) -> pb.AgeTransformResponse:
+    return pb.AgeTransformResponse(
+        results=[
+            pb.AgedImage(
+                image=write_image(image.image),
+                faces=[_write_report(face) for face in image.faces],
+                delta=write_image(image.delta) if image.delta else None,
+            )
+            for image in result.images
+        ],
+        provenance=write_provenance(pipeline, method),
+        times=write_times(clock),
+        faces_found=result.face_count,
+    )
 
 
 def _write_report(result: FaceReport) -> pb.FaceReport:
@@ -266,13 +270,31 @@ def _write_report(result: FaceReport) -> pb.FaceReport:
     )
 
 
-def write_reconstruction(face: ReconstructedFace | FailedFace) -> pb.Reconstruction:
+def write_reconstructions(
+    faces: Sequence[ReconstructedFace | FailedFace], pipeline: Pipeline, method: Method, clock: Clock
+) -> pb.ReconstructResponse:
+    return pb.ReconstructResponse(
+        faces=[_write_reconstruction(face) for face in faces],
+        provenance=write_provenance(pipeline, method),
+        times=write_times(clock),
+    )
+
+
+def write_optimized(face: ReconstructedFace, pipeline: Pipeline, method: Method, clock: Clock) -> pb.OptimizeResult:
+    return pb.OptimizeResult(
+        reconstruction=_write_reconstruction(face),
+        provenance=write_provenance(pipeline, method),
+        times=write_times(clock),
+    )
+
+
+def _write_reconstruction(face: ReconstructedFace | FailedFace) -> pb.Reconstruction:
     if isinstance(face, FailedFace):
         return pb.Reconstruction(face=write_face(face.face) if face.face else None, error=write_error(face.error))
     return pb.Reconstruction(
         face=write_face(face.face),
-        crop=write_picture(face.crop),
-        reconstruction=write_picture(face.image),
+        crop=write_image(face.crop),
+        reconstruction=write_image(face.image),
         latent=face.latent.tolist(),
         source=write_age(face.source),
         source_given=face.source_given,
@@ -289,11 +311,11 @@ def write_progress(progress: SearchProgress) -> pb.OptimizeProgress:
         best_loss=progress.best_loss,
         identity_similarity=progress.similarity,
         pixel_error=progress.pixel_error,
-        preview=write_picture(progress.preview) if progress.preview else None,
+        preview=write_image(progress.preview) if progress.preview else None,
     )
 
 
-def write_detected(detected: DetectionResult, pipeline: Pipeline, clock: Clock) -> pb.DetectFacesResponse:
+def write_detections(detected: DetectionResult, pipeline: Pipeline, clock: Clock) -> pb.DetectFacesResponse:
     return pb.DetectFacesResponse(
         faces=[write_face(face) for face in detected.faces],
         width=detected.width,
@@ -303,7 +325,7 @@ def write_detected(detected: DetectionResult, pipeline: Pipeline, clock: Clock) 
     )
 
 
-def write_compared(compared: ComparisonResult, pipeline: Pipeline, clock: Clock) -> pb.CompareFacesResponse:
+def write_comparison(compared: ComparisonResult, pipeline: Pipeline, clock: Clock) -> pb.CompareFacesResponse:
     return pb.CompareFacesResponse(
         first=write_face(compared.first),
         second=write_face(compared.second),

@@ -47,11 +47,14 @@ class AdmittedCall:
     clock: Clock
     workers: Executor
 
-    def run(
-        self, function: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
-    ) -> Result:
-        """Return the result of ``function``, which runs on a worker's thread in this thread's context."""
-        return self.workers.submit(contextvars.copy_context().run, partial(function, *args, **kwargs)).result()
+    @property
+    def cancelled(self) -> threading.Event:
+        """Set once the caller waits no longer."""
+        return self.caller.cancelled
+
+    def run(self, work: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        """Return the result of ``work``, which runs on a worker's thread in this thread's context."""
+        return self.workers.submit(contextvars.copy_context().run, partial(work, *args, **kwargs)).result()
 
 
 class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
@@ -60,8 +63,8 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
     Args:
         bundles: What it serves.
         admission: Lets calls in.
-        workers: As many threads as calls are let in. Photos are processed there, and not on the many threads that calls wait on, as
-            each thread keeps memory of its own.
+        workers: As many threads as calls are let in. Photos are processed and responses written there, and not on the many threads
+            that calls wait on, as each thread keeps memory of its own.
         telemetry: Times calls, and counts those that are rejected.
     """
 
@@ -75,43 +78,34 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         method = pipeline.method_for(age_request, request.method)
         pipeline.check(age_request, method)  # before it waits
         with self._admit(cost_of(age_request), read_caller(context)) as call:
-            aged = call.run(pipeline.age, age_request, method, call.clock, call.caller.cancelled)
-            return pb.AgeTransformResponse(
-                results=conversion.write_aged(aged),
-                provenance=conversion.write_provenance(pipeline, method),
-                times=conversion.write_times(call.clock),
-                faces_found=aged.face_count,
-            )
+            result = call.run(pipeline.age, age_request, method, call.clock, call.cancelled)
+            return call.run(conversion.write_age_result, result, pipeline, method, call.clock)
 
     @ends_with_status
     def DetectFaces(self, request: pb.DetectFacesRequest, context: grpc.ServicerContext) -> pb.DetectFacesResponse:
         pipeline = self._bundles.pipeline(request.bundle)
         with self._admit(DETECTION, read_caller(context)) as call:
-            detected = call.run(pipeline.detect, request.image.data, call.clock)
-            return conversion.write_detected(detected, pipeline, call.clock)
+            result = call.run(pipeline.detect, request.image.data, call.clock)
+            return call.run(conversion.write_detections, result, pipeline, call.clock)
 
     @ends_with_status
     def CompareFaces(self, request: pb.CompareFacesRequest, context: grpc.ServicerContext) -> pb.CompareFacesResponse:
         pipeline = self._bundles.pipeline(request.bundle)
         compare_request = conversion.read_compare_request(request)
         with self._admit(COMPARISON, read_caller(context)) as call:
-            compared = call.run(pipeline.compare, compare_request, call.clock)
-            return conversion.write_compared(compared, pipeline, call.clock)
+            result = call.run(pipeline.compare, compare_request, call.clock)
+            return call.run(conversion.write_comparison, result, pipeline, call.clock)
 
     @ends_with_status
     def Reconstruct(self, request: pb.ReconstructRequest, context: grpc.ServicerContext) -> pb.ReconstructResponse:
         pipeline = self._bundles.pipeline(request.bundle)
         reconstruct_request = conversion.read_reconstruct_request(request)
         method = pipeline.encoding_method(request.method, searches=reconstruct_request.search is not None)
-        reconstruction = pipeline.reconstruction
-        reconstruction.check(reconstruct_request, method)
+        reconstruct = pipeline.reconstruction.reconstruct
+        pipeline.reconstruction.check(reconstruct_request, method)
         with self._admit(cost_of(reconstruct_request), read_caller(context)) as call:
-            faces = call.run(reconstruction.reconstruct, reconstruct_request, method, call.clock, call.caller.cancelled)
-            return pb.ReconstructResponse(
-                faces=[conversion.write_reconstruction(face) for face in faces],
-                provenance=conversion.write_provenance(pipeline, method),
-                times=conversion.write_times(call.clock),
-            )
+            faces = call.run(reconstruct, reconstruct_request, method, call.clock, call.cancelled)
+            return call.run(conversion.write_reconstructions, faces, pipeline, method, call.clock)
 
     @ends_with_status
     def Optimize(self, request: pb.OptimizeRequest, context: grpc.ServicerContext) -> Iterator[pb.OptimizeResponse]:
@@ -124,12 +118,8 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
 
         def search(on_progress: Callable[[SearchProgress], None]) -> pb.OptimizeResult:
             with self._admit(cost_of(optimize_request), caller) as call:
-                face = call.run(optimize, optimize_request, method, call.clock, caller.cancelled, on_progress)
-                return pb.OptimizeResult(
-                    reconstruction=conversion.write_reconstruction(face),
-                    provenance=conversion.write_provenance(pipeline, method),
-                    times=conversion.write_times(call.clock),
-                )
+                face = call.run(optimize, optimize_request, method, call.clock, call.cancelled, on_progress)
+                return call.run(conversion.write_optimized, face, pipeline, method, call.clock)
 
         for item in _iterate(search, on_close=caller.cancel):
             if isinstance(item, SearchProgress):
