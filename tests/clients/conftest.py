@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from dorian.v1.admin_pb2_grpc import add_AdminServicer_to_server
-from dorian.v1.face_aging_pb2_grpc import add_FaceAgingServicer_to_server
 from dorian_client import Client
 from dorian_client.cli.main import main
-from tests.clients.fake_server import FakeServer
-
-MESSAGE_BYTES = 64 * 2**20
+from dorian_client.testing import FakeServer
 
 
 @pytest.fixture
 def start_server() -> Iterator[Callable[..., FakeServer]]:
-    """Starts servers on free ports, with TLS where they are given credentials; they stop with the test."""
-    servers: list[tuple[grpc.Server, FakeServer]] = []
-
-    def start(
-        *, port: int = 0, max_bytes: int = MESSAGE_BYTES, credentials: grpc.ServerCredentials | None = None
-    ) -> FakeServer:
-        options = [("grpc.max_receive_message_length", max_bytes), ("grpc.max_send_message_length", MESSAGE_BYTES)]
-        server = grpc.server(ThreadPoolExecutor(4), options=options)
-        address = f"127.0.0.1:{port}"
-        listens = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
-        fake = FakeServer(address=f"127.0.0.1:{listens}")
-        add_FaceAgingServicer_to_server(fake, server)  # type: ignore[no-untyped-call]
-        add_AdminServicer_to_server(fake, server)  # type: ignore[no-untyped-call]
-        server.start()
-        servers.append((server, fake))
-        return fake
-
-    yield start
-    for server, fake in servers:
-        if fake.held is not None:
-            fake.held.set()
-        server.stop(None).wait()
+    """Starts servers, which stop with the test; takes the arguments of FakeServer."""
+    with ExitStack() as servers:
+        yield lambda **arguments: servers.enter_context(FakeServer(**arguments))
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -64,7 +63,7 @@ def test_the_priority_goes_with_every_call(priority: Any, sent: str | None, fake
 
 
 def test_reading_bundles_anew(fake: Any) -> None:
-    fake.bundles, fake.reloaded = ["portraits", "sketches"], {"sketches"}
+    fake.bundles, fake.changed_bundles = ["portraits", "sketches"], {"sketches"}
     with Client(fake.address, timeout=60, bundle="portraits") as client:
         assert client.reload_bundles() == [
             ServedBundle("portraits", "1.2.3", SHA256, changed=False),
@@ -78,7 +77,7 @@ def test_reading_bundles_anew(fake: Any) -> None:
 
 
 def test_a_bundle_that_is_broken(client: Client, fake: Any) -> None:
-    fake.fail(grpc.StatusCode.FAILED_PRECONDITION, "graph.onnx is missing", reason="BUNDLE_BROKEN")
+    fake.fail("BUNDLE_BROKEN", "graph.onnx is missing")
     with pytest.raises(FailedPrecondition, match=r"graph\.onnx is missing") as caught:
         client.reload_bundles()
     assert caught.value.reason == "BUNDLE_BROKEN"
@@ -122,7 +121,7 @@ def test_every_command_takes_bundle_and_priority(
 
 def test_a_command_asks_again_as_often_as_it_is_told(run: Run, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
-        fake.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", reason="QUEUE_FULL", retry_after=0.01, times=2)
+        fake.fail("QUEUE_FULL", "full", retry_after=0.01, times=2)
         fake.requests.clear()
 
     refuse()
@@ -136,7 +135,7 @@ def test_a_command_asks_again_as_often_as_it_is_told(run: Run, fake: Any, monkey
 
 
 def test_reload(run: Run, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake.bundles, fake.reloaded = ["portraits", "sketches"], {"sketches"}
+    fake.bundles, fake.changed_bundles = ["portraits", "sketches"], {"sketches"}
     monkeypatch.setenv("DORIAN_CLIENT_BUNDLE", "portraits")
     result = run("reload")
     assert result.exit_code == 0, result.output
@@ -151,7 +150,7 @@ def test_reload(run: Run, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reloads_that_are_refused(run: Run, fake: Any) -> None:
     result = run("reload", "--bundle", "nonsense")
     assert (result.exit_code, "lists the bundles" in result.stderr) == (3, True)
-    fake.fail(grpc.StatusCode.FAILED_PRECONDITION, "graph.onnx is missing", reason="BUNDLE_BROKEN")
+    fake.fail("BUNDLE_BROKEN", "graph.onnx is missing")
     result = run("reload")
     assert (result.exit_code, result.stdout) == (5, "")
     assert result.stderr.splitlines()[0] == "dorian: graph.onnx is missing"

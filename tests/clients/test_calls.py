@@ -204,6 +204,6 @@ def test_wrong_settings(arguments: dict[str, Any], words: str) -> None:
 
 
 def test_a_server_that_leaves_ages_out(client: Client, fake: Any, pixels: Pixels) -> None:
-    fake.drop_results = 1
+    fake.on_response = lambda response: pb.AgeTransformResponse(results=response.results[1:])
     with pytest.raises(InternalError, match="sent 1 photos for 2 targets"):
         client.age(pixels, [20, 30])

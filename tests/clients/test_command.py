@@ -7,7 +7,6 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -318,14 +317,14 @@ def test_settings_that_are_refused(run: Run) -> None:
     ],
 )
 def test_what_the_server_says(code: str, reason: str, exit_code: int, words: str, run: Run, fake: Any) -> None:
-    fake.fail(grpc.StatusCode[code], "in the server's words", reason=reason)
+    fake.fail_with_status(grpc.StatusCode[code], "in the server's words", reason=reason)
     for command in (["age", "portrait.png", "--to", "8", "-o", "a.png"], ["methods"]):
         _refused(run(*command), exit_code, "in the server's words", words)
     assert not Path("a.png").exists()
 
 
 def test_a_server_that_is_too_slow(run: Run, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake.held = threading.Event()
+    fake.delay = 60
     _refused(run("methods", "--timeout", "0.5"), 5, "within 0.5 s", "hint: give it more time with --timeout")
     monkeypatch.setenv("DORIAN_TIMEOUT", "0.4")
     _refused(run("methods"), 5, "within 0.4 s")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -29,7 +29,7 @@ def _aged(result: Result) -> list[str]:
 
 
 def test_detect(run: Run, fake: Any) -> None:
-    fake.faces[1].ClearField("estimated_age")
+    fake.faces[1] = dataclasses.replace(fake.faces[1], estimated_age=None)
     result = run("detect", "portrait.png")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
@@ -181,7 +181,7 @@ def test_a_sheet_is_labelled_with_the_ages_asked_for(run: Run) -> None:
 
 
 def test_faces_that_fail_beside_others(run: Run, fake: Any) -> None:
-    fake.unusable = {0}
+    fake.unusable_faces = {0}
     result = run(
         "age", "portrait.png", "--to", "20", "--to", "30", "--face", "0", "--face", "1", "--face", "7", "-o", "new/"
     )
@@ -197,7 +197,7 @@ def test_faces_that_fail_beside_others(run: Run, fake: Any) -> None:
 
 
 def test_reconstructions_that_fail_beside_others(run: Run, fake: Any) -> None:
-    fake.unusable = {0}
+    fake.unusable_faces = {0}
     result = run("reconstruct", "portrait.png", "-o", "seen.png")
     assert result.exit_code == 0, result.output
     assert result.stderr == "warning: face 0: the face is seen from the side\n"
@@ -206,7 +206,7 @@ def test_reconstructions_that_fail_beside_others(run: Run, fake: Any) -> None:
 
 @pytest.mark.parametrize("command", [["age", "--to", "8"], ["age", "--sweep"], ["reconstruct"]])
 def test_if_all_faces_fail_nothing_is_written(command: list[str], run: Run, fake: Any) -> None:
-    fake.unusable = {0, 1}
+    fake.unusable_faces = {0, 1}
     result = run(*command, "portrait.png", "-o", "a.png")
     assert (result.exit_code, result.stdout) == (3, "")
     words = "dorian: face 0: the face is seen from the side; face 1: the face is seen from the side"
@@ -217,6 +217,6 @@ def test_if_all_faces_fail_nothing_is_written(command: list[str], run: Run, fake
 
 @pytest.mark.parametrize("command", [["detect"], ["compare", "portrait.png"]])
 def test_what_the_server_refuses(command: list[str], run: Run, fake: Any) -> None:
-    fake.fail(grpc.StatusCode.INVALID_ARGUMENT, "the photo is too small", reason="IMAGE_TOO_SMALL")
+    fake.fail("IMAGE_TOO_SMALL", "the photo is too small")
     result = run(*command, "portrait.png")
     assert (result.exit_code, result.stdout, result.stderr) == (3, "", "dorian: the photo is too small\n")

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -117,7 +116,7 @@ def test_previews_into_a_folder(run: Run, pixels: Pixels) -> None:
 
 
 def test_a_search_that_fails_on_its_way_leaves_its_best(run: Run, fake: Any) -> None:
-    fake.fail(grpc.StatusCode.INTERNAL, "in the server's words", reason="INTERNAL", after=2)
+    fake.fail("INTERNAL", "in the server's words", after=2)
     result = run("optimize", "portrait.png", "--preview-every", "1", "-o", "drawn.png", "--latent", "latent.json")
     assert (result.exit_code, result.stdout) == (5, "")
     assert result.stderr.splitlines() == [
@@ -132,7 +131,7 @@ def test_a_search_that_fails_on_its_way_leaves_its_best(run: Run, fake: Any) -> 
 
 
 def test_a_search_that_fails_before_its_first_preview_leaves_nothing(run: Run, fake: Any) -> None:
-    fake.fail(grpc.StatusCode.INVALID_ARGUMENT, "it has no encoder", reason="METHOD_UNSUITABLE")
+    fake.fail("METHOD_UNSUITABLE", "it has no encoder")
     result = run("optimize", "portrait.png", "-o", "drawn.png")
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.splitlines()[0] == "dorian: it has no encoder"
@@ -146,11 +145,11 @@ def test_a_search_that_takes_too_long_leaves_its_best(run: Run, fake: Any) -> No
     assert result.exit_code == 5
     assert "hint: give it more time with --timeout" in result.stderr
     assert _pixels("drawn.png")[0, 0, 0] == 0
-    assert fake.cancelled.wait(WAIT)
+    assert fake.search_cancelled.wait(WAIT)
 
 
 def test_a_face_that_fails_in_the_end(run: Run, fake: Any) -> None:
-    fake.unusable = {0}
+    fake.unusable_faces = {0}
     result = run("optimize", "portrait.png", "-o", "drawn.png", "--latent", "latent.json")
     assert (result.exit_code, result.stdout) == (3, "")
     assert "dorian: face 0: the face is seen from the side" in result.stderr
@@ -187,9 +186,9 @@ def test_ctrl_c_ends_the_search_and_keeps_its_best(start: Start, fake: Any) -> N
     process = start("optimize", "portrait.png", "-o", "drawn.png", "--preview-every", "1", "--latent", "latent.json")
     assert process.stderr is not None
     assert [process.stderr.readline().rstrip() for _ in range(3)] == STEPS[:3]
-    assert not fake.cancelled.is_set()
+    assert not fake.search_cancelled.is_set()
     process.send_signal(signal.SIGINT)
-    assert fake.cancelled.wait(WAIT)
+    assert fake.search_cancelled.wait(WAIT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (1, "")
     assert err.splitlines() == [
@@ -239,7 +238,7 @@ def test_latents_of_a_reconstruction_are_aged_from(run: Run, fake: Any) -> None:
 
 
 def test_faces_without_a_latent_are_left_out_of_the_file(run: Run, fake: Any) -> None:
-    fake.unusable = {0}
+    fake.unusable_faces = {0}
     run("reconstruct", "portrait.png", "-o", "seen.png", "--latents", "latents.json")
     assert [face["index"] for face in json.loads(Path("latents.json").read_text())["faces"]] == [1]
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
+from dorian.v1 import face_aging_pb2 as pb
 from dorian_client import Client, InternalError, PhotoError, compose
 
 Pixels = npt.NDArray[np.uint8]
@@ -49,7 +50,7 @@ def test_a_sweep_with_layers(client: Client, mild: Pixels) -> None:
 
 
 def test_a_server_that_leaves_layers_out(client: Client, fake: Any, pixels: Pixels) -> None:
-    fake.drop_deltas = True
+    fake.on_response = lambda response: pb.AgeTransformResponse(results=[pb.AgedImage(image=response.results[0].image)])
     with pytest.raises(InternalError, match="sent no delta"):
         client.age(pixels, 30, with_delta=True)
 

@@ -66,9 +66,15 @@ def test_every_row_of_the_table(
     code: str, reason: str, kind: type[ServerError], detailed: bool, client: Client, fake: Any
 ) -> None:
     if detailed:
-        fake.fail(grpc.StatusCode[code], "in the server's words", reason=reason, field="targets[0].years")
+        fake.fail_with_status(
+            grpc.StatusCode[code],
+            "in the server's words",
+            reason=reason,
+            field="targets[0].years",
+            metadata={"limit": "16"},
+        )
     else:
-        fake.fail(grpc.StatusCode[code], "in the server's words")
+        fake.fail_with_status(grpc.StatusCode[code], "in the server's words")
         kind = InvalidRequest if kind is NoFaceError else kind
     with pytest.raises(ServerError) as caught:
         client.methods()
@@ -85,7 +91,7 @@ def test_every_row_of_the_table(
 
 @pytest.mark.parametrize("call", ["age", "sweep", "detect", "compare", "reconstruct", "methods", "bundle"])
 def test_every_call_translates(call: str, client: Client, fake: Any, pixels: Pixels) -> None:
-    fake.fail(grpc.StatusCode.INVALID_ARGUMENT, "no face", reason="NO_FACE")
+    fake.fail("NO_FACE", "no face")
     photos = {"methods": 0, "bundle": 0, "compare": 2}.get(call, 1)
     with pytest.raises(NoFaceError):
         getattr(client, call)(*[pixels] * photos, *([30] if call == "age" else []))
@@ -105,7 +111,7 @@ def test_the_servers_own_refusals(client: Client, pixels: Pixels) -> None:
 
 def test_a_deadline_that_the_server_sees_to_be_too_short(client: Client, fake: Any) -> None:
     words = "the queue takes 3 s, and the call has 1 s left"
-    fake.fail(grpc.StatusCode.DEADLINE_EXCEEDED, words, reason="DEADLINE_TOO_SHORT")
+    fake.fail("DEADLINE_TOO_SHORT", words)
     with pytest.raises(DeadlineExceeded) as caught:
         client.methods()
     assert (str(caught.value), caught.value.reason) == (words, "DEADLINE_TOO_SHORT")
@@ -117,13 +123,13 @@ def test_a_deadline_that_the_server_sees_to_be_too_short(client: Client, fake: A
 def test_servers_that_take_no_calls_are_not_those_that_are_not_there(
     reason: str, words: str, client: Client, fake: Any
 ) -> None:
-    fake.fail(grpc.StatusCode.UNAVAILABLE, "in the server's words", reason=reason)
+    fake.fail_with_status(grpc.StatusCode.UNAVAILABLE, "in the server's words", reason=reason)
     with pytest.raises(ConnectionFailed, match=f"^{words.format(fake.address)}.*: in the server's words$"):
         client.methods()
 
 
 def test_reasons_of_other_domains_are_not_ours(client: Client, fake: Any) -> None:
-    fake.fail(grpc.StatusCode.INVALID_ARGUMENT, "from a proxy", reason="NO_FACE", domain="proxy.example")
+    fake.fail_with_status(grpc.StatusCode.INVALID_ARGUMENT, "from a proxy", reason="NO_FACE", domain="proxy.example")
     with pytest.raises(InvalidRequest) as caught:
         client.methods()
     assert type(caught.value) is InvalidRequest
@@ -131,7 +137,7 @@ def test_reasons_of_other_domains_are_not_ours(client: Client, fake: Any) -> Non
 
 
 def test_a_message_over_the_servers_limit_is_not_busy(start_server: Callable[..., Any]) -> None:
-    client = Client(start_server(max_bytes=2**20).address)
+    client = Client(start_server(max_message_bytes=2**20).address)
     with client, pytest.raises(InvalidRequest, match="send a smaller photo") as caught:
         client.age(bytes(2**21), 30)
     assert caught.value.code == "RESOURCE_EXHAUSTED"
@@ -182,7 +188,7 @@ def test_waiting_for_a_server_that_comes_late(
 def test_a_server_that_is_too_slow(fake: Any) -> None:
     with Client(fake.address, timeout=10) as client:
         client.methods()
-        fake.held = threading.Event()
+        fake.delay = 60
         client.timeout = 0.2
         with pytest.raises(DeadlineExceeded, match=rf"no answer from the server at {fake.address} within 0\.2 s"):
             client.methods()
@@ -190,7 +196,7 @@ def test_a_server_that_is_too_slow(fake: Any) -> None:
 
 @pytest.mark.parametrize("seconds", [0.25, None])
 def test_when_to_ask_again(client: Client, fake: Any, seconds: float | None) -> None:
-    fake.fail(grpc.StatusCode.RESOURCE_EXHAUSTED, "later", reason="CALLS_PER_MINUTE", retry_after=seconds)
+    fake.fail("CALLS_PER_MINUTE", "later", retry_after=seconds)
     with pytest.raises(Busy) as caught:
         client.methods()
     assert (caught.value.retry_after, caught.value.reason) == (seconds, "CALLS_PER_MINUTE")

@@ -34,9 +34,11 @@ def test_detect(client: Client, pixels: Pixels) -> None:
 
 
 def test_what_is_not_known_of_a_face(client: Client, fake: Any, pixels: Pixels) -> None:
-    fake.faces = [pb.Face(box=pb.Box(width=8, height=8), score=0.5, landmarks=[pb.Point(x=1, y=1)] * 4)]
+    incomplete = pb.Face(box=pb.Box(width=8, height=8), score=0.5, landmarks=[pb.Point(x=1, y=1)] * 4)
+    fake.on_response = lambda response: pb.DetectFacesResponse(faces=[incomplete])
     (face,) = client.detect(pixels).faces
     assert (face.estimated_age, face.landmarks) == (None, None)
+    fake.on_response = None
     fake.faces = []
     assert client.detect(pixels).faces == ()
 
@@ -96,7 +98,7 @@ def test_no_age_at_all_is_left_to_the_server(client: Client, pixels: Pixels) -> 
 
 
 def test_faces_that_fail_beside_others(client: Client, fake: Any, pixels: Pixels) -> None:
-    fake.unusable = {0}
+    fake.unusable_faces = {0}
     first, second, missing = client.age(pixels, 60, faces=[0, 1, 7]).photos[0].faces
     assert (first.box, first.error, first.source) == (FIRST, UNUSABLE, None)
     assert (first.estimated_age_after, first.identity_similarity) == (None, None)
@@ -105,7 +107,7 @@ def test_faces_that_fail_beside_others(client: Client, fake: Any, pixels: Pixels
 
 
 def test_reconstructions_that_fail_beside_others(client: Client, fake: Any, pixels: Pixels) -> None:
-    fake.unusable = {0}
+    fake.unusable_faces = {0}
     first, second, missing = client.reconstruct(pixels, faces=[0, 1, 7]).faces
     assert (first.box, first.score, first.error) == (FIRST, 0.75, UNUSABLE)
     assert (first.crop, first.picture, first.latent, first.source) == (None, None, (), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,7 @@ def test_filters_on_the_command_line(run: Run, fake: Any) -> None:
 
 
 def test_a_filter_for_a_face_whose_age_is_not_known(run: Run, fake: Any) -> None:
-    fake.faces = fake.faces[:1]
-    fake.faces[0].ClearField("estimated_age")
+    fake.faces = [dataclasses.replace(fake.faces[0], estimated_age=None)]
     result = run("age", "portrait.png", "--filter", "old", "-o", "older.png")
     assert "from unknown with filter old" in result.stdout
 

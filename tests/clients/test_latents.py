@@ -78,9 +78,9 @@ def test_ageing_from_latents(latents: Any, client: Client, fake: Any, pixels: Pi
 
 
 def test_what_came_back_is_taken_as_it_is(client: Client, fake: Any, pixels: Pixels) -> None:
-    fake.unusable = {0}
+    fake.unusable_faces = {0}
     reconstructions = client.reconstruct(pixels, faces=[0, 1, 7]).faces
-    fake.unusable = set()
+    fake.unusable_faces = set()
     found = client.optimize(pixels).result().reconstruction
     client.age(pixels, 60, latents=reconstructions)
     client.sweep(pixels, latents=found)

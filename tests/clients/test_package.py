@@ -9,6 +9,7 @@ from importlib import metadata, resources
 
 import dorian_client
 from dorian_client import errors
+from dorian_client.testing import FakeServer
 
 
 def test_all_names_exist_once_and_in_order() -> None:
@@ -31,15 +32,17 @@ def test_all_errors_are_public() -> None:
 def test_everything_public_is_documented() -> None:
     for name in set(dorian_client.__all__) - {"Age", "FaceLike", "PhotoLike", "Target"}:
         assert inspect.getdoc(getattr(dorian_client, name)), name
-    for name, method in inspect.getmembers(dorian_client.Client, inspect.isfunction):
-        assert name.startswith("_") or inspect.getdoc(method), name
+    for kind in (dorian_client.Client, dorian_client.Picture, dorian_client.Search, FakeServer):
+        for name, method in inspect.getmembers(kind, inspect.isfunction):
+            assert name.startswith("_") or inspect.getdoc(method), name
 
 
 def test_importing_pulls_in_neither_torch_nor_opencv_nor_other_parts() -> None:
-    code = "import sys, dorian_client, dorian_client.cli.main; print(*{name.partition('.')[0] for name in sys.modules})"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert {"dorian_client", "grpc"} <= set(found)
-    assert not {"torch", "cv2", "onnxruntime", "dorian_bundle", "dorian_training", "dorian_server"} & set(found)
+    modules = "dorian_client, dorian_client.cli.main, dorian_client.testing"
+    code = f"import sys, {modules}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"dorian_client", "grpc"} <= set(imported)
+    assert not {"torch", "cv2", "onnxruntime", "dorian_bundle", "dorian_training", "dorian_server"} & set(imported)
 
 
 def test_the_distribution_is_typed_and_has_the_command() -> None:

@@ -148,7 +148,7 @@ def test_without_a_timeout_every_delay_fits(clock: Clock) -> None:
 def test_a_busy_server_is_asked_again_when_it_said(
     reason: str, timed: Callable[..., Client], fake: Any, clock: Clock
 ) -> None:
-    fake.fail(FULL, "full", reason=reason, retry_after=2, times=2)
+    fake.fail_with_status(FULL, "full", reason=reason, retry_after=2, times=2)
     assert timed(random=0.5).methods()
     assert clock.slept == [pytest.approx(2.2)] * 2
     assert len(fake.requests) == 3
@@ -159,7 +159,7 @@ def test_a_busy_server_is_asked_again_when_it_said(
 def test_a_server_that_takes_no_calls_is_asked_again(
     reason: str, timed: Callable[..., Client], fake: Any, clock: Clock
 ) -> None:
-    fake.fail(AWAY, "not now", reason=reason, times=3)
+    fake.fail_with_status(AWAY, "not now", reason=reason, times=3)
     assert timed().methods()
     assert clock.slept == pytest.approx([0.1, 0.2, 0.4])
 
@@ -168,7 +168,7 @@ def test_a_server_that_takes_no_calls_is_asked_again(
 def test_every_call_is_sent_again_as_it_was(
     call: str, timed: Callable[..., Client], fake: Any, clock: Clock, pixels: Pixels
 ) -> None:
-    fake.fail(FULL, "full", retry_after=1, times=1)
+    fake.fail_with_status(FULL, "full", retry_after=1, times=1)
     photos = {"methods": 0, "bundle": 0, "compare": 2}.get(call, 1)
     assert getattr(timed(), call)(*[pixels] * photos, *([30] if call == "age" else []))
     assert fake.requests[0] == fake.requests[1]
@@ -177,7 +177,7 @@ def test_every_call_is_sent_again_as_it_was(
 
 @pytest.mark.parametrize("limit", [0, 1, 3])
 def test_the_last_refusal_is_raised(limit: int, timed: Callable[..., Client], fake: Any, clock: Clock) -> None:
-    fake.fail(FULL, "full", reason="QUEUE_FULL", retry_after=2)
+    fake.fail_with_status(FULL, "full", reason="QUEUE_FULL", retry_after=2)
     with pytest.raises(Busy, match="full") as caught:
         timed(limit).methods()
     assert (caught.value.retry_after, caught.value.reason) == (2, "QUEUE_FULL")
@@ -187,7 +187,7 @@ def test_the_last_refusal_is_raised(limit: int, timed: Callable[..., Client], fa
 
 
 def test_five_times_unless_told_otherwise(fake: Any) -> None:
-    fake.fail(FULL, "full", retry_after=0.01)
+    fake.fail_with_status(FULL, "full", retry_after=0.01)
     with Client(fake.address, timeout=60) as client, pytest.raises(Busy):
         client.methods()
     assert len(fake.requests) == 6
@@ -197,7 +197,7 @@ def test_five_times_unless_told_otherwise(fake: Any) -> None:
 def test_no_try_is_made_beyond_the_timeout(
     seconds: float, slept: list[float], timed: Callable[..., Client], fake: Any, clock: Clock
 ) -> None:
-    fake.fail(FULL, "full", retry_after=seconds)
+    fake.fail_with_status(FULL, "full", retry_after=seconds)
     with pytest.raises(Busy):
         timed(1000).methods()
     assert clock.slept == slept
@@ -205,7 +205,7 @@ def test_no_try_is_made_beyond_the_timeout(
 
 
 def test_the_timeout_holds_by_the_clock_on_the_wall(fake: Any) -> None:
-    fake.fail(FULL, "full", retry_after=0.05)
+    fake.fail_with_status(FULL, "full", retry_after=0.05)
     with Client(fake.address, timeout=0.6, retries=1000) as client:
         begun = time.monotonic()
         with pytest.raises((Busy, DeadlineExceeded)):
@@ -217,12 +217,12 @@ def test_the_timeout_holds_by_the_clock_on_the_wall(fake: Any) -> None:
 def test_a_try_that_the_server_does_not_answer_ends_with_the_timeout(
     timed: Callable[..., Client], fake: Any, clock: Clock
 ) -> None:
-    fake.fail(FULL, "full", retry_after=9.5, times=1)
+    fake.fail_with_status(FULL, "full", retry_after=9.5, times=1)
     client = timed()
 
     def sleep(seconds: float) -> None:
         clock.sleep(seconds)
-        fake.held = threading.Event()
+        fake.delay = 60
 
     client._retries = dataclasses.replace(client._retries, sleep=sleep)
     with pytest.raises(DeadlineExceeded, match="within 10 s"):
@@ -244,7 +244,7 @@ def test_a_try_that_the_server_does_not_answer_ends_with_the_timeout(
 def test_what_is_asked_but_once(
     code: str, reason: str, kind: type[ServerError], timed: Callable[..., Client], fake: Any, clock: Clock
 ) -> None:
-    fake.fail(grpc.StatusCode[code], "no", reason=reason)
+    fake.fail_with_status(grpc.StatusCode[code], "no", reason=reason)
     with pytest.raises(kind):
         timed().methods()
     assert (len(fake.requests), clock.slept) == (1, [])
@@ -254,14 +254,14 @@ def test_what_is_asked_but_once(
 def test_a_reload_is_asked_but_once(
     code: grpc.StatusCode, timed: Callable[..., Client], fake: Any, clock: Clock
 ) -> None:
-    fake.fail(code, "not now", retry_after=1)
+    fake.fail_with_status(code, "not now", retry_after=1)
     with pytest.raises(ServerError, match="not now"):
         timed().reload_bundles()
     assert (len(fake.requests), clock.slept) == (1, [])
 
 
 def test_a_client_that_is_closed_while_it_waits(timed: Callable[..., Client], fake: Any) -> None:
-    fake.fail(FULL, "full", retry_after=1)
+    fake.fail_with_status(FULL, "full", retry_after=1)
     client = timed()
     client._retries = Retries(3, sleep=lambda seconds: client.close())
     with pytest.raises(ValueError, match="closed"):
@@ -308,7 +308,7 @@ def test_a_server_that_comes_between_two_tries(port: int, start_server: Callable
 def test_a_search_that_is_refused_before_its_first_step_is_sent_again(
     code: grpc.StatusCode, delay: float | None, fake: Any, pixels: Pixels
 ) -> None:
-    fake.fail(code, "not now", retry_after=delay, times=2)
+    fake.fail_with_status(code, "not now", retry_after=delay, times=2)
     with Client(fake.address, timeout=5) as client:
         begun = time.monotonic()
         search = client.optimize(pixels, max_steps=7)
@@ -322,7 +322,7 @@ def test_a_search_that_is_refused_before_its_first_step_is_sent_again(
 
 
 def test_a_search_of_which_something_came_is_not_sent_again(fake: Any, pixels: Pixels) -> None:
-    fake.fail(AWAY, "stopping", reason="STOPPING", after=0)
+    fake.fail_with_status(AWAY, "stopping", reason="STOPPING", after=0)
     with Client(fake.address, timeout=60) as client:
         search = client.optimize(pixels)
         assert next(search).step == 0
@@ -334,7 +334,7 @@ def test_a_search_of_which_something_came_is_not_sent_again(fake: Any, pixels: P
 
 
 def test_the_last_refusal_of_a_search_is_raised_and_stays(fake: Any, pixels: Pixels) -> None:
-    fake.fail(FULL, "full", retry_after=0.01)
+    fake.fail_with_status(FULL, "full", retry_after=0.01)
     with Client(fake.address, timeout=60, retries=2) as client:
         search = client.optimize(pixels)
         for _ in range(2):
@@ -347,14 +347,14 @@ def test_the_last_refusal_of_a_search_is_raised_and_stays(fake: Any, pixels: Pix
 
 
 def test_a_search_is_not_sent_again_beyond_the_timeout(fake: Any, pixels: Pixels) -> None:
-    fake.fail(FULL, "full", retry_after=30)
+    fake.fail_with_status(FULL, "full", retry_after=30)
     with Client(fake.address, timeout=20) as client, pytest.raises(Busy):
         next(client.optimize(pixels))
     assert len(fake.requests) == 1
 
 
 def test_a_search_that_waits_can_be_cancelled(fake: Any, pixels: Pixels) -> None:
-    fake.fail(FULL, "full", retry_after=30)
+    fake.fail_with_status(FULL, "full", retry_after=30)
     with Client(fake.address, timeout=60) as client:
         search = client.optimize(pixels)
         later = threading.Timer(0.3, search.cancel)
@@ -369,7 +369,7 @@ def test_a_search_that_waits_can_be_cancelled(fake: Any, pixels: Pixels) -> None
 
 
 def test_leaving_a_search_that_was_refused(client: Client, fake: Any, pixels: Pixels) -> None:
-    fake.fail(FULL, "full", retry_after=0.01)
+    fake.fail_with_status(FULL, "full", retry_after=0.01)
     client._retries = Retries(3)
     with client.optimize(pixels) as search:
         while not fake.requests:

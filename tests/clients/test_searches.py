@@ -98,7 +98,7 @@ def test_steps_and_result(client: Client, fake: Any, pixels: Pixels) -> None:
     assert result.provenance == Provenance("inverter", "fake-bundle", "1.2.3", "ab" * 32)
     assert (result.times, result.seconds) == ({"optimise": 1.5}, 1.5)
     assert (search.result(), list(search)) == (result, [])
-    assert not fake.cancelled.is_set()
+    assert not fake.search_cancelled.is_set()
 
 
 def test_a_result_passes_over_the_steps_before_it(client: Client, pixels: Pixels) -> None:
@@ -113,7 +113,7 @@ def test_steps_come_while_the_search_goes_on(client: Client, fake: Any, pixels: 
     fake.pause_after = 1
     with client.optimize(pixels) as search:
         assert [next(search).step, next(search).step] == [0, 1]
-        assert not fake.cancelled.is_set()
+        assert not fake.search_cancelled.is_set()
 
 
 def _leave_with(search: Search) -> None:
@@ -139,7 +139,7 @@ def test_leaving_early_ends_the_search_on_the_server(
     fake.pause_after = 0
     search = client.optimize(pixels)
     leave(search)
-    assert fake.cancelled.wait(WAIT)
+    assert fake.search_cancelled.wait(WAIT)
     assert list(search) == []
     with pytest.raises(Cancelled, match="cancelled before it had a result"):
         search.result()
@@ -152,7 +152,7 @@ def test_a_search_that_nobody_holds_any_more_is_ended(client: Client, fake: Any,
         assert step.step == 0
         break
     gc.collect()
-    assert fake.cancelled.wait(WAIT)
+    assert fake.search_cancelled.wait(WAIT)
 
 
 def test_another_thread_may_cancel(client: Client, fake: Any, pixels: Pixels) -> None:
@@ -164,7 +164,7 @@ def test_another_thread_may_cancel(client: Client, fake: Any, pixels: Pixels) ->
     with pytest.raises(Cancelled):
         search.result()  # waits for steps until then
     later.join()
-    assert fake.cancelled.wait(WAIT)
+    assert fake.search_cancelled.wait(WAIT)
 
 
 def test_closing_the_client_ends_its_searches(client: Client, fake: Any, pixels: Pixels) -> None:
@@ -174,7 +174,7 @@ def test_closing_the_client_ends_its_searches(client: Client, fake: Any, pixels:
     client.close()
     with pytest.raises(ServerError):
         search.result()
-    assert fake.cancelled.wait(WAIT)
+    assert fake.search_cancelled.wait(WAIT)
     with pytest.raises(ValueError, match="closed"):
         client.optimize(pixels)
 
@@ -187,7 +187,14 @@ def test_closing_the_client_ends_its_searches(client: Client, fake: Any, pixels:
 def test_errors_in_the_stream(
     after: int | None, code: str, reason: str, kind: type[ServerError], client: Client, fake: Any, pixels: Pixels
 ) -> None:
-    fake.fail(grpc.StatusCode[code], "in the server's words", reason=reason, field="latent", after=after)
+    fake.fail_with_status(
+        grpc.StatusCode[code],
+        "in the server's words",
+        reason=reason,
+        field="latent",
+        metadata={"limit": "16"},
+        after=after,
+    )
     with client.optimize(pixels) as search:
         steps = map(operator.attrgetter("step"), search)
         before = list(itertools.islice(steps, 0 if after is None else after + 1))
@@ -216,7 +223,7 @@ def test_a_search_that_takes_too_long(fake: Any, pixels: Pixels) -> None:
         assert next(search).step == 0
         with pytest.raises(DeadlineExceeded, match=r"within 0\.5 s"):
             next(search)
-    assert fake.cancelled.wait(WAIT)
+    assert fake.search_cancelled.wait(WAIT)
 
 
 def test_a_server_that_is_not_there(pixels: Pixels) -> None:
@@ -227,13 +234,13 @@ def test_a_server_that_is_not_there(pixels: Pixels) -> None:
 
 
 def test_a_server_that_leaves_the_result_out(client: Client, fake: Any, pixels: Pixels) -> None:
-    fake.drop_results = 1
+    fake.on_response = lambda response: None if response.HasField("result") else response
     with pytest.raises(InternalError, match="without a result"):
         client.optimize(pixels).result()
 
 
 def test_a_face_that_fails_in_the_end(client: Client, fake: Any, pixels: Pixels) -> None:
-    fake.unusable = {0}
+    fake.unusable_faces = {0}
     drawn = client.optimize(pixels).result().reconstruction
     assert drawn.error is not None
     assert (drawn.error.reason, drawn.picture, drawn.latent, drawn.steps) == ("FACE_UNUSABLE", None, (), 0)

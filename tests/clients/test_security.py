@@ -217,7 +217,7 @@ def test_keys_that_cannot_be(key: str) -> None:
 def test_refusals_of_searches_too(
     client: Client, fake: Any, pixels: npt.NDArray[np.uint8], code: str, reason: str, kind: type[Exception]
 ) -> None:
-    fake.fail(grpc.StatusCode[code], "in the server's words", reason=reason, retry_after=0.5)
+    fake.fail_with_status(grpc.StatusCode[code], "in the server's words", reason=reason, retry_after=0.5)
     with pytest.raises(kind, match="in the server's words") as caught:
         client.optimize(pixels).result()
     assert (vars(caught.value)["reason"], vars(caught.value)["retry_after"]) == (reason, 0.5)

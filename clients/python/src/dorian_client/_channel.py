@@ -21,10 +21,10 @@ DEFAULT_TIMEOUT = 60.0  # seconds
 DEFAULT_RETRIES = 5
 
 _MAX_TIMEOUT = 1e9  # seconds; gRPC's clock overflows somewhere above
-_MAX_MESSAGE_BYTES = 64 * 2**20
+MAX_MESSAGE_BYTES = 64 * 2**20
 _OPTIONS: list[tuple[str, int | str]] = [
-    ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),  # gRPC's 1000 would outlast all retries
 ]
 _LOCAL_SCHEMES = ("unix:", "unix-abstract:")

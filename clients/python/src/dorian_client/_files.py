@@ -73,6 +73,20 @@ def format_of(path: Path) -> ImageFormat:
         raise ValueError(f"the name {path.name!r} has no image suffix; end it in {SUFFIXES}") from None
 
 
+def format_of_data(data: bytes) -> ImageFormat:
+    """Return the format of a file's bytes.
+
+    Raises:
+        OSError: It is not an image.
+        ValueError: It is an image of another format.
+    """
+    name = Image.open(io.BytesIO(data)).format or ""
+    try:
+        return FORMATS_BY_PIL_NAME[name]
+    except KeyError:
+        raise ValueError(f"{name or 'this'} is not one of {FORMAT_LABELS}") from None
+
+
 def encode_image(image: Image.Image, format: ImageFormat, quality: int = DEFAULT_QUALITY) -> bytes:
     """Return an image as the bytes of a file.
 

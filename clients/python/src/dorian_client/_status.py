@@ -19,11 +19,12 @@ from dorian_client.errors import (
     NoFaceError,
     NotFound,
     PermissionDenied,
+    Reason,
     ServerError,
     Unauthenticated,
 )
 
-_DOMAIN = "dorian.v1"
+DOMAIN = "dorian.v1"  # of the error info that the contract describes
 
 # Other codes become a plain ServerError.
 ERRORS_BY_CODE: dict[grpc.StatusCode, type[ServerError]] = {
@@ -39,7 +40,7 @@ ERRORS_BY_CODE: dict[grpc.StatusCode, type[ServerError]] = {
 }
 
 # Reasons with a class of their own; they take precedence over codes.
-ERRORS_BY_REASON: dict[str, type[ServerError]] = {"NO_FACE": NoFaceError}
+ERRORS_BY_REASON: dict[str, type[ServerError]] = {Reason.NO_FACE: NoFaceError}
 
 # Part of gRPC's own message for one that exceeds its size limit; the code is RESOURCE_EXHAUSTED, but retrying does not help.
 _TOO_LARGE = "message larger than max"
@@ -93,7 +94,7 @@ def _read_details(call: grpc.Call) -> _Details:
     for packed in status.details if status is not None else ():
         info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
         retry = error_details_pb2.RetryInfo()
-        if packed.Unpack(info) and info.domain == _DOMAIN:
+        if packed.Unpack(info) and info.domain == DOMAIN:
             reason, metadata = info.reason, dict(info.metadata)
         elif packed.Unpack(bad_request) and bad_request.field_violations:
             field = bad_request.field_violations[0].field
