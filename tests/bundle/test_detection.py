@@ -21,7 +21,7 @@ from dorian_bundle.detection import (
     refine,
     suppress,
 )
-from dorian_bundle.families import DETECTOR_CHANNELS, DETECTOR_STRIDES
+from dorian_bundle.face_readers import DETECTOR_CHANNELS, DETECTOR_STRIDES
 
 Array = NDArray[np.float32]
 Floats = NDArray[np.float64]

@@ -15,7 +15,8 @@ from dorian_bundle import tensorrt as building
 from dorian_bundle.detection import MAX_SIDE
 from dorian_bundle.engines import EngineKey, Range, default_cache, most_rows, open_engine, profile_of
 from dorian_bundle.errors import EngineError
-from dorian_bundle.families import age_translator_signature, detector_signature
+from dorian_bundle.face_readers import detector_signature
+from dorian_bundle.families.age_translator import age_translator_signature
 from dorian_bundle.graphs import sha256_of
 
 PROFILE = {"image": Range((1, 3, 8, 8), (2, 3, 8, 8), (4, 3, 8, 8))}

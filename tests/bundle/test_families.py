@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dorian_bundle.families import (
+from dorian_bundle.face_readers import (
     DETECTOR_CHANNELS,
     DETECTOR_STRIDES,
-    age_cgan_signatures,
     age_estimator_signature,
-    age_translator_signature,
-    cyclegan_signature,
     detector_signature,
     facenet_signature,
     landmark_refiner_signature,
-    latent_gradient_signature,
 )
+from dorian_bundle.families.age_cgan import age_cgan_signatures, latent_gradient_signature
+from dorian_bundle.families.age_translator import age_translator_signature
+from dorian_bundle.families.cyclegan import cyclegan_signature
 
 
 def test_age_cgan() -> None:

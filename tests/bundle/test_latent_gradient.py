@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from dorian_bundle import ManifestError, load, write_manifest
-from dorian_bundle.families import latent_gradient_signature
-from dorian_bundle.manifest import AgeCganMethod, Manifest
+from dorian_bundle.families.age_cgan import AgeCganMethod, latent_gradient_signature
+from dorian_bundle.manifest import Manifest
 
 Content = dict[str, Any]
 GRADIENT = "downhill"

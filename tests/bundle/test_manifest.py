@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from dorian_bundle import write_manifest
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.manifest import Manifest
+from dorian_bundle.manifest import MANIFEST_FILE, Manifest
 
 
 def test_the_embedded_manifest_is_one(manifest: dict[str, Any]) -> None:
     read = Manifest.model_validate(manifest)
     assert read.alignment == DEFAULT_TEMPLATE
     assert read.model_dump(mode="json") == manifest
+
+
+def test_the_embedded_manifest_is_written_back_byte_for_byte(default_bundle: Path, tmp_path: Path) -> None:
+    original = (default_bundle / MANIFEST_FILE).read_bytes()
+    write_manifest(tmp_path, Manifest.model_validate_json(original))
+    assert (tmp_path / MANIFEST_FILE).read_bytes() == original
 
 
 def test_nothing_changes_after_reading(manifest: dict[str, Any]) -> None:

@@ -11,9 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from dorian_bundle import load, write_manifest
-from dorian_bundle.families import age_translator_signature, cyclegan_signature
+from dorian_bundle.families.age_cgan import AgeCganMethod
+from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
+from dorian_bundle.families.cyclegan import CycleGanMethod, cyclegan_signature
 from dorian_bundle.graphs import Signature
-from dorian_bundle.manifest import AgeCganMethod, AgeTranslatorMethod, CycleGanMethod, Manifest
+from dorian_bundle.manifest import Manifest
 
 Content = dict[str, Any]
 TRANSLATOR, CYCLEGAN = 1, 2

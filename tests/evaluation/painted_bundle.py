@@ -13,20 +13,18 @@ from onnx import TensorProto, helper, numpy_helper
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.bundle import write_manifest
-from dorian_bundle.families import age_cgan_signatures, latent_gradient_signature
-from dorian_bundle.graphs import Graph, GraphFile, Signature
-from dorian_bundle.manifest import (
+from dorian_bundle.entries import DataSet, Provenance
+from dorian_bundle.face_readers import (
     AcceptThreshold,
-    AgeCganMethod,
     AgeEstimator,
-    DataSet,
     FaceDetector,
     FaceNet,
     FaceReaders,
     LandmarkRefiner,
-    Manifest,
-    Provenance,
 )
+from dorian_bundle.families.age_cgan import AgeCganMethod, age_cgan_signatures, latent_gradient_signature
+from dorian_bundle.graphs import Graph, GraphFile, Signature
+from dorian_bundle.manifest import Manifest
 
 ORIGIN = Provenance(licence="none", data=(DataSet(name="painted", faces=1, licence="none"),), seed=0, steps={})
 BOX = (5.0, 5.0, 70.0, 70.0)  # of every painted face, and its landmarks

@@ -15,8 +15,8 @@ from scipy import linalg
 from dorian_bundle import load
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.graphs import sha256_of
-from dorian_bundle.manifest import AgeCganMethod
 from dorian_evaluation.age_cgan.feature_distance import frechet_figures
 from dorian_evaluation.age_cgan.generation import (
     confusion_of,

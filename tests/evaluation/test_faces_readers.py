@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from dorian_bundle.manifest import AcceptThreshold
+from dorian_bundle.face_readers import AcceptThreshold
 from dorian_evaluation.faces.age_errors import age_figures, decade
 from dorian_evaluation.faces.identities import (
     EmbeddedFaces,

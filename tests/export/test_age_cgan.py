@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from dorian_bundle import Bundle
-from dorian_bundle.families import latent_gradient_signature
+from dorian_bundle.families.age_cgan import AgeCganMethod, latent_gradient_signature
 from dorian_bundle.graphs import Graph, Signature
-from dorian_bundle.manifest import AgeCganMethod
 from dorian_export import age_cgan, latent_gradient, proven
 from dorian_export.age_cgan import group_sheet, make_age_cgan
 from dorian_export.errors import ExportError, ParityError

@@ -16,15 +16,13 @@ from torch import Tensor
 from dorian_bundle import Bundle, load
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.families import (
-    age_cgan_signatures,
+from dorian_bundle.face_readers import (
     age_estimator_signature,
     detector_signature,
     facenet_signature,
     landmark_refiner_signature,
-    latent_gradient_signature,
 )
-from dorian_bundle.manifest import AgeCganMethod
+from dorian_bundle.families.age_cgan import AgeCganMethod, age_cgan_signatures, latent_gradient_signature
 from dorian_export import assemble, latent_gradient, proven
 from dorian_export.assemble import Checkpoints, Naming, build_bundle
 from dorian_export.check import check_bundle

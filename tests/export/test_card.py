@@ -10,7 +10,8 @@ import pytest
 
 from dorian_bundle import Bundle
 from dorian_bundle.calibration import Calibration
-from dorian_bundle.manifest import AgeTranslatorMethod, Manifest
+from dorian_bundle.families.age_translator import AgeTranslatorMethod
+from dorian_bundle.manifest import Manifest
 from dorian_export.card import write_card
 
 COUNTS = {"0-18": 9_001, "19-29": 11_002, "30-39": 8_003, "40-49": 4_004, "50-59": 3_005, "60+": 2_153}

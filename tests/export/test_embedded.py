@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from dorian_bundle import Bundle
 from dorian_bundle.alignment import crop_matrix, warp_crop
 from dorian_bundle.detection import Run, find_faces, refine
-from dorian_bundle.manifest import AgeCganMethod, AgeTranslatorMethod, CycleGanMethod
+from dorian_bundle.families.age_cgan import AgeCganMethod
+from dorian_bundle.families.age_translator import AgeTranslatorMethod
+from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_export.check import check_bundle
 from dorian_export.graphs import (
     AgeEstimatorGraph,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dorian_bundle import Bundle
-from dorian_bundle.families import latent_gradient_signature
+from dorian_bundle.families.age_cgan import latent_gradient_signature
 from dorian_bundle.graphs import Graph, Signature
 from dorian_export.errors import ParityError
 from dorian_export.latent_gradient import TOLERANCE, _traced, export_latent_gradient

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dorian_bundle import Bundle
-from dorian_bundle.families import detector_signature, facenet_signature
+from dorian_bundle.face_readers import detector_signature, facenet_signature
 from dorian_bundle.graphs import Precision
 from dorian_export import proven
 from dorian_export.errors import ExportError, ParityError

@@ -17,8 +17,8 @@ from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.calibration import Calibration
-from dorian_bundle.families import age_translator_signature, cyclegan_signature
-from dorian_bundle.manifest import AgeTranslatorMethod, CycleGanMethod
+from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
+from dorian_bundle.families.cyclegan import CycleGanMethod, cyclegan_signature
 from dorian_bundle.masks import face_mask
 from dorian_export import age_translator, proven
 from dorian_export.age_translator import make_age_translator

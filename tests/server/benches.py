@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.families import cyclegan_signature
+from dorian_bundle.families.cyclegan import cyclegan_signature
 from dorian_bundle.graphs import MAX_BATCH_ROWS, Signature
 from dorian_server.domain.caller import Caller, working_for
 from dorian_server.runtimes.batcher import Batcher

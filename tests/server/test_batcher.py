@@ -9,7 +9,7 @@ import pytest
 
 from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS
-from dorian_bundle.families import cyclegan_signature
+from dorian_bundle.families.cyclegan import cyclegan_signature
 from dorian_bundle.graphs import MAX_BATCH_ROWS
 from dorian_server.domain.caller import Caller
 from dorian_server.domain.errors import CallCancelledError

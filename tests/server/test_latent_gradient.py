@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS, age_condition
-from dorian_bundle.families import latent_gradient_signature
+from dorian_bundle.families.age_cgan import AgeCganMethod, latent_gradient_signature
 from dorian_bundle.graphs import Signature
-from dorian_bundle.manifest import AgeCganMethod
 from dorian_server.domain.requests import Age, Objective
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.method import EncodingMethod, Subject

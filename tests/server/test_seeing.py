@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
 from dorian_bundle.detection import DetectedFace
-from dorian_bundle.manifest import AcceptThreshold
+from dorian_bundle.face_readers import AcceptThreshold
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import Age, AgeRequest, CompareRequest, FaceSelector, ReconstructRequest

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from dorian_bundle import Bundle
 from dorian_bundle.calibration import Calibration
 from dorian_bundle.detection import DetectedFace
+from dorian_bundle.families.age_translator import AgeTranslatorMethod
+from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_bundle.graphs import Signature
-from dorian_bundle.manifest import AgeTranslatorMethod, CycleGanMethod
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import Age, AgeRequest

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
-from dorian_bundle.families import detector_signature
+from dorian_bundle.face_readers import detector_signature
 from dorian_bundle.graphs import MAX_BATCH_ROWS, Signature
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
 from dorian_server.runtimes.session import Session

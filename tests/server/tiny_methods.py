@@ -9,9 +9,11 @@ from pathlib import Path
 from dorian_bundle import Bundle, load, write_manifest
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.calibration import Calibration, CalibrationPoint
-from dorian_bundle.families import age_translator_signature, cyclegan_signature
+from dorian_bundle.entries import Provenance
+from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
+from dorian_bundle.families.cyclegan import CycleGanMethod, cyclegan_signature
 from dorian_bundle.graphs import Graph, GraphFile, Signature
-from dorian_bundle.manifest import AgeTranslatorMethod, CycleGanMethod, Filter, Provenance
+from dorian_bundle.method_entry import Filter
 
 SIZE = 64
 MIN_YEARS, MAX_YEARS = 5.0, 90.0

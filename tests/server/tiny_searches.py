@@ -17,28 +17,23 @@ from scipy.optimize import brentq, minimize
 from dorian_bundle import Bundle, load, write_manifest
 from dorian_bundle.ages import PAPER_GROUPS, age_condition
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.families import (
-    age_cgan_signatures,
-    age_estimator_signature,
-    detector_signature,
-    facenet_signature,
-    landmark_refiner_signature,
-    latent_gradient_signature,
-)
-from dorian_bundle.graphs import Graph
-from dorian_bundle.manifest import (
+from dorian_bundle.entries import DataSet, Provenance
+from dorian_bundle.face_readers import (
     AcceptThreshold,
-    AgeCganMethod,
     AgeEstimator,
-    DataSet,
     FaceDetector,
     FaceNet,
     FaceReaders,
     LandmarkRefiner,
-    Manifest,
-    Method,
-    Provenance,
+    age_estimator_signature,
+    detector_signature,
+    facenet_signature,
+    landmark_refiner_signature,
 )
+from dorian_bundle.families import Method
+from dorian_bundle.families.age_cgan import AgeCganMethod, age_cgan_signatures, latent_gradient_signature
+from dorian_bundle.graphs import Graph
+from dorian_bundle.manifest import Manifest
 from dorian_server.domain.requests import Objective
 from dorian_server.pipeline.latent_search import WEIGHTS
 from tests.server.tiny_methods import write_graph, write_translator

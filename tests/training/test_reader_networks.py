@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.families import DETECTOR_CHANNELS, DETECTOR_STRIDES
+from dorian_bundle.face_readers import DETECTOR_CHANNELS, DETECTOR_STRIDES
 from dorian_training.networks.age_estimator import YEARS, AgeEstimator, AgeEstimatorShape, expected_age
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.detector import CHANNELS, STRIDES, Detector, DetectorShape, read_cells

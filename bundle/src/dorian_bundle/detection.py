@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dorian_bundle.alignment import AlignmentTemplate, crop_matrix, warp_crop
 from dorian_bundle.boxes import intersection_and_union
 from dorian_bundle.errors import AlignmentError
-from dorian_bundle.families import DETECTOR_STRIDES
+from dorian_bundle.face_readers import DETECTOR_STRIDES
 from dorian_bundle.tensors import crops_to_images
 
 Array = NDArray[np.float32]

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from dorian_bundle.detection import MAX_SIDE
 from dorian_bundle.errors import EngineError
-from dorian_bundle.families import BATCH, DETECTOR_STRIDES
+from dorian_bundle.face_readers import DETECTOR_STRIDES
 from dorian_bundle.files import write_private
-from dorian_bundle.graphs import MAX_BATCH_ROWS, Precision, Signature, TensorSpec
+from dorian_bundle.graphs import BATCH, MAX_BATCH_ROWS, Precision, Signature, TensorSpec
 
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ Precision = Literal["fp32", "fp16"]
 Dimension = int | str  # a name for an axis of any length
 Array = NDArray[np.float32]  # what graphs take and give
 
+BATCH = "batch"  # the axis of rows that do not depend on one another
 MAX_BATCH_ROWS = 32  # rows that a graph is given at once; even, so that pairs of rows stay together
 
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dorian_bundle.ages import PAPER_GROUPS
-from dorian_bundle.families import age_cgan_signatures, latent_gradient_signature
+from dorian_bundle.families.age_cgan import AgeCganMethod, age_cgan_signatures, latent_gradient_signature
 from dorian_bundle.graphs import Graph, Precision
-from dorian_bundle.manifest import AgeCganMethod
 from dorian_bundle.tensors import crops_to_images
 from dorian_export.faces import Faces
 from dorian_export.graphs import EncoderGraph, GeneratorGraph, in_precision

@@ -16,9 +16,8 @@ from torch.nn import functional as F
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.calibration import Calibration
-from dorian_bundle.families import age_translator_signature
+from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
 from dorian_bundle.graphs import Precision
-from dorian_bundle.manifest import AgeTranslatorMethod
 from dorian_bundle.masks import face_mask
 from dorian_bundle.tensors import crops_to_images
 from dorian_export.calibration import calibrate

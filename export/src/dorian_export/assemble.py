@@ -10,16 +10,9 @@ from typing import Any
 
 from dorian_bundle import write_manifest
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.face_readers import AgeEstimator, FaceDetector, FaceNet, FaceReaders, LandmarkRefiner
 from dorian_bundle.graphs import Graph, Precision
-from dorian_bundle.manifest import (
-    CARD_FILE,
-    AgeEstimator,
-    FaceDetector,
-    FaceNet,
-    FaceReaders,
-    LandmarkRefiner,
-    Manifest,
-)
+from dorian_bundle.manifest import CARD_FILE, Manifest
 from dorian_export.age_cgan import group_sheet, make_age_cgan
 from dorian_export.age_translator import make_age_translator
 from dorian_export.card import SAMPLES_FILE, curves_file, write_card

@@ -6,7 +6,12 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from dorian_bundle.calibration import Calibration
-from dorian_bundle.manifest import AgeCganMethod, AgeTranslatorMethod, CycleGanMethod, Manifest, Method, Provenance
+from dorian_bundle.entries import Provenance
+from dorian_bundle.families import Method
+from dorian_bundle.families.age_cgan import AgeCganMethod
+from dorian_bundle.families.age_translator import AgeTranslatorMethod
+from dorian_bundle.families.cyclegan import CycleGanMethod
+from dorian_bundle.manifest import Manifest
 
 SAMPLES_FILE = "samples.jpg"
 

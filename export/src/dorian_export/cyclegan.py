@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dorian_bundle.families import cyclegan_signature
+from dorian_bundle.families.cyclegan import CycleGanMethod, cyclegan_signature
 from dorian_bundle.graphs import Graph, Precision
-from dorian_bundle.manifest import CycleGanMethod, Filter
+from dorian_bundle.method_entry import Filter
 from dorian_export.faces import Faces
 from dorian_export.graphs import FilterGraph
 from dorian_export.made import Made, with_differences

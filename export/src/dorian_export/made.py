@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dorian_bundle.families import Method
 from dorian_bundle.graphs import Graph
-from dorian_bundle.manifest import Method
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from dorian_bundle.manifest import DataSet, Provenance
+from dorian_bundle.entries import DataSet, Provenance
 from dorian_training.data.sources import LICENCES, SetTerms
 
 _UNSTATED = "not stated"  # the licence of users' own archives

@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from dorian_bundle.families import (
+from dorian_bundle.face_readers import (
     DETECTOR_STRIDES,
+    AcceptThreshold,
     age_estimator_signature,
     detector_signature,
     facenet_signature,
     landmark_refiner_signature,
 )
 from dorian_bundle.graphs import Graph, Precision, Signature
-from dorian_bundle.manifest import AcceptThreshold
 from dorian_export.errors import ExportError
 from dorian_export.graphs import AgeEstimatorGraph, DetectorGraph, FaceNetGraph, LandmarkRefinerGraph
 from dorian_export.parity import BATCHES, Array

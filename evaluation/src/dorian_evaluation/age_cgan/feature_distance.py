@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dorian_bundle.detection import Run
-from dorian_bundle.manifest import AgeCganMethod
+from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_evaluation.age_cgan.generation import generated_faces, random_latents
 from dorian_evaluation.frechet import frechet_distance, gaussian_of
 from dorian_evaluation.judges.feature_networks import Features

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle.ages import MAX_AGE, MIN_AGE, AgeGroup, group_of_age
 from dorian_bundle.detection import Run
-from dorian_bundle.manifest import AgeCganMethod
+from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.tensors import images_to_crops
 from dorian_evaluation.judges.age_judge import AgeJudge
 from dorian_training.data.batches import groups_of

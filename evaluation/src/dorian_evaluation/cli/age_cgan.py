@@ -14,7 +14,7 @@ import numpy as np
 
 from dorian_bundle import Bundle, BundleError, load
 from dorian_bundle.detection import Run
-from dorian_bundle.manifest import AgeCganMethod
+from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_training.cli.options import AGE_JUDGE, RECOGNISER, data_option, judges_option, targets_option
 from dorian_training.cli.runs import DEFAULT_CACHE
 from dorian_training.data.crops import Crops, cut_crops

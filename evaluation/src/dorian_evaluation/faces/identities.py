@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.manifest import AcceptThreshold
+from dorian_bundle.face_readers import AcceptThreshold
 from dorian_training.data.records import FaceRecord
 from dorian_training.errors import DataError
 from dorian_training.verification import (

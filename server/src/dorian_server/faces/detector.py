@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate
 from dorian_bundle.detection import DetectedFace, find_faces, refine
-from dorian_bundle.manifest import FaceReaders
+from dorian_bundle.face_readers import FaceReaders
 from dorian_server.runtimes.session import Session
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.face_readers import AgeEstimator as AgeEstimatorEntry
+from dorian_bundle.face_readers import FaceNet as FaceNetEntry
 from dorian_bundle.graphs import Array
-from dorian_bundle.manifest import AgeEstimator as AgeEstimatorEntry
-from dorian_bundle.manifest import FaceNet as FaceNetEntry
 from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.runtimes.session import Session

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.graphs import Array
-from dorian_bundle.manifest import AgeCganMethod, Filter
+from dorian_bundle.method_entry import Filter
 from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age

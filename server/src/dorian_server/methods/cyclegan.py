@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dorian_bundle.ages import AgeGroup
+from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_bundle.graphs import Array
-from dorian_bundle.manifest import CycleGanMethod
 from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age

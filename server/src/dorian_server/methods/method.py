@@ -9,9 +9,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle import manifest as bundle
 from dorian_bundle.ages import AgeGroup
+from dorian_bundle.families import Method as MethodEntry
 from dorian_bundle.graphs import Array
+from dorian_bundle.method_entry import Filter
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
 
@@ -58,7 +59,7 @@ class Method(Protocol):
     learned_under_mask: bool
 
     @property
-    def manifest(self) -> bundle.Method:
+    def manifest(self) -> MethodEntry:
         """What the bundle says of it."""
         ...
 
@@ -66,7 +67,7 @@ class Method(Protocol):
     def groups(self) -> Sequence[AgeGroup]: ...
 
     @property
-    def filters(self) -> Sequence[bundle.Filter]: ...
+    def filters(self) -> Sequence[Filter]: ...
 
     def draw(
         self, crops: Sequence[Crop], sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
@@ -105,7 +106,7 @@ class EncodingMethod(Method, Protocol):
         ...
 
     def loss_and_gradient(self, latent: Array, subject: Subject, weights: Sequence[float]) -> Gradient:
-        """How well ``latent`` (latent,) draws ``subject``, with a weight for each of the three terms (see ``dorian_bundle.families``).
+        """How well ``latent`` (latent,) draws ``subject``, with a weight for each of the three terms (see ``dorian_bundle.families.age_cgan``).
 
         Concurrent calls share batches.
         """

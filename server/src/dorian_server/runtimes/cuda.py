@@ -11,8 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from dorian_bundle.errors import GraphFileError
-from dorian_bundle.families import BATCH
-from dorian_bundle.graphs import Array, Signature
+from dorian_bundle.graphs import BATCH, Array, Signature
 from dorian_server.runtimes.in_parts import run_in_parts
 from dorian_server.runtimes.onnx_runtime import open_graph, require_provider, signature_of
 

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dorian_bundle import Bundle, BundleError, load
-from dorian_bundle.manifest import AgeCganMethod, AgeTranslatorMethod, CycleGanMethod
-from dorian_bundle.manifest import Method as MethodEntry
+from dorian_bundle.families import Method as MethodEntry
+from dorian_bundle.families.age_cgan import AgeCganMethod
+from dorian_bundle.families.age_translator import AgeTranslatorMethod
+from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_server.domain.errors import Reason, RequestError, StartupError
 from dorian_server.faces.detector import NetworkDetector
 from dorian_server.faces.networks import AgeReader, IdentityReader

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dorian_bundle.families import DETECTOR_STRIDES
+from dorian_bundle.face_readers import DETECTOR_STRIDES
 from dorian_training.data.batches import as_images
 from dorian_training.data.face_labels import FACE, IGNORED, MIRRORED_POINTS, NO_FACE
 from dorian_training.data.scenes import SMALLEST_FACE, Scenes

@@ -1,0 +1,52 @@
+"""What every method says of itself in the manifest, whatever its family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from dorian_bundle.entries import Entry
+from dorian_bundle.face_readers import FaceReaders
+from dorian_bundle.graphs import Graph
+
+_NAME = "^[a-z][a-z0-9_]*$"  # of methods and filters, as requests give them
+
+
+class Filter(Entry):
+    """A change that has a name and no age, made by ``graph``."""
+
+    name: str = Field(pattern=_NAME)
+    description: str
+    graph: str
+
+
+class MethodEntry(Entry):
+    """Base of the methods' entries, one class per family.
+
+    A family's class narrows ``family`` to its name, adds the sizes of its networks, the names of its graphs and its
+    ``provenance``, and says in ``check_graphs`` what these graphs take and give.
+    """
+
+    family: str
+    name: str = Field(pattern=_NAME)
+    description: str
+
+    def check_graphs(self, graphs: Mapping[str, Graph]) -> None:
+        """Check the entry against the bundle's graphs.
+
+        Raises:
+            BundleError: If the entry contradicts itself, or a graph is missing or of another signature.
+        """
+        raise NotImplementedError
+
+    def check_readers(self, readers: FaceReaders) -> None:
+        """Check the entry against the networks that read faces; by default a method does not depend on them.
+
+        Raises:
+            BundleError: If the method was made for others.
+        """
+
+    def named_filters(self) -> tuple[Filter, ...]:
+        """Return the filters that requests may name; by default none."""
+        return ()
