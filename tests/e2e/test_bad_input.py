@@ -1,4 +1,4 @@
-"""Bad input from outside: a status with details over the wire, the same in words from the command, and a server that stays up."""
+"""Bad input from outside: a status with details over the wire, the same as a message of the command, and a server that stays up."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_unknown_method_over_the_wire(server: ServerProcess) -> None:
         ("no face", "no face"),
     ],
 )
-def test_pictures_in_words(
+def test_messages_for_photos(
     server: ServerProcess, environment: dict[str, str], tmp_path: Path, name: str, message: str
 ) -> None:
     (tmp_path / "photo").write_bytes(PICTURES[name][0])
@@ -115,9 +115,7 @@ def test_pictures_in_words(
     assert not (tmp_path / "out.jpg").exists()
 
 
-def test_a_photo_too_large_for_any_message_in_words(
-    server: ServerProcess, environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_photo_too_large_for_any_message(server: ServerProcess, environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "photo").write_bytes(ASTRONAUT + bytes(40_000_000))
     done = dorian(server, environment, "age", tmp_path / "photo", "--to", "60+", "-o", tmp_path / "out.jpg")
     assert done.returncode == 3
@@ -133,7 +131,7 @@ def test_a_photo_too_large_for_any_message_in_words(
         (["--to", "60+", "--method", "time_machine"], "; it has age_"),
     ],
 )
-def test_ages_and_methods_in_words(
+def test_messages_for_ages_and_methods(
     server: ServerProcess, environment: dict[str, str], tmp_path: Path, flags: list[str], message: str
 ) -> None:
     photo = ROOT / "examples" / "astronaut.jpg"

@@ -104,7 +104,7 @@ def test_detect_lists_the_faces_largest_first(run: Run, collage: Path) -> None:
     assert list(response["times"]) == ["decode", "detect", "align", "read"]
 
 
-def test_detect_in_words_and_drawn(run: Run, collage: Path, tmp_path: Path) -> None:
+def test_detect_as_text_and_drawn(run: Run, collage: Path, tmp_path: Path) -> None:
     done = run("detect", collage, "--draw", tmp_path / "faces.png")
     assert (
         len(re.findall(r"^face \d: \d+x\d+ at \(\d+, \d+\), score 0\.\d\d, age \d+$", done.stdout, re.MULTILINE)) == 2

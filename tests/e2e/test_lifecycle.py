@@ -42,7 +42,7 @@ def searching(stub: FaceAgingStub, photo: bytes, steps: int) -> Iterator[pb.Opti
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_sigterm_under_load_loses_no_call_that_was_accepted(serve: Serve, tiny_photo: bytes, processes: int) -> None:
-    """Whoever is refused is refused before anything began, as the words and the log say."""
+    """Whoever is refused is refused before anything began, as the message and the log say."""
     server = serve(*ROOMY, "--max-steps", "5000", "--processes", str(processes))
     with Callers(server.address, tiny_photo, CALLERS) as callers, grpc.insecure_channel(server.address) as channel:
         callers.wait_until(lambda outcomes: len(outcomes) >= 5)
@@ -140,7 +140,7 @@ def await_line(server: ServerProcess, message: str) -> None:
 # --- the start ---
 
 
-def test_a_port_that_is_taken_is_told_in_words(tiny_bundle: Bundle) -> None:
+def test_a_port_that_is_taken_is_an_error_message(tiny_bundle: Bundle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run_server("--bundle", str(tiny_bundle.folder), "--port", str(port))

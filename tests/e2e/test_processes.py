@@ -217,7 +217,7 @@ def test_what_an_operator_asks_of_one_all_do(
 # --- the start ---
 
 
-def test_a_bundle_that_cannot_be_opened_ends_it_in_words(tmp_path: Path) -> None:
+def test_a_bundle_that_cannot_be_opened_ends_it_with_a_message(tmp_path: Path) -> None:
     done = run_server("--bundle", str(tmp_path / "none"), "--port", "0", "--processes", "2")
     assert done.returncode == 1
     errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]

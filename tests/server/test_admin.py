@@ -114,14 +114,14 @@ def test_who_is_no_operator_is_refused_and_counted(guarded: Guarded, scope: str 
     assert guarded.notified == 0
 
 
-def test_an_operator_has_all_bundles_read_anew(guarded: Guarded) -> None:
+def test_an_operator_reloads_all_bundles(guarded: Guarded) -> None:
     new = rewrite(guarded.second.folder, version="2")
     entries = [as_entry("tiny", guarded.first, False), as_entry("other", new, True)]
     assert list(guarded.reload().bundles) == entries
     assert (guarded.served(""), guarded.served("other")) == (guarded.first.sha256, new.sha256)
 
 
-def test_an_operator_has_one_bundle_read_anew(guarded: Guarded) -> None:
+def test_an_operator_reloads_one_bundle(guarded: Guarded) -> None:
     rewrite(guarded.first.folder, version="2")
     new = rewrite(guarded.second.folder, version="2")
     assert list(guarded.reload(bundle="other").bundles) == [as_entry("other", new, True)]

@@ -294,7 +294,7 @@ def test_a_deadline_that_is_too_short_even_without_a_wait_is_refused_at_once(hou
                 pytest.fail("it was let in")
 
 
-def test_a_deadline_that_the_wait_takes_up_is_refused_with_the_time_to_come_again(house: Open) -> None:
+def test_a_deadline_that_the_wait_takes_up_is_refused_with_the_time_to_retry(house: Open) -> None:
     at = house()
     at.teach(1.0)
     at.begin("at work")

@@ -1,4 +1,4 @@
-"""Several bundles by name, and bundles that are read anew while they serve."""
+"""Several bundles by name, and bundles that are reloaded while they serve."""
 
 from __future__ import annotations
 
@@ -127,10 +127,10 @@ def test_an_extra_bundle_that_is_broken_does_not_start(tmp_path: Path) -> None:
         start(settings)
 
 
-# --- read anew ---
+# --- reloads ---
 
 
-def test_a_changed_bundle_serves_once_it_is_read_anew(served: Served) -> None:
+def test_a_changed_bundle_serves_once_it_is_reloaded(served: Served) -> None:
     new = rewrite(served.second.folder, version="2")
     assert served.hashes() == [served.first.sha256, served.second.sha256], "it has not been asked to"
     assert states(served.server.reload()) == [(FIRST, served.first.sha256, False), (SECOND, new.sha256, True)]
@@ -140,7 +140,7 @@ def test_a_changed_bundle_serves_once_it_is_read_anew(served: Served) -> None:
     assert states(served.server.reload()) == [(FIRST, served.first.sha256, False), (SECOND, new.sha256, False)]
 
 
-def test_one_alone_is_read_anew_by_its_name(served: Served) -> None:
+def test_one_alone_is_reloaded_by_its_name(served: Served) -> None:
     first = rewrite(served.first.folder, version="2")
     second = rewrite(served.second.folder, version="2")
     assert states(served.server.reload(SECOND)) == [(SECOND, second.sha256, True)]
@@ -301,7 +301,7 @@ def test_whatever_fails_the_old_one_serves_on(
     assert "Traceback" in caplog.text
 
 
-def test_nothing_is_read_anew_before_it_is_open(tmp_path: Path) -> None:
+def test_nothing_is_reloaded_before_it_is_open(tmp_path: Path) -> None:
     folder = write_search_bundle(tmp_path / "first", "encoding").folder
     server = Server(Settings(folder, host="127.0.0.1", port=0, threads=1), Telemetry())
     try:

@@ -1,4 +1,4 @@
-"""``dorian-server``: flags, environment variables, words and exit codes."""
+"""``dorian-server``: flags, environment variables, messages and exit codes."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def log_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """The settings that the command would start with; it then fails with words of ours."""
+    """The settings that the command would start with; it then fails with a message of ours."""
     seen: list[Settings] = []
 
     def start(settings: Settings, telemetry: Telemetry, shares_port: bool, on_reload: Callable[[], None]) -> None:
@@ -255,7 +255,7 @@ def test_wrong_flags_are_usage_errors(started: list[Settings], arguments: list[s
     assert started == []
 
 
-def test_a_start_that_fails_is_told_in_words(started: list[Settings]) -> None:
+def test_a_start_that_fails_is_an_error_message(started: list[Settings]) -> None:
     result = CliRunner().invoke(command.main)
     assert result.exit_code == 1
     assert result.output == "Error: this is as far as it goes\n"
@@ -288,7 +288,7 @@ def test_a_signal_ends_a_start_that_takes_long(monkeypatch: pytest.MonkeyPatch, 
     assert (result.exit_code, result.output) == (0, "")
 
 
-def test_it_reads_its_bundles_anew_at_each_hangup_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_reloads_its_bundles_at_each_hangup_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     server = FakeServer(signal.SIGHUP, signal.SIGHUP, signal.SIGTERM)
     result = serve(monkeypatch, lambda *given: server)
     assert result.exit_code == 0
@@ -305,7 +305,7 @@ def test_limits_are_one_by_default() -> None:
     assert Settings(Path()).load == Load()
 
 
-def test_the_process_ends_with_words_and_without_a_traceback(tmp_path: Path) -> None:
+def test_the_process_ends_with_a_message_and_without_a_traceback(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "dorian_server", "--bundle", str(tmp_path / "nowhere")]
     ended = subprocess.run(program, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 1

@@ -122,7 +122,7 @@ def release(house: House, evaluations: Any) -> Iterator[Callable[[], None]]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_full_server_refuses_each_call_and_says_when_to_come_again(
+def test_a_full_server_refuses_each_call_and_says_when_to_retry(
     house: House, release: Callable[[], None], name: str
 ) -> None:
     house.queue()

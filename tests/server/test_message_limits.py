@@ -1,4 +1,4 @@
-"""How large requests may be: what gRPC itself refuses, what the server refuses in words, and the connection that goes on."""
+"""How large requests may be: what gRPC itself refuses, what the server rejects with a message, and the connection that goes on."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def test_the_connection_survives_a_request_that_is_too_large(
     running.cancel()
 
 
-def test_photos_of_too_many_bytes_are_refused_in_words(serve: Serve, searching_bundle: Bundle, photo: pb.Image) -> None:
+def test_photos_of_too_many_bytes_are_rejected_with_a_message(
+    serve: Serve, searching_bundle: Bundle, photo: pb.Image
+) -> None:
     stub = serve(searching_bundle, limits=Limits(max_image_bytes=SMALL_FILE))
     assert len(photo.data) < SMALL_FILE
     for data in (bytes(SMALL_FILE + 1), photo.data + bytes(SMALL_FILE + 1 - len(photo.data))):

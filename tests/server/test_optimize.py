@@ -309,7 +309,7 @@ def test_a_fault_of_ours_on_the_way_comes_after_the_steps_before_it(
     assert refusal.message == "the server failed; the request is not to blame"
     assert "secret" not in str(refusal.details)
     assert [message.progress.step for message in told] == [0, 1, 2]
-    assert "the secret of /etc/shadow" in caplog.text, "whoever runs the server must see it"
+    assert "the secret of /etc/shadow" in caplog.text, "operators must see it"
     (record,) = [record for record in caplog.records if record.name.startswith("dorian_server")]
     assert record.levelno == logging.ERROR
     evaluations.before = lambda number: None

@@ -1,4 +1,4 @@
-"""Bad input over a real socket: status, reason, field and words of each, and the server that stays up."""
+"""Bad input over a real socket: status, reason, field and message of each, and the server that stays up."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def photos(huge_png: bytes, astronaut_file: bytes, portrait_file: bytes, write: 
     }
 
 
-# photo, what else is in the request, and then: reason, field, words
+# photo, what else is in the request, and then: reason, field, message
 AGE_TRANSFORM: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("empty", {}, "IMAGE_EMPTY", DATA, "the image is empty"),
     ("text", {}, "IMAGE_UNREADABLE", DATA, "cannot be decoded; send a whole JPEG, PNG or WebP"),
@@ -382,7 +382,7 @@ def test_a_fault_of_ours_is_internal_and_tells_nothing(
     assert (refusal.info.reason, refusal.info.domain) == ("INTERNAL", "dorian.v1")
     assert not refusal.bad_request.field_violations
     assert "secret" not in str(refusal.details)
-    assert "the secret of /etc/shadow" in caplog.text, "whoever runs the server must see it"
+    assert "the secret of /etc/shadow" in caplog.text, "operators must see it"
     (record,) = [record for record in caplog.records if record.name.startswith("dorian_server")]
     assert record.levelno == logging.ERROR
     assert len(stub.AgeTransform(requests["AgeTransform"], timeout=SECONDS).results) == 1

@@ -301,7 +301,7 @@ def context_of(span: ReadableSpan) -> Any:
     return span.context
 
 
-def test_without_opentelemetry_traces_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_opentelemetry_traces_are_a_startup_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "opentelemetry.exporter.otlp.proto.grpc.trace_exporter", None)
     with pytest.raises(StartupError, match=r"pip install 'dorian-server\[traces\]'"):
         traces.open_traces("http://localhost:4317")

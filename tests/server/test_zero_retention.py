@@ -339,7 +339,7 @@ def test_a_fault_of_ours_tells_the_caller_nothing_and_the_log_no_photo(
             assert word not in sent
     output = observed.output()
     assert output.count("a request failed by our fault") >= len(calls)
-    assert OF_FAULT in observed.log.getvalue(), "whoever runs the server must see it"
+    assert OF_FAULT in observed.log.getvalue(), "operators must see it"
     assert OF_FAULT not in "".join(span.to_json() for span in observed.spans.get_finished_spans()), "these go elsewhere"
     for secret in (OF_EXIF, OF_TEXT, OF_TAIL, jpeg[:24], png[33:57]):
         assert not any(way in output for way in ways_to_say(secret))
