@@ -20,7 +20,7 @@ _OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A call by its id: the hash of the bundle that answered it, or the status that it failed with, and in what words."""
+    """A call by its id: the hash of the bundle that answered it, or the status that it failed with, and its message."""
 
     id: str
     bundle: str = ""

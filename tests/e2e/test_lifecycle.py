@@ -130,7 +130,7 @@ def test_sighup_with_a_broken_bundle_leaves_the_old_one_serving(
 
 
 def await_line(server: ServerProcess, message: str) -> None:
-    """Returns when the server has logged ``words``. A file tells nobody that it grows."""
+    """Return when the server has logged ``message``; a file does not tell that it grows."""
     end = time.monotonic() + SECONDS
     while not any(line["message"].startswith(message) for line in server.lines()):
         assert time.monotonic() < end, server.lines()

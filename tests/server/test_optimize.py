@@ -233,7 +233,7 @@ def test_a_search_goes_on_where_another_ended(optimize: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "reason", "field", "words"),
+    ("fields", "reason", "field", "message"),
     [
         ({"mode": pb.RECONSTRUCTION_MODE_INITIAL}, "SETTING_OUT_OF_RANGE", "mode", "known: PIXELWISE, IDENTITY, BLEND"),
         ({"mode": 5}, "SETTING_OUT_OF_RANGE", "mode", "mode 5 cannot be taken here; known: PIXELWISE"),
@@ -273,7 +273,7 @@ def test_what_cannot_be_searched_is_refused(
     fields: dict[str, Any],
     reason: str,
     field: str,
-    words: str,
+    message: str,
 ) -> None:
     request = request_of()
     if "image" in fields:
@@ -281,7 +281,7 @@ def test_what_cannot_be_searched_is_refused(
     request.MergeFrom(pb.OptimizeRequest(**fields))
     if "source" in fields:
         request.source.CopyFrom(fields["source"])
-    expect(refused_at_once(searching.Optimize, request), reason, field, words)
+    expect(refused_at_once(searching.Optimize, request), reason, field, message)
     assert evaluations.rows == []
 
 
