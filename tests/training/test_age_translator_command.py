@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from torch import Tensor, nn
 
 from dorian_training.checkpoint import load_weights, save_weights
-from dorian_training.cli import translators as train_translators
+from dorian_training.cli import age_translator as command
 from dorian_training.cli.train import main
 from dorian_training.methods.age_translator import AgeTranslatorSettings
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
@@ -45,7 +45,7 @@ class SmallAgeTranslator(AgeTranslatorShape):
 
 @pytest.fixture(autouse=True)
 def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_translators, "AgeTranslatorShape", SmallAgeTranslator)
+    monkeypatch.setattr(command, "AgeTranslatorShape", SmallAgeTranslator)
 
 
 @pytest.fixture(scope="module")
@@ -130,16 +130,14 @@ def test_the_same_folder_again_goes_on_as_it_began(
 ) -> None:
     caplog.set_level(logging.INFO)
     assert train("run", "--steps", 1).exit_code == 0
-    monkeypatch.setattr(
-        train_translators, "AgeTranslatorShape", AgeTranslatorShape
-    )  # another release has larger networks
+    monkeypatch.setattr(command, "AgeTranslatorShape", AgeTranslatorShape)  # another release has larger networks
     assert train("run", "--steps", 3).exit_code == 0
     assert f"resumed {tmp_path / 'run'} at step 1" in caplog.text
     weights, about = load_weights(tmp_path / "run")
     assert (about["steps"], about["earlier"]) == (3, [])
     assert about["shape"]["translator"]["size"] == 64
     assert refused(train("run", "--steps", 2), "has done 3 steps already", "2 asked for")
-    monkeypatch.setattr(train_translators, "AgeTranslatorShape", SmallAgeTranslator)
+    monkeypatch.setattr(command, "AgeTranslatorShape", SmallAgeTranslator)
     whole = train("whole", "--steps", 3)
     assert whole.exit_code == 0
     assert all(
@@ -176,7 +174,7 @@ def test_rare_ages_are_met_almost_as_often(
     rows: list[dict[str, object]] = [{"age_low": 20 + i % 4, "age_high": 20 + i % 4} for i in range(20)]
     data = write_archives(tmp_path / "uneven", [*rows, {"age_low": 70, "age_high": 79}])
     given = list[Any]()
-    monkeypatch.setattr(train_translators, "run_stage", lambda stage, batches, *_: given.append(batches))
+    monkeypatch.setattr(command, "run_stage", lambda stage, batches, *_: given.append(batches))
     assert train("run", data=data).exit_code == 0
     labels = torch.cat([given[0].next().label for _ in range(200)])
     assert set(map(tuple, labels.tolist())) == {(20, 20), (21, 21), (22, 22), (23, 23), (70, 79)}
@@ -186,7 +184,7 @@ def test_rare_ages_are_met_almost_as_often(
 
 def test_views_are_near_to_the_photograph(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     given = list[Any]()
-    monkeypatch.setattr(train_translators, "run_stage", lambda stage, batches, *_: given.append(batches))
+    monkeypatch.setattr(command, "run_stage", lambda stage, batches, *_: given.append(batches))
     assert train("run").exit_code == 0
     image: Tensor = given[0].next().image
     assert image.shape == (4, 3, 64, 64)
@@ -233,7 +231,7 @@ def test_faces_without_what_is_to_be_learnt(
     train: Train, tmp_path: Path, write_archives: WriteArchives, refused: Refused
 ) -> None:
     ageless = write_archives(tmp_path / "ageless", [{"age_low": "", "age_high": ""}, {"split": "val"}])
-    assert refused(train("run", data=ageless), "none of the faces to train on carries the label")
+    assert refused(train("run", data=ageless), "no face of the training split has the label")
     assert refused(train("run", data=tmp_path / "absent"), "absent is not a folder")
     assert refused(train("run", "--set", "speed=3"), "--set speed=3", "with a name among learning_rate")
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dorian_training.checkpoint import load_weights, save_weights
-from dorian_training.cli import train as command
+from dorian_training.cli import age_cgan as command
 from dorian_training.cli.train import main
 from dorian_training.methods.age_cgan import PAPER_ADVERSARIAL
 from dorian_training.networks.age_cgan import PRESETS, AgeCganShape, DiscriminatorShape, build_discriminator
@@ -348,7 +348,10 @@ def test_a_joint_stage_needs_who_sees_persons_and_ages(
 ) -> None:
     known = {"nothing": (), "facenet": ("--facenet", facenet), "age-estimator": ("--age-estimator", estimator)}
     result = train("run", "--stage", "joint", "--steps", 1, *known[given])
-    assert refused(result, "the joint stage needs --facenet and --age-estimator: checkpoints of what holds the person")
+    assert refused(
+        result,
+        "the joint stage needs --facenet and --age-estimator: checkpoints of the networks that preserve identity",
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -422,10 +425,10 @@ def test_eigenfaces_are_of_so_many_faces_at_most(
 ) -> None:
     """Spread over all there are; too few are refused."""
     assert train("all", *STILL).exit_code == 0
-    monkeypatch.setattr(command, "_EIGENFACES_OF", 7)
+    monkeypatch.setattr(command, "_MAX_EIGENFACE_CROPS", 7)
     assert train("some", *STILL).exit_code == 0
     assert torch.equal(fits.faces[1], fits.faces[0][::2])
-    monkeypatch.setattr(command, "_EIGENFACES_OF", 4)
+    monkeypatch.setattr(command, "_MAX_EIGENFACE_CROPS", 4)
     words = "4 faces do not differ in 8 ways; latents of this size need more faces"
     assert refused(train("few", *together, *STILL), words)
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_training.checkpoint import load_weights, save_weights
-from dorian_training.cli import latent_optimisation as optimise_latents
+from dorian_training.cli import latent_optimisation as command
 from dorian_training.cli.train import main
 from dorian_training.data.archives import load_archives
 from dorian_training.data.batches import as_images, groups_of
@@ -34,7 +34,7 @@ COMPACT = FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8)
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optimise_latents, "_PART", 2)
+    monkeypatch.setattr(command, "_CHUNK", 2)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_a_run_goes_on_where_it_stopped(optimise: Optimise, tmp_path: Path, monk
         return search_latents(objective, start, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(optimise_latents, "search_latents", stopping)
+        patch.setattr(command, "search_latents", stopping)
         assert optimise("stopped").exit_code == 1
         first = parts_of(tmp_path / "stopped")
         assert list(first) == ["00000.npz"]

@@ -14,8 +14,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from dorian_training.checkpoint import load_weights
-from dorian_training.cli import detector as train_detector
-from dorian_training.cli import readers as train_readers
+from dorian_training.cli import age_estimator, detector, facenet, landmark_refiner
 from dorian_training.cli.train import main
 from dorian_training.networks.age_estimator import AgeEstimatorShape
 from dorian_training.networks.compact_facenet import FaceNetShape
@@ -67,10 +66,10 @@ SHAPES: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_readers, "FaceNetShape", SmallFaceNet)
-    monkeypatch.setattr(train_readers, "AgeEstimatorShape", SmallAgeEstimator)
-    monkeypatch.setattr(train_detector, "DetectorShape", SmallDetector)
-    monkeypatch.setattr(train_readers, "LandmarkRefinerShape", SmallLandmarkRefiner)
+    monkeypatch.setattr(facenet, "FaceNetShape", SmallFaceNet)
+    monkeypatch.setattr(age_estimator, "AgeEstimatorShape", SmallAgeEstimator)
+    monkeypatch.setattr(detector, "DetectorShape", SmallDetector)
+    monkeypatch.setattr(landmark_refiner, "LandmarkRefinerShape", SmallLandmarkRefiner)
 
 
 @pytest.fixture(params=COMMANDS)
@@ -133,10 +132,10 @@ def test_the_same_folder_again_goes_on_as_it_began(
 ) -> None:
     caplog.set_level(logging.INFO)
     assert train(command, "run", "--steps", 1).exit_code == 0
-    monkeypatch.setattr(train_readers, "FaceNetShape", FaceNetShape)  # another release has larger networks
-    monkeypatch.setattr(train_readers, "AgeEstimatorShape", AgeEstimatorShape)
-    monkeypatch.setattr(train_detector, "DetectorShape", DetectorShape)
-    monkeypatch.setattr(train_readers, "LandmarkRefinerShape", LandmarkRefinerShape)
+    monkeypatch.setattr(facenet, "FaceNetShape", FaceNetShape)  # another release has larger networks
+    monkeypatch.setattr(age_estimator, "AgeEstimatorShape", AgeEstimatorShape)
+    monkeypatch.setattr(detector, "DetectorShape", DetectorShape)
+    monkeypatch.setattr(landmark_refiner, "LandmarkRefinerShape", LandmarkRefinerShape)
     assert train(command, "run", "--steps", 3).exit_code == 0
     assert f"resumed {tmp_path / 'run'} at step 1" in caplog.text
     about = load_weights(tmp_path / "run")[1]
@@ -206,9 +205,9 @@ def test_faces_without_what_is_to_be_learnt(
     train: Train, tmp_path: Path, write_archives: WriteArchives, refused: Refused
 ) -> None:
     nameless = write_archives(tmp_path / "nameless", [{"identity": ""}, {"identity": "7", "split": "val"}])
-    assert refused(train("facenet", "run", data=nameless), "none of the faces to train on carries the label")
+    assert refused(train("facenet", "run", data=nameless), "no face of the training split has the label")
     ageless = write_archives(tmp_path / "ageless", [{"age_low": "", "age_high": ""}, {"split": "val"}])
-    assert refused(train("age-estimator", "run", data=ageless), "none of the faces to train on carries the label")
+    assert refused(train("age-estimator", "run", data=ageless), "no face of the training split has the label")
     tested = write_archives(tmp_path / "tested", [{"split": "test"}])
     assert refused(train("detector", "run", data=tested), "none of 0 faces has a readable picture")
     for command in COMMANDS:

@@ -11,8 +11,8 @@ import click
 
 from dorian_bundle import BundleError
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_training.cli.config import DEFAULT_CACHE
 from dorian_training.cli.options import AGE_JUDGE, RECOGNISER, data_option, judges_option, targets_option
-from dorian_training.cli.runs import DEFAULT_CACHE
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import DataError, TrainingError

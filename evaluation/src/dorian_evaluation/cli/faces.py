@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from dorian_bundle import Bundle, BundleError, load
+from dorian_training.cli.config import DEFAULT_CACHE
 from dorian_training.cli.options import data_option
-from dorian_training.cli.runs import DEFAULT_CACHE
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import DataError, TrainingError

@@ -16,15 +16,20 @@ RECOGNISER = "face-reidentification-retail-0095.xml"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def data_option(words: str, required: bool = True) -> Callable[[Command], Command]:
-    """The option ``--data``, given once or more, as the argument ``sources``; ``words`` say what the faces are for."""
+def data_help(purpose: str) -> str:
+    """Return the help text of ``--data``; ``purpose`` says what the faces are for."""
+    return f"{purpose} Kinds: {', '.join(LOADERS)}."
+
+
+def data_option(purpose: str, required: bool = True) -> Callable[[Command], Command]:
+    """The option ``--data``, given once or more, as the argument ``sources``; ``purpose`` says what the faces are for."""
     return click.option(
         "--data",
         "sources",
         multiple=True,
         required=required,
         metavar="KIND:FOLDER",
-        help=f"{words} Kinds: {', '.join(LOADERS)}.",
+        help=data_help(purpose),
     )
 
 

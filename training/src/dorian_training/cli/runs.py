@@ -1,87 +1,59 @@
-"""What all training commands share: the options of a run, its settings, and how it is told apart from another."""
+"""What all training runs do: join the processes, read the run folder, cut the crops, write the config, train."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import click
 import torch
 import yaml
 
-from dorian_bundle import BundleError
 from dorian_bundle.alignment import AlignmentTemplate
 from dorian_training.checkpoint import RESUME_FILE, load_weights
-from dorian_training.cli.options import Command
+from dorian_training.cli.config import RunConfig
 from dorian_training.data.crops import Crops, cut_crops
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.distributed import DistributedContext, distributed_context
-from dorian_training.errors import ConfigError, DataError, TrainingError
+from dorian_training.errors import ConfigError, DataError
 from dorian_training.loop import BatchKind, BatchStream, LoopSettings, train
 from dorian_training.methods.stage import Stage
 
-Settings = TypeVar("Settings", bound=Any)
 CONFIG_FILE = "config.yaml"
-DEFAULT_CACHE = Path("~/.cache/dorian")
 
 
-def run_options(steps: int, batch_size: int) -> Callable[[Command], Command]:
-    """The options of every run, with the defaults ``steps`` and ``batch_size``."""
-    options = [
-        click.option(
-            "--out",
-            type=click.Path(path_type=Path, file_okay=False),
-            required=True,
-            help="Run folder; resumed if used.",
-        ),
-        click.option(
-            "--from", "start", type=click.Path(path_type=Path, exists=True), help="Run or weights file to start from."
-        ),
-        click.option(
-            "--steps", type=click.IntRange(1), default=steps, help="Steps in all, those done before included."
-        ),
-        click.option(
-            "--minutes", type=click.FloatRange(0), default=0.0, help="Stop and save after this long; 0: no limit."
-        ),
-        click.option("--batch-size", type=click.IntRange(2), default=batch_size, help="Faces per step and process."),
-        click.option("--seed", type=int, default=0),
-        click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N."),
-        click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads; 0: torch decides."),
-        click.option("--amp/--no-amp", default=True, help="bfloat16 autocast."),
-        click.option(
-            "--cache", type=click.Path(path_type=Path), default=DEFAULT_CACHE, help="Where what is cut is kept."
-        ),
-        click.option(
-            "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Change a number of the stage's settings."
-        ),
-    ]
+class _ProcessConfig(Protocol):
+    """What a config says of the process that works on it."""
 
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+    @property
+    def seed(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
 
 
-def run_distributed(work: Callable[..., None], options: dict[str, Any]) -> None:
-    """Call ``work`` with this process's place among those that train together, and ``options``; errors become click's."""
-    if options["threads"]:
-        torch.set_num_threads(options["threads"])
-    try:
-        with distributed_context(options["device"]) as context:
-            torch.manual_seed(options["seed"] + context.rank)
-            work(context, **options)
-    except (TrainingError, BundleError) as error:
-        raise click.ClickException(str(error)) from error
+AnyProcessConfig = TypeVar("AnyProcessConfig", bound=_ProcessConfig)
+
+
+def run_distributed(work: Callable[[DistributedContext, AnyProcessConfig], None], config: AnyProcessConfig) -> None:
+    """Call ``work`` with the context of this process and ``config``, after setting threads and seed."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    with distributed_context(config.device) as context:
+        torch.manual_seed(config.seed + context.rank)
+        work(context, config)
 
 
 def read_run(folder: Path, stage: str) -> dict[str, Any]:
-    """What the run in ``folder`` says of itself; empty if none has begun there. ``ConfigError`` if it is of another stage."""
+    """Return the metadata of the run in ``folder``, empty if none has begun there.
+
+    Raises:
+        ConfigError: If the run is of another stage than ``stage``.
+    """
     if not (folder / RESUME_FILE).is_file():
         return {}
     _, metadata = load_weights(folder)
@@ -93,40 +65,32 @@ def read_run(folder: Path, stage: str) -> dict[str, Any]:
 
 
 def earlier_stages(start: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a run that starts from the run ``start`` notes of the stages behind it."""
+    """Return the stages behind a run that starts from the run with the metadata ``start``."""
     return [*start["earlier"], {key: start[key] for key in ("stage", "steps")}]
-
-
-def apply_overrides(settings: Settings, overrides: Sequence[str]) -> Settings:
-    """``settings`` with ``NAME=VALUE`` changes applied, each read as the type that its number has."""
-    known = {field.name: type(getattr(settings, field.name)) for field in fields(settings)}
-    values: dict[str, Any] = {}
-    for change in overrides:
-        name, equals, value = change.partition("=")
-        if not equals or name not in known:
-            raise ConfigError(f"--set {change}: expected NAME=VALUE, with a name among {', '.join(known)}")
-        try:
-            values[name] = known[name](value)
-        except ValueError as error:
-            raise ConfigError(f"--set {change}: {error}") from error
-    result: Settings = replace(settings, **values)
-    return result
 
 
 def run(
     stage: Stage[BatchKind],
     batches: BatchStream[BatchKind],
     context: DistributedContext,
-    options: dict[str, Any],
+    config: RunConfig,
     metadata: dict[str, Any],
 ) -> None:
-    """Train ``stage`` as ``options`` say, noting them, and what the run is ``metadata``, in its folder."""
-    loop = LoopSettings(options["steps"], minutes=options["minutes"])
+    """Write the resolved config of a run into its folder, then train ``stage``.
+
+    Args:
+        stage: What is trained.
+        batches: The stream of batches that it learns from.
+        context: This process.
+        config: The options of the run.
+        metadata: What the checkpoints of the run say of themselves.
+    """
+    loop = LoopSettings(config.steps, minutes=config.minutes)
     if context.is_main:
-        options["out"].mkdir(parents=True, exist_ok=True)
-        config = {**metadata, "loop": asdict(loop), "amp": options["amp"], "device": str(context.device)}
-        (options["out"] / CONFIG_FILE).write_text(yaml.safe_dump(config, sort_keys=False))
-    train(stage, batches, loop, options["out"], context, metadata)
+        config.out.mkdir(parents=True, exist_ok=True)
+        written = {**metadata, "loop": asdict(loop), "amp": config.amp, "device": str(context.device)}
+        (config.out / CONFIG_FILE).write_text(yaml.safe_dump(written, sort_keys=False))
+    train(stage, batches, loop, config.out, context, metadata)
 
 
 def run_stage(
@@ -134,42 +98,64 @@ def run_stage(
     batches: BatchStream[BatchKind],
     records: Sequence[FaceRecord],
     context: DistributedContext,
-    options: dict[str, Any],
+    config: RunConfig,
     metadata: dict[str, Any],
-    settings: Any,
-    known: dict[str, Any],
 ) -> None:
-    """Train ``stage`` on ``records``, from where ``--from`` says or, if it is ``known``, from where the run stopped.
+    """Train ``stage`` on ``records``: resume the run folder, or else start from ``--from`` if it is given.
 
-    ``metadata`` is what the run notes beside what all runs do: the network's shape, and how it was trained.
+    Args:
+        stage: What is trained.
+        batches: The stream of batches that it learns from.
+        records: The faces behind the batches.
+        context: This process.
+        config: The options of the run.
+        metadata: What checkpoints say beside what those of all runs do, such as the network's shape.
     """
-    earlier: list[dict[str, Any]] = []
-    if options["start"] and not known:
-        weights, start = load_weights(options["start"])
+    resumed = read_run(config.out, stage.name)
+    earlier: list[dict[str, Any]] = resumed.get("earlier", [])
+    if config.start and not resumed:
+        weights, start = load_weights(config.start)
         stage.start_from(weights)
         earlier = earlier_stages(start)
     metadata = {
         "family": stage.name,
         **metadata,
         "stage": stage.name,
-        "earlier": known.get("earlier", earlier),
-        "data": dict(sorted(Counter(record.source for record in records).items())),
-        "seed": options["seed"],
-        "batch_size": options["batch_size"] * context.world_size,
-        "settings": asdict(settings),
+        "earlier": earlier,
+        "data": count_sources(records),
+        "seed": config.seed,
+        "batch_size": config.batch_size * context.world_size,
+        "settings": asdict(config.settings()),
     }
-    run(stage, batches, context, options, metadata)
+    run(stage, batches, context, config, metadata)
 
 
-def cut(
-    options: dict[str, Any], usable: Callable[[FaceRecord], bool], wide: tuple[int, AlignmentTemplate]
+def count_sources(records: Sequence[FaceRecord]) -> dict[str, int]:
+    """Return the number of faces by the data set that they come from."""
+    return dict(sorted(Counter(record.source for record in records).items()))
+
+
+def cut_splits(
+    config: RunConfig, is_usable: Callable[[FaceRecord], bool], layout: tuple[int, AlignmentTemplate]
 ) -> tuple[Crops, Crops | None]:
-    """Crops of the usable faces to train on, and of those to watch, if there are any; ``wide`` is their side and template."""
-    records: Sequence[FaceRecord] = [record for record in load_sources(options["sources"]) if usable(record)]
-    parts = {split: [record for record in records if record.split == split] for split in ("train", "val")}
-    if not parts["train"]:
-        raise DataError("none of the faces to train on carries the label that this needs")
-    cache, (side, template) = options["cache"].expanduser(), wide
-    train, val = (cut_crops(part, side, cache, template) if part else None for part in parts.values())
-    assert train is not None
-    return train, val
+    """Cut the usable faces of the training and validation splits.
+
+    Args:
+        config: The options of the run.
+        is_usable: Whether a face carries the label that the training needs.
+        layout: Side and template of the crops.
+
+    Returns:
+        The crops to train on, and those to validate on, ``None`` if there are none.
+
+    Raises:
+        DataError: If there is nothing to train on.
+    """
+    records = [record for record in load_sources(config.sources) if is_usable(record)]
+    splits = {split: [record for record in records if record.split == split] for split in ("train", "val")}
+    if not splits["train"]:
+        raise DataError("no face of the training split has the label that this stage needs")
+    cache, (side, template) = config.cache.expanduser(), layout
+    train_crops, val_crops = (cut_crops(part, side, cache, template) if part else None for part in splits.values())
+    assert train_crops is not None
+    return train_crops, val_crops

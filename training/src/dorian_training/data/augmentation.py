@@ -31,6 +31,12 @@ class Augmentation:
     erase: float = 0.2
 
 
+# Views that differ as photographs do, but not so far that a discriminator would take the changes for features of faces.
+MILD_AUGMENTATION = Augmentation(
+    shift=0.02, scale=0.03, turn=3.0, light=0.1, contrast=0.1, saturation=0.1, grey=0.02, coarse=0.0, erase=0.0
+)
+
+
 @dataclass(frozen=True)
 class SharedChange:
     """One small shift and change of brightness for all images that a discriminator compares: a mild DiffAugment.

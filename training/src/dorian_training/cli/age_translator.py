@@ -1,0 +1,78 @@
+"""``dorian-train age-translator``: what any change of age adds to a face, in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dorian_training.cli.config import (
+    CHECKPOINT,
+    RunConfig,
+    apply_overrides,
+    batch_size_field,
+    config_command,
+    option,
+    steps_field,
+)
+from dorian_training.cli.runs import cut_splits, read_run, run_distributed, run_stage
+from dorian_training.data.augmentation import MILD_AUGMENTATION
+from dorian_training.data.batches import LabelledBatches
+from dorian_training.data.crops import with_margin
+from dorian_training.distributed import DistributedContext
+from dorian_training.methods.age_estimator import age_labels, flattening_weights
+from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, GuideNetworks
+from dorian_training.networks.age_estimator import load_age_estimator
+from dorian_training.networks.age_translator import AgeTranslatorShape
+from dorian_training.networks.facenet import load_facenet
+
+_AGE_SPAN = 8  # years; ages in such spans are drawn almost equally often
+_FLATNESS = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgeTranslatorConfig(RunConfig):
+    """Options of the age translator's training."""
+
+    steps: int = steps_field(12_000)
+    batch_size: int = batch_size_field(32)
+    facenet: Path = option("Checkpoint of the FaceNet that preserves identity.", kind=CHECKPOINT)
+    age_estimator: Path | None = option(
+        "Checkpoint of the age estimator that the discriminator starts from, and that guides the training.",
+        default=None,
+        kind=CHECKPOINT,
+    )
+
+    def settings(self) -> AgeTranslatorSettings:
+        """Return the stage's settings with the overrides applied."""
+        return apply_overrides(AgeTranslatorSettings(), self.overrides)
+
+
+@config_command("age-translator", AgeTranslatorConfig)
+def age_translator(config: AgeTranslatorConfig) -> None:
+    """Train the age translator: what any change of age adds to a face, in one pass.
+
+    \b
+    dorian-train age-translator --data faces/ --facenet models/checkpoints/facenet --out runs/translator
+    """
+    run_distributed(_train, config)
+
+
+def _train(context: DistributedContext, config: AgeTranslatorConfig) -> None:
+    resumed = read_run(config.out, AgeTranslatorStage.name)
+    shape = AgeTranslatorShape.from_dict(resumed["shape"]) if resumed else AgeTranslatorShape()
+    size = shape.translator.size
+    train, val = cut_splits(config, lambda record: record.age is not None, with_margin(size))
+    batches = LabelledBatches(
+        train,
+        age_labels(train),
+        config.batch_size,
+        config.seed + context.rank,
+        size,
+        MILD_AUGMENTATION,
+        flattening_weights(train, _AGE_SPAN, _FLATNESS),
+        context.device,
+    )
+    estimator = load_age_estimator(config.age_estimator) if config.age_estimator else None
+    guides = GuideNetworks(load_facenet(config.facenet), age_estimator=estimator)
+    stage = AgeTranslatorStage(shape, config.settings(), guides, context.device, config.amp, val)
+    run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict()})
