@@ -15,8 +15,8 @@ import numpy as np
 from dorian_bundle import Bundle, BundleError, load
 from dorian_bundle.detection import Run
 from dorian_bundle.families.age_cgan import AgeCganMethod
-from dorian_training.cli.options import AGE_JUDGE, RECOGNISER, data_option, judges_option, targets_option
 from dorian_training.cli.config import DEFAULT_CACHE
+from dorian_training.cli.options import AGE_JUDGE, RECOGNISER, data_option, judges_option, targets_option
 from dorian_training.data.crops import Crops, cut_crops
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
