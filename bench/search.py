@@ -34,9 +34,9 @@ ROUNDS = 5
 def subject(pipeline: Pipeline, method: EncodingMethod) -> Subject:
     """The photo's largest face."""
     pixels = decode(PHOTO, Limits()).pixels
-    (face, *_) = pipeline.viewer.detector.detect(pixels)
-    (crop,) = pipeline.viewer.crops(pixels, [face], method.manifest.crop_size)
-    (reading,) = pipeline.viewer.read(pixels, [face])
+    (face, *_) = pipeline.face_reader.detector.detect(pixels)
+    (crop,) = pipeline.face_reader.crop(pixels, [face], method.manifest.crop_size)
+    (reading,) = pipeline.face_reader.read(pixels, [face])
     return Subject(crop, reading.embedding, Age(group="30-39"))
 
 

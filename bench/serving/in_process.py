@@ -28,8 +28,8 @@ def networks(threads: int) -> Call:
     pipeline = open_pipeline(threads)
     method = pipeline.method("")
     pixels = decode(PHOTO, Limits()).pixels
-    (face, *_) = pipeline.viewer.detector.detect(pixels)
-    (crop,) = pipeline.viewer.crops(pixels, [face], method.manifest.crop_size)
+    (face, *_) = pipeline.face_reader.detector.detect(pixels)
+    (crop,) = pipeline.face_reader.crop(pixels, [face], method.manifest.crop_size)
     source, target = Age(group="30-39"), Age(group=TARGET)
 
     def draw() -> bytes:

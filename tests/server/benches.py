@@ -73,11 +73,11 @@ class Bench:
     """A batcher of a ``Doubler`` whose first runs are held back, so that others come to wait; ``release`` lets all go on."""
 
     def __init__(
-        self, pool: ThreadPoolExecutor, lanes: int = 1, most_rows: int = MAX_BATCH_ROWS, delay: float = 0
+        self, pool: ThreadPoolExecutor, lanes: int = 1, max_rows: int = MAX_BATCH_ROWS, delay: float = 0
     ) -> None:
         self.graph, self.queue, self.lanes = Doubler(), NotedQueue(), lanes
         self.graph.open = False
-        self.batcher = Batcher(self.graph, most_rows, lanes, delay, self.queue)
+        self.batcher = Batcher(self.graph, max_rows, lanes, delay, self.queue)
         self._pool = pool
 
     def submit(self, inputs: Arrays, caller: Caller | None = None) -> Answer:

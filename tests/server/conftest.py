@@ -22,8 +22,7 @@ from dorian_bundle import Bundle, load
 from dorian_bundle.detection import DetectedFace
 from dorian_bundle.graphs import MAX_BATCH_ROWS, Signature
 from dorian_server.domain.requests import Objective
-from dorian_server.faces.networks import AgeReader, IdentityReader
-from dorian_server.faces.reader import FaceViewer
+from dorian_server.faces.reader import AgeEstimator, FaceEmbedder, FaceReader
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.method import Method
 from dorian_server.pipeline.latent_search import WEIGHTS
@@ -245,18 +244,18 @@ def face_in_a_point() -> DetectedFace:
 
 
 @pytest.fixture(scope="session")
-def flat_readers(default_bundle: Bundle) -> tuple[AgeReader, IdentityReader]:
+def flat_readers(default_bundle: Bundle) -> tuple[AgeEstimator, FaceEmbedder]:
     """An age estimator and a FaceNet of the embedded bundle's shapes that read flat colours."""
     readers, graphs = default_bundle.manifest.readers, default_bundle.manifest.graphs
     return (
-        AgeReader(readers.age_estimator, FlatAgeEstimator(graphs[readers.age_estimator.graph].signature)),
-        IdentityReader(readers.facenet, FlatFaceNet(graphs[readers.facenet.graph].signature)),
+        AgeEstimator(readers.age_estimator, FlatAgeEstimator(graphs[readers.age_estimator.graph].signature)),
+        FaceEmbedder(readers.facenet, FlatFaceNet(graphs[readers.facenet.graph].signature)),
     )
 
 
 @pytest.fixture
 def flat_pipeline(
-    default_bundle: Bundle, flat_networks: AgeCgan, flat_readers: tuple[AgeReader, IdentityReader]
+    default_bundle: Bundle, flat_networks: AgeCgan, flat_readers: tuple[AgeEstimator, FaceEmbedder]
 ) -> Callable[..., tuple[Pipeline, FixedDetector]]:
     """A pipeline on ``flat_readers`` and ``flat_networks``, or other methods, that finds given faces; and the detector in it."""
 
@@ -264,8 +263,8 @@ def flat_pipeline(
         *faces: DetectedFace, limits: Limits | None = None, methods: Sequence[Method] = (flat_networks,)
     ) -> tuple[Pipeline, FixedDetector]:
         detector = FixedDetector(faces)
-        viewer = FaceViewer(detector, *flat_readers, default_bundle.manifest.alignment)
-        return Pipeline(default_bundle, methods, viewer, limits or Limits()), detector
+        face_reader = FaceReader(detector, *flat_readers, default_bundle.manifest.alignment)
+        return Pipeline(default_bundle, methods, face_reader, limits or Limits()), detector
 
     return build
 
@@ -293,7 +292,7 @@ def make_bench() -> Iterator[MakeBench]:
 def full_batches() -> Iterator[None]:
     """Servers that are started meanwhile give each graph as many rows at once as there may be, however busy this machine is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dorian_server.serving.bundles.warm", lambda session: MAX_BATCH_ROWS)
+        patch.setattr("dorian_server.serving.bundles.warm_up", lambda session: MAX_BATCH_ROWS)
         yield
 
 

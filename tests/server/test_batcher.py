@@ -57,7 +57,7 @@ def test_each_caller_has_the_answers_to_its_own_rows(bench: Bench) -> None:
 def test_no_more_rows_at_once_than_a_graph_is_given(
     make_bench: MakeBench, most: int, rows: list[int], batches: list[int]
 ) -> None:
-    bench = make_bench(most_rows=most)
+    bench = make_bench(max_rows=most)
     answers = [bench.send(*job) for job in sized(*rows)]
     bench.release()
     assert [answered(answer) for answer in answers] == [[2 * row for row in job] for job in sized(*rows)]
@@ -66,7 +66,7 @@ def test_no_more_rows_at_once_than_a_graph_is_given(
 
 @pytest.mark.parametrize(("rows", "batches"), [(4, [4]), (5, [4, 1]), (9, [4, 4, 1])])
 def test_a_job_of_more_rows_is_run_in_parts(make_bench: MakeBench, rows: int, batches: list[int]) -> None:
-    bench = make_bench(most_rows=4)
+    bench = make_bench(max_rows=4)
     bench.release()
     job = sized(rows)[0]
     assert answered(bench.submit(of(*job))) == [2 * row for row in job]
@@ -181,7 +181,7 @@ def test_a_lane_that_comes_free_is_taken_at_once(make_bench: MakeBench) -> None:
 
 def test_who_is_done_does_not_wait_for_the_next_batch(make_bench: MakeBench) -> None:
     """Whoever led it hands the lane on, whoever came with it is woken too, while the next batch has not even ended."""
-    bench = make_bench(most_rows=2)
+    bench = make_bench(max_rows=2)
     first, second, third, fourth = (bench.send(float(number)) for number in range(4))
     bench.graph.let(1)
     assert answered(first) == [0]
@@ -200,7 +200,7 @@ def test_who_is_done_does_not_wait_for_the_next_batch(make_bench: MakeBench) -> 
 
 
 def test_interactive_callers_go_before_others(make_bench: MakeBench) -> None:
-    bench = make_bench(most_rows=2)
+    bench = make_bench(max_rows=2)
     bench.send(0.0)
     answers = [bench.send(float(number), caller=Caller("batch")) for number in (1, 2, 3)]
     answers += [bench.send(float(number)) for number in (4, 5, 6)]
@@ -237,7 +237,7 @@ def test_a_caller_that_has_left_is_not_run_at_all(bench: Bench) -> None:
 
 
 def test_a_caller_that_leaves_between_two_parts_is_run_no_further(make_bench: MakeBench) -> None:
-    bench, caller = make_bench(most_rows=2), Caller()
+    bench, caller = make_bench(max_rows=2), Caller()
     answer = bench.send(*map(float, range(6)), caller=caller)
     caller.cancel()
     bench.release()

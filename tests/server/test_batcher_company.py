@@ -30,7 +30,7 @@ def bench(make_bench: MakeBench) -> Bench:
 
 def test_a_batch_waits_for_company_until_it_is_full(make_bench: MakeBench) -> None:
     """Though a second lane is free: who takes it would have no company either."""
-    bench = make_bench(lanes=2, most_rows=4, delay=LONG)
+    bench = make_bench(lanes=2, max_rows=4, delay=LONG)
     bench.release()
     answers = [bench.submit(of(float(number))) for number in range(2)]
     bench.queue.await_waiting(1)
@@ -43,7 +43,7 @@ def test_a_batch_waits_for_company_until_it_is_full(make_bench: MakeBench) -> No
 
 
 def test_a_full_batch_does_not_wait(make_bench: MakeBench) -> None:
-    bench = make_bench(most_rows=2, delay=LONG)
+    bench = make_bench(max_rows=2, delay=LONG)
     bench.release()
     begin = time.perf_counter()
     assert answered(bench.submit(of(1.0, 2.0))) == [2, 4]
@@ -60,7 +60,7 @@ def test_a_batch_waits_no_longer_than_the_delay(make_bench: MakeBench) -> None:
 
 
 def test_those_that_cannot_be_joined_are_no_company_and_go_next(make_bench: MakeBench) -> None:
-    bench = make_bench(lanes=2, most_rows=2, delay=LONG)
+    bench = make_bench(lanes=2, max_rows=2, delay=LONG)
     bench.release()
     wide = [bench.submit(of(float(number), width=2)) for number in (5, 6)]
     narrow = [bench.submit(of(float(number))) for number in (1, 2)]
@@ -71,7 +71,7 @@ def test_those_that_cannot_be_joined_are_no_company_and_go_next(make_bench: Make
 
 
 def test_a_caller_that_leaves_while_its_batch_waits_for_company_is_not_run(make_bench: MakeBench) -> None:
-    bench, callers = make_bench(most_rows=3, delay=LONG), [Caller(), Caller()]
+    bench, callers = make_bench(max_rows=3, delay=LONG), [Caller(), Caller()]
     bench.release()
     leaving = [bench.submit(of(float(number)), caller) for number, caller in enumerate(callers)]
     bench.queue.await_waiting(1)

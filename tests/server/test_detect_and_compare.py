@@ -52,7 +52,7 @@ def test_all_faces_largest_first_as_the_detector_finds_them(
     detect: Callable[[bytes], pb.DetectFacesResponse], embedded: Pipeline, collage: Pixels, write: Write
 ) -> None:
     response = detect(write(collage))
-    expected = embedded.viewer.detector.detect(collage)
+    expected = embedded.face_reader.detector.detect(collage)
     assert (response.width, response.height) == (400, 256)
     assert [face.index for face in response.faces] == [0, 1]
     for face, found in zip(response.faces, expected, strict=True):
@@ -188,5 +188,5 @@ def test_who_is_the_same_person_depends_on_the_threshold(
 ) -> None:
     """Any face reaches -1, and the same photo what rounding leaves of 1, but nothing 1.5."""
     level = (-1.0, 0.999, 1.5)[index]
-    monkeypatch.setattr("dorian_server.faces.networks.IdentityReader.threshold", lambda *_: (0.01, level))
+    monkeypatch.setattr("dorian_server.faces.reader.FaceEmbedder.threshold", lambda *_: (0.01, level))
     assert compare(portrait_file, portrait_file).same_person == (index < 2)

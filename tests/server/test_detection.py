@@ -27,7 +27,7 @@ FACE = (178, 63, 92, 116)
 
 @pytest.fixture(scope="module")
 def detector(embedded: Pipeline) -> Detector:
-    return embedded.viewer.detector
+    return embedded.face_reader.detector
 
 
 @pytest.fixture(scope="module")

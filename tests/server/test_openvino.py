@@ -21,8 +21,8 @@ from dorian_server.domain.errors import StartupError
 from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.images import decode
 from dorian_server.pipeline.pipeline import Pipeline
-from dorian_server.runtimes.factory import Arithmetic
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
+from dorian_server.runtimes.options import Arithmetic
 from dorian_server.serving.bundles import build_pipeline
 from dorian_server.settings import Limits, Settings
 from tests.server.test_sessions import DOUBLE_GRAPH, NAMES, READERS, inputs_for
@@ -74,8 +74,8 @@ def same_graph(bundle: Bundle, name: str) -> OnnxRuntimeSession:
 @pytest.fixture(scope="module")
 def face(embedded: Pipeline, portrait: Pixels) -> dict[int, Floats]:
     """Crops of the portrait's face (1, 3, size, size), by their size."""
-    (found,) = embedded.viewer.detector.detect(portrait)
-    return {size: crops_to_images(embedded.viewer.crops(portrait, [found], size)) for size in (64, 96)}
+    (found,) = embedded.face_reader.detector.detect(portrait)
+    return {size: crops_to_images(embedded.face_reader.crop(portrait, [found], size)) for size in (64, 96)}
 
 
 def inputs_of(signature: Signature, face: dict[int, Floats], portrait: Pixels) -> dict[str, Floats]:

@@ -18,11 +18,11 @@ from dorian_bundle.engines import Range
 from dorian_bundle.graphs import Signature, TensorSpec
 from dorian_server.domain.errors import StartupError
 from dorian_server.runtimes import cuda, onnx_runtime
-from dorian_server.runtimes.axes import named
-from dorian_server.runtimes.cuda import BoundBatch, bucket, filled_up, run_bound
-from dorian_server.runtimes.factory import Runtime, SessionOptions, open_session
-from dorian_server.runtimes.in_parts import run_in_parts
+from dorian_server.runtimes.cuda import BoundBatch, pad_rows, padded_size, run_bound
+from dorian_server.runtimes.factory import open_session
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession, open_graph
+from dorian_server.runtimes.options import Runtime, SessionOptions
+from dorian_server.runtimes.session import named_signature, run_in_chunks
 from dorian_server.runtimes.tensorrt_ep import provider_options
 from dorian_server.serving.bundles import build_pipeline
 from dorian_server.settings import Settings
@@ -134,14 +134,14 @@ def test_threads_come_from_the_cgroup_and_do_not_spin(
 
 
 def test_buckets_are_powers_of_two_up_to_the_most() -> None:
-    assert [bucket(rows, 32) for rows in (1, 2, 3, 4, 5, 9, 17, 32)] == [1, 2, 4, 4, 8, 16, 32, 32]
-    assert bucket(5, 6) == 6
+    assert [padded_size(rows, 32) for rows in (1, 2, 3, 4, 5, 9, 17, 32)] == [1, 2, 4, 4, 8, 16, 32, 32]
+    assert padded_size(5, 6) == 6
 
 
 def test_rows_that_fill_a_batch_are_the_last_one_again() -> None:
     values = np.asarray([[1, 2], [3, 4]], np.float32)
-    assert filled_up(values, 4).tolist() == [[1, 2], [3, 4], [3, 4], [3, 4]]
-    assert filled_up(values, 2) is values
+    assert pad_rows(values, 4).tolist() == [[1, 2], [3, 4], [3, 4], [3, 4]]
+    assert pad_rows(values, 2) is values
 
 
 def test_parts_are_joined_in_order() -> None:
@@ -152,7 +152,7 @@ def test_parts_are_joined_in_order() -> None:
         return {"y": inputs["x"] * 2, "z": inputs["x"][:, :1]}
 
     values = np.arange(14, dtype=np.float32).reshape(7, 2)
-    found = run_in_parts(run, {"x": values}, 3)
+    found = run_in_chunks(run, {"x": values}, 3)
     assert seen == [3, 3, 1]
     assert np.array_equal(found["y"], values * 2)
     assert np.array_equal(found["z"], values[:, :1])
@@ -186,8 +186,8 @@ class CudaOnCpu:
         monkeypatch.setattr(cuda, "require_provider", lambda name: None)
         monkeypatch.setattr(ort, "preload_dlls", lambda: None)
         monkeypatch.setattr(cuda, "open_graph", self.open)
-        room = cuda._room
-        monkeypatch.setattr(cuda, "_room", lambda shape, device: room(shape, {"cuda": "cpu"}[device]))
+        room = cuda._allocate
+        monkeypatch.setattr(cuda, "_allocate", lambda shape, device: room(shape, {"cuda": "cpu"}[device]))
 
     def open(self, path: Path, providers: list[Any]) -> ort.InferenceSession:
         ((name, options),) = providers
@@ -208,7 +208,7 @@ def test_cuda_gives_what_the_cpu_gives(
     default_bundle: Bundle, on_cpu: ort.InferenceSession, cuda_on_cpu: CudaOnCpu, refuses: bool
 ) -> None:
     cuda_on_cpu.refuses = refuses
-    session = opened(default_bundle, "cuda", rows=4)
+    session = opened(default_bundle, "cuda", max_rows=4)
     assert cuda_on_cpu.captured == ([True, False] if refuses else [True])
     assert session.signature == default_bundle.manifest.graphs[NAME].signature
     for rows in (3, 9, 1):  # filled up; in parts; alone
@@ -238,8 +238,8 @@ def test_free_axes_are_called_as_those_that_are_free_in_the_manifest() -> None:
     expected = Signature(
         inputs=(TensorSpec(name="x", shape=("batch", 2)),), outputs=(TensorSpec(name="y", shape=("batch", 3)),)
     )
-    assert named({"x": (None, 2)}, {"y": (None, 3)}, expected) == expected
-    found = named({"x": (None, None)}, {"y": (1, 3), "z": (None,)}, expected)
+    assert named_signature({"x": (None, 2)}, {"y": (None, 3)}, expected) == expected
+    found = named_signature({"x": (None, None)}, {"y": (1, 3), "z": (None,)}, expected)
     assert str(found) == "(x float32[batch, ?]) -> (y float32[1, 3], z float32[?])"
 
 

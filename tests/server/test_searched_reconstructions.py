@@ -77,7 +77,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> NotedQueue:
         return Batcher(session, lanes=1, watch=noted if searched else settings["watch"])
 
     monkeypatch.setattr("dorian_server.serving.bundles.Batcher", watched)
-    monkeypatch.setattr("dorian_server.serving.bundles.warm", lambda session: MAX_BATCH_ROWS)
+    monkeypatch.setattr("dorian_server.serving.bundles.warm_up", lambda session: MAX_BATCH_ROWS)
     return noted
 
 

@@ -17,7 +17,7 @@ from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import Age, AgeRequest, CompareRequest, FaceSelector, ReconstructRequest
 from dorian_server.domain.results import ReconstructedFace
-from dorian_server.faces.networks import USUAL_RATE, AgeReader, IdentityReader, similarity
+from dorian_server.faces.reader import DEFAULT_FALSE_ACCEPT_RATE, AgeEstimator, FaceEmbedder, cosine_similarity
 from dorian_server.pipeline.pipeline import Pipeline
 
 Pixels = NDArray[np.uint8]
@@ -44,8 +44,8 @@ def painted(*colours: tuple[int, int, int]) -> Pixels:
 
 
 def test_the_embedded_readers_read_each_face_by_itself(embedded: Pipeline) -> None:
-    ages, identities = embedded.viewer.ages, embedded.viewer.identities
-    for reader, read in [(ages, ages.ages), (identities, identities.embeddings)]:
+    ages, identities = embedded.face_reader.age_estimator, embedded.face_reader.embedder
+    for reader, read in [(ages, ages.estimate), (identities, identities.embed)]:
         size = reader.crop_size
         crops = list(np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8))
         together = read(crops)
@@ -54,9 +54,9 @@ def test_the_embedded_readers_read_each_face_by_itself(embedded: Pipeline) -> No
 
 
 def test_embeddings_have_a_length_of_1(embedded: Pipeline, default_bundle: Bundle) -> None:
-    size = embedded.viewer.identities.crop_size
+    size = embedded.face_reader.embedder.crop_size
     crops = list(np.random.default_rng(0).integers(0, 256, (4, size, size, 3), dtype=np.uint8))
-    embeddings = embedded.viewer.identities.embeddings(crops)
+    embeddings = embedded.face_reader.embedder.embed(crops)
     assert embeddings.shape == (4, default_bundle.manifest.readers.facenet.embedding_size)
     assert np.linalg.norm(embeddings, axis=1) == pytest.approx(1, abs=1e-3)
 
@@ -73,9 +73,9 @@ def test_a_similarity_stays_between_minus_1_and_1() -> None:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     assert max(float(vector @ vector) for vector in vectors) > 1
     for vector in vectors:
-        assert 1 - 1e-6 < similarity(vector, vector) <= 1
-        assert -1 <= similarity(vector, -vector) < -1 + 1e-6
-    assert similarity(vectors[0], vectors[1]) == pytest.approx(cosine(vectors[0], vectors[1]), abs=1e-6)
+        assert 1 - 1e-6 < cosine_similarity(vector, vector) <= 1
+        assert -1 <= cosine_similarity(vector, -vector) < -1 + 1e-6
+    assert cosine_similarity(vectors[0], vectors[1]) == pytest.approx(cosine(vectors[0], vectors[1]), abs=1e-6)
 
 
 # --- thresholds ---
@@ -90,10 +90,10 @@ class Unused:
         raise AssertionError("it is run")
 
 
-def reader_with(bundle: Bundle, **thresholds: float) -> IdentityReader:
+def reader_with(bundle: Bundle, **thresholds: float) -> FaceEmbedder:
     """A reader with similarities by false-accept rate."""
     pairs = [AcceptThreshold(false_accept_rate=float(rate), similarity=level) for rate, level in thresholds.items()]
-    return IdentityReader(bundle.manifest.readers.facenet.model_copy(update={"thresholds": tuple(pairs)}), Unused())
+    return FaceEmbedder(bundle.manifest.readers.facenet.model_copy(update={"thresholds": tuple(pairs)}), Unused())
 
 
 def test_a_threshold_is_that_of_its_rate(default_bundle: Bundle) -> None:
@@ -101,7 +101,7 @@ def test_a_threshold_is_that_of_its_rate(default_bundle: Bundle) -> None:
     assert reader.threshold(0.01) == (0.01, 0.3)
     assert reader.threshold(0.0001) == (0.0001, 0.7)
     assert reader.threshold(np.float32(0.01)) == (0.01, 0.3)
-    assert reader.threshold(0) == (USUAL_RATE, 0.5)
+    assert reader.threshold(0) == (DEFAULT_FALSE_ACCEPT_RATE, 0.5)
 
 
 def test_without_the_usual_rate_the_lowest_stands_for_0(default_bundle: Bundle) -> None:
@@ -235,7 +235,7 @@ def test_a_reconstruction_at_the_age_that_the_face_looks(
 
 
 def test_readers_are_of_the_manifests_sizes(
-    flat_readers: tuple[AgeReader, IdentityReader], default_bundle: Bundle
+    flat_readers: tuple[AgeEstimator, FaceEmbedder], default_bundle: Bundle
 ) -> None:
     readers = default_bundle.manifest.readers
     ages, identities = flat_readers

@@ -91,7 +91,7 @@ def test_a_picture_and_a_report_for_each_target_in_order(
 def test_the_face_is_where_the_detector_finds_it(
     age: Callable[..., pb.AgeTransformResponse], embedded: Pipeline, portrait: Pixels
 ) -> None:
-    (found,) = embedded.viewer.detector.detect(portrait)
+    (found,) = embedded.face_reader.detector.detect(portrait)
     (report,) = age("60+").results[0].faces
     box = report.face.box
     assert (box.x, box.y, box.width, box.height) == pytest.approx(found.box)
@@ -259,7 +259,7 @@ def test_the_crop_is_the_aligned_face(
     portrait: Pixels,
     read: Read,
 ) -> None:
-    (found,) = embedded.viewer.detector.detect(portrait)
+    (found,) = embedded.face_reader.detector.detect(portrait)
     size = networks.manifest.crop_size
     expected = warp_crop(portrait, crop_matrix(found.landmarks, default_bundle.manifest.alignment, size), size)
     assert np.array_equal(read(reconstruct().faces[0].crop.data), expected)

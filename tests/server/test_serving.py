@@ -68,12 +68,12 @@ def test_each_family_has_its_own_kind_of_method(several_bundle: Bundle) -> None:
 
 
 def test_a_pipeline_sees_faces_with_the_bundles_readers(default_bundle: Bundle) -> None:
-    viewer = build_pipeline(Settings(default_bundle.folder, threads=1)).viewer
+    face_reader = build_pipeline(Settings(default_bundle.folder, threads=1)).face_reader
     manifest = default_bundle.manifest
-    assert viewer.template == manifest.alignment
-    assert viewer.ages.crop_size == manifest.readers.age_estimator.crop_size
-    assert viewer.identities.crop_size == manifest.readers.facenet.crop_size
-    assert isinstance(viewer.detector, NetworkDetector)
+    assert face_reader.template == manifest.alignment
+    assert face_reader.age_estimator.crop_size == manifest.readers.age_estimator.crop_size
+    assert face_reader.embedder.crop_size == manifest.readers.facenet.crop_size
+    assert isinstance(face_reader.detector, NetworkDetector)
 
 
 def test_a_broken_bundle_is_told_in_the_bundles_words(broken_folder: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_graph_that_comes_in_one_precision_is_served_whatever_is_asked_for(
     entry = text["graphs"]["detector"]
     entry["files"] = [file for file in entry["files"] if file["precision"] == kept]
     (broken_folder / "manifest.json").write_text(json.dumps(text))
-    detector = build_pipeline(Settings(broken_folder, precision=asked, threads=1)).viewer.detector
+    detector = build_pipeline(Settings(broken_folder, precision=asked, threads=1)).face_reader.detector
 
     def find(precision: Precision) -> list[DetectedFace]:
         path, signature = default_bundle.graph_path("detector", precision), default_bundle.manifest.graphs["detector"]

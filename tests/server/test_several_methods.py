@@ -43,9 +43,9 @@ def photo(portrait: Pixels) -> Pixels:
 @pytest.fixture(scope="module")
 def middle(photo: Pixels, embedded: Pipeline) -> tuple[slice, slice]:
     """A place of ``photo`` where the face's mask is whole: about the nose."""
-    (face,) = embedded.viewer.detector.detect(photo)
+    (face,) = embedded.face_reader.detector.detect(photo)
     size = 64
-    matrix = crop_matrix(face.landmarks, embedded.viewer.template, size)
+    matrix = crop_matrix(face.landmarks, embedded.face_reader.template, size)
     nose = matrix[:, :2] @ face.landmarks[2] + matrix[:, 2]
     landmarks = face.landmarks @ matrix[:, :2].T + matrix[:, 2]
     u, v = np.rint(nose).astype(int)

@@ -14,7 +14,8 @@ import pytest
 
 from dorian_bundle import GraphSignatureError, tensorrt
 from dorian_bundle.graphs import Signature, TensorSpec
-from dorian_server.runtimes.factory import SessionOptions, open_session
+from dorian_server.runtimes.factory import open_session
+from dorian_server.runtimes.options import SessionOptions
 
 
 class FakeCuda:
@@ -127,7 +128,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
         module.__spec__ = SimpleNamespace(name=name)  # type: ignore[assignment]
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(tensorrt, "open_graph_engine", lambda path, precision, profile, folder: (FakeEngine(), True))
-    ours = ("dorian_server.runtimes.device_memory", "dorian_server.runtimes.tensorrt")
+    ours = ("dorian_server.runtimes.tensorrt",)
     for name in ours:
         monkeypatch.delitem(sys.modules, name, raising=False)
     yield runtime
@@ -136,7 +137,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
 
 
 def test_an_engine_runs_on_memory_of_the_gpu(fake_cuda: FakeCuda) -> None:
-    session = open_session("tensorrt", Path("g.onnx"), DOUBLING, SessionOptions(rows=4))
+    session = open_session("tensorrt", Path("g.onnx"), DOUBLING, SessionOptions(max_rows=4))
     assert session.signature == DOUBLING
     for rows in (2, 1, 4, 11):  # room that grows, and parts
         values = np.random.default_rng(rows).random((rows, 4), dtype=np.float32)[:, ::2]  # not contiguous
@@ -147,13 +148,13 @@ def test_an_engine_runs_on_memory_of_the_gpu(fake_cuda: FakeCuda) -> None:
 
 
 def test_shapes_that_an_engine_is_not_made_for_are_refused(fake_cuda: FakeCuda) -> None:
-    session = open_session("tensorrt", Path("g.onnx"), DOUBLING, SessionOptions(rows=4))
+    session = open_session("tensorrt", Path("g.onnx"), DOUBLING, SessionOptions(max_rows=4))
     with pytest.raises(ValueError, match=r"x has the shape \(1, 3\)"):
         session.run({"x": np.zeros((1, 3), np.float32)})
 
 
 def test_what_cuda_refuses_is_told(fake_cuda: FakeCuda) -> None:
-    session = open_session("tensorrt", Path("g.onnx"), DOUBLING, SessionOptions(rows=4))
+    session = open_session("tensorrt", Path("g.onnx"), DOUBLING, SessionOptions(max_rows=4))
     fake_cuda.failing = True
     with pytest.raises(RuntimeError, match="CUDA says cudaErrorMemoryAllocation"):
         session.run({"x": np.zeros((1, 2), np.float32)})

@@ -14,7 +14,7 @@ from dorian_bundle.face_readers import detector_signature
 from dorian_bundle.graphs import MAX_BATCH_ROWS, Signature
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
 from dorian_server.runtimes.session import Session
-from dorian_server.runtimes.warmup import sample_inputs, warm
+from dorian_server.runtimes.warmup import sample_inputs, warm_up
 from dorian_server.serving.bundles import build_pipeline
 from dorian_server.settings import Settings
 
@@ -65,19 +65,19 @@ def linear(overhead: float, row: float) -> Seconds:
 )
 def test_as_many_rows_as_bring_more_in_a_second_and_do_not_take_long(seconds: Seconds, rows: int) -> None:
     session = Timed(seconds)
-    assert warm(session, session.clock) == rows
+    assert warm_up(session, session.clock) == rows
     assert len(session.runs) <= 13
 
 
 @pytest.mark.parametrize("noise", [3.0, 100.0])
 def test_the_first_run_and_disturbed_ones_do_not_count(noise: float) -> None:
     session = Timed(linear(1, 1), noise)
-    assert warm(session, session.clock) == 8
+    assert warm_up(session, session.clock) == 8
 
 
 def test_a_graph_has_run_at_least_once_when_it_is_warm() -> None:
     session = Timed(linear(1000, 0))
-    assert warm(session, session.clock) == 1
+    assert warm_up(session, session.clock) == 1
     assert session.runs[0] == 1
 
 
@@ -110,7 +110,7 @@ def test_each_graph_of_a_pipeline_has_its_own_number_of_rows(
     def warmed(session: Session) -> int:
         return found.setdefault(session.signature, 1 + len(found))
 
-    monkeypatch.setattr("dorian_server.serving.bundles.warm", warmed)
+    monkeypatch.setattr("dorian_server.serving.bundles.warm_up", warmed)
     with caplog.at_level(logging.INFO, logger="dorian_server"):
         build_pipeline(Settings(searching_bundle.folder, threads=1))
     graphs = searching_bundle.manifest.graphs

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from dorian_server.runtimes.factory import Arithmetic, Runtime
+from dorian_server.runtimes.options import Arithmetic, Runtime
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]

@@ -1,1 +1,1 @@
-"""Faces in a photo: found, aligned, and read by the networks that every photo passes."""
+"""Faces of a photo: detected, aligned, and read by the networks that every photo passes."""

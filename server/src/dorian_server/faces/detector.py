@@ -1,4 +1,4 @@
-"""Finding faces in a photo, by the bundle's detector."""
+"""Detecting faces in a photo with the bundle's networks."""
 
 from __future__ import annotations
 
@@ -15,23 +15,31 @@ from dorian_server.runtimes.session import Session
 
 
 class Detector(Protocol):
-    """Finds faces."""
+    """Detects faces; safe to call from several threads."""
 
     def detect(self, pixels: NDArray[np.uint8]) -> list[DetectedFace]:
-        """Faces in RGB ``pixels`` uint8 (height, width, 3), largest first; safe to call from several threads."""
+        """Return the faces in RGB ``pixels`` uint8 (height, width, 3), largest first."""
         ...
 
 
 class NetworkDetector:
-    """The bundle's detector, and the refiner of its landmarks; ``template`` is that of the bundle's crops."""
+    """The bundle's detector, and the network that refines its landmarks.
+
+    Args:
+        readers: The manifest's entry of both.
+        template: Alignment template of the bundle's crops.
+        open_session: Opens a graph by its name.
+    """
 
     def __init__(
         self, readers: FaceReaders, template: AlignmentTemplate, open_session: Callable[[str], Session]
     ) -> None:
+        refiner = readers.landmark_refiner
         self._detector = open_session(readers.detector.graph)
-        self._refiner = open_session(readers.landmark_refiner.graph)
-        self._scores = readers.detector.min_score, readers.detector.min_small_score
-        self._view = template.zoomed(readers.landmark_refiner.zoom), readers.landmark_refiner.view_size
+        self._refiner = open_session(refiner.graph)
+        self._min_score, self._min_small_score = readers.detector.min_score, readers.detector.min_small_score
+        self._refiner_template, self._refiner_size = template.zoomed(refiner.zoom), refiner.view_size
 
     def detect(self, pixels: NDArray[np.uint8]) -> list[DetectedFace]:
-        return refine(self._refiner.run, pixels, find_faces(self._detector.run, pixels, *self._scores), *self._view)
+        faces = find_faces(self._detector.run, pixels, self._min_score, self._min_small_score)
+        return refine(self._refiner.run, pixels, faces, self._refiner_template, self._refiner_size)

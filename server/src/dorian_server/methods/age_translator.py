@@ -14,8 +14,7 @@ from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
 from dorian_server.methods.method import Crop, Drawing
-from dorian_server.runtimes.batches import parts
-from dorian_server.runtimes.session import Session
+from dorian_server.runtimes.session import Session, chunks
 
 
 class AgeTranslator:
@@ -62,8 +61,8 @@ class AgeTranslator:
         images = np.stack([faces, faces + len(pictures)], axis=1)[:, :views].reshape(-1)
         own, drawn = np.repeat(own, views), np.repeat(drawn, views)
         means = []
-        for part in parts(len(images)):
-            inputs = {"image": sides[images[part]], "source_age": own[part], "target_age": drawn[part]}
+        for chunk in chunks(len(images)):
+            inputs = {"image": sides[images[chunk]], "source_age": own[chunk], "target_age": drawn[chunk]}
             deltas = self._session.run(inputs)["delta"]
             means.append((deltas[::2] + deltas[1::2, ..., ::-1]) / 2 if self.manifest.mirrored else deltas)
         return np.concatenate(means)

@@ -26,8 +26,7 @@ from dorian_server.domain.results import (
     FaceReading,
     FaceReport,
 )
-from dorian_server.faces.networks import similarity
-from dorian_server.faces.reader import FaceViewer, unusable
+from dorian_server.faces.reader import FaceReader, cosine_similarity, unusable_face_error
 from dorian_server.images import encode
 from dorian_server.methods.method import Drawing, EncodingMethod, Method
 from dorian_server.pipeline import compositing
@@ -42,12 +41,12 @@ from dorian_server.settings import Limits
 class Pipeline:
     """A bundle's methods, the networks that see faces, and limits; safe to call from several threads."""
 
-    def __init__(self, bundle: Bundle, methods: Sequence[Method], viewer: FaceViewer, limits: Limits) -> None:
+    def __init__(self, bundle: Bundle, methods: Sequence[Method], face_reader: FaceReader, limits: Limits) -> None:
         self.bundle = bundle
         self.methods = list(methods)
-        self.viewer = viewer
+        self.face_reader = face_reader
         self._limits = limits
-        self._preparation = Preparation(viewer, limits)
+        self._preparation = Preparation(face_reader, limits)
         self.reconstruction = Reconstruction(self._preparation)
 
     def method(self, name: str) -> Method:
@@ -75,11 +74,11 @@ class Pipeline:
         """The faces of ``data``'s photo, each with what is read from it; none is no error."""
         photo, found = self._preparation.find(data, FOUND_FIELD, clock)
         height, width = photo.pixels.shape[:2]
-        return DetectionResult(width, height, self.viewer.see(photo.pixels, list(enumerate(found)), clock))
+        return DetectionResult(width, height, self.face_reader.inspect(photo.pixels, list(enumerate(found)), clock))
 
     def compare(self, request: CompareRequest, clock: Clock) -> ComparisonResult:
         """Whether a face of one photo and a face of another are one person's."""
-        rate, threshold = self.viewer.identities.threshold(request.false_accept_rate)
+        rate, threshold = self.face_reader.embedder.threshold(request.false_accept_rate)
         seen: list[tuple[Face, FaceReading]] = []
         sides = (("first", request.first, request.first_face), ("second", request.second, request.second_face))
         for name, data, selector in sides:
@@ -88,12 +87,12 @@ class Pipeline:
             if index is None:
                 missing = Missing(f"{name}_face", selector, None, len(found)).error()
                 raise RequestError(missing.reason, missing.field, f"the {name} photo: {missing}")
-            (face,) = self.viewer.see(photo.pixels, [(index, found[index])], clock)
+            (face,) = self.face_reader.inspect(photo.pixels, [(index, found[index])], clock)
             if face.reading is None:
-                raise unusable(face, f"{name}_face")
+                raise unusable_face_error(face, f"{name}_face")
             seen.append((face, face.reading))
         (first, one), (second, other) = seen
-        return ComparisonResult(first, second, similarity(one.embedding, other.embedding), threshold, rate)
+        return ComparisonResult(first, second, cosine_similarity(one.embedding, other.embedding), threshold, rate)
 
     def age(
         self, request: AgeRequest, method: Method, clock: Clock, cancelled: threading.Event | None = None
@@ -132,7 +131,7 @@ class Pipeline:
                 ]
                 compositing.apply(pixels, patches, request.strength)
             with clock.stage("reread"):
-                after = self.viewer.read(pixels, [each.face.detected for each in work])
+                after = self.face_reader.read(pixels, [each.face.detected for each in work])
             results = [_result(*each) for each in zip(work, aims, after, strict=True)] + left
             results.sort(key=lambda result: result.face.index if result.face else 0)
             with clock.stage("write"):
@@ -199,5 +198,5 @@ def _delta(before: NDArray[np.uint8], after: NDArray[np.uint8], patches: Sequenc
 
 
 def _result(work: Work, target: Age, after: FaceReading) -> FaceReport:
-    likeness = similarity(work.before.embedding, after.embedding)
+    likeness = cosine_similarity(work.before.embedding, after.embedding)
     return FaceReport(work.face, work.source, work.wish.source is not None, target, after, likeness)

@@ -15,7 +15,7 @@ from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import Age
 from dorian_server.domain.results import Face, FaceReading, FailedFace
-from dorian_server.faces.reader import FaceViewer, unusable
+from dorian_server.faces.reader import FaceReader, unusable_face_error
 from dorian_server.images import Photo, decode
 from dorian_server.methods.method import Method
 from dorian_server.pipeline.face_selection import Wish
@@ -39,8 +39,8 @@ class Work:
 class Preparation:
     """The networks that see faces, and limits; safe to call from several threads."""
 
-    def __init__(self, viewer: FaceViewer, limits: Limits) -> None:
-        self.viewer, self.limits = viewer, limits
+    def __init__(self, face_reader: FaceReader, limits: Limits) -> None:
+        self.face_reader, self.limits = face_reader, limits
 
     def check_count(self, named: int, field: str) -> None:
         if named > self.limits.max_faces:
@@ -54,7 +54,7 @@ class Preparation:
             except RequestError as error:
                 raise RequestError(error.reason, field, f"{which}{error}") from error
         with clock.stage("detect"):
-            return photo, self.viewer.detector.detect(photo.pixels)[: self.limits.max_detections]
+            return photo, self.face_reader.detector.detect(photo.pixels)[: self.limits.max_detections]
 
     def find_some(self, data: bytes, field: str, clock: Clock, which: str = "") -> tuple[Photo, list[DetectedFace]]:
         """As ``find``, but a photo without a face is an error; ``which`` tells one of several photos from the others."""
@@ -70,13 +70,13 @@ class Preparation:
         """The faces of ``wished``, read and cut out for ``method``, and those that cannot be."""
         work: list[Work] = []
         failed: list[FailedFace] = []
-        seen = self.viewer.see(photo.pixels, [(wish.index, found[wish.index]) for wish in wished], clock)
+        seen = self.face_reader.inspect(photo.pixels, [(wish.index, found[wish.index]) for wish in wished], clock)
         with clock.stage("align"):
             for wish, face in zip(wished, seen, strict=True):
                 if face.reading is None:
-                    failed.append(FailedFace(face, unusable(face, FOUND_FIELD)))
+                    failed.append(FailedFace(face, unusable_face_error(face, FOUND_FIELD)))
                     continue
-                matrix = self.viewer.matrix(face.detected, method.manifest.crop_size)
+                matrix = self.face_reader.crop_matrix(face.detected, method.manifest.crop_size)
                 crop = warp_crop(photo.pixels, matrix, method.manifest.crop_size)
                 source = wish.source or Age(years=float(np.clip(face.reading.estimated_age, MIN_AGE, MAX_AGE)))
                 work.append(Work(wish, face, face.reading, source, matrix, crop))

@@ -26,7 +26,7 @@ from dorian_server.domain.requests import (
     SearchSettings,
 )
 from dorian_server.domain.results import FailedFace, ReconstructedFace, SearchProgress
-from dorian_server.faces.networks import similarity
+from dorian_server.faces.reader import cosine_similarity
 from dorian_server.images import Photo
 from dorian_server.methods.method import EncodingMethod, Subject
 from dorian_server.pipeline import method_selection as choice
@@ -179,11 +179,11 @@ class Reconstruction:
         """The faces of ``work`` drawn from ``latents`` (faces, latent), and how near that comes."""
         with clock.stage("generate"):
             shown = _pictures(latents, work, method)
-        identities = self._preparation.viewer.identities
-        size = identities.crop_size
+        embedder = self._preparation.face_reader.embedder
+        size = embedder.crop_size
         with clock.stage("reread"):
             resized = [np.asarray(cv2.resize(picture, (size, size)), dtype=np.uint8) for picture in shown]
-            after = identities.embeddings(resized)
+            after = embedder.embed(resized)
         results = []
         with clock.stage("write"):
             for each, latent, taken, picture, embedding in zip(work, latents, steps, shown, after, strict=True):
@@ -198,7 +198,7 @@ class Reconstruction:
                         latent=latent,
                         steps=taken,
                         pixel_error=float(np.sqrt(np.square(difference).mean())),
-                        similarity=similarity(each.before.embedding, embedding),
+                        similarity=cosine_similarity(each.before.embedding, embedding),
                     )
                 )
         return results

@@ -1,1 +1,1 @@
-"""Sessions: one graph each, opened in a runtime; a file per runtime behind one protocol."""
+"""Sessions: opened graphs, with a file per runtime behind one protocol."""

@@ -1,4 +1,4 @@
-"""Cores that this process may use: what a runtime's threads are sized by."""
+"""Cores that this process may use, which is how many threads a runtime gets."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def share_of_cores(processes: int) -> int:
-    """Cores for each of so many processes that share those of this one; at least 1."""
+    """Return the cores for each of ``processes`` that share those of this one; at least 1."""
     return max(1, available_cores() // processes)
 
 
 def available_cores(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int:
-    """Cores of this process: the least of its affinity and the quotas of its cgroups, rounded up, at least 1.
+    """Return the cores of this process: the minimum of its affinity and the quotas of its cgroups, rounded up, at least 1.
 
-    ``cgroups`` is where they are mounted, version 2 or 1; ``membership`` the file that names those of the process.
+    Args:
+        cgroups: Where cgroups are mounted, version 2 or 1.
+        membership: The file that names the cgroups of the process.
     """
     return max(1, math.ceil(min([_affinity(), *_quotas(cgroups, membership)])))
 
@@ -29,25 +31,25 @@ def _affinity() -> int:
 
 
 def _quotas(cgroups: Path, membership: Path) -> Iterator[float]:
-    """In cores, of each group that the process is in, and of those around it."""
+    """Yield the quota, in cores, of each group that the process is in, and of its parents."""
     lines = membership.read_text().splitlines() if membership.is_file() else []
     for _, controllers, path in (line.split(":", 2) for line in lines):
         if not controllers:
-            mounts, read = [cgroups, cgroups / "unified"], _quota_v2
+            mounts, read_quota = [cgroups, cgroups / "unified"], _read_quota_v2
         elif "cpu" in controllers.split(","):
-            mounts, read = [cgroups / controllers, cgroups / "cpu"], _quota_v1
+            mounts, read_quota = [cgroups / controllers, cgroups / "cpu"], _read_quota_v1
         else:
             continue
         group = Path(path.lstrip("/"))
-        # In a container the path may be the host's; what is mounted then is the group itself.
+        # In a container the path may be the host's; then the group itself is mounted.
         levels = [group, *group.parents] if ".." not in group.parts else [Path()]
         for folder in {mount / level for mount in mounts for level in levels}:
-            quota = read(folder)
+            quota = read_quota(folder)
             if quota is not None:
                 yield quota
 
 
-def _quota_v2(folder: Path) -> float | None:
+def _read_quota_v2(folder: Path) -> float | None:
     file = folder / "cpu.max"  # microseconds in each period, and the period; or "max" and the period
     if not file.is_file():
         return None
@@ -55,7 +57,7 @@ def _quota_v2(folder: Path) -> float | None:
     return None if quota == "max" else int(quota) / int(period)
 
 
-def _quota_v1(folder: Path) -> float | None:
+def _read_quota_v1(folder: Path) -> float | None:
     quota, period = folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us"
     if not (quota.is_file() and period.is_file()):
         return None

@@ -1,4 +1,4 @@
-"""A graph opened twice: on all cores for one who is alone, on one thread for those who share them."""
+"""A graph opened twice: on all cores for a run that is alone, on one thread for runs that share them."""
 
 from __future__ import annotations
 
@@ -10,39 +10,44 @@ from dorian_bundle.graphs import Array, Signature
 from dorian_server.runtimes.session import Session
 
 
-class Company:
-    """How many runs, of whatever graphs, are under way; safe to share between threads."""
+class RunCounter:
+    """Counts the runs in progress, of whatever graphs; safe to share between threads."""
 
     def __init__(self) -> None:
         self._runs = 0
         self._lock = threading.Lock()
 
     @contextmanager
-    def joined(self) -> Iterator[bool]:
-        """A run for the time of the context, which is told whether it began alone."""
+    def count(self) -> Iterator[bool]:
+        """Count a run for the time of the context, which gets whether the run is alone when it begins."""
         with self._lock:
-            alone = self._runs == 0
+            is_alone = self._runs == 0
             self._runs += 1
         try:
-            yield alone
+            yield is_alone
         finally:
             with self._lock:
                 self._runs -= 1
 
 
 class ElasticSession:
-    """``wide``, on many threads, while nobody else of ``company`` runs, and ``narrow``, on one, while others do.
+    """A session that is wide when alone, and narrow in company.
 
-    Threads of one run wait for one another; runs side by side do not, so that together they get more done.
+    Threads of one run wait for one another; runs side by side do not, and get more done together.
+
+    Args:
+        wide: The graph on many threads, for a run that is alone.
+        narrow: The graph on one thread, for the others.
+        counter: Counts the runs of all graphs.
     """
 
-    def __init__(self, wide: Session, narrow: Session, company: Company) -> None:
-        self._wide, self._narrow, self._company = wide, narrow, company
+    def __init__(self, wide: Session, narrow: Session, counter: RunCounter) -> None:
+        self._wide, self._narrow, self._counter = wide, narrow, counter
 
     @property
     def signature(self) -> Signature:
         return self._wide.signature
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        with self._company.joined() as alone:
-            return (self._wide if alone else self._narrow).run(inputs)
+        with self._counter.count() as is_alone:
+            return (self._wide if is_alone else self._narrow).run(inputs)

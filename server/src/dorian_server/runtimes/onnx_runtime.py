@@ -1,4 +1,4 @@
-"""ONNX Runtime: on the CPU, and how the other runtimes that are providers of it open their graphs."""
+"""ONNX Runtime on the CPU, and how its other providers open their graphs."""
 
 from __future__ import annotations
 
@@ -12,20 +12,27 @@ from dorian_bundle.graphs import Array, Signature, TensorSpec
 from dorian_server.domain.errors import StartupError
 from dorian_server.runtimes.cores import available_cores
 
-Provider = tuple[str, dict[str, str]]  # its name, and its options
+Provider = tuple[str, dict[str, str]]  # name, options
 
 _DTYPES = {"tensor(float)": "float32"}
-_GET_GPU = "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
-_GET = {
-    "CUDAExecutionProvider": _GET_GPU,
-    "TensorrtExecutionProvider": f"{_GET_GPU} 'dorian-server[tensorrt]'",
+_INSTALL_GPU = "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+_INSTALL = {
+    "CUDAExecutionProvider": _INSTALL_GPU,
+    "TensorrtExecutionProvider": f"{_INSTALL_GPU} 'dorian-server[tensorrt]'",
 }
 
 
 class OnnxRuntimeSession:
-    """A graph in ONNX Runtime's CPU provider, on ``threads`` threads (0: one per core of this process).
+    """A graph in ONNX Runtime's CPU provider.
 
-    ``GraphFileError`` if the runtime cannot open it, ``GraphSignatureError`` if it is not of ``expected`` signature.
+    Args:
+        path: The ONNX file.
+        expected: The graph's signature in the manifest.
+        threads: CPU threads; 0 for one per core of this process.
+
+    Raises:
+        GraphFileError: ONNX Runtime cannot open the file.
+        GraphSignatureError: The graph has another signature.
     """
 
     def __init__(self, path: Path, expected: Signature, threads: int = 0) -> None:
@@ -42,9 +49,16 @@ class OnnxRuntimeSession:
 
 
 def open_graph(path: Path, providers: Sequence[Provider], threads: int = 0) -> ort.InferenceSession:
-    """The file at ``path`` in the first of ``providers``; operators that it lacks run in those after it.
+    """Open the graph at ``path``.
 
-    ``StartupError`` if the first is not there, or ONNX Runtime leaves it out; ``GraphFileError`` for a file that it cannot open.
+    Args:
+        path: The ONNX file.
+        providers: What runs it; operators that the first lacks run in those after it.
+        threads: CPU threads; 0 for one per core of this process.
+
+    Raises:
+        StartupError: ONNX Runtime lacks the first provider, or leaves it out.
+        GraphFileError: It cannot open the file.
     """
     name = providers[0][0]
     require_provider(name)
@@ -57,30 +71,30 @@ def open_graph(path: Path, providers: Sequence[Provider], threads: int = 0) -> o
         session = ort.InferenceSession(str(path), options, providers=list(providers), enable_fallback=0)
     except Exception as error:  # the runtime has no common base for its errors
         raise GraphFileError(f"{path.name} cannot be opened by ONNX Runtime {ort.__version__}: {error}") from error
-    used = session.get_providers()
-    if used[0] != name:
-        words = f"ONNX Runtime {ort.__version__} has {name}, but opened {path.name} in {used[0]} instead"
-        raise StartupError(f"{words}; its log says which library or device is missing")
+    actual_name = session.get_providers()[0]
+    if actual_name != name:
+        message = f"ONNX Runtime {ort.__version__} has {name}, but opened {path.name} in {actual_name} instead"
+        raise StartupError(f"{message}; its log says which library or device is missing")
     return session
 
 
 def require_provider(name: str) -> None:
     """Raise ``StartupError`` unless the installed ONNX Runtime has the provider ``name``."""
-    there = ort.get_available_providers()
-    if name not in there:
-        words = f"ONNX Runtime {ort.__version__} has no {name}, only {', '.join(there)}"
-        raise StartupError(f"{words}; to get it: {_GET[name]}")
+    available = ort.get_available_providers()
+    if name not in available:
+        message = f"ONNX Runtime {ort.__version__} has no {name}, only {', '.join(available)}"
+        raise StartupError(f"{message}; to get it: {_INSTALL[name]}")
 
 
 def signature_of(session: ort.InferenceSession) -> Signature:
-    """What an opened graph takes and gives; ``GraphFileError`` for other types than float32."""
+    """Return the signature of an opened graph; ``GraphFileError`` for other types than float32."""
     return Signature(
-        inputs=tuple(_spec(entry) for entry in session.get_inputs()),
-        outputs=tuple(_spec(entry) for entry in session.get_outputs()),
+        inputs=tuple(_spec(tensor) for tensor in session.get_inputs()),
+        outputs=tuple(_spec(tensor) for tensor in session.get_outputs()),
     )
 
 
-def _spec(entry: ort.NodeArg) -> TensorSpec:
-    if entry.type not in _DTYPES:
-        raise GraphFileError(f"{entry.name} is of type {entry.type}; graphs take and give tensor(float)")
-    return TensorSpec(name=entry.name, shape=tuple(entry.shape))
+def _spec(tensor: ort.NodeArg) -> TensorSpec:
+    if tensor.type not in _DTYPES:
+        raise GraphFileError(f"{tensor.name} is of type {tensor.type}; graphs take and give tensor(float)")
+    return TensorSpec(name=tensor.name, shape=tuple(tensor.shape))

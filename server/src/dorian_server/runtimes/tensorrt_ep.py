@@ -11,50 +11,59 @@ import onnxruntime as ort
 from dorian_bundle.engines import Range, default_cache, digest, locked, most_rows, profile_of
 from dorian_bundle.graphs import Array, Signature, sha256_of
 from dorian_server.runtimes.cuda import run_bound
-from dorian_server.runtimes.in_parts import run_in_parts
 from dorian_server.runtimes.onnx_runtime import open_graph, require_provider, signature_of
+from dorian_server.runtimes.session import run_in_chunks
 
 _PROVIDER = "TensorrtExecutionProvider"
 
 
 class TensorrtEpSession:
-    """A graph in ONNX Runtime's TensorRT provider, given ``rows`` at once at most, with engines kept in ``cache``.
+    """A graph in ONNX Runtime's TensorRT provider.
 
-    ``StartupError`` without the provider; ``GraphFileError`` and ``GraphSignatureError`` as ``OnnxRuntimeSession``.
+    Args:
+        path: The ONNX file.
+        expected: The graph's signature in the manifest.
+        max_rows: Rows that the engine is given at once.
+        cache: Folder in which engines are kept; ``None`` for the user's.
+
+    Raises:
+        StartupError: ONNX Runtime lacks the provider.
+        GraphFileError: It cannot open the file.
+        GraphSignatureError: The graph has another signature.
     """
 
-    def __init__(self, path: Path, expected: Signature, rows: int, cache: Path | None) -> None:
+    def __init__(self, path: Path, expected: Signature, max_rows: int, cache: Path | None) -> None:
         require_provider(_PROVIDER)
         ort.preload_dlls()  # of CUDA and cuDNN, where they were installed by pip
-        profile = profile_of(expected, rows)
-        shapes = {name: asdict(each) for name, each in profile.items()}
-        # The provider itself tells engines of other GPUs and versions of TensorRT apart, by their names in this folder.
+        profile = profile_of(expected, max_rows)
+        shapes = {name: asdict(shape_range) for name, shape_range in profile.items()}
+        # The provider itself distinguishes engines of other GPUs and versions of TensorRT, by their names in this folder.
         folder = (cache or default_cache()) / "onnxruntime" / digest([sha256_of(path), shapes])
         with locked(folder):
             self._session = open_graph(
                 path, [(_PROVIDER, provider_options(profile, folder)), ("CUDAExecutionProvider", {})]
             )
         expected.require_same(self.signature, f"the file {path.name}")
-        self._rows = most_rows(profile)
+        self._max_rows = most_rows(profile)
 
     @property
     def signature(self) -> Signature:
         return signature_of(self._session)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        return run_in_parts(lambda part: run_bound(self._session, part), inputs, self._rows)
+        return run_in_chunks(lambda chunk: run_bound(self._session, chunk), inputs, self._max_rows)
 
 
 def provider_options(profile: Mapping[str, Range], folder: Path) -> dict[str, str]:
-    """What the provider is told: the shapes of ``profile``, and to keep its engines in ``folder``."""
+    """Return the provider's options for the shapes of ``profile``, with its engines kept in ``folder``."""
 
-    def written(chosen: Callable[[Range], tuple[int, ...]]) -> str:
-        return ",".join(f"{name}:{'x'.join(map(str, chosen(shapes)))}" for name, shapes in profile.items())
+    def format_shapes(select: Callable[[Range], tuple[int, ...]]) -> str:
+        return ",".join(f"{name}:{'x'.join(map(str, select(shapes)))}" for name, shapes in profile.items())
 
     return {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(folder),
-        "trt_profile_min_shapes": written(lambda shapes: shapes.least),
-        "trt_profile_opt_shapes": written(lambda shapes: shapes.best),
-        "trt_profile_max_shapes": written(lambda shapes: shapes.most),
+        "trt_profile_min_shapes": format_shapes(lambda shapes: shapes.least),
+        "trt_profile_opt_shapes": format_shapes(lambda shapes: shapes.best),
+        "trt_profile_max_shapes": format_shapes(lambda shapes: shapes.most),
     }

@@ -17,8 +17,7 @@ from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_server.domain.errors import Reason, RequestError, StartupError
 from dorian_server.faces.detector import NetworkDetector
-from dorian_server.faces.networks import AgeReader, IdentityReader
-from dorian_server.faces.reader import FaceViewer
+from dorian_server.faces.reader import AgeEstimator, FaceEmbedder, FaceReader
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.age_translator import AgeTranslator
 from dorian_server.methods.cyclegan import CycleGan
@@ -27,10 +26,11 @@ from dorian_server.pipeline import latent_search
 from dorian_server.pipeline.pipeline import Pipeline
 from dorian_server.runtimes.batcher import Batcher
 from dorian_server.runtimes.cores import share_of_cores
-from dorian_server.runtimes.elastic import Company, ElasticSession
-from dorian_server.runtimes.factory import SessionOptions, open_session
+from dorian_server.runtimes.elastic import ElasticSession, RunCounter
+from dorian_server.runtimes.factory import open_session
+from dorian_server.runtimes.options import SessionOptions
 from dorian_server.runtimes.session import Session
-from dorian_server.runtimes.warmup import sample_inputs, warm
+from dorian_server.runtimes.warmup import sample_inputs, warm_up
 from dorian_server.settings import Settings
 from dorian_server.telemetry.metrics import Metrics
 
@@ -173,21 +173,21 @@ def open_bundle(bundle: Bundle, settings: Settings, metrics: Metrics) -> Pipelin
         BundleError: A graph cannot be opened.
         StartupError: The runtime is not installed.
     """
-    company = Company()
+    counter = RunCounter()
     # A search that comes before it has ended waits for it.
     threading.Thread(target=latent_search.prepare, name="prepare").start()
     with ThreadPoolExecutor(thread_name_prefix="open") as pool:
-        sessions = pool.map(lambda name: _open_graph(bundle, name, settings, company), bundle.manifest.graphs)
+        sessions = pool.map(lambda name: _open_graph(bundle, name, settings, counter), bundle.manifest.graphs)
         batchers = {
             name: Batcher(session, lanes=_LANES, delay=settings.load.batch_delay, watch=metrics.batches.of(name))
             for name, session in zip(bundle.manifest.graphs, sessions, strict=True)
         }
     for batcher in batchers.values():  # one after the other, as they are timed
-        batcher.most_rows = warm(batcher.session)
-    log.info("rows at once: %s", ", ".join(f"{name} {batcher.most_rows}" for name, batcher in batchers.items()))
-    viewer = build_viewer(bundle, batchers.__getitem__)
+        batcher.max_rows = warm_up(batcher.session)
+    log.info("rows at once: %s", ", ".join(f"{name} {batcher.max_rows}" for name, batcher in batchers.items()))
+    face_reader = build_face_reader(bundle, batchers.__getitem__)
     methods = [build_method(method, batchers.__getitem__) for method in bundle.manifest.methods]
-    return Pipeline(bundle, methods, viewer, settings.limits)
+    return Pipeline(bundle, methods, face_reader, settings.limits)
 
 
 def build_method(manifest: MethodEntry, open_graph: Callable[[str], Session]) -> Method:
@@ -201,18 +201,18 @@ def build_method(manifest: MethodEntry, open_graph: Callable[[str], Session]) ->
             return CycleGan(manifest, open_graph)
 
 
-def build_viewer(bundle: Bundle, open_graph: Callable[[str], Session]) -> FaceViewer:
+def build_face_reader(bundle: Bundle, open_graph: Callable[[str], Session]) -> FaceReader:
     """Return the networks of ``bundle`` that read faces; ``open_graph`` opens their graphs by their names."""
     readers = bundle.manifest.readers
-    return FaceViewer(
+    return FaceReader(
         NetworkDetector(readers, bundle.manifest.alignment, open_graph),
-        AgeReader(readers.age_estimator, open_graph(readers.age_estimator.graph)),
-        IdentityReader(readers.facenet, open_graph(readers.facenet.graph)),
+        AgeEstimator(readers.age_estimator, open_graph(readers.age_estimator.graph)),
+        FaceEmbedder(readers.facenet, open_graph(readers.facenet.graph)),
         bundle.manifest.alignment,
     )
 
 
-def _open_graph(bundle: Bundle, name: str, settings: Settings, company: Company) -> Session:
+def _open_graph(bundle: Bundle, name: str, settings: Settings, counter: RunCounter) -> Session:
     graph = bundle.manifest.graphs[name]
     # Some graphs come in one precision only, whatever the settings say.
     precision = next((file.precision for file in graph.files if file.precision == settings.precision), None)
@@ -228,7 +228,7 @@ def _open_graph(bundle: Bundle, name: str, settings: Settings, company: Company)
         return open_on(settings.threads or cores)
     wide, narrow = open_on(cores), open_on(1)
     narrow.run(sample_inputs(narrow.signature, 1))
-    return ElasticSession(wide, narrow, company)
+    return ElasticSession(wide, narrow, counter)
 
 
 def _trim_memory() -> None:

@@ -356,7 +356,7 @@ def write_methods(pipeline: Pipeline, bundles: Sequence[str]) -> pb.ListMethodsR
         bundles=bundles,
         weights_licence="; ".join(licences),
         server_version=__version__,
-        false_accept_rates=sorted(pipeline.viewer.identities.thresholds, reverse=True),
+        false_accept_rates=sorted(pipeline.face_reader.embedder.thresholds, reverse=True),
     )
     for index, method in enumerate(pipeline.methods):
         entry = response.methods.add(
