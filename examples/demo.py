@@ -1,4 +1,4 @@
-"""Starts a server on the embedded bundle, ages a photograph through the SDK, and leaves a sheet of all age groups.
+"""Start a server on the embedded bundle, age a photo to every age group, and write a sheet of the results.
 
 python examples/demo.py [PHOTO] [SHEET]
 """
@@ -19,12 +19,12 @@ from dorian_client import Box, Client, make_sheet
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO = ROOT / "examples" / "astronaut.jpg"
 SHEET = ROOT / "demo" / "before_after.jpg"
-CLOSE = 0.9  # how far a close-up reaches from the middle of the face, in widths of its box
+REACH = 0.9  # from the centre of the face to the edge of a close-up, in widths of its box
 
 
 @contextmanager
 def running_server() -> Iterator[str]:
-    """A server process on a free port; its address."""
+    """Run a server process on a free port, and yield its address."""
     command = [sys.executable, "-m", "dorian_server", "--host", "127.0.0.1", "--port", "0", "--log-level", "warning"]
     bundle = ROOT / "models" / "default"
     with subprocess.Popen([*command, "--bundle", str(bundle)], stdout=subprocess.PIPE, text=True) as server:
@@ -32,21 +32,21 @@ def running_server() -> Iterator[str]:
         try:
             line = server.stdout.readline()  # "listening on 127.0.0.1:PORT"
             if not line.startswith("listening on "):
-                sys.exit("the server did not start; its own words are above")
+                sys.exit("the server did not start; see its messages above")
             yield line.removeprefix("listening on ").strip()
         finally:
             server.terminate()
 
 
 def close_up(picture: Image.Image, face: Box) -> Image.Image:
-    """The part of ``picture`` around ``face``, as tall as the picture."""
+    """Return a square around a face, scaled to the height of the picture."""
     x, y = face.x + face.width / 2, face.y + face.height / 2
-    reach = face.width * CLOSE
+    reach = face.width * REACH
     return picture.resize((picture.height,) * 2, Image.Resampling.LANCZOS, (x - reach, y - reach, x + reach, y + reach))
 
 
 def main(photo: Path = PHOTO, sheet: Path = SHEET) -> None:
-    """Age ``photo`` to every age group; write it beside all of them to ``sheet``."""
+    """Age `photo` to every age group, and write the photo and the results to `sheet`."""
     with running_server() as address, Client(address) as client:
         start = time.perf_counter()
         result = client.sweep(photo)
@@ -54,9 +54,12 @@ def main(photo: Path = PHOTO, sheet: Path = SHEET) -> None:
     with Image.open(photo) as original:
         pictures = [original.convert("RGB"), *(aged.picture.to_pil() for aged in result.photos)]
     labels = ["photo", *(str(aged.faces[0].target) for aged in result.photos)]
-    closer = [close_up(picture, result.photos[0].faces[0].box) for picture in pictures]
+    face = result.photos[0].faces[0].box
+    if face is None:
+        sys.exit(f"no face in {photo}")
+    close_ups = [close_up(picture, face) for picture in pictures]
     sheet.parent.mkdir(parents=True, exist_ok=True)
-    make_sheet([*pictures, *closer], [*labels, *labels], columns=len(pictures)).save(sheet, quality=92)
+    make_sheet([*pictures, *close_ups], [*labels, *labels], columns=len(pictures)).save(sheet, quality=92)
     print(f"{photo.name} at {len(result.photos)} ages in {seconds:.2f} s: {sheet}")
 
 

@@ -1,0 +1,39 @@
+"""The examples of the readme run, against the fake server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dorian_client
+from dorian_client import Client
+from dorian_client.testing import FakeServer
+
+README = Path(__file__).resolve().parents[2] / "clients" / "python" / "README.md"
+
+
+def test_the_examples_run(photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("photos").mkdir()
+    for name in ("portrait.jpg", "landscape.jpg", "photos/1.jpg"):
+        Path(name).write_bytes(photo.read_bytes())
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 4
+    with FakeServer() as server:
+        # The readme's clients call the default address, or that of its own server.
+        monkeypatch.setattr(dorian_client, "Client", lambda address="", **options: _connect(server, address, options))
+        names: dict[str, Any] = {}
+        exec(blocks[0], names)
+        exec(blocks[1], names)
+        server.fail("NO_FACE")
+        with Client(server.address) as names["client"]:
+            exec(blocks[2], names)
+        exec(blocks[3], names)
+    assert sorted(path.name for path in Path().glob("portrait-*.jpg")) == ["portrait-19-29.jpg", "portrait-60+.jpg"]
+    assert capsys.readouterr().out == "take a photo with a face\n"
+
+
+def _connect(server: FakeServer, address: str, options: dict[str, Any]) -> Client:
+    return Client(server.address if address in ("", "localhost:50051") else address, **options)
