@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle import AlignmentError
-from dorian_bundle.alignment import DEFAULT_TEMPLATE, AlignmentTemplate, crop_matrix, similarity, warp_crop
+from dorian_bundle.alignment import DEFAULT_TEMPLATE, AlignmentTemplate, crop_matrix, fit_similarity, warp_crop
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -63,7 +63,7 @@ def waves(x: Floats, y: Floats) -> Floats:
 def test_a_known_similarity_is_recovered(degrees: float, scale: float, shift: tuple[float, float]) -> None:
     true = placement(degrees, scale, shift)
     source = np.random.default_rng(0).normal(size=(5, 2)) * 100
-    assert np.allclose(similarity(source, move(true, source)), true, rtol=0, atol=1e-9)
+    assert np.allclose(fit_similarity(source, move(true, source)), true, rtol=0, atol=1e-9)
 
 
 def test_the_template_aligns_with_itself() -> None:
@@ -77,17 +77,17 @@ def test_it_is_the_least_squares_answer() -> None:
     zero, one = np.zeros(5), np.ones(5)
     rows = np.concatenate([np.stack([x, -y, one, zero], axis=1), np.stack([y, x, zero, one], axis=1)])
     (c, s, tx, ty), *_ = np.linalg.lstsq(rows, target.T.ravel(), rcond=None)
-    assert np.allclose(similarity(source, target), [[c, -s, tx], [s, c, ty]], rtol=0, atol=1e-9)
+    assert np.allclose(fit_similarity(source, target), [[c, -s, tx], [s, c, ty]], rtol=0, atol=1e-9)
 
 
 def test_it_never_reflects() -> None:
     mirrored = TEMPLATE * (-1, 1)
-    matrix = similarity(mirrored, TEMPLATE)
+    matrix = fit_similarity(mirrored, TEMPLATE)
     assert np.linalg.det(matrix[:, :2]) > 0
 
 
 def test_a_list_of_pairs_is_taken_too() -> None:
-    assert np.array_equal(similarity(TEMPLATE.tolist(), TEMPLATE), similarity(TEMPLATE, TEMPLATE))
+    assert np.array_equal(fit_similarity(TEMPLATE.tolist(), TEMPLATE), fit_similarity(TEMPLATE, TEMPLATE))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -95,19 +95,19 @@ def test_landmarks_must_be_finite(bad: float) -> None:
     points = TEMPLATE.copy()
     points[3, 1] = bad
     with pytest.raises(AlignmentError, match=r"landmarks must be finite and of shape \(5, 2\)"):
-        similarity(points, TEMPLATE)
+        fit_similarity(points, TEMPLATE)
 
 
 @pytest.mark.parametrize("shape", [(4, 2), (5, 3), (10,), (1, 5, 2)])
 def test_landmarks_must_be_five_pairs(shape: tuple[int, ...]) -> None:
     with pytest.raises(AlignmentError) as caught:
-        similarity(np.ones(shape), TEMPLATE)
+        fit_similarity(np.ones(shape), TEMPLATE)
     assert str(caught.value) == f"landmarks must be finite and of shape (5, 2), got {shape}"
 
 
 def test_landmarks_must_not_coincide() -> None:
     with pytest.raises(AlignmentError, match="landmarks coincide"):
-        similarity(np.full((5, 2), 17.0), TEMPLATE)
+        fit_similarity(np.full((5, 2), 17.0), TEMPLATE)
 
 
 def test_the_template_counts_from_the_centre_of_the_first_pixel() -> None:

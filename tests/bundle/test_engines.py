@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from dorian_bundle import tensorrt as building
-from dorian_bundle.detection import MAX_SIDE
-from dorian_bundle.engines import EngineKey, Range, default_cache, most_rows, open_engine, profile_of
+from dorian_bundle import engine_building as building
+from dorian_bundle.engine_cache import EngineKey, Range, build_profile, default_cache, largest_batch, open_engine
 from dorian_bundle.errors import EngineError
+from dorian_bundle.face_detection import MAX_SIDE
 from dorian_bundle.face_readers import detector_signature
 from dorian_bundle.families.age_translator import age_translator_signature
 from dorian_bundle.graphs import sha256_of
@@ -52,16 +52,16 @@ def engines(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_profile_of_crops_goes_from_one_row_to_all() -> None:
-    shapes = profile_of(age_translator_signature(96), 32)
+    shapes = build_profile(age_translator_signature(96), 32)
     assert list(shapes) == ["image", "source_age", "target_age"]
     assert shapes["image"] == Range((1, 3, 96, 96), (8, 3, 96, 96), (32, 3, 96, 96))
     assert shapes["source_age"] == Range((1,), (8,), (32,))
-    assert most_rows(shapes) == 32
-    assert profile_of(age_translator_signature(96), 4)["target_age"] == Range((1,), (4,), (4,))
+    assert largest_batch(shapes) == 32
+    assert build_profile(age_translator_signature(96), 4)["target_age"] == Range((1,), (4,), (4,))
 
 
 def test_a_profile_of_pictures_takes_all_sizes_that_the_detector_is_given() -> None:
-    shapes = profile_of(detector_signature(), 32)
+    shapes = build_profile(detector_signature(), 32)
     assert shapes == {"image": Range((1, 3, 32, 32), (1, 3, 640, 640), (4, 3, MAX_SIDE, MAX_SIDE))}
     assert MAX_SIDE % 32 == 0, "or padding would go beyond"
 
@@ -146,7 +146,7 @@ def test_a_write_that_is_cut_off_leaves_no_part_of_an_engine(tmp_path: Path, mon
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from dorian_bundle.engines import EngineKey, open_engine
+from dorian_bundle.engine_cache import EngineKey, open_engine
 
 folder = Path(sys.argv[1])
 
@@ -179,7 +179,7 @@ def test_without_filelock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 class FakeTensorrt(ModuleType):
-    """What ``dorian_bundle.tensorrt`` uses of TensorRT; an engine is the words of what was asked for."""
+    """What ``dorian_bundle.engine_building`` uses of TensorRT; an engine is the words of what was asked for."""
 
     def __init__(self, version: str = "11.0.0") -> None:
         super().__init__("tensorrt")

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from dorian_bundle import Bundle
 from dorian_bundle.alignment import crop_matrix, warp_crop
-from dorian_bundle.detection import Run, find_faces, refine
+from dorian_bundle.face_detection import find_faces, refine_landmarks
 from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.families.cyclegan import CycleGanMethod
+from dorian_bundle.graphs import RunGraph
 from dorian_export.check import check_bundle
 from dorian_export.graphs import (
     AgeEstimatorGraph,
@@ -154,7 +155,7 @@ def test_the_graphs_are_the_checkpoints_networks(
 
 
 def test_age_cgan_can_be_searched(
-    embedded: Bundle, trained: tuple[nn.Module, nn.Module], images: Tensor, read: Callable[[str], Run]
+    embedded: Bundle, trained: tuple[nn.Module, nn.Module], images: Tensor, read: Callable[[str], RunGraph]
 ) -> None:
     """Its third graph is what autograd says of the checkpoints' networks, for embeddings that the bundle's FaceNet gives.
 
@@ -289,10 +290,10 @@ def test_the_filters_are_their_checkpoints_averages(embedded: Bundle, pictures: 
 
 
 @pytest.fixture(scope="module")
-def read(embedded: Bundle) -> Callable[[str], Run]:
+def read(embedded: Bundle) -> Callable[[str], RunGraph]:
     """The graph of one of the networks that read faces: inputs to outputs by name."""
 
-    def read(name: str) -> Run:
+    def read(name: str) -> RunGraph:
         graph = getattr(embedded.manifest.readers, name).graph
         session = ort.InferenceSession(str(embedded.graph_path(graph)), providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
@@ -338,11 +339,13 @@ def test_rarer_false_accepts_need_more_similarity(embedded: Bundle) -> None:
     assert 0 < similarities[0] < similarities[-1] < 1
 
 
-def test_the_astronauts_face_is_found(embedded: Bundle, photo: NDArray[np.uint8], read: Callable[[str], Run]) -> None:
+def test_the_astronauts_face_is_found(
+    embedded: Bundle, photo: NDArray[np.uint8], read: Callable[[str], RunGraph]
+) -> None:
     readers = embedded.manifest.readers
     (face,) = find_faces(read("detector"), photo, readers.detector.min_score, readers.detector.min_small_score)
     template = embedded.manifest.alignment.zoomed(readers.landmark_refiner.zoom)
-    (refined,) = refine(read("landmark_refiner"), photo, [face], template, readers.landmark_refiner.view_size)
+    (refined,) = refine_landmarks(read("landmark_refiner"), photo, [face], template, readers.landmark_refiner.view_size)
     between = ASTRONAUT[1][0] - ASTRONAUT[0][0]
     x, y, width, height = face.box
     assert all(x < across < x + width and y < down < y + height for across, down in ASTRONAUT)
@@ -352,7 +355,7 @@ def test_the_astronauts_face_is_found(embedded: Bundle, photo: NDArray[np.uint8]
 
 
 def test_the_astronauts_face_is_read(
-    embedded: Bundle, photo: NDArray[np.uint8], images: Tensor, read: Callable[[str], Run]
+    embedded: Bundle, photo: NDArray[np.uint8], images: Tensor, read: Callable[[str], RunGraph]
 ) -> None:
     face = images[:1].numpy()
     (age,) = read("age_estimator")({"image": face})["age"]

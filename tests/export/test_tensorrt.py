@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from dorian_bundle import Bundle, tensorrt
-from dorian_bundle.engines import EngineKey, Profile, profile_of
+from dorian_bundle import Bundle, engine_building
+from dorian_bundle.engine_cache import EngineKey, Profile, build_profile
 from dorian_bundle.errors import EngineError
 
 Export = Callable[..., Result]
@@ -25,9 +25,9 @@ class Builds:
         module: Any = type(sys)("tensorrt")
         module.__version__ = "11.0"
         monkeypatch.setitem(sys.modules, "tensorrt", module)
-        monkeypatch.setattr(tensorrt, "gpu", lambda: "H100 9.0")
-        monkeypatch.setattr(tensorrt, "build_engine", self.build)
-        monkeypatch.setattr(tensorrt, "load_engine", lambda data: data)
+        monkeypatch.setattr(engine_building, "gpu", lambda: "H100 9.0")
+        monkeypatch.setattr(engine_building, "build_engine", self.build)
+        monkeypatch.setattr(engine_building, "load_engine", lambda data: data)
 
     def build(self, path: Path, profile: Profile) -> bytes:
         self.files.append(path.name)
@@ -47,7 +47,7 @@ def test_every_file_gets_its_engine_under_the_name_that_a_server_looks_for(
     expected = {}
     for name, graph in bundle.manifest.graphs.items():
         for file in graph.files:
-            key = EngineKey(file.sha256, "11.0", "H100 9.0", file.precision, profile_of(graph.signature))
+            key = EngineKey(file.sha256, "11.0", "H100 9.0", file.precision, build_profile(graph.signature))
             expected[key.file_name] = f"engine of {Path(file.path).name}"
             assert f"{name}, {file.precision}: built\n" in result.output
     assert {path.name: path.read_text() for path in tmp_path.glob("*.engine")} == expected
@@ -87,7 +87,7 @@ def test_an_engine_that_cannot_be_built(
     def fail(path: Path, profile: Profile) -> bytes:
         raise EngineError(f"TensorRT cannot build {path.name}")
 
-    monkeypatch.setattr(tensorrt, "build_engine", fail)
+    monkeypatch.setattr(engine_building, "build_engine", fail)
     assert refused(export("tensorrt", bundle.folder, "--out", tmp_path), "TensorRT cannot build")
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle, load
-from dorian_bundle.detection import DetectedFace
+from dorian_bundle.face_detection import DetectedFace
 from dorian_bundle.graphs import MAX_BATCH_ROWS, Signature
 from dorian_server.domain.requests import Objective
 from dorian_server.faces.reader import AgeEstimator, FaceEmbedder, FaceReader

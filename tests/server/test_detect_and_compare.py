@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
-from dorian_bundle.detection import DetectedFace
+from dorian_bundle.face_detection import DetectedFace
 from dorian_server.faces.detector import NetworkDetector
 from dorian_server.pipeline.pipeline import Pipeline
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
 from dorian_bundle.alignment import AlignmentTemplate
-from dorian_bundle.detection import LARGE, SMALL, DetectedFace
+from dorian_bundle.face_detection import LARGE, SMALL, DetectedFace
 from dorian_server.faces.detector import Detector, NetworkDetector
 from dorian_server.pipeline.pipeline import Pipeline
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dorian_bundle.ages import PAPER_GROUPS, age_condition
-from dorian_bundle.detection import DetectedFace
+from dorian_bundle.face_detection import DetectedFace
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import Age, AgeRequest, ImageFormat, Output

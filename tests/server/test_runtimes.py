@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle import Bundle, GraphFileError
-from dorian_bundle.engines import Range
+from dorian_bundle.engine_cache import Range
 from dorian_bundle.graphs import Signature, TensorSpec
 from dorian_server.domain.errors import StartupError
 from dorian_server.runtimes import cuda, onnx_runtime

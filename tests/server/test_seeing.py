@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
-from dorian_bundle.detection import DetectedFace
+from dorian_bundle.face_detection import DetectedFace
 from dorian_bundle.face_readers import AcceptThreshold
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError

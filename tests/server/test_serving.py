@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
-from dorian_bundle.detection import DetectedFace, find_faces
+from dorian_bundle.face_detection import DetectedFace, find_faces
 from dorian_bundle.graphs import Precision, Signature
 from dorian_server.domain.errors import StartupError
 from dorian_server.faces.detector import NetworkDetector

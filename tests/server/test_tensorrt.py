@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dorian_bundle import GraphSignatureError, tensorrt
+from dorian_bundle import GraphSignatureError, engine_building
 from dorian_bundle.graphs import Signature, TensorSpec
 from dorian_server.runtimes.factory import open_session
 from dorian_server.runtimes.options import SessionOptions
@@ -127,7 +127,9 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
     }.items():
         module.__spec__ = SimpleNamespace(name=name)  # type: ignore[assignment]
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(tensorrt, "open_graph_engine", lambda path, precision, profile, folder: (FakeEngine(), True))
+    monkeypatch.setattr(
+        engine_building, "open_graph_engine", lambda path, precision, profile, folder: (FakeEngine(), True)
+    )
     ours = ("dorian_server.runtimes.tensorrt",)
     for name in ours:
         monkeypatch.delitem(sys.modules, name, raising=False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
 from dorian_bundle.calibration import Calibration
-from dorian_bundle.detection import DetectedFace
+from dorian_bundle.face_detection import DetectedFace
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_bundle.graphs import Signature

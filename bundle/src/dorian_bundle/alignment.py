@@ -44,7 +44,7 @@ DEFAULT_TEMPLATE = AlignmentTemplate(
 )
 
 
-def similarity(source: Sequence[Sequence[float]] | FloatArray, target: FloatArray) -> FloatArray:
+def fit_similarity(source: Sequence[Sequence[float]] | FloatArray, target: FloatArray) -> FloatArray:
     """The least-squares similarity transform from ``source`` to ``target``, both (points, 2); returns a (2, 3) matrix.
 
     Closed form of Umeyama 1991, for two dimensions and without reflection. ``AlignmentError`` where points coincide.
@@ -68,7 +68,7 @@ def crop_matrix(
     landmarks: Sequence[Sequence[float]] | FloatArray, template: AlignmentTemplate, size: int
 ) -> FloatArray:
     """The (2, 3) matrix from photo pixels to pixels of a ``size`` × ``size`` aligned crop."""
-    return similarity(landmarks, template.points(size))
+    return fit_similarity(landmarks, template.points(size))
 
 
 def warp_crop(image: ImageArray, matrix: FloatArray, size: int) -> ImageArray:

@@ -53,7 +53,7 @@ def facenet_signature(crop_size: int, embedding_size: int) -> Signature:
 class FaceDetector(Entry):
     """The network that finds faces. A face counts from ``min_score`` on, a small one from ``min_small_score`` on.
 
-    See ``dorian_bundle.detection.find_faces``.
+    See ``dorian_bundle.face_detection.find_faces``.
     """
 
     graph: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -15,6 +16,7 @@ from dorian_bundle.errors import GraphFileError, GraphSignatureError
 Precision = Literal["fp32", "fp16"]
 Dimension = int | str  # a name for an axis of any length
 Array = NDArray[np.float32]  # what graphs take and give
+RunGraph = Callable[[Mapping[str, Array]], Mapping[str, Array]]  # inputs to outputs, by name
 
 BATCH = "batch"  # the axis of rows that do not depend on one another
 MAX_BATCH_ROWS = 32  # rows that a graph is given at once; even, so that pairs of rows stay together

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from dorian_bundle import Bundle, BundleError, load
-from dorian_bundle.engines import profile_of
+from dorian_bundle.engine_building import open_graph_engine
+from dorian_bundle.engine_cache import build_profile
 from dorian_bundle.graphs import Graph, GraphFile, Precision
-from dorian_bundle.tensorrt import open_graph_engine
 
 
 @click.command()
@@ -37,7 +37,7 @@ def tensorrt(bundle: Path, out: Path, names: tuple[str, ...], precision: Precisi
         loaded = load(bundle)
         for name, graph in chosen_graphs(loaded, names).items():
             for file in chosen_files(graph, precision):
-                profile = profile_of(graph.signature)
+                profile = build_profile(graph.signature)
                 _, built = open_graph_engine(bundle / file.path, file.precision, profile, out)
                 click.echo(f"{name}, {file.precision}: {'built' if built else 'was there'}")
     except BundleError as error:

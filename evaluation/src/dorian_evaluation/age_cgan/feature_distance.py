@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dorian_bundle.detection import Run
 from dorian_bundle.families.age_cgan import AgeCganMethod
+from dorian_bundle.graphs import RunGraph
 from dorian_evaluation.age_cgan.generation import generated_faces, random_latents
 from dorian_evaluation.frechet import frechet_distance, gaussian_of
 from dorian_evaluation.judges.feature_networks import Features
@@ -17,7 +17,7 @@ from dorian_training.errors import DataError
 
 
 def frechet_figures(
-    features: Features, generator: Run, method: AgeCganMethod, real: Crops, seed: int
+    features: Features, generator: RunGraph, method: AgeCganMethod, real: Crops, seed: int
 ) -> dict[str, Any]:
     """The ``distance`` of generated faces from one half of the ``real`` ones, all of known age, and the ``floor`` below it.
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.ages import MAX_AGE, MIN_AGE, AgeGroup, group_of_age
-from dorian_bundle.detection import Run
 from dorian_bundle.families.age_cgan import AgeCganMethod
+from dorian_bundle.graphs import RunGraph
 from dorian_bundle.tensors import images_to_crops
 from dorian_evaluation.judges.age_judge import AgeJudge
 from dorian_training.data.batches import groups_of
@@ -28,7 +28,7 @@ def random_latents(count: int, size: int, seed: int) -> NDArray[np.float32]:
 
 
 def generated_faces(
-    generator: Run, latents: NDArray[np.float32], groups: NDArray[np.int64], of: int
+    generator: RunGraph, latents: NDArray[np.float32], groups: NDArray[np.int64], of: int
 ) -> NDArray[np.uint8]:
     """Faces RGB uint8 (faces, size, size, 3) that ``generator`` draws from ``latents`` (faces, latent), each in its age group.
 
@@ -43,7 +43,7 @@ def generated_faces(
 
 
 def generation_figures(
-    generator: Run, method: AgeCganMethod, judge: AgeJudge, real: Crops, count: int, seed: int
+    generator: RunGraph, method: AgeCganMethod, judge: AgeJudge, real: Crops, count: int, seed: int
 ) -> dict[str, Any]:
     """What the ``judge`` reads from ``count`` generated faces, equally many of each age group, and from ``real`` ones.
 

@@ -13,8 +13,8 @@ import click
 import numpy as np
 
 from dorian_bundle import Bundle, BundleError, load
-from dorian_bundle.detection import Run
 from dorian_bundle.families.age_cgan import AgeCganMethod
+from dorian_bundle.graphs import RunGraph
 from dorian_training.cli.config import DEFAULT_CACHE
 from dorian_training.cli.options import AGE_JUDGE, RECOGNISER, data_option, judges_option, targets_option
 from dorian_training.data.crops import Crops, cut_crops
@@ -78,7 +78,7 @@ class Measurement:
         return named or folder / RECOGNISER
 
     @cached_property
-    def generator(self) -> Run:
+    def generator(self) -> RunGraph:
         from dorian_evaluation.judges.graphs import open_graph
 
         return open_graph(self.bundle, self.method.graphs["generator"])

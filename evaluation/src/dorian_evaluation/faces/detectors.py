@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
-from dorian_bundle.detection import DetectedFace, Run, find_faces, refine
+from dorian_bundle.face_detection import DetectedFace, find_faces, refine_landmarks
+from dorian_bundle.graphs import RunGraph
 from dorian_evaluation.faces.matching import Found
 from dorian_evaluation.judges.graphs import open_graph
 from dorian_training.errors import DataError
@@ -29,7 +30,7 @@ _CASCADE_SCALE, _CASCADE_NEIGHBOURS, _CASCADE_LEAST = (
 )  # its steps between scales; its smallest face in pixels
 
 
-def network_finder(run: Run, scores: tuple[float, float], refiner: Refiner | None = None) -> Finder:
+def network_finder(run: RunGraph, scores: tuple[float, float], refiner: Refiner | None = None) -> Finder:
     """The detector whose graph is ``run``, decoded as the server decodes it; ``refiner`` mends the landmarks of a photo's faces.
 
     ``scores``: from which on a face counts, and a small one.
@@ -52,7 +53,7 @@ def bundle_refiner(bundle: Bundle) -> Refiner:
     """The landmark refiner of ``bundle``, as the server runs it."""
     entry = bundle.manifest.readers.landmark_refiner
     template = bundle.manifest.alignment.zoomed(entry.zoom)
-    return partial(refine, open_graph(bundle, entry.graph), template=template, size=entry.view_size)
+    return partial(refine_landmarks, open_graph(bundle, entry.graph), template=template, size=entry.view_size)
 
 
 def yunet_finder(path: Path) -> Finder:

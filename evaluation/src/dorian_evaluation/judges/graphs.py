@@ -10,7 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
-from dorian_bundle.detection import Array, Run
+from dorian_bundle.graphs import Array, RunGraph
 from dorian_bundle.tensors import crops_to_images
 from dorian_training.errors import DataError
 
@@ -25,7 +25,7 @@ def open_session(path: Path, words: str) -> ort.InferenceSession:
         raise DataError(f"{path} cannot be opened as {words}: {error}") from error
 
 
-def open_graph(bundle: Bundle, name: str) -> Run:
+def open_graph(bundle: Bundle, name: str) -> RunGraph:
     """The graph ``name`` as a function from inputs to outputs, by name; ``DataError`` if it cannot be opened."""
     session = open_session(bundle.graph_path(name), "a graph")
     outputs = [output.name for output in session.get_outputs()]
@@ -36,7 +36,7 @@ def open_graph(bundle: Bundle, name: str) -> Run:
     return run
 
 
-def read_crops(run: Run, output: str, crops: NDArray[np.uint8]) -> Array:
+def read_crops(run: RunGraph, output: str, crops: NDArray[np.uint8]) -> Array:
     """What the graph says as ``output`` of aligned RGB ``crops`` uint8 (faces, size, size, 3); float32 (faces, …)."""
     parts = []
     for start in range(0, len(crops), _BATCH):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dorian_bundle.detection import DetectedFace
+from dorian_bundle.face_detection import DetectedFace
 from dorian_bundle.graphs import Array
 from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import Age, ImageFormat

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate
-from dorian_bundle.detection import DetectedFace, find_faces, refine
+from dorian_bundle.face_detection import DetectedFace, find_faces, refine_landmarks
 from dorian_bundle.face_readers import FaceReaders
 from dorian_server.runtimes.session import Session
 
@@ -42,4 +42,4 @@ class NetworkDetector:
 
     def detect(self, pixels: NDArray[np.uint8]) -> list[DetectedFace]:
         faces = find_faces(self._detector.run, pixels, self._min_score, self._min_small_score)
-        return refine(self._refiner.run, pixels, faces, self._refiner_template, self._refiner_size)
+        return refine_landmarks(self._refiner.run, pixels, faces, self._refiner_template, self._refiner_size)

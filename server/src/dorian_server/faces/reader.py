@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle import AlignmentError
 from dorian_bundle.alignment import AlignmentTemplate, crop_matrix, warp_crop
-from dorian_bundle.detection import DetectedFace
+from dorian_bundle.face_detection import DetectedFace
 from dorian_bundle.face_readers import AgeEstimator as AgeEstimatorEntry
 from dorian_bundle.face_readers import FaceNet as FaceNetEntry
 from dorian_bundle.graphs import Array

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dorian_bundle.boxes import iou
-from dorian_bundle.detection import DetectedFace
+from dorian_bundle.face_detection import DetectedFace
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import Age, FaceSelector, FaceTarget
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
-from dorian_bundle.detection import DetectedFace
+from dorian_bundle.face_detection import DetectedFace
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import face_mask
 from dorian_server.domain.clock import Clock

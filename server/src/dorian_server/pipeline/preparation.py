@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle.ages import MAX_AGE, MIN_AGE
 from dorian_bundle.alignment import warp_crop
-from dorian_bundle.detection import DetectedFace
+from dorian_bundle.face_detection import DetectedFace
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import Age

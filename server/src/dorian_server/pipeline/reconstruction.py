@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.detection import DetectedFace
+from dorian_bundle.face_detection import DetectedFace
 from dorian_bundle.graphs import Array
 from dorian_bundle.tensors import floats_to_pixels
 from dorian_server.domain.clock import Clock

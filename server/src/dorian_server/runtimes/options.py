@@ -21,7 +21,7 @@ class SessionOptions:
         precision: Precision of the graph's file.
         arithmetic: OpenVINO's; auto: bf16 where the processor has it.
         max_rows: Rows that a GPU is given at once.
-        engine_cache: Folder of TensorRT's engines; ``None`` for ``dorian_bundle.engines.default_cache``.
+        engine_cache: Folder of TensorRT's engines; ``None`` for ``dorian_bundle.engine_cache.default_cache``.
     """
 
     threads: int = 0

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from cuda.bindings import runtime as cuda
 
-from dorian_bundle.engines import default_cache, most_rows, profile_of
+from dorian_bundle.engine_building import open_graph_engine
+from dorian_bundle.engine_cache import build_profile, default_cache, largest_batch
 from dorian_bundle.graphs import Array, Precision, Signature
-from dorian_bundle.tensorrt import open_graph_engine
 from dorian_server.runtimes.session import Sizes, named_signature, run_in_chunks
 
 
@@ -35,11 +35,11 @@ class TensorrtSession:
     def __init__(
         self, path: Path, expected: Signature, precision: Precision, max_rows: int, cache: Path | None
     ) -> None:
-        profile = profile_of(expected, max_rows)
+        profile = build_profile(expected, max_rows)
         self._engine, _ = open_graph_engine(path, precision, profile, cache or default_cache())
         self._signature = _signature_of(self._engine, expected)
         expected.require_same(self._signature, f"the engine of {path.name}")
-        self._max_rows = most_rows(profile)
+        self._max_rows = largest_batch(profile)
         self._context = self._engine.create_execution_context()
         self._memory = DeviceMemory()
         self._lock = threading.Lock()  # the context, and the memory that it works on, are one

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from dorian_bundle.engines import Range, default_cache, digest, locked, most_rows, profile_of
+from dorian_bundle.engine_cache import Range, build_profile, default_cache, digest, largest_batch, lock_file
 from dorian_bundle.graphs import Array, Signature, sha256_of
 from dorian_server.runtimes.cuda import run_bound
 from dorian_server.runtimes.onnx_runtime import open_graph, require_provider, signature_of
@@ -35,16 +35,16 @@ class TensorrtEpSession:
     def __init__(self, path: Path, expected: Signature, max_rows: int, cache: Path | None) -> None:
         require_provider(_PROVIDER)
         ort.preload_dlls()  # of CUDA and cuDNN, where they were installed by pip
-        profile = profile_of(expected, max_rows)
+        profile = build_profile(expected, max_rows)
         shapes = {name: asdict(shape_range) for name, shape_range in profile.items()}
         # The provider itself distinguishes engines of other GPUs and versions of TensorRT, by their names in this folder.
         folder = (cache or default_cache()) / "onnxruntime" / digest([sha256_of(path), shapes])
-        with locked(folder):
+        with lock_file(folder):
             self._session = open_graph(
                 path, [(_PROVIDER, provider_options(profile, folder)), ("CUDAExecutionProvider", {})]
             )
         expected.require_same(self.signature, f"the file {path.name}")
-        self._max_rows = most_rows(profile)
+        self._max_rows = largest_batch(profile)
 
     @property
     def signature(self) -> Signature:

@@ -1,4 +1,4 @@
-"""TensorRT's engines on disk: what each is made for, and a cache of them that several processes may share."""
+"""TensorRT's engines on disk: the shapes that each is built for, and a cache that several processes may share."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from dorian_bundle.detection import MAX_SIDE
 from dorian_bundle.errors import EngineError
+from dorian_bundle.face_detection import MAX_SIDE
 from dorian_bundle.face_readers import DETECTOR_STRIDES
 from dorian_bundle.files import write_private
 from dorian_bundle.graphs import BATCH, MAX_BATCH_ROWS, Precision, Signature, TensorSpec
 
 log = logging.getLogger(__name__)
 
-_BEST_ROWS = 8
-_MOST_PICTURES, _BEST_PICTURES = 4, 1  # of a batch whose pictures have any side
-_LEAST_SIDE, _BEST_SIDE = DETECTOR_STRIDES[-1], 640  # pixels; the largest side is MAX_SIDE
+_USUAL_ROWS = 8
+_MAX_PHOTOS, _USUAL_PHOTOS = 4, 1  # rows of a batch whose images have any side
+_MIN_SIDE, _USUAL_SIDE = DETECTOR_STRIDES[-1], 640  # pixels; the largest side is MAX_SIDE
 
 Engine = TypeVar("Engine")
 
 
 @dataclass(frozen=True)
 class Range:
-    """The shapes that an engine's input may have, from ``least`` to ``most``, and the one that it is made for."""
+    """Shapes of an engine's input: from ``least`` to ``most``, fastest at ``best``. Their names go into the cache's file names."""
 
     least: tuple[int, ...]
     best: tuple[int, ...]
@@ -54,36 +54,52 @@ class EngineKey:
         return f"{digest(asdict(self))}.engine"
 
 
-def profile_of(signature: Signature, rows: int = MAX_BATCH_ROWS) -> dict[str, Range]:
-    """The profile of a graph of ``signature``: batches of 1 to ``rows``, and pictures of 32 to ``MAX_SIDE`` pixels if any fit."""
-    free = any(isinstance(axis, str) and axis != BATCH for spec in signature.inputs for axis in spec.shape)
-    most, best = (min(rows, _MOST_PICTURES), _BEST_PICTURES) if free else (rows, min(rows, _BEST_ROWS))
+def build_profile(signature: Signature, rows: int = MAX_BATCH_ROWS) -> dict[str, Range]:
+    """Return the shapes to build an engine for, by input.
+
+    Args:
+        signature: The graph's.
+        rows: Largest batch. A graph that takes images of any side gets batches of at most 4, of 32 to ``MAX_SIDE`` pixels.
+    """
+    any_side = any(isinstance(axis, str) and axis != BATCH for spec in signature.inputs for axis in spec.shape)
+    most, best = (min(rows, _MAX_PHOTOS), _USUAL_PHOTOS) if any_side else (rows, min(rows, _USUAL_ROWS))
     return {
-        spec.name: Range(_sized(spec, 1, _LEAST_SIDE), _sized(spec, best, _BEST_SIDE), _sized(spec, most, MAX_SIDE))
+        spec.name: Range(
+            _resolve(spec, 1, _MIN_SIDE), _resolve(spec, best, _USUAL_SIDE), _resolve(spec, most, MAX_SIDE)
+        )
         for spec in signature.inputs
     }
 
 
-def most_rows(profile: Profile) -> int:
-    """Rows of the largest batch that ``profile`` allows."""
+def largest_batch(profile: Profile) -> int:
+    """Return the rows of the largest batch that ``profile`` allows."""
     return min(shapes.most[0] for shapes in profile.values())
 
 
 def default_cache() -> Path:
-    """The folder of engines where no other is named: the user's."""
+    """Return the folder of engines where none is configured: the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dorian" / "engines"
 
 
 def open_engine(
     folder: Path, key: EngineKey, build: Callable[[], bytes], load: Callable[[bytes], Engine]
 ) -> tuple[Engine, bool]:
-    """The engine for ``key``, and whether it had to be built: read from ``folder``, or else built and kept there.
+    """Read an engine from the cache, or build and keep it. While one process builds, others wait.
 
-    One process builds, others wait. An engine in ``folder`` that does not ``load`` (``EngineError``) is built again, once;
-    ``EngineError`` if the new one does not load either, which is then not kept.
+    Args:
+        folder: The cache.
+        key: What the engine is built for.
+        build: Builds the engine. Also called, once, if the engine in ``folder`` does not load.
+        load: Opens an engine's data; raises ``EngineError`` if it cannot.
+
+    Returns:
+        The engine, and whether it had to be built.
+
+    Raises:
+        EngineError: If the engine cannot be built, or the new one does not load; it is then not kept.
     """
     path = folder / key.file_name
-    with locked(path):
+    with lock_file(path):
         if path.is_file():
             try:
                 return load(path.read_bytes()), False
@@ -96,8 +112,12 @@ def open_engine(
         return engine, True
 
 
-def locked(path: Path) -> AbstractContextManager[object]:
-    """Keeps other processes from ``path`` while entered; its folder is made. ``EngineError`` without the extra ``tensorrt``."""
+def lock_file(path: Path) -> AbstractContextManager[object]:
+    """Return a context manager that keeps other processes from ``path``; makes its folder.
+
+    Raises:
+        EngineError: If the extra ``tensorrt`` is not installed.
+    """
     try:
         from filelock import FileLock
     except ImportError as error:
@@ -107,10 +127,10 @@ def locked(path: Path) -> AbstractContextManager[object]:
 
 
 def digest(content: object) -> str:
-    """A name for ``content``, which JSON can hold: 32 hexadecimal digits."""
+    """Return a name for ``content``, which JSON can hold: 32 hexadecimal digits."""
     text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _sized(spec: TensorSpec, rows: int, side: int) -> tuple[int, ...]:
+def _resolve(spec: TensorSpec, rows: int, side: int) -> tuple[int, ...]:
     return tuple(axis if isinstance(axis, int) else rows if axis == BATCH else side for axis in spec.shape)

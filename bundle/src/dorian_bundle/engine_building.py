@@ -1,40 +1,54 @@
-"""TensorRT's engines: built from ONNX files, and loaded. Whoever serves and whoever prepares a machine build the same."""
+"""TensorRT's engines: built from ONNX files, and loaded, by the server and by ``dorian-export tensorrt`` alike."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from dorian_bundle.engines import EngineKey, Profile, open_engine
+from dorian_bundle.engine_cache import EngineKey, Profile, open_engine
 from dorian_bundle.errors import EngineError
 from dorian_bundle.graphs import Precision, sha256_of
 
-_GET = "pip install 'dorian-bundle[tensorrt]', on a machine with an NVIDIA GPU"
+_INSTALL = "pip install 'dorian-bundle[tensorrt]', on a machine with an NVIDIA GPU"
 
 
 def open_graph_engine(path: Path, precision: Precision, profile: Profile, folder: Path) -> tuple[Any, bool]:
-    """The engine (``tensorrt.ICudaEngine``) of the ONNX file at ``path`` for this machine's GPU, and whether it had to be built.
+    """Open the engine of an ONNX file for this machine's GPU, building it if the cache lacks it.
 
-    ``folder`` is the cache. ``EngineError`` if it cannot be built or loaded, or TensorRT is not there.
+    Args:
+        path: The ONNX file.
+        precision: Precision of its weights and arithmetic.
+        profile: Shapes that the engine accepts.
+        folder: The cache.
+
+    Returns:
+        A ``tensorrt.ICudaEngine``, and whether it had to be built.
+
+    Raises:
+        EngineError: If it cannot be built or loaded, or TensorRT is not installed.
     """
     key = EngineKey(sha256_of(path), _tensorrt().__version__, gpu(), precision, profile)
     return open_engine(folder, key, lambda: build_engine(path, profile), load_engine)
 
 
 def build_engine(path: Path, profile: Profile) -> bytes:
-    """An engine of the ONNX file at ``path`` for the shapes of ``profile``. ``EngineError`` says what TensorRT says."""
+    """Build an engine of the ONNX file at ``path`` for the shapes of ``profile``.
+
+    Raises:
+        EngineError: If TensorRT cannot read the file or build an engine of it.
+    """
     trt = _tensorrt()
     logger = trt.Logger(trt.Logger.WARNING)
     builder = trt.Builder(logger)
-    # TensorRT 11 always computes in the file's types; 10 has to be told.
+    # TensorRT 11 always computes in the file's types; 10 only with this flag.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(path.read_bytes()):
-        words = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
-        raise EngineError(f"TensorRT {trt.__version__} cannot read {path.name}: {words}")
+        errors = "; ".join(str(parser.get_error(index)) for index in range(parser.num_errors))
+        raise EngineError(f"TensorRT {trt.__version__} cannot read {path.name}: {errors}")
     config, shapes = builder.create_builder_config(), builder.create_optimization_profile()
-    for name, each in profile.items():
-        shapes.set_shape(name, each.least, each.best, each.most)
+    for name, shape in profile.items():
+        shapes.set_shape(name, shape.least, shape.best, shape.most)
     config.add_optimization_profile(shapes)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
@@ -43,7 +57,11 @@ def build_engine(path: Path, profile: Profile) -> bytes:
 
 
 def load_engine(data: bytes) -> Any:
-    """The engine in ``data``. ``EngineError`` if it is none, or one for another GPU or version of TensorRT."""
+    """Load the engine in ``data``.
+
+    Raises:
+        EngineError: If it is none, or one for another GPU or version of TensorRT.
+    """
     trt = _tensorrt()
     engine = trt.Runtime(trt.Logger(trt.Logger.WARNING)).deserialize_cuda_engine(data)
     if engine is None:
@@ -52,11 +70,15 @@ def load_engine(data: bytes) -> Any:
 
 
 def gpu() -> str:
-    """The name of this machine's first GPU and its compute capability. ``EngineError`` if there is none."""
+    """Return the name of this machine's first GPU and its compute capability.
+
+    Raises:
+        EngineError: If there is none, or cuda-bindings is not installed.
+    """
     try:
         from cuda.bindings import runtime as cuda
     except ImportError as error:
-        raise EngineError(f"engines need the package cuda-bindings: {_GET}") from error
+        raise EngineError(f"engines need the package cuda-bindings: {_INSTALL}") from error
     status, properties = cuda.cudaGetDeviceProperties(0)
     if int(status) != 0:
         raise EngineError(f"there is no GPU that CUDA can use: {status.name}")
@@ -67,5 +89,5 @@ def _tensorrt() -> Any:
     try:
         import tensorrt
     except ImportError as error:
-        raise EngineError(f"TensorRT is not installed ({error}); to get it: {_GET}") from error
+        raise EngineError(f"TensorRT is not installed ({error}); to get it: {_INSTALL}") from error
     return tensorrt

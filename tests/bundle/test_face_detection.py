@@ -10,16 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE, crop_matrix, warp_crop
-from dorian_bundle.detection import (
+from dorian_bundle.face_detection import (
     MAX_SIDE,
     MIN_CONTAINED,
     MIN_OVERLAP,
     REDUCED_SIDES,
     DetectedFace,
-    decode,
+    decode_map,
     find_faces,
-    refine,
-    suppress,
+    refine_landmarks,
+    suppress_overlaps,
 )
 from dorian_bundle.face_readers import DETECTOR_CHANNELS, DETECTOR_STRIDES
 
@@ -82,7 +82,7 @@ def test_a_cell_is_read_from_its_centre_in_strides() -> None:
     level = empty_map(4, 6)
     offsets = np.arange(10) / 4 - 1
     level[:, 2, 5] = [0.75, 0.25, -0.5, np.log(3), np.log(2), *offsets]
-    found = decode(level, 16, 0.5)
+    found = decode_map(level, 16, 0.5)
     x, y = 16 * 5.5, 16 * 2.5
     assert found.scores.tolist() == [0.75]
     assert found.boxes[0] == pytest.approx([x + 4 - 24, y - 8 - 16, 48, 32], rel=1e-6)
@@ -92,15 +92,15 @@ def test_a_cell_is_read_from_its_centre_in_strides() -> None:
 def test_a_score_counts_from_the_least_on() -> None:
     level = np.zeros((DETECTOR_CHANNELS, 2, 2), dtype=np.float32)
     level[0] = [[0.25, 0.5], [0.75, 0.4999]]
-    assert sorted(decode(level, 8, 0.5).scores.tolist()) == [0.5, 0.75]
-    nothing = decode(level, 8, 0.9)
+    assert sorted(decode_map(level, 8, 0.5).scores.tolist()) == [0.5, 0.75]
+    nothing = decode_map(level, 8, 0.9)
     assert (nothing.boxes.shape, nothing.landmarks.shape, nothing.scores.shape) == ((0, 4), (0, 5, 2), (0,))
 
 
 def test_a_size_that_would_overflow_is_held_back() -> None:
     level = np.zeros((DETECTOR_CHANNELS, 1, 1), dtype=np.float32)
     level[0], level[3], level[4] = 1, 900, -900
-    assert decode(level, 8, 0.5).boxes[0, 2:] == pytest.approx([8 * np.exp(6), 8 * np.exp(-6)])
+    assert decode_map(level, 8, 0.5).boxes[0, 2:] == pytest.approx([8 * np.exp(6), 8 * np.exp(-6)])
 
 
 def test_scaling_keeps_the_centres_of_pixels() -> None:
@@ -108,7 +108,7 @@ def test_scaling_keeps_the_centres_of_pixels() -> None:
     level = np.zeros((DETECTOR_CHANNELS, 1, 1), dtype=np.float32)
     level[0], level[5:] = 1, -0.5  # landmarks at (0, 0)
     level[3:5] = np.log(0.5)
-    found = decode(level, 8, 0.5).scaled(4)
+    found = decode_map(level, 8, 0.5).scaled(4)
     assert found.landmarks[0] == pytest.approx(np.full((5, 2), 1.5))
     assert found.boxes[0] == pytest.approx([8, 8, 16, 16], rel=1e-6)
 
@@ -118,15 +118,15 @@ def test_scaling_keeps_the_centres_of_pixels() -> None:
 
 def test_the_best_of_overlapping_boxes_is_kept_first() -> None:
     rows = boxes((0, 0, 10, 10), (1, 0, 10, 10), (100, 0, 10, 10), (0, 1, 10, 10))
-    assert suppress(rows, np.array([0.6, 0.9, 0.95, 0.7])).tolist() == [2, 1]
+    assert suppress_overlaps(rows, np.array([0.6, 0.9, 0.95, 0.7])).tolist() == [2, 1]
 
 
 def test_boxes_are_one_face_from_the_least_overlap_on() -> None:
     """Boxes of side 100 that are ``d`` apart share (100 - d) / (100 + d) of their union."""
     apart = 100 * (1 - MIN_OVERLAP) / (1 + MIN_OVERLAP)
     scores = np.array([0.9, 0.8])
-    assert suppress(boxes((0, 0, 100, 100), (apart - 0.1, 0, 100, 100)), scores).tolist() == [0]
-    assert suppress(boxes((0, 0, 100, 100), (apart + 0.1, 0, 100, 100)), scores).tolist() == [0, 1]
+    assert suppress_overlaps(boxes((0, 0, 100, 100), (apart - 0.1, 0, 100, 100)), scores).tolist() == [0]
+    assert suppress_overlaps(boxes((0, 0, 100, 100), (apart + 0.1, 0, 100, 100)), scores).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("larger_is_better", [True, False])
@@ -135,18 +135,18 @@ def test_a_box_in_another_is_the_same_face(larger_is_better: bool) -> None:
     outside = 40 * (1 - MIN_CONTAINED)
     within = boxes((0, 0, 100, 100), (-outside + 0.1, 30, 40, 40))
     beside = boxes((0, 0, 100, 100), (-outside - 0.1, 30, 40, 40))
-    assert suppress(within, scores).tolist() == [0 if larger_is_better else 1]
-    assert sorted(suppress(beside, scores).tolist()) == [0, 1]
+    assert suppress_overlaps(within, scores).tolist() == [0 if larger_is_better else 1]
+    assert sorted(suppress_overlaps(beside, scores).tolist()) == [0, 1]
 
 
 def test_a_suppressed_box_suppresses_nothing() -> None:
     row = boxes((0, 0, 100, 100), (35, 0, 100, 100), (70, 0, 100, 100))
-    assert suppress(row, np.array([0.9, 0.8, 0.7])).tolist() == [0, 2]
+    assert suppress_overlaps(row, np.array([0.9, 0.8, 0.7])).tolist() == [0, 2]
 
 
 def test_of_equal_scores_the_first_stays() -> None:
-    assert suppress(boxes((0, 0, 9, 9), (1, 1, 9, 9)), np.array([0.5, 0.5])).tolist() == [0]
-    assert suppress(np.empty((0, 4)), np.empty(0)).tolist() == []
+    assert suppress_overlaps(boxes((0, 0, 9, 9), (1, 1, 9, 9)), np.array([0.5, 0.5])).tolist() == [0]
+    assert suppress_overlaps(np.empty((0, 4)), np.empty(0)).tolist() == []
 
 
 # --- a photo ---
@@ -297,7 +297,7 @@ def face(side: float, degrees: float = 0.0, middle: tuple[float, float] = (100.0
 @pytest.mark.parametrize(("side", "degrees"), [(32, 0), (80, 0), (64, 90), (50, -37)])
 def test_landmarks_are_brought_back_from_the_view(side: float, degrees: float) -> None:
     run, found = Seen(off=(0.1, -0.05)), face(side, degrees)
-    (refined,) = refine(run, picture(200, 220), [found], TEMPLATE, VIEW)
+    (refined,) = refine_landmarks(run, picture(200, 220), [found], TEMPLATE, VIEW)
     angle = np.deg2rad(degrees)
     shift = side * np.array([0.1 * np.cos(angle) + 0.05 * np.sin(angle), 0.1 * np.sin(angle) - 0.05 * np.cos(angle)])
     assert refined.landmarks == pytest.approx(found.landmarks + shift, abs=1e-3)
@@ -305,14 +305,14 @@ def test_landmarks_are_brought_back_from_the_view(side: float, degrees: float) -
 
 
 def test_landmarks_that_were_right_stay() -> None:
-    (refined,) = refine(Seen(), picture(200, 220), [face(60, 10)], TEMPLATE, VIEW)
+    (refined,) = refine_landmarks(Seen(), picture(200, 220), [face(60, 10)], TEMPLATE, VIEW)
     assert refined.landmarks == pytest.approx(face(60, 10).landmarks, abs=1e-4)
 
 
 def test_a_view_is_the_photo_aligned_to_the_template() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (200, 220, 3), dtype=np.uint8)
     run, faces = Seen(), [face(60, 10), face(90, 0, (50, 50))]
-    refine(run, pixels, faces, TEMPLATE, VIEW)
+    refine_landmarks(run, pixels, faces, TEMPLATE, VIEW)
     (images,) = run.images
     assert (images.shape, images.dtype) == ((2, 3, VIEW, VIEW), np.float32)
     for image, each in zip(images, faces, strict=True):
@@ -329,7 +329,7 @@ def view_of(face: DetectedFace) -> float:
 def test_many_faces_are_seen_in_parts_and_keep_their_order() -> None:
     faces = [face(40 + index, index) for index in range(70)]
     run = Seen(off=(0.02, 0))
-    refined = refine(run, picture(200, 220), faces, TEMPLATE, VIEW)
+    refined = refine_landmarks(run, picture(200, 220), faces, TEMPLATE, VIEW)
     assert sum(len(images) for images in run.images) == 70
     assert max(len(images) for images in run.images) < 70
     for before, after in zip(faces, refined, strict=True):
@@ -340,7 +340,7 @@ def test_many_faces_are_seen_in_parts_and_keep_their_order() -> None:
 def test_faces_whose_landmarks_coincide_keep_them() -> None:
     lost = DetectedFace((0, 0, 9, 9), np.full((5, 2), 7.0), 0.9)
     run = Seen(off=(0.1, 0))
-    first, second = refine(run, picture(200, 220), [lost, face(60)], TEMPLATE, VIEW)
+    first, second = refine_landmarks(run, picture(200, 220), [lost, face(60)], TEMPLATE, VIEW)
     assert first is lost
     assert not np.allclose(second.landmarks, face(60).landmarks)
     assert [len(images) for images in run.images] == [1]
@@ -348,5 +348,5 @@ def test_faces_whose_landmarks_coincide_keep_them() -> None:
 
 def test_without_faces_nothing_is_run() -> None:
     run = Seen()
-    assert refine(run, picture(64, 64), [], TEMPLATE, VIEW) == []
+    assert refine_landmarks(run, picture(64, 64), [], TEMPLATE, VIEW) == []
     assert run.images == []
