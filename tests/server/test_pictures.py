@@ -5,12 +5,14 @@ from __future__ import annotations
 import struct
 import tracemalloc
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from dorian.v1 import face_aging_pb2 as pb
 from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import ImageFormat
 from dorian_server.images import FORMATS, decode, encode
@@ -289,7 +291,7 @@ def test_what_costs_too_much_is_refused_in_words(gradient: Pixels, write: Write)
     error = refusal(data[:-2] + scan * 100 + data[-2:])
     assert error.reason == "IMAGE_UNREADABLE"
     assert str(error) == (
-        "the image cannot be decoded; send a whole JPEG, PNG or WebP file: the picture is stored in more than 100 scans"
+        "the image cannot be decoded; send a whole JPEG, PNG or WebP file: the image is stored in more than 100 scans"
     )
 
 
@@ -304,3 +306,10 @@ def test_fine_jpeg_keeps_the_full_resolution_of_colour(read: Read) -> None:
     lines[:, ::2, 0] = lines[:, 1::2, 2] = 255
     error = [np.abs(read(encode(lines, "JPEG", quality)).astype(int) - lines).mean() for quality in (92, 89)]
     assert error[0] < 5 < error[1]
+
+
+def test_the_table_has_the_formats_of_the_contract() -> None:
+    contract = {name.removeprefix("IMAGE_FORMAT_") for name in pb.ImageFormat.DESCRIPTOR.values_by_name} - {
+        "UNSPECIFIED"
+    }
+    assert set(FORMATS) == contract == set(get_args(ImageFormat))

@@ -1,8 +1,8 @@
-"""Pictures between bytes and pixels: files in, pixels on, files out."""
+"""Images between files and pixels: decoding, encoding, and the table of their formats."""
 
-from dorian_server.images.containers import FORMATS
 from dorian_server.images.decode import Photo, decode
 from dorian_server.images.encode import encode
 from dorian_server.images.exif import Metadata
+from dorian_server.images.formats import FORMATS, list_labels
 
-__all__ = ["FORMATS", "Metadata", "Photo", "decode", "encode"]
+__all__ = ["FORMATS", "Metadata", "Photo", "decode", "encode", "list_labels"]

@@ -1,8 +1,9 @@
-"""From a file's bytes to pixels: what is refused, refused before it is decoded; upright, sRGB, with its transparency."""
+"""Decoding photos: files that break a limit are rejected before they are decoded; pixels are upright sRGB, with their alpha."""
 
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,16 +12,17 @@ from PIL import Image
 
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import ImageFormat
-from dorian_server.images.colour import to_srgb
-from dorian_server.images.containers import BrokenFileError, PictureFile, take_apart
+from dorian_server.images.colour import convert_to_srgb
+from dorian_server.images.containers import BrokenFileError, ParsedFile
 from dorian_server.images.exif import Metadata, read_exif
+from dorian_server.images.formats import FORMATS, list_labels
 from dorian_server.settings import Limits
 
-# Sizes are checked by ``decode`` itself, before any pixel is read, against the server's own limit.
+# ``decode`` itself checks sizes against the server's own limit, before any pixel is read.
 Image.MAX_IMAGE_PIXELS = None
 
-_WHAT_TO_SEND = "send a whole JPEG, PNG or WebP file"
-_UPRIGHT = {
+_FIELD = "image.data"
+_TRANSPOSITIONS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -33,10 +35,13 @@ _UPRIGHT = {
 
 @dataclass(frozen=True)
 class Photo:
-    """A decoded photo: ``pixels`` sRGB uint8 (height, width, 3), upright, not to be written to; and its file's ``format``.
+    """A decoded photo.
 
-    ``alpha`` is uint8 (height, width), 255 for opaque, or none for a photo that is opaque all over; pixels beneath it are as
-    the file has them. ``metadata`` is what of the file's EXIF may be kept, or none where there is nothing.
+    Args:
+        pixels: Upright sRGB uint8 (height, width, 3); not to be written to.
+        format: Format of its file.
+        alpha: uint8 (height, width), 255 for opaque; ``None`` if all is opaque. Pixels beneath it are as the file has them.
+        metadata: What may be kept of the file's EXIF; ``None`` if there is nothing.
     """
 
     pixels: NDArray[np.uint8]
@@ -46,59 +51,73 @@ class Photo:
 
 
 def decode(data: bytes, limits: Limits) -> Photo:
-    """Decode a JPEG, PNG or WebP file, of an animation the first picture, turned upright by its EXIF orientation.
+    """Decode a file of one of ``FORMATS``; of an animation the first image.
 
-    Colours are converted to sRGB by the file's ICC profile, inks and greys too; 16 bits are rounded to 8.
-    ``RequestError`` for what is empty, not such a picture, cut off, or beyond ``limits``.
+    The photo is turned upright by its EXIF orientation. Colours, inks and greys are converted to sRGB by the file's ICC
+    profile; 16 bits are rounded to 8.
+
+    Raises:
+        RequestError: The file is empty, no such image, broken, or beyond ``limits``.
     """
     if not data:
-        raise RequestError(
-            Reason.IMAGE_EMPTY, "image.data", "the image is empty; send the bytes of a JPEG, PNG or WebP file"
-        )
+        message = f"the image is empty; send the bytes of a {list_labels('or')} file"
+        raise RequestError(Reason.IMAGE_EMPTY, _FIELD, message)
     if len(data) > limits.max_image_bytes:
-        words = f"the image has {len(data):,} bytes; at most {limits.max_image_bytes:,} are allowed"
-        raise RequestError(Reason.IMAGE_BYTES_EXCEEDED, "image.data", words)
+        message = f"the image has {len(data):,} bytes; at most {limits.max_image_bytes:,} are allowed"
+        raise RequestError(Reason.IMAGE_BYTES_EXCEEDED, _FIELD, message)
+    unreadable = f"the image cannot be decoded; send a whole {list_labels('or')} file"
     try:
-        file = take_apart(data)
+        image_format, file = _parse(data)
         orientation, metadata = read_exif(file.exif)
-        pixels, alpha = _pixels(file, orientation, limits)
+        pixels, alpha = _decode_pixels(image_format, file, orientation, limits)
     except BrokenFileError as error:
-        words = f"the image cannot be decoded; {_WHAT_TO_SEND}: {error}"
-        raise RequestError(Reason.IMAGE_UNREADABLE, "image.data", words) from error
+        raise RequestError(Reason.IMAGE_UNREADABLE, _FIELD, f"{unreadable}: {error}") from error
     except (RequestError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
-        words = f"the image cannot be decoded; {_WHAT_TO_SEND}"
-        raise RequestError(Reason.IMAGE_UNREADABLE, "image.data", words) from error
-    return Photo(pixels, file.format, alpha, metadata)
+        raise RequestError(Reason.IMAGE_UNREADABLE, _FIELD, unreadable) from error
+    return Photo(pixels, image_format, alpha, metadata)
 
 
-def _pixels(file: PictureFile, orientation: int, limits: Limits) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+def _parse(data: bytes) -> tuple[ImageFormat, ParsedFile]:
+    for image_format, spec in FORMATS.items():
+        if spec.matches(data):
+            try:
+                return image_format, spec.parse(data)
+            except (struct.error, IndexError) as error:
+                raise BrokenFileError("the file is cut off") from error
+    raise BrokenFileError(f"the file does not begin as a {list_labels('or')} file does")
+
+
+def _decode_pixels(
+    image_format: ImageFormat, file: ParsedFile, orientation: int, limits: Limits
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Return the pixels (height, width, 3) and the alpha (height, width), both upright."""
     if file.size:  # a WebP's decoder takes memory for all pixels when it is opened
         _check_size(*file.size, limits)
-    with Image.open(io.BytesIO(file.picture), formats=[file.format]) as image:
+    with Image.open(io.BytesIO(file.image), formats=[image_format]) as image:
         _check_size(*image.size, limits)
         image.load()
-        colours, alpha = _separated(image)
-    colours = to_srgb(colours, file.profile)
-    return _upright(colours, orientation), None if alpha is None else _upright(alpha, orientation)
+        colours, alpha = _split_alpha(image)
+    colours = convert_to_srgb(colours, file.profile)
+    return _turn_upright(colours, orientation), None if alpha is None else _turn_upright(alpha, orientation)
 
 
-def _upright(image: Image.Image, orientation: int) -> NDArray[np.uint8]:
-    return np.asarray(image if orientation == 1 else image.transpose(_UPRIGHT[orientation]))
+def _turn_upright(image: Image.Image, orientation: int) -> NDArray[np.uint8]:
+    return np.asarray(image if orientation == 1 else image.transpose(_TRANSPOSITIONS[orientation]))
 
 
 def _check_size(width: int, height: int, limits: Limits) -> None:
     if min(width, height) < limits.min_side:
-        words = f"the image is {width}×{height} pixels; each side must be at least {limits.min_side}"
-        raise RequestError(Reason.IMAGE_TOO_SMALL, "image.data", words)
+        message = f"the image is {width}×{height} pixels; each side must be at least {limits.min_side}"
+        raise RequestError(Reason.IMAGE_TOO_SMALL, _FIELD, message)
     if width * height > limits.max_pixels:
-        words = f"the image is {width}×{height} pixels; at most {limits.max_pixels:,} pixels are allowed"
-        raise RequestError(Reason.IMAGE_TOO_LARGE, "image.data", words)
+        message = f"the image is {width}×{height} pixels; at most {limits.max_pixels:,} pixels are allowed"
+        raise RequestError(Reason.IMAGE_TOO_LARGE, _FIELD, message)
 
 
-def _separated(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Colours, of mode L, RGB or CMYK, and alpha, of mode L; no alpha where all is opaque."""
+def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Return the colours, of mode L, RGB or CMYK, and the alpha, of mode L; no alpha where all is opaque."""
     if image.mode.startswith("I"):  # 16 bits of grey
         grey = (np.asarray(image).astype(np.uint32) + 128) // 257
         return Image.fromarray(grey.astype(np.uint8)), None

@@ -1,4 +1,4 @@
-"""From pixels to a file's bytes: with transparency where the format has it, and no more metadata than is given."""
+"""Encoding images: with transparency where the format has it, and no more metadata than is given."""
 
 from __future__ import annotations
 
@@ -11,37 +11,32 @@ from PIL import Image
 from dorian_server.domain.requests import DEFAULT_QUALITY, ImageFormat
 from dorian_server.images.containers import EXIF_HEADER
 from dorian_server.images.exif import Metadata
-
-# Of a lossless WebP, from 0 to 100: more takes several times as long for files smaller by about a hundredth.
-_LOSSLESS_EFFORT = 25
+from dorian_server.images.formats import FORMATS
 
 
 def encode(
     pixels: NDArray[np.uint8],
-    kind: ImageFormat,
+    image_format: ImageFormat,
     quality: int = DEFAULT_QUALITY,
     alpha: NDArray[np.uint8] | None = None,
     metadata: Metadata | None = None,
 ) -> bytes:
-    """The bytes of a file of format ``kind`` with ``pixels`` sRGB uint8 (height, width, 3), and ``alpha`` (height, width).
+    """Return the bytes of an image file.
 
-    ``quality`` 1 to 100 is for JPEG and WebP; WebP at 100 is lossless, as PNG always is: colours beneath ``alpha`` included.
-    A JPEG has no transparency: it shows ``pixels`` on white. Nothing but ``metadata`` is written beside the picture.
+    Args:
+        pixels: sRGB uint8 (height, width, 3).
+        image_format: Format of the file.
+        quality: 1 to 100, for JPEG and WebP. WebP at 100 is lossless, as PNG always is, colours beneath ``alpha`` included.
+        alpha: uint8 (height, width); a format without transparency shows ``pixels`` on white.
+        metadata: Written beside the image; nothing else is.
     """
+    spec = FORMATS[image_format]
     image = Image.fromarray(pixels)
     if alpha is not None:
-        image = _on_white(image, alpha) if kind == "JPEG" else _with_alpha(image, alpha)
-    about = {} if metadata is None else {"exif": EXIF_HEADER + metadata.exif}
-    buffer = io.BytesIO()
-    if kind == "JPEG":
-        image.save(buffer, kind, quality=quality, subsampling="4:4:4" if quality >= 90 else "4:2:0", **about)
-    elif kind == "PNG":
-        image.save(buffer, kind, compress_level=3, **about)
-    elif quality == 100:
-        image.save(buffer, kind, quality=_LOSSLESS_EFFORT, lossless=True, exact=True, **about)
-    else:
-        image.save(buffer, kind, quality=quality, **about)
-    return buffer.getvalue()
+        image = _with_alpha(image, alpha) if spec.has_alpha else _on_white(image, alpha)
+    file = io.BytesIO()
+    spec.save(image, file, quality, None if metadata is None else EXIF_HEADER + metadata.exif)
+    return file.getvalue()
 
 
 def _on_white(image: Image.Image, alpha: NDArray[np.uint8]) -> Image.Image:

@@ -40,6 +40,7 @@ from dorian_server.domain.results import (
     ReconstructedFace,
     SearchProgress,
 )
+from dorian_server.images import FORMATS, list_labels
 from dorian_server.methods.method import Method
 from dorian_server.pipeline.method_selection import encodes
 from dorian_server.pipeline.pipeline import Pipeline
@@ -66,9 +67,7 @@ _BUDGETS: Mapping[pb.OptimisationBudget, SearchBudget] = {
     pb.OPTIMISATION_BUDGET_FULL: "full",
 }
 _FORMATS: Mapping[pb.ImageFormat, ImageFormat] = {
-    pb.IMAGE_FORMAT_JPEG: "JPEG",
-    pb.IMAGE_FORMAT_PNG: "PNG",
-    pb.IMAGE_FORMAT_WEBP: "WEBP",
+    getattr(pb, f"IMAGE_FORMAT_{image_format}"): image_format for image_format in FORMATS
 }
 _FORMAT_CODES = {name: code for code, name in _FORMATS.items()}
 
@@ -94,7 +93,7 @@ def read_age(message: pb.Age, field: str) -> Age:
 def read_output(message: pb.OutputOptions) -> Output:
     """Return the output options in ``message``; ``RequestError`` for an unknown format or a quality beyond 100."""
     if message.format != pb.IMAGE_FORMAT_UNSPECIFIED and message.format not in _FORMATS:
-        raise _out_of_range("output.format", f"image format {message.format} is unknown; known: JPEG, PNG, WebP")
+        raise _out_of_range("output.format", f"image format {message.format} is unknown; known: {list_labels()}")
     if not 0 <= message.quality <= 100:
         raise _out_of_range(
             "output.quality",
