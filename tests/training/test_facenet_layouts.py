@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from dorian_training.checkpoint import save_weights
 from dorian_training.errors import CheckpointError
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape, ResidualBlock
+from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.facenet import FaceNet, facenet_of, load_facenet
 from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
@@ -22,6 +23,7 @@ COMPACT = FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8)
 INCEPTION = InceptionResNetShape(repeats=(1, 1, 1), embedding=16)
 LAYOUTS: dict[str, tuple[type[FaceNet], Any, int]] = {
     "compact": (CompactFaceNet, COMPACT, 64),
+    "dlib_resnet_v1": (DlibResNet, DlibResNetShape(), 150),
     "inception_resnet_v1": (InceptionResNetV1, INCEPTION, 160),
 }
 
@@ -48,6 +50,8 @@ def layers(network: FaceNet) -> tuple[list[nn.Module], nn.Module]:
     """The layers that give ``features``, and the one that gives the embedding before it is brought to a length of 1."""
     if isinstance(network, CompactFaceNet):
         return [layer for layer in network.features if isinstance(layer, ResidualBlock)], network.head
+    if isinstance(network, DlibResNet):
+        return [network.blocks[index] for index in (2, 6, 9, 12, 13)], network.head
     return [network.conv2d_2b, network.repeat_1, network.repeat_2, network.block8], network.last_bn
 
 
@@ -56,6 +60,7 @@ def layers(network: FaceNet) -> tuple[list[nn.Module], nn.Module]:
     ("layout", "shapes"),
     [
         ("compact", [(4, 16, 16), (8, 8, 8), (8, 4, 4)]),
+        ("dlib_resnet_v1", [(32, 35, 35), (64, 17, 17), (128, 8, 8), (256, 4, 4), (256, 2, 2)]),
         ("inception_resnet_v1", [(64, 77, 77), (256, 17, 17), (896, 8, 8), (1792, 3, 3)]),
     ],
 )
@@ -106,7 +111,7 @@ def test_checkpoints_without_a_facenet() -> None:
     state = CompactFaceNet(COMPACT).state_dict()
     with pytest.raises(CheckpointError, match="the checkpoint has no 'facenet_ema'; it has facenet"):
         facenet_of({"facenet": state}, {"shape": COMPACT.as_dict()})
-    words = "unknown layout 'mobile' of a FaceNet; known: inception_resnet_v1, or none"
+    words = "unknown layout 'mobile' of a FaceNet; known: dlib_resnet_v1, inception_resnet_v1, or none"
     with pytest.raises(CheckpointError, match=words):
         facenet_of({"facenet_ema": state}, {"shape": {"layout": "mobile"}})
     shape = json.loads(json.dumps(INCEPTION.as_dict()))

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dorian_bundle.files import draft_file
+from dorian_training.dlib_files import read_dlib_resnet
 from dorian_training.errors import CheckpointError, ConfigError
+from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
 _CHUNK = 1 << 20  # bytes
@@ -42,7 +44,8 @@ class PublishedFile:
 class PublishedFaceNet:
     """A published FaceNet without its classifier, which told ``identities`` people apart; ``None`` if the file had none."""
 
-    network: InceptionResNetV1
+    name: str
+    network: DlibResNet | InceptionResNetV1
     identities: int | None
 
 
@@ -64,12 +67,18 @@ def fetch(source: str, sha256: str | None, cache: Path) -> PublishedFile:
 
 
 def read_facenet(file: PublishedFile) -> PublishedFaceNet:
-    """The Inception-ResNet-v1 in ``file``; ``CheckpointError`` if it holds anything else."""
+    """Read the FaceNet in ``file``: dlib's from a ``.dat`` file, else Inception-ResNet-v1.
+
+    Raises:
+        CheckpointError: If the file holds anything else.
+    """
+    if file.name.endswith(".dat"):
+        return PublishedFaceNet("dlib's ResNet", read_dlib_resnet(file.path), None)
     tensors = read_tensors(file.path)
     classifier = tensors.get(f"{_CLASSIFIER}weight")
     network = InceptionResNetV1(InceptionResNetShape())
     fit(network, {name: each for name, each in tensors.items() if not name.startswith(_CLASSIFIER)}, file.name)
-    return PublishedFaceNet(network, None if classifier is None else len(classifier))
+    return PublishedFaceNet("Inception-ResNet-v1", network, None if classifier is None else len(classifier))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

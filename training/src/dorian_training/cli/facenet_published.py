@@ -11,18 +11,23 @@ import click
 from dorian_training.checkpoint import WEIGHTS_FILE, save_weights
 from dorian_training.cli.config import DEFAULT_CACHE, OUTPUT_FOLDER, Config, config_command, option
 from dorian_training.errors import ConfigError
-from dorian_training.networks.inception_resnet import InceptionResNetShape
-from dorian_training.published import PublishedFile, fetch, read_facenet
+from dorian_training.published import PublishedFaceNet, PublishedFile, fetch, read_facenet
 
 # Faces and people of the sets that published weights were trained on.
-_SETS = {"VGGFace2": (3_141_890, 8631), "CASIA-WebFace": (494_414, 10_575)}
+_SETS = {
+    "VGGFace2": (3_141_890, 8631),
+    "CASIA-WebFace": (494_414, 10_575),
+    "dlib": (3_000_000, 7485),  # about; from FaceScrub, VGG and the web
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FaceNetPublishedConfig(Config):
     """Options of ``facenet-published``."""
 
-    source: str = option("State dict: .pt or .safetensors.", flag="--weights", metavar="FILE|URL")
+    source: str = option(
+        "State dict (.pt or .safetensors), or dlib's network (.dat).", flag="--weights", metavar="FILE|URL"
+    )
     sha256: str | None = option("Checksum of the file, in hexadecimal; a URL needs it.", default=None)
     licence: str = option("Terms that the weights are published under, for the model card.")
     data: str = option(
@@ -43,11 +48,13 @@ class FaceNetPublishedConfig(Config):
 
 @config_command("facenet-published", FaceNetPublishedConfig)
 def facenet_published(config: FaceNetPublishedConfig) -> None:
-    """Take over a published FaceNet: Inception-ResNet-v1 with weights in facenet-pytorch's layout.
+    """Take over a published FaceNet: dlib's, or Inception-ResNet-v1 with weights in facenet-pytorch's layout.
 
-    The checkpoint goes where the compact FaceNet's goes: to --facenet of age-translator and of dorian-export.
+    The checkpoint goes where the compact FaceNet's goes: to --facenet of age-translator and of dorian-export. dlib's is in the
+    package face_recognition_models; facenet-whitening then makes its similarities alike in all groups of people.
 
     \b
+    dorian-train facenet-published --weights dlib_face_recognition_resnet_model_v1.dat --trained-on dlib --licence CC0-1.0 --out runs/dlib
     dorian-train facenet-published --weights 20180402-114759-vggface2.pt --licence "as its publisher states it" --out runs/facenet
     """
     config.check()
@@ -61,17 +68,17 @@ def facenet_published(config: FaceNetPublishedConfig) -> None:
         )
     config.out.mkdir(parents=True, exist_ok=True)
     weights = {"facenet_ema": published.network.state_dict()}
-    save_weights(config.out / WEIGHTS_FILE, weights, _metadata(file, config))
+    save_weights(config.out / WEIGHTS_FILE, weights, _metadata(file, published, config))
     click.echo(
-        f"{config.out / WEIGHTS_FILE}: Inception-ResNet-v1, learned from {config.data}; {file.name}, sha256 {file.sha256}"
+        f"{config.out / WEIGHTS_FILE}: {published.name}, learned from {config.data}; {file.name}, sha256 {file.sha256}"
     )
 
 
-def _metadata(file: PublishedFile, config: FaceNetPublishedConfig) -> dict[str, Any]:
+def _metadata(file: PublishedFile, published: PublishedFaceNet, config: FaceNetPublishedConfig) -> dict[str, Any]:
     faces, identities = _SETS[config.data]
     return {
         "family": "facenet",
-        "shape": InceptionResNetShape().as_dict(),
+        "shape": published.network.shape.as_dict(),
         "stage": "published",
         "steps": 0,  # of ours
         "earlier": [],

@@ -13,6 +13,7 @@ from dorian_training.cli.cyclegan import cyclegan
 from dorian_training.cli.detector import detector
 from dorian_training.cli.facenet import facenet
 from dorian_training.cli.facenet_published import facenet_published
+from dorian_training.cli.facenet_whitening import facenet_whitening
 from dorian_training.cli.landmark_refiner import landmark_refiner
 from dorian_training.cli.latent_optimisation import latent_optimisation
 
@@ -24,6 +25,7 @@ COMMANDS = (
     detector,
     facenet,
     facenet_published,
+    facenet_whitening,
     landmark_refiner,
     latent_optimisation,
 )

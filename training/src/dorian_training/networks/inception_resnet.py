@@ -132,7 +132,7 @@ class InceptionResNetV1(nn.Module):
 
     def __init__(self, shape: InceptionResNetShape) -> None:
         super().__init__()
-        self.size, self.embedding = SIZE, shape.embedding
+        self.shape, self.size, self.embedding = shape, SIZE, shape.embedding
         repeats_35, repeats_17, repeats_8 = shape.repeats
         self.conv2d_1a = Unit(3, 32, _THREE, 2, padded=False)  # (batch, 32, 79, 79)
         self.conv2d_2a = Unit(32, 32, _THREE, padded=False)
