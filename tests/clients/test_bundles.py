@@ -1,4 +1,4 @@
-"""Bundles and priorities: which bundle each call names, what goes with it, and bundles that are read anew."""
+"""Bundles and priorities: which bundle each call names, its metadata, and reloads."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_the_priority_goes_with_every_call(priority: Any, sent: str | None, fake
     assert {metadata["authorization"] for metadata in fake.metadata} == {"Bearer dorian_key"}
 
 
-def test_reading_bundles_anew(fake: Any) -> None:
+def test_reloading_bundles(fake: Any) -> None:
     fake.bundles, fake.changed_bundles = ["portraits", "sketches"], {"sketches"}
     with Client(fake.address, timeout=60, bundle="portraits") as client:
         assert client.reload_bundles() == [
@@ -72,8 +72,8 @@ def test_reading_bundles_anew(fake: Any) -> None:
         assert client.reload_bundles("sketches") == [ServedBundle("sketches", "1.2.3", SHA256, changed=True)]
         with pytest.raises(NotFound, match="no such bundle"):
             client.reload_bundles("nonsense")
-    asked = [admin_pb2.ReloadBundlesRequest(bundle=name) for name in ("", "sketches", "nonsense")]
-    assert fake.requests == asked, "the client's own bundle is not what is read anew"
+    expected = [admin_pb2.ReloadBundlesRequest(bundle=name) for name in ("", "sketches", "nonsense")]
+    assert fake.requests == expected, "the client's own bundle is not what is reloaded"
 
 
 def test_a_bundle_that_is_broken(client: Client, fake: Any) -> None:
@@ -119,7 +119,7 @@ def test_every_command_takes_bundle_and_priority(
     assert {metadata.get("dorian-priority") for metadata in fake.metadata} == {"batch"}
 
 
-def test_a_command_asks_again_as_often_as_it_is_told(run: Run, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_retries_as_often_as_its_flag_says(run: Run, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         fake.fail("QUEUE_FULL", "full", retry_after=0.01, times=2)
         fake.requests.clear()
@@ -147,7 +147,7 @@ def test_reload(run: Run, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [request.bundle for request in fake.requests] == ["", "sketches"]
 
 
-def test_reloads_that_are_refused(run: Run, fake: Any) -> None:
+def test_rejected_reloads(run: Run, fake: Any) -> None:
     result = run("reload", "--bundle", "nonsense")
     assert (result.exit_code, "lists the bundles" in result.stderr) == (3, True)
     fake.fail("BUNDLE_BROKEN", "graph.onnx is missing")

@@ -1,4 +1,4 @@
-"""Each call of the client against a real gRPC server: what is sent, and what comes back in plain Python types."""
+"""Each call of the client against a real gRPC server: what is sent, and what is returned in plain Python types."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_strength_of_nothing_is_not_left_out(call: str, client: Client, fake: 
 @pytest.mark.parametrize(
     ("method", "labels"), [(None, ["0-18", "19-29", "30-39", "60+"]), ("other", ["0-18", "19-29"])]
 )
-def test_a_sweep_asks_for_all_age_groups_at_once(
+def test_a_sweep_requests_all_age_groups_at_once(
     method: str | None, labels: list[str], client: Client, fake: Any, pixels: Pixels
 ) -> None:
     result = client.sweep(pixels, method=method, source=25)
@@ -163,7 +163,7 @@ def test_a_closed_client_makes_no_calls(fake: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind", "words"),
+    ("arguments", "kind", "message"),
     [
         ({"to": True}, TypeError, "an age cannot be bool"),
         ({"to": b"60+"}, TypeError, "an age cannot be bytes"),
@@ -182,15 +182,15 @@ def test_a_closed_client_makes_no_calls(fake: Any) -> None:
     ],
 )
 def test_wrong_arguments(
-    arguments: dict[str, Any], kind: type[Exception], words: str, client: Client, fake: Any, pixels: Pixels
+    arguments: dict[str, Any], kind: type[Exception], message: str, client: Client, fake: Any, pixels: Pixels
 ) -> None:
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=message):
         client.age(pixels, **arguments)
     assert fake.requests == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ({"address": ""}, "empty"),
         ({"timeout": 0}, "timeout cannot be 0"),
@@ -198,8 +198,8 @@ def test_wrong_arguments(
         ({"priority": "urgent"}, "'urgent'; give one of interactive, batch"),
     ],
 )
-def test_wrong_settings(arguments: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_wrong_settings(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Client(**arguments)
 
 

@@ -1,4 +1,4 @@
-"""Layers of what was added: they come when asked for, compose() adds them to the photo, the command writes them."""
+"""Deltas: they come on request, compose() adds them to the photo, the command writes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXIF_ORIENTATION, TURN_LEFT = 0x0112, 8
 
 @pytest.fixture
 def mild(pixels: Pixels) -> Pixels:
-    """A photo of 64 to 191, whose inversion changes no pixel by more than a layer can say."""
+    """Return a photo of 64 to 191, whose inversion changes no pixel by more than a delta can hold."""
     return pixels // 2 + 64
 
 
@@ -33,7 +33,7 @@ def _layer(colour: tuple[int, ...], size: tuple[int, int] = (64, 48), mode: str 
     return buffer.getvalue()
 
 
-def test_a_layer_comes_only_if_it_was_asked_for(client: Client, fake: Any, pixels: Pixels) -> None:
+def test_a_layer_comes_only_on_request(client: Client, fake: Any, pixels: Pixels) -> None:
     assert client.age(pixels, 30).photos[0].delta is None
     (photo,) = client.age(pixels, 30, format="jpeg", with_delta=True).photos
     assert [request.with_delta for request in fake.requests] == [False, True]
@@ -76,7 +76,7 @@ def test_composing_with_a_photo_that_was_turned(client: Client, mild: Pixels) ->
 
 
 @pytest.mark.parametrize(
-    ("layer", "kind", "words"),
+    ("layer", "kind", "message"),
     [
         (_layer((0, 0, 0), mode="RGB"), ValueError, "cannot be of mode RGB; give the delta of an aged photo"),
         (_layer((0, 0, 0, 0), (48, 64)), ValueError, "a layer of 48 by 64 cannot go onto a photo of 64 by 48"),
@@ -84,8 +84,8 @@ def test_composing_with_a_photo_that_was_turned(client: Client, mild: Pixels) ->
         ("missing.png", PhotoError, "no photo at missing.png"),
     ],
 )
-def test_what_cannot_be_composed(layer: Any, kind: type[Exception], words: str, pixels: Pixels) -> None:
-    with pytest.raises(kind, match=words):
+def test_images_that_cannot_be_composed(layer: Any, kind: type[Exception], message: str, pixels: Pixels) -> None:
+    with pytest.raises(kind, match=message):
         compose(pixels, layer)
 
 
@@ -131,7 +131,7 @@ def test_a_layer_of_faces_with_ages_of_their_own(run: Run, mild: Pixels) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["--to", "8", "--delta", "added.jpg"], "a layer is a PNG with alpha: end 'added.jpg' in .png"),
         (["--to", "8", "--delta", "added"], "a layer is a PNG with alpha: end 'added' in .png, or with / for a folder"),
@@ -142,19 +142,19 @@ def test_a_layer_of_faces_with_ages_of_their_own(run: Run, mild: Pixels) -> None
         (["--sweep", "--delta", "added.png"], "--delta cannot go with --sweep"),
     ],
 )
-def test_layers_that_have_no_place(arguments: list[str], words: str, run: Run, fake: Any) -> None:
-    _refused(run("age", "portrait.png", "-o", "older.png", *arguments), words)
+def test_paths_that_no_layer_can_have(arguments: list[str], message: str, run: Run, fake: Any) -> None:
+    _assert_fails(run("age", "portrait.png", "-o", "older.png", *arguments), message)
     assert fake.requests == []
 
 
 def test_several_layers_do_not_go_into_one_file(run: Run, fake: Any) -> None:
     arguments = ["age", "portrait.png", "--to", "8", "--to", "9", "-o", "{age}.png", "--delta"]
-    _refused(run(*arguments, "a.png"), "2 layers cannot go into one file 'a.png': put {age} into its name")
-    _refused(run(*arguments, "{age}.png"), "a picture and a layer would go into the same file '8.png'")
+    _assert_fails(run(*arguments, "a.png"), "2 layers cannot go into one file 'a.png': put {age} into its name")
+    _assert_fails(run(*arguments, "{age}.png"), "a picture and a layer would go into the same file '8.png'")
     assert fake.requests == []
 
 
-def _refused(result: Result, words: str) -> None:
+def _assert_fails(result: Result, message: str) -> None:
     assert result.exit_code == 2, result.output
-    assert words in result.stderr
+    assert message in result.stderr
     assert [path.name for path in Path().iterdir()] == ["portrait.png"]

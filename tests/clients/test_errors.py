@@ -1,4 +1,4 @@
-"""Each gRPC status, with the details that the server packs into it, becomes its own exception in words."""
+"""Each gRPC status, with the details that the server packs into it, becomes an exception of its own."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def test_every_row_of_the_table(
     if detailed:
         fake.fail_with_status(
             grpc.StatusCode[code],
-            "in the server's words",
+            "the server's message",
             reason=reason,
             field="targets[0].years",
             metadata={"limit": "16"},
         )
     else:
-        fake.fail_with_status(grpc.StatusCode[code], "in the server's words")
+        fake.fail_with_status(grpc.StatusCode[code], "the server's message")
         kind = InvalidRequest if kind is NoFaceError else kind
     with pytest.raises(ServerError) as caught:
         client.methods()
@@ -82,7 +82,7 @@ def test_every_row_of_the_table(
     assert type(error) is kind
     assert isinstance(error.__cause__, grpc.RpcError)
     assert error.code == code
-    assert ("in the server's words" in str(error)) == (detailed or kind is not DeadlineExceeded)
+    assert ("the server's message" in str(error)) == (detailed or kind is not DeadlineExceeded)
     if detailed:
         assert (error.reason, error.field, error.metadata) == (reason, "targets[0].years", {"limit": "16"})
     else:
@@ -97,7 +97,7 @@ def test_every_call_translates(call: str, client: Client, fake: Any, pixels: Pix
         getattr(client, call)(*[pixels] * photos, *([30] if call == "age" else []))
 
 
-def test_the_servers_own_refusals(client: Client, pixels: Pixels) -> None:
+def test_errors_of_the_fake_server(client: Client, pixels: Pixels) -> None:
     with pytest.raises(InvalidRequest, match="an age cannot be -3") as caught:
         client.age(pixels, [30, -3])
     assert (caught.value.reason, caught.value.field) == ("AGE_OUT_OF_RANGE", "targets[1].years")
@@ -110,21 +110,21 @@ def test_the_servers_own_refusals(client: Client, pixels: Pixels) -> None:
 
 
 def test_a_deadline_that_the_server_sees_to_be_too_short(client: Client, fake: Any) -> None:
-    words = "the queue takes 3 s, and the call has 1 s left"
-    fake.fail("DEADLINE_TOO_SHORT", words)
+    message = "the queue takes 3 s, and the call has 1 s left"
+    fake.fail("DEADLINE_TOO_SHORT", message)
     with pytest.raises(DeadlineExceeded) as caught:
         client.methods()
-    assert (str(caught.value), caught.value.reason) == (words, "DEADLINE_TOO_SHORT")
+    assert (str(caught.value), caught.value.reason) == (message, "DEADLINE_TOO_SHORT")
 
 
 @pytest.mark.parametrize(
-    ("reason", "words"), [("STOPPING", "the server at {} takes"), ("", "cannot reach a server at {}")]
+    ("reason", "message"), [("STOPPING", "the server at {} takes"), ("", "cannot reach a server at {}")]
 )
 def test_servers_that_take_no_calls_are_not_those_that_are_not_there(
-    reason: str, words: str, client: Client, fake: Any
+    reason: str, message: str, client: Client, fake: Any
 ) -> None:
-    fake.fail_with_status(grpc.StatusCode.UNAVAILABLE, "in the server's words", reason=reason)
-    with pytest.raises(ConnectionFailed, match=f"^{words.format(fake.address)}.*: in the server's words$"):
+    fake.fail_with_status(grpc.StatusCode.UNAVAILABLE, "the server's message", reason=reason)
+    with pytest.raises(ConnectionFailed, match=f"^{message.format(fake.address)}.*: the server's message$"):
         client.methods()
 
 
@@ -145,7 +145,7 @@ def test_a_message_over_the_servers_limit_is_not_busy(start_server: Callable[...
 
 @pytest.fixture
 def silent_address() -> Iterator[Callable[[bool], str]]:
-    """Gives an address that refuses connections, or one that takes them and then never says a word."""
+    """Return a function that gives an address which refuses connections, or accepts them and never responds."""
     sockets = []
 
     def bind(listening: bool) -> str:
@@ -195,7 +195,7 @@ def test_a_server_that_is_too_slow(fake: Any) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.25, None])
-def test_when_to_ask_again(client: Client, fake: Any, seconds: float | None) -> None:
+def test_when_to_retry(client: Client, fake: Any, seconds: float | None) -> None:
     fake.fail("CALLS_PER_MINUTE", "later", retry_after=seconds)
     with pytest.raises(Busy) as caught:
         client.methods()

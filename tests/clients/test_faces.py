@@ -1,4 +1,4 @@
-"""Faces: how they are named in requests, what comes back of each, and what the calls say that change nothing."""
+"""Faces: how requests select them, what is returned of each, and the calls that detect and compare them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_detect(client: Client, pixels: Pixels) -> None:
     assert (result.times, result.seconds) == ({"detect": 0.125}, 0.125)
 
 
-def test_what_is_not_known_of_a_face(client: Client, fake: Any, pixels: Pixels) -> None:
+def test_incomplete_faces(client: Client, fake: Any, pixels: Pixels) -> None:
     incomplete = pb.Face(box=pb.Box(width=8, height=8), score=0.5, landmarks=[pb.Point(x=1, y=1)] * 4)
     fake.on_response = lambda response: pb.DetectFacesResponse(faces=[incomplete])
     (face,) = client.detect(pixels).faces
@@ -58,7 +58,7 @@ def test_compare(client: Client, fake: Any, pixels: Pixels) -> None:
 
 
 @pytest.mark.parametrize(("face", "selector"), SELECTORS)
-def test_naming_a_face(face: Any, selector: pb.FaceSelector, client: Client, fake: Any, pixels: Pixels) -> None:
+def test_selecting_a_face(face: Any, selector: pb.FaceSelector, client: Client, fake: Any, pixels: Pixels) -> None:
     client.age(pixels, 60, faces=face)
     client.age(pixels, face_ages={face: "60+"})
     client.sweep(pixels, faces=face, face_ages=[(face, 45)])
@@ -75,7 +75,7 @@ def test_naming_a_face(face: Any, selector: pb.FaceSelector, client: Client, fak
 
 
 @pytest.mark.parametrize("wrap", [list, iter, tuple])
-def test_naming_several_faces(wrap: Any, client: Client, fake: Any, pixels: Pixels) -> None:
+def test_selecting_several_faces(wrap: Any, client: Client, fake: Any, pixels: Pixels) -> None:
     result = client.age(pixels, [20, 30], faces=wrap(["largest", 1]), face_ages=wrap([(1, 8)]))
     assert [len(fake.requests[0].faces), len(fake.requests[0].face_targets)] == [2, 1]
     assert [[face.target for face in photo.faces] for photo in result.photos] == [[20, 8], [30, 8]]
@@ -117,7 +117,7 @@ def test_reconstructions_that_fail_beside_others(client: Client, fake: Any, pixe
 
 
 @pytest.mark.parametrize(
-    ("faces", "kind", "words"),
+    ("faces", "kind", "message"),
     [
         ("smallest", ValueError, "a face cannot be 'smallest'; give 'largest', an index or a Box"),
         (2**31, ValueError, r"index cannot be 2147483648; detect\(\) gives"),
@@ -128,21 +128,21 @@ def test_reconstructions_that_fail_beside_others(client: Client, fake: Any, pixe
         (b"largest", TypeError, "a face cannot be bytes"),
     ],
 )
-def test_what_names_no_face(
-    faces: Any, kind: type[Exception], words: str, client: Client, fake: Any, pixels: Pixels
+def test_invalid_faces(
+    faces: Any, kind: type[Exception], message: str, client: Client, fake: Any, pixels: Pixels
 ) -> None:
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=message):
         client.age(pixels, 60, faces=faces)
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=message):
         client.reconstruct(pixels, faces=faces)
     if not isinstance(faces, list):
-        with pytest.raises(kind, match=words):
+        with pytest.raises(kind, match=message):
             client.compare(pixels, pixels, second_face=faces)
     assert fake.requests == []
 
 
 @pytest.mark.parametrize(
-    ("face_ages", "kind", "words"),
+    ("face_ages", "kind", "message"),
     [
         ({"smallest": 30}, ValueError, "a face cannot be 'smallest'"),
         ({0: None}, TypeError, "an age cannot be NoneType"),
@@ -150,16 +150,16 @@ def test_what_names_no_face(
         ([(0, 30, 40)], TypeError, "give a mapping"),
     ],
 )
-def test_what_is_no_face_with_an_age(
-    face_ages: Any, kind: type[Exception], words: str, client: Client, fake: Any, pixels: Pixels
+def test_invalid_face_ages(
+    face_ages: Any, kind: type[Exception], message: str, client: Client, fake: Any, pixels: Pixels
 ) -> None:
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=message):
         client.age(pixels, face_ages=face_ages)
     assert fake.requests == []
 
 
 @pytest.mark.parametrize(("rate", "kind"), [(0, ValueError), ("0.1", TypeError), (False, TypeError)])
-def test_what_is_no_false_accept_rate(
+def test_invalid_false_accept_rates(
     rate: Any, kind: type[Exception], client: Client, fake: Any, pixels: Pixels
 ) -> None:
     with pytest.raises(kind, match="a false-accept rate cannot be"):

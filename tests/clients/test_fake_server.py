@@ -1,4 +1,4 @@
-"""The public fake server: what it does, how it is told to fail, and that its errors are those of the contract."""
+"""The public fake server: its results, its records, and its errors, which are those of the contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters in the place of ages: how they are asked for, what is said of them, and what the command calls their files."""
+"""Filters as targets: requests, reports, and the names of their files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Run = Callable[..., Result]
 OLD, YOUNG = pb.Age(filter="old"), pb.Age(filter="young")
 
 
-def test_a_filter_is_asked_for_and_comes_back(client: Client, fake: Any, pixels: Pixels) -> None:
+def test_a_filter_is_sent_and_returned(client: Client, fake: Any, pixels: Pixels) -> None:
     (photo,) = client.age(pixels, Filter("old")).photos
     assert list(fake.requests[0].targets) == [OLD]
     assert {photo.target, *(face.target for face in photo.faces)} == {Filter("old")}
@@ -38,7 +38,7 @@ def test_filters_beside_ages_and_for_single_faces(client: Client, fake: Any, pix
     assert fake.requests[0].face_targets[0].target == YOUNG
 
 
-def test_what_methods_lists_may_be_asked_for(client: Client, fake: Any, pixels: Pixels) -> None:
+def test_filters_of_methods_can_be_requested(client: Client, fake: Any, pixels: Pixels) -> None:
     result = client.age(pixels, client.methods()[-1].filters)
     assert [photo.target for photo in result.photos] == [Filter("young"), Filter("old")]
     assert list(fake.requests[-1].targets) == [YOUNG, OLD]
@@ -85,16 +85,16 @@ def test_a_sheet_of_filters(run: Run, fake: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["--filter", "old", "--filter", "young", "-o", "a.png"], "2 ages cannot go into one file 'a.png'"),
         (["--filter", "old", "--to", "old", "-o", "new/"], "into the same file 'new/portrait-old.png'"),
     ],
 )
-def test_names_that_hold_one_picture(arguments: list[str], words: str, run: Run, fake: Any) -> None:
+def test_paths_for_a_single_picture(arguments: list[str], message: str, run: Run, fake: Any) -> None:
     result = run("age", "portrait.png", *arguments)
     assert (result.exit_code, fake.requests) == (2, [])
-    assert words in result.stderr
+    assert message in result.stderr
 
 
 def test_an_unknown_filter_on_the_command_line(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""The one table of image formats: it covers the contract, and what it says of a format is so."""
+"""The one table of image formats agrees with the contract and with Pillow; files are written atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Latents: how they are found, what comes back with them, and how they are used for ageing."""
+"""Latents: how they are found, returned and used for ageing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_ageing_from_latents(latents: Any, client: Client, fake: Any, pixels: Pi
     ]
 
 
-def test_what_came_back_is_taken_as_it_is(client: Client, fake: Any, pixels: Pixels) -> None:
+def test_reconstructions_are_accepted_as_latents(client: Client, fake: Any, pixels: Pixels) -> None:
     fake.unusable_faces = {0}
     reconstructions = client.reconstruct(pixels, faces=[0, 1, 7]).faces
     fake.unusable_faces = set()
@@ -93,7 +93,7 @@ def test_what_came_back_is_taken_as_it_is(client: Client, fake: Any, pixels: Pix
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind", "words"),
+    ("arguments", "kind", "message"),
     [
         ({"optimizer": "sgd"}, ValueError, "an optimizer cannot be 'sgd'; give one of l-bfgs-b, adam"),
         ({"max_steps": 2**31}, ValueError, "max_steps cannot be 2147483648; give a number of steps"),
@@ -103,9 +103,9 @@ def test_what_came_back_is_taken_as_it_is(client: Client, fake: Any, pixels: Pix
 )
 @pytest.mark.parametrize("call", ["reconstruct", "optimize"])
 def test_wrong_ways_to_search(
-    call: str, arguments: dict[str, Any], kind: type[Exception], words: str, client: Client, fake: Any, pixels: Pixels
+    call: str, arguments: dict[str, Any], kind: type[Exception], message: str, client: Client, fake: Any, pixels: Pixels
 ) -> None:
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=message):
         getattr(client, call)(pixels, **arguments)
     assert fake.requests == []
 
@@ -124,7 +124,7 @@ def test_wrong_modes(mode: Any, client: Client, fake: Any, pixels: Pixels) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind", "words"),
+    ("arguments", "kind", "message"),
     [
         ({"mode": "initial"}, ValueError, "'initial'; give one of pixelwise, identity, blended"),
         ({"face": "smallest"}, ValueError, "a face cannot be 'smallest'"),
@@ -138,15 +138,15 @@ def test_wrong_modes(mode: Any, client: Client, fake: Any, pixels: Pixels) -> No
     ],
 )
 def test_wrong_searches(
-    arguments: dict[str, Any], kind: type[Exception], words: str, client: Client, fake: Any, pixels: Pixels
+    arguments: dict[str, Any], kind: type[Exception], message: str, client: Client, fake: Any, pixels: Pixels
 ) -> None:
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=message):
         client.optimize(pixels, **arguments)
     assert fake.requests == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind", "words"),
+    ("arguments", "kind", "message"),
     [
         ({"optimisation": "slow"}, ValueError, "an optimisation cannot be 'slow'; give one of none, fast, full"),
         ({"latents": {0: []}}, ValueError, r"a latent cannot be empty; give the numbers that reconstruct\(\)"),
@@ -161,9 +161,9 @@ def test_wrong_searches(
     ],
 )
 def test_wrong_latents(
-    arguments: dict[str, Any], kind: type[Exception], words: str, client: Client, fake: Any, pixels: Pixels
+    arguments: dict[str, Any], kind: type[Exception], message: str, client: Client, fake: Any, pixels: Pixels
 ) -> None:
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=message):
         client.age(pixels, 60, **arguments)
     assert fake.requests == []
 
@@ -178,5 +178,7 @@ def test_without_a_name_the_first_method_that_can_is_chosen(
     bundle = client.bundle()
     backwards = dataclasses.replace(bundle, methods=bundle.methods[::-1])  # painter, other, inverter
     assert pick_method(backwards, None, **needs).name == chosen
-    assert pick_method(backwards, "painter", **needs).name == "painter"  # which the server then refuses, with what can
+    assert (
+        pick_method(backwards, "painter", **needs).name == "painter"
+    )  # the server then rejects it, and names those that can
     assert pick_method(dataclasses.replace(bundle, methods=bundle.methods[2:]), None, **needs).name == "painter"

@@ -1,4 +1,4 @@
-"""Every way to give a photo reaches the server as the same pixels, and what is no photo is refused in words."""
+"""Every way to give a photo reaches the server as the same pixels; anything else is an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from dorian_client import Client, PhotoError
 
 Pixels = npt.NDArray[np.uint8]
-EXIF_ORIENTATION, TURN_LEFT = 0x0112, 8  # the camera was held so that the photo must be turned left to stand upright
+EXIF_ORIENTATION, TURN_LEFT = 0x0112, 8  # the orientation of a photo that must be turned left to be upright
 
 
 class _PathLike:
@@ -85,7 +85,7 @@ def test_pil_images_of_other_modes(client: Client, pixels: Pixels) -> None:
 
 
 @pytest.mark.parametrize(
-    ("photo", "words"),
+    ("photo", "message"),
     [
         (np.zeros((4, 4, 3), np.float32), r"float32.*uint8 of shape \(height, width, 3\).*0 to 255"),
         (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\).*\(height, width, 3\) in RGB"),
@@ -101,8 +101,8 @@ def test_pil_images_of_other_modes(client: Client, pixels: Pixels) -> None:
         ("null\0.jpg", "cannot read the photo"),
     ],
 )
-def test_what_is_no_photo_is_refused(photo: Any, words: str, client: Client, fake: Any) -> None:
-    with pytest.raises(PhotoError, match=words):
+def test_invalid_photos(photo: Any, message: str, client: Client, fake: Any) -> None:
+    with pytest.raises(PhotoError, match=message):
         client.age(photo, "60+")
     assert fake.requests == []
 

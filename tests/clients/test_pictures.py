@@ -61,7 +61,7 @@ def test_transparent_pictures_can_be_saved_as_jpeg(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "a.gif", "a.txt", ".png"])
-def test_suffixes_that_ask_for_no_format(name: str, pixels: Pixels, tmp_path: Path) -> None:
+def test_suffixes_without_a_format(name: str, pixels: Pixels, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"end it in \.jpg"):
         _picture(pixels).save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
@@ -107,7 +107,7 @@ def _tile(colour: tuple[int, int, int], size: tuple[int, int] = (160, 160)) -> I
 
 
 def _edges_of(sheet: Image.Image, colour: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Returns the left, top, right and bottom edges of the pixels of a colour."""
+    """Return the left, top, right and bottom edges of the pixels of a colour."""
     rows, columns = np.nonzero((np.asarray(sheet) == colour).all(axis=2))
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 

@@ -22,7 +22,6 @@ def test_the_examples_run(photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 4
     with FakeServer() as server:
-        # The readme's clients call the default address, or that of its own server.
         monkeypatch.setattr(dorian_client, "Client", lambda address="", **options: _connect(server, address, options))
         names: dict[str, Any] = {}
         exec(blocks[0], names)

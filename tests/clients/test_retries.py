@@ -1,4 +1,4 @@
-"""When a call is sent again: after which delay, how often, until when; and which calls are not."""
+"""Retries: of which calls, after which delays, how often, and until when."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ AWAY = grpc.StatusCode.UNAVAILABLE
 
 @dataclass
 class Clock:
-    """A clock that sleeping alone moves on."""
+    """A clock that only sleeping advances."""
 
     now: float = 100.0
     slept: list[float] = field(default_factory=list)
@@ -58,7 +58,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def timed(client: Client, clock: Clock) -> Callable[..., Client]:
-    """Gives a client, with a timeout of 10 s, that lives by the clock."""
+    """Return a function that gives a client with a timeout of 10 s, timed by the clock."""
 
     def give(limit: int = 3, *, random: float = 0.0) -> Client:
         client._retries = clock.retries(limit, random=random)
@@ -81,19 +81,19 @@ def test_a_fifth_is_added_at_most(random: float, delay: float, clock: Clock) -> 
     assert clock.retries(random=random).begin(60).delay_after(_away()) == pytest.approx(delay / 20)
 
 
-def test_callers_refused_together_do_not_come_back_together() -> None:
+def test_calls_rejected_together_are_not_retried_together() -> None:
     delays = {Retries(1).begin(None).delay_after(Busy("full", retry_after=2)) for _ in range(100)}
     assert len(delays) > 90
     assert all(delay is not None and 2 <= delay <= 2.4 for delay in delays)
 
 
-def test_a_server_that_is_away_is_asked_after_ever_longer_delays(clock: Clock) -> None:
+def test_retries_of_an_unreachable_server_have_growing_delays(clock: Clock) -> None:
     tries = clock.retries(4).begin(60)
     delays = [tries.delay_after(_away()) for _ in range(5)]
     assert delays == [pytest.approx(0.1), pytest.approx(0.2), pytest.approx(0.4), pytest.approx(0.8), None]
 
 
-def test_a_server_that_is_away_may_say_when_it_is_back(clock: Clock) -> None:
+def test_an_unreachable_server_may_name_a_delay(clock: Clock) -> None:
     assert clock.retries().begin(60).delay_after(_away(retry_after=3)) == 3
 
 
@@ -118,7 +118,7 @@ def test_delays_grow_even_if_the_server_says_at_once(seconds: float, clock: Cloc
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_answers_that_are_final(error: ServerError, clock: Clock) -> None:
+def test_final_errors(error: ServerError, clock: Clock) -> None:
     assert clock.retries().begin(60).delay_after(error) is None
 
 
@@ -145,7 +145,7 @@ def test_without_a_timeout_every_delay_fits(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("reason", ["QUEUE_FULL", "CALLS_AT_ONCE", "CALLS_PER_MINUTE"])
-def test_a_busy_server_is_asked_again_when_it_said(
+def test_a_busy_server_is_retried_after_the_time_that_it_names(
     reason: str, timed: Callable[..., Client], fake: Any, clock: Clock
 ) -> None:
     fake.fail_with_status(FULL, "full", reason=reason, retry_after=2, times=2)
@@ -156,7 +156,7 @@ def test_a_busy_server_is_asked_again_when_it_said(
 
 
 @pytest.mark.parametrize("reason", ["NOT_READY", "STOPPING", ""])
-def test_a_server_that_takes_no_calls_is_asked_again(
+def test_a_server_that_takes_no_calls_is_retried(
     reason: str, timed: Callable[..., Client], fake: Any, clock: Clock
 ) -> None:
     fake.fail_with_status(AWAY, "not now", reason=reason, times=3)
@@ -165,7 +165,7 @@ def test_a_server_that_takes_no_calls_is_asked_again(
 
 
 @pytest.mark.parametrize("call", ["age", "sweep", "detect", "compare", "reconstruct", "methods", "bundle"])
-def test_every_call_is_sent_again_as_it_was(
+def test_every_call_is_retried_unchanged(
     call: str, timed: Callable[..., Client], fake: Any, clock: Clock, pixels: Pixels
 ) -> None:
     fake.fail_with_status(FULL, "full", retry_after=1, times=1)
@@ -176,7 +176,7 @@ def test_every_call_is_sent_again_as_it_was(
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3])
-def test_the_last_refusal_is_raised(limit: int, timed: Callable[..., Client], fake: Any, clock: Clock) -> None:
+def test_the_last_error_is_raised(limit: int, timed: Callable[..., Client], fake: Any, clock: Clock) -> None:
     fake.fail_with_status(FULL, "full", reason="QUEUE_FULL", retry_after=2)
     with pytest.raises(Busy, match="full") as caught:
         timed(limit).methods()
@@ -186,7 +186,7 @@ def test_the_last_refusal_is_raised(limit: int, timed: Callable[..., Client], fa
     assert len(fake.requests) == limit + 1
 
 
-def test_five_times_unless_told_otherwise(fake: Any) -> None:
+def test_five_retries_by_default(fake: Any) -> None:
     fake.fail_with_status(FULL, "full", retry_after=0.01)
     with Client(fake.address, timeout=60) as client, pytest.raises(Busy):
         client.methods()
@@ -194,7 +194,7 @@ def test_five_times_unless_told_otherwise(fake: Any) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "slept"), [(10, []), (4, [4, 4]), (0.5, [0.5, 0.5, 0.5, 0.8, 1.6, 3.2])])
-def test_no_try_is_made_beyond_the_timeout(
+def test_no_retry_exceeds_the_timeout(
     seconds: float, slept: list[float], timed: Callable[..., Client], fake: Any, clock: Clock
 ) -> None:
     fake.fail_with_status(FULL, "full", retry_after=seconds)
@@ -214,7 +214,7 @@ def test_the_timeout_holds_by_the_clock_on_the_wall(fake: Any) -> None:
     assert 2 <= len(fake.requests) <= 12
 
 
-def test_a_try_that_the_server_does_not_answer_ends_with_the_timeout(
+def test_an_attempt_without_a_response_ends_with_the_timeout(
     timed: Callable[..., Client], fake: Any, clock: Clock
 ) -> None:
     fake.fail_with_status(FULL, "full", retry_after=9.5, times=1)
@@ -241,7 +241,7 @@ def test_a_try_that_the_server_does_not_answer_ends_with_the_timeout(
         ("RESOURCE_EXHAUSTED", "QUEUE_FULL", Busy),
     ],
 )
-def test_what_is_asked_but_once(
+def test_errors_that_are_not_retried(
     code: str, reason: str, kind: type[ServerError], timed: Callable[..., Client], fake: Any, clock: Clock
 ) -> None:
     fake.fail_with_status(grpc.StatusCode[code], "no", reason=reason)
@@ -251,9 +251,7 @@ def test_what_is_asked_but_once(
 
 
 @pytest.mark.parametrize("code", [FULL, AWAY])
-def test_a_reload_is_asked_but_once(
-    code: grpc.StatusCode, timed: Callable[..., Client], fake: Any, clock: Clock
-) -> None:
+def test_a_reload_is_not_retried(code: grpc.StatusCode, timed: Callable[..., Client], fake: Any, clock: Clock) -> None:
     fake.fail_with_status(code, "not now", retry_after=1)
     with pytest.raises(ServerError, match="not now"):
         timed().reload_bundles()
@@ -271,7 +269,7 @@ def test_a_client_that_is_closed_while_it_waits(timed: Callable[..., Client], fa
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A port on which nobody listens, and which servers of this test alone may take."""
+    """Yield a port on which nobody listens, and which only this test's servers can take."""
     with socket.socket() as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         held.bind(("127.0.0.1", 0))
@@ -286,7 +284,7 @@ def test_a_server_that_is_not_there(port: int, clock: Clock) -> None:
     assert clock.slept == pytest.approx([0.1, 0.2])
 
 
-def test_a_server_that_comes_between_two_tries(port: int, start_server: Callable[..., Any]) -> None:
+def test_a_server_that_starts_between_two_attempts(port: int, start_server: Callable[..., Any]) -> None:
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -305,7 +303,7 @@ def test_a_server_that_comes_between_two_tries(port: int, start_server: Callable
 
 
 @pytest.mark.parametrize(("code", "delay"), [(FULL, 0.15), (AWAY, None)])
-def test_a_search_that_is_refused_before_its_first_step_is_sent_again(
+def test_a_search_that_is_rejected_before_its_first_step_is_retried(
     code: grpc.StatusCode, delay: float | None, fake: Any, pixels: Pixels
 ) -> None:
     fake.fail_with_status(code, "not now", retry_after=delay, times=2)
@@ -321,7 +319,7 @@ def test_a_search_that_is_refused_before_its_first_step_is_sent_again(
     assert last < first - 0.1, "the timeout counts for all tries together"
 
 
-def test_a_search_of_which_something_came_is_not_sent_again(fake: Any, pixels: Pixels) -> None:
+def test_a_search_is_not_retried_after_its_first_step(fake: Any, pixels: Pixels) -> None:
     fake.fail_with_status(AWAY, "stopping", reason="STOPPING", after=0)
     with Client(fake.address, timeout=60) as client:
         search = client.optimize(pixels)
@@ -333,7 +331,7 @@ def test_a_search_of_which_something_came_is_not_sent_again(fake: Any, pixels: P
     assert len(fake.requests) == 1
 
 
-def test_the_last_refusal_of_a_search_is_raised_and_stays(fake: Any, pixels: Pixels) -> None:
+def test_the_last_error_of_a_search_is_raised_and_stays(fake: Any, pixels: Pixels) -> None:
     fake.fail_with_status(FULL, "full", retry_after=0.01)
     with Client(fake.address, timeout=60, retries=2) as client:
         search = client.optimize(pixels)
@@ -346,7 +344,7 @@ def test_the_last_refusal_of_a_search_is_raised_and_stays(fake: Any, pixels: Pix
     assert len(fake.requests) == 3
 
 
-def test_a_search_is_not_sent_again_beyond_the_timeout(fake: Any, pixels: Pixels) -> None:
+def test_a_search_is_not_retried_beyond_the_timeout(fake: Any, pixels: Pixels) -> None:
     fake.fail_with_status(FULL, "full", retry_after=30)
     with Client(fake.address, timeout=20) as client, pytest.raises(Busy):
         next(client.optimize(pixels))
@@ -368,7 +366,7 @@ def test_a_search_that_waits_can_be_cancelled(fake: Any, pixels: Pixels) -> None
     assert len(fake.requests) == 1
 
 
-def test_leaving_a_search_that_was_refused(client: Client, fake: Any, pixels: Pixels) -> None:
+def test_leaving_a_search_that_was_rejected(client: Client, fake: Any, pixels: Pixels) -> None:
     fake.fail_with_status(FULL, "full", retry_after=0.01)
     client._retries = Retries(3)
     with client.optimize(pixels) as search:

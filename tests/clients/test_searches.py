@@ -1,4 +1,4 @@
-"""Searches, whose answer comes in steps: what is asked, what comes, and what ends them early."""
+"""Latent searches, whose response is a stream: requests, steps, results, and what ends a search early."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from dorian_client import (
 )
 
 Pixels = npt.NDArray[np.uint8]
-WAIT = 5  # seconds within which a server must hear of a call's end
+WAIT = 5  # seconds within which a server must notice the end of a call
 
 
 def test_all_settings_reach_the_server(client: Client, fake: Any, pixels: Pixels) -> None:
@@ -89,12 +89,12 @@ def test_steps_and_result(client: Client, fake: Any, pixels: Pixels) -> None:
         steps[0].step = 1  # type: ignore[misc]
 
     result = search.result()
-    drawn = result.reconstruction
-    assert isinstance(drawn.face, Face)
-    assert drawn.picture is not None
-    assert (drawn.face.index, drawn.steps, drawn.error) == (0, 40, None)
-    assert drawn.latent == (0.5, -0.25, float(np.float32(0.1)))
-    np.testing.assert_array_equal(drawn.picture.to_array(), 255 - pixels[4:44, 8:40])
+    drawing = result.reconstruction
+    assert isinstance(drawing.face, Face)
+    assert drawing.picture is not None
+    assert (drawing.face.index, drawing.steps, drawing.error) == (0, 40, None)
+    assert drawing.latent == (0.5, -0.25, float(np.float32(0.1)))
+    np.testing.assert_array_equal(drawing.picture.to_array(), 255 - pixels[4:44, 8:40])
     assert result.provenance == Provenance("inverter", "fake-bundle", "1.2.3", "ab" * 32)
     assert (result.times, result.seconds) == ({"optimise": 1.5}, 1.5)
     assert (search.result(), list(search)) == (result, [])
@@ -146,7 +146,7 @@ def test_leaving_early_ends_the_search_on_the_server(
     assert isinstance(Cancelled("x"), DorianError)
 
 
-def test_a_search_that_nobody_holds_any_more_is_ended(client: Client, fake: Any, pixels: Pixels) -> None:
+def test_an_unreferenced_search_is_cancelled(client: Client, fake: Any, pixels: Pixels) -> None:
     fake.pause_after = 0
     for step in client.optimize(pixels):
         assert step.step == 0
@@ -189,7 +189,7 @@ def test_errors_in_the_stream(
 ) -> None:
     fake.fail_with_status(
         grpc.StatusCode[code],
-        "in the server's words",
+        "the server's message",
         reason=reason,
         field="latent",
         metadata={"limit": "16"},
@@ -198,7 +198,7 @@ def test_errors_in_the_stream(
     with client.optimize(pixels) as search:
         steps = map(operator.attrgetter("step"), search)
         before = list(itertools.islice(steps, 0 if after is None else after + 1))
-        with pytest.raises(ServerError, match="in the server's words") as caught:
+        with pytest.raises(ServerError, match="the server's message") as caught:
             next(steps)
     assert before == list(range(len(before)))
     error = caught.value
@@ -209,7 +209,7 @@ def test_errors_in_the_stream(
         search.result()
 
 
-def test_what_the_server_refuses(client: Client, pixels: Pixels) -> None:
+def test_errors_of_the_server(client: Client, pixels: Pixels) -> None:
     with pytest.raises(InvalidRequest) as caught:
         client.optimize(b"no image").result()
     assert (caught.value.reason, caught.value.field) == ("IMAGE_UNREADABLE", "image.data")
@@ -241,6 +241,6 @@ def test_a_server_that_leaves_the_result_out(client: Client, fake: Any, pixels: 
 
 def test_a_face_that_fails_in_the_end(client: Client, fake: Any, pixels: Pixels) -> None:
     fake.unusable_faces = {0}
-    drawn = client.optimize(pixels).result().reconstruction
-    assert drawn.error is not None
-    assert (drawn.error.reason, drawn.picture, drawn.latent, drawn.steps) == ("FACE_UNUSABLE", None, (), 0)
+    drawing = client.optimize(pixels).result().reconstruction
+    assert drawing.error is not None
+    assert (drawing.error.reason, drawing.picture, drawing.latent, drawing.steps) == ("FACE_UNUSABLE", None, (), 0)

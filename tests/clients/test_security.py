@@ -31,13 +31,13 @@ def authority() -> Authority:
 
 @pytest.fixture(scope="module")
 def own(authority: Authority) -> Issued:
-    """A client's certificate."""
+    """Return a client's certificate."""
     return authority.issue(["client"])
 
 
 @pytest.fixture
 def with_tls(start_server: Start, authority: Authority) -> Start:
-    """Starts a server with TLS, its certificate for some names, which wants one of its callers if mutual."""
+    """Return a function that starts a server with TLS and a certificate for some names; mutual TLS if asked."""
 
     def start(*names: str, mutual: bool = False) -> Any:
         issued = authority.issue(names or ("localhost", "127.0.0.1"))
@@ -49,7 +49,7 @@ def with_tls(start_server: Start, authority: Authority) -> Start:
 
 @pytest.fixture
 def files(authority: Authority, own: Issued, tmp_path: Path) -> dict[str, Path]:
-    """PEM files: ca, certificate and key, and one with an API key."""
+    """Return PEM files: ca, certificate and key, and one with an API key."""
     contents = {"ca": authority.pem, "certificate": own.certificate, "key": own.key, "api-key": f"{KEY}\n".encode()}
     paths = {name: tmp_path / f"{name}.txt" for name in contents}
     for name, path in paths.items():
@@ -77,7 +77,7 @@ def test_servers_that_are_not_trusted(with_tls: Start, tls: Tls | None) -> None:
     assert server.requests == []
 
 
-def test_a_server_without_tls_gets_nothing_of_one_who_wants_it(fake: Any, authority: Authority) -> None:
+def test_a_server_without_tls_gets_nothing_from_a_client_with_tls(fake: Any, authority: Authority) -> None:
     tls = Tls(ca=authority.pem)
     with (
         Client(fake.address, tls=tls, api_key=KEY, timeout=SECONDS, retries=0) as client,
@@ -109,7 +109,7 @@ def test_a_server_that_wants_a_certificate(with_tls: Start, authority: Authority
         assert client.methods()
 
 
-def test_credentials_of_grpc_still_do(with_tls: Start, authority: Authority) -> None:
+def test_credentials_of_grpc(with_tls: Start, authority: Authority) -> None:
     credentials = grpc.ssl_channel_credentials(authority.pem)
     with Client(with_tls().address, credentials=credentials, timeout=SECONDS) as client:
         assert client.methods()
@@ -117,7 +117,7 @@ def test_credentials_of_grpc_still_do(with_tls: Start, authority: Authority) -> 
         Client("localhost:50051", tls=Tls(), credentials=credentials)
 
 
-def test_tls_that_cannot_be(own: Issued, tmp_path: Path) -> None:
+def test_invalid_tls_settings(own: Issued, tmp_path: Path) -> None:
     for tls in (Tls(certificate=own.certificate), Tls(key=own.key)):
         with pytest.raises(ValueError, match="certificate and its key go together"):
             Client(tls=tls)
@@ -163,7 +163,7 @@ def test_a_key_over_tls(with_tls: Start, authority: Authority) -> None:
 @pytest.mark.parametrize(
     "address", ["faces.example:50051", "10.0.0.5:50051", "dns:///faces.example:443", "0.0.0.0:50051"]
 )
-def test_a_key_does_not_leave_the_machine_in_the_clear(address: str, authority: Authority) -> None:
+def test_a_key_does_not_leave_the_machine_unencrypted(address: str, authority: Authority) -> None:
     with pytest.raises(ValueError, match=f"an API key is not sent to {address} without TLS") as caught:
         Client(address, api_key=KEY)
     assert KEY not in str(caught.value)
@@ -195,12 +195,12 @@ def test_a_key_does_not_leave_the_machine_in_the_clear(address: str, authority: 
         ("", False),
     ],
 )
-def test_what_stays_on_this_machine(address: str, local: bool) -> None:
+def test_loopback_addresses(address: str, local: bool) -> None:
     assert is_loopback(address) is local
 
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "line\nbreak", "schlüssel"])
-def test_keys_that_cannot_be(key: str) -> None:
+def test_invalid_keys(key: str) -> None:
     with pytest.raises(ValueError, match="one word of ASCII") as caught:
         Client(api_key=key)
     assert not key.strip() or key not in str(caught.value)
@@ -214,11 +214,11 @@ def test_keys_that_cannot_be(key: str) -> None:
         ("RESOURCE_EXHAUSTED", "CALLS_AT_ONCE", Busy),
     ],
 )
-def test_refusals_of_searches_too(
+def test_errors_of_searches(
     client: Client, fake: Any, pixels: npt.NDArray[np.uint8], code: str, reason: str, kind: type[Exception]
 ) -> None:
-    fake.fail_with_status(grpc.StatusCode[code], "in the server's words", reason=reason, retry_after=0.5)
-    with pytest.raises(kind, match="in the server's words") as caught:
+    fake.fail_with_status(grpc.StatusCode[code], "the server's message", reason=reason, retry_after=0.5)
+    with pytest.raises(kind, match="the server's message") as caught:
         client.optimize(pixels).result()
     assert (vars(caught.value)["reason"], vars(caught.value)["retry_after"]) == (reason, 0.5)
 
@@ -228,7 +228,7 @@ def test_refusals_of_searches_too(
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Runs 'dorian methods' on a server, without the variables that are set where the tests run."""
+    """Return a function that runs 'dorian methods' on a server, without the variables of the environment."""
     for name in list(os.environ):
         if name.startswith("DORIAN_"):
             monkeypatch.delenv(name)
@@ -240,7 +240,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     return run
 
 
-def test_the_command_speaks_tls(command: Callable[..., Result], with_tls: Start, files: dict[str, Path]) -> None:
+def test_the_command_uses_tls(command: Callable[..., Result], with_tls: Start, files: dict[str, Path]) -> None:
     server = with_tls()
     assert command(server.address).exit_code == 4
     assert command(server.address, "--tls").exit_code == 4
@@ -277,7 +277,7 @@ def test_no_flag_takes_the_key_itself(command: Callable[..., Result], fake: Any)
     assert fake.requests == []
 
 
-def test_what_the_command_says_of_keys_and_files(command: Callable[..., Result], tmp_path: Path) -> None:
+def test_messages_about_keys_and_files(command: Callable[..., Result], tmp_path: Path) -> None:
     for flag in ("--api-key-file", "--tls-ca"):
         result = command("localhost:1", flag, tmp_path / "none.txt")
         assert (result.exit_code, f"cannot read {tmp_path / 'none.txt'}: No such file" in result.stderr) == (2, True)

@@ -30,7 +30,7 @@ from dorian_client._channel import (
 )
 from dorian_client._faces import Age, FaceLike
 from dorian_client._photos import PhotoLike, read_photo
-from dorian_client._requests import AgeOptions, Faces, Latent, Targets
+from dorian_client._requests import DEFAULT_MODE, DEFAULT_SEARCH_MODE, AgeOptions, Faces, Latent, Targets
 from dorian_client._results import AgeResult, CompareResult, DetectResult, ReconstructResult
 from dorian_client._retries import Retries
 from dorian_client._search import Search
@@ -222,7 +222,7 @@ class Client:
         photo: PhotoLike,
         *,
         faces: Faces = None,
-        mode: str = "initial",
+        mode: str = DEFAULT_MODE,
         optimizer: str | None = None,
         max_steps: int | None = None,
         source: Age | None = None,
@@ -268,7 +268,7 @@ class Client:
         photo: PhotoLike,
         *,
         face: FaceLike | None = None,
-        mode: str = "identity",
+        mode: str = DEFAULT_SEARCH_MODE,
         optimizer: str | None = None,
         max_steps: int | None = None,
         preview_every: int | None = None,

@@ -31,6 +31,7 @@ SEARCH_MODES: dict[str, pb.ReconstructionMode] = {
 MODES: dict[str, pb.ReconstructionMode] = {"initial": pb.RECONSTRUCTION_MODE_INITIAL, **SEARCH_MODES}
 OPTIMIZERS: dict[str, pb.Optimizer] = {"l-bfgs-b": pb.OPTIMIZER_L_BFGS_B, "adam": pb.OPTIMIZER_ADAM}
 _FORMAT_NUMBERS: dict[str, pb.ImageFormat] = {name: format.number for name, format in FORMATS.items()}
+DEFAULT_MODE, DEFAULT_SEARCH_MODE = "initial", "identity"
 _LARGEST = "largest"
 _INT32_MAX = 2**31 - 1
 

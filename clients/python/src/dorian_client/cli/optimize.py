@@ -13,7 +13,7 @@ import click
 from dorian_client._faces import FaceLike
 from dorian_client._files import PNG
 from dorian_client._pictures import Picture
-from dorian_client._requests import SEARCH_MODES
+from dorian_client._requests import DEFAULT_SEARCH_MODE, SEARCH_MODES
 from dorian_client._results import SearchResult, SearchStep
 from dorian_client._search import Search
 from dorian_client.cli.connection import Connection, with_connection
@@ -42,8 +42,8 @@ from dorian_client.cli.reporting import count, format_face, format_reconstructio
 @with_source
 @with_method
 @option(
-    SEARCH, "--mode", type=click.Choice(list(SEARCH_MODES)), default="identity",
-    help="Objective of the search [default: identity].",
+    SEARCH, "--mode", type=click.Choice(list(SEARCH_MODES)), default=DEFAULT_SEARCH_MODE, show_default=True,
+    help="Objective of the search.",
 )  # fmt: skip
 @with_search
 @with_out

@@ -10,7 +10,7 @@ from dorian_client._faces import Age, FaceLike
 from dorian_client._files import PNG
 from dorian_client._pictures import Picture
 from dorian_client._rendering import make_sheet
-from dorian_client._requests import MODES
+from dorian_client._requests import DEFAULT_MODE, MODES
 from dorian_client._results import ReconstructResult
 from dorian_client.cli.connection import Connection, with_connection
 from dorian_client.cli.latent_files import latents_to_dict
@@ -41,8 +41,8 @@ from dorian_client.cli.reporting import count, format_face, format_reconstructio
 @with_source
 @with_method
 @option(
-    SEARCH, "--mode", type=click.Choice(list(MODES)), default="initial",
-    help="How the latent is found: by the encoder alone, or by a search [default: initial].",
+    SEARCH, "--mode", type=click.Choice(list(MODES)), default=DEFAULT_MODE, show_default=True,
+    help="How the latent is found: by the encoder alone, or by a search.",
 )  # fmt: skip
 @with_search
 @with_out
@@ -67,8 +67,8 @@ def reconstruct(
       dorian reconstruct wedding.jpg --face 0 --face 2 -o sheet.png
       dorian reconstruct wedding.jpg --mode identity --latents latents.json -o sheet.png
     """
-    if mode == "initial" and (optimizer is not None or steps is not None):
-        raise click.UsageError("there is no search: --optimizer and --steps need a --mode other than initial")
+    if mode == DEFAULT_MODE and (optimizer is not None or steps is not None):
+        raise click.UsageError(f"there is no search: --optimizer and --steps need a --mode other than {DEFAULT_MODE}")
     path = plan_picture(out, photo, "reconstruction", None)
     latents_path = None if latents is None else plan_latents(latents, photo)
     with connection.open() as client:

@@ -128,9 +128,9 @@ class Behaviour:
             >>> server.fail("QUEUE_FULL", retry_after=0.1, times=2)
             >>> server.fail("NO_FACE", "the photo has no face", field="image")
         """
-        known = Reason(reason)
+        contract_reason = Reason(reason)
         self.fail_with_status(
-            STATUS_BY_REASON[known], message, reason=known, field=field, retry_after=retry_after, metadata=metadata,
+            STATUS_BY_REASON[contract_reason], message, reason=contract_reason, field=field, retry_after=retry_after, metadata=metadata,
             times=times, after=after,
         )  # fmt: skip
 

@@ -23,7 +23,7 @@ class FakeServer(Behaviour):
 
     It finds the same faces in every photo. Ageing inverts the photo's colours and writes the target's index into the red of
     the top left pixel, so that pictures differ; a latent search does the same to the face's crop, with the step's number.
-    Methods, age groups, filters, bundles and faces that it does not have are rejected as by a real server. All attributes
+    Names of methods, age groups, filters and bundles that it does not have are rejected as by a real server. All attributes
     may be changed while it serves.
 
     Attributes:

@@ -68,7 +68,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             )
         response = pb.AgeTransformResponse(
             results=results,
-            provenance=self._provenance(request.method),
+            provenance=self._provenance(request, request.method),
             times=[pb.StageTime(stage=stage, seconds=0.25) for stage in ("decode", "generate", "generate")],
             faces_found=len(self._behaviour.faces),
         )
@@ -81,7 +81,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             faces=map(_face, self._behaviour.faces),
             width=photo.width,
             height=photo.height,
-            provenance=self._provenance(),
+            provenance=self._provenance(request),
             times=[pb.StageTime(stage="detect", seconds=0.125)],
         )
         return self._edit(response)
@@ -107,7 +107,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             same_person=similarity >= _THRESHOLD,
             threshold=_THRESHOLD,
             false_accept_rate=request.false_accept_rate or _FALSE_ACCEPT_RATES[-1],
-            provenance=self._provenance(),
+            provenance=self._provenance(request),
             times=[pb.StageTime(stage="read", seconds=0.5)],
         )
         return self._edit(response)
@@ -119,7 +119,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
         faces = [self._select(selector) for selector in request.faces] or self._behaviour.faces
         response = pb.ReconstructResponse(
             faces=[self._reconstruct(request, face, photo, format) for face in faces],
-            provenance=self._provenance(request.method),
+            provenance=self._provenance(request, request.method),
             times=[pb.StageTime(stage="encode", seconds=0.5)],
         )
         return self._edit(response)
@@ -135,6 +135,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
         context.add_callback(on_end)
         self._begin(request, context)
         photo, format = self._decode(request.image.data, request.output, context)
+        self._check_method(request.method, context)
         face = self._select(request.face if request.HasField("face") else pb.FaceSelector(largest=True))
         for step in range(len(_LOSSES)):
             progress = _progress(step)
@@ -149,7 +150,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
         is_done.set()
         result = pb.OptimizeResult(
             reconstruction=self._reconstruct(request, face, photo, format),
-            provenance=self._provenance(request.method),
+            provenance=self._provenance(request, request.method),
             times=[pb.StageTime(stage="optimise", seconds=1.5)],
         )
         yield from self._edit_step(pb.OptimizeResponse(result=result))
@@ -158,7 +159,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
         self._begin(request, context)
         response = pb.ListMethodsResponse(
             methods=map(_method, self._behaviour.methods),
-            bundle="fake-bundle",
+            bundle=self._bundle(request),
             bundle_version=_VERSION,
             bundle_sha256=_SHA256,
             weights_licence="CC0-1.0",
@@ -291,11 +292,18 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             steps=(request.search.max_steps or _SEARCH_STEPS) if has_search else 0,
         )
 
-    def _provenance(self, method: str | None = None) -> pb.Provenance:
+    def _provenance(self, request: Any, method: str | None = None) -> pb.Provenance:
         """Return the provenance of a response; the method is None if none takes part, and empty for the default."""
         default = next((candidate.name for candidate in self._behaviour.methods if candidate.is_default), "")
-        name = "" if method is None else method or default
-        return pb.Provenance(method=name, bundle="fake-bundle", bundle_version=_VERSION, bundle_sha256=_SHA256)
+        return pb.Provenance(
+            method="" if method is None else method or default,
+            bundle=self._bundle(request),
+            bundle_version=_VERSION,
+            bundle_sha256=_SHA256,
+        )
+
+    def _bundle(self, request: Any) -> str:
+        return request.bundle or self._behaviour.bundles[0]
 
 
 def _abort(context: grpc.ServicerContext, reason: Reason, message: str, field: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Faces drawn onto a photo: lines where the boxes are, dots where the landmarks are, labels that can be read."""
+"""Faces drawn onto a photo: lines at the boxes, dots at the landmarks, legible labels."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ def _edges(found: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
 
 
 def test_the_box_is_outlined_and_nothing_else_is_touched() -> None:
-    drawn = _draw(_face())
-    assert _edges((drawn[100:] == BOX_COLOUR).all(axis=2)) == (140, 0, 220, 100)
-    assert (drawn[101:199, 141:219] == GREY).all()
-    assert (drawn[200:] == GREY).all()
-    assert (drawn[:, :140] == GREY).all()
-    assert (drawn[:, 220:] == GREY).all()
+    drawing = _draw(_face())
+    assert _edges((drawing[100:] == BOX_COLOUR).all(axis=2)) == (140, 0, 220, 100)
+    assert (drawing[101:199, 141:219] == GREY).all()
+    assert (drawing[200:] == GREY).all()
+    assert (drawing[:, :140] == GREY).all()
+    assert (drawing[:, 220:] == GREY).all()
 
 
 def test_each_landmark_is_a_dot() -> None:
-    drawn = (_draw(_face(landmarks=POINTS)) == LANDMARK_COLOUR).all(axis=2)
+    drawing = (_draw(_face(landmarks=POINTS)) == LANDMARK_COLOUR).all(axis=2)
     for x, y in (POINTS.right_eye, POINTS.left_eye, POINTS.nose, POINTS.right_mouth, POINTS.left_mouth):
         left, top = int(x) - 3, int(y) - 3
-        assert _edges(drawn[top : top + 7, left : left + 7]) == (2, 2, 5, 5)
-    assert drawn.sum() <= 5 * 9
+        assert _edges(drawing[top : top + 7, left : left + 7]) == (2, 2, 5, 5)
+    assert drawing.sum() <= 5 * 9
 
 
 def test_the_label_says_the_index_and_the_age() -> None:
     unread, young, old = (_draw(_face(age=age)) for age in (None, 9.6, 61.0))
-    above = [(drawn[:100] != GREY).any(axis=2) for drawn in (unread, young, old)]
+    above = [(drawing[:100] != GREY).any(axis=2) for drawing in (unread, young, old)]
     widths = [_edges(label)[2] - _edges(label)[0] for label in above]
-    assert widths[0] < widths[1]  # no age, no word of it
+    assert widths[0] < widths[1]  # no age in the label without an age
     assert not np.array_equal(young, old)
     np.testing.assert_array_equal(young, _draw(_face(age=10.4)))  # whole years
     assert {_edges(label)[0] for label in above} == {140}
@@ -66,10 +66,10 @@ def test_labels_stay_within_the_photo(box: Box) -> None:
 
 def test_lines_grow_with_the_photo() -> None:
     box = Box(1000, 1000, 800, 800)
-    drawn = _draw(_face(box, landmarks=POINTS), 4000, 3000)
-    column = (drawn[1400, 990:1100] == BOX_COLOUR).all(axis=1)
+    drawing = _draw(_face(box, landmarks=POINTS), 4000, 3000)
+    column = (drawing[1400, 990:1100] == BOX_COLOUR).all(axis=1)
     assert column.sum() == 15
-    label = _edges((drawn[:1000] == BOX_COLOUR).all(axis=2))
+    label = _edges((drawing[:1000] == BOX_COLOUR).all(axis=2))
     assert label[3] - label[1] > 60
 
 
@@ -77,8 +77,8 @@ def test_lines_grow_with_the_photo() -> None:
 def test_photos_of_other_modes(mode: str) -> None:
     photo = Image.new("RGB", (400, 300), GREY).convert(mode)
     before = photo.tobytes()
-    drawn = draw_faces(photo, [_face()])
-    assert (drawn.mode, drawn.getpixel((140, 150))) == ("RGB", BOX_COLOUR)
+    drawing = draw_faces(photo, [_face()])
+    assert (drawing.mode, drawing.getpixel((140, 150))) == ("RGB", BOX_COLOUR)
     assert photo.tobytes() == before
 
 

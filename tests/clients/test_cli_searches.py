@@ -1,4 +1,4 @@
-"""What the dorian command does with latents: it searches and shows, writes them to files, and ages from these."""
+"""The dorian command and latents: searches in progress, files of latents, and ageing from them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STEPS = [
     "step 2: loss 0.5, best 0.5, similarity 0.50",
     "step 3: loss 0.25, best 0.25, similarity 0.75",
 ]
-WAIT = 5  # seconds within which a server must hear of a call's end
+WAIT = 5  # seconds within which a server must notice the end of a call
 
 
 def _pixels(path: str | Path) -> Pixels:
@@ -116,14 +116,14 @@ def test_previews_into_a_folder(run: Run, pixels: Pixels) -> None:
 
 
 def test_a_search_that_fails_on_its_way_leaves_its_best(run: Run, fake: Any) -> None:
-    fake.fail("INTERNAL", "in the server's words", after=2)
+    fake.fail("INTERNAL", "the server's message", after=2)
     result = run("optimize", "portrait.png", "--preview-every", "1", "-o", "drawn.png", "--latent", "latent.json")
     assert (result.exit_code, result.stdout) == (5, "")
     assert result.stderr.splitlines() == [
         *STEPS[:3],
         "kept the best of the search up to step 2",
         "wrote drawn.png",
-        "dorian: in the server's words",
+        "dorian: the server's message",
         "hint: see the server's log",
     ]
     assert _pixels("drawn.png")[0, 0, 0] == 2
@@ -156,7 +156,7 @@ def test_a_face_that_fails_in_the_end(run: Run, fake: Any) -> None:
     assert [path.name for path in Path().iterdir()] == ["portrait.png"]
 
 
-# Tests that run in the background inherit a SIGINT that is ignored; not by preexec_fn, as gRPC's threads do not bear a fork.
+# Tests in the background inherit an ignored SIGINT. preexec_fn is no way out: gRPC's threads do not survive a fork.
 HEARING = """
 import signal
 from dorian_client.cli.main import main
@@ -167,7 +167,7 @@ main(prog_name="dorian")
 
 @pytest.fixture
 def start(fake: Any, photo: Path) -> Iterator[Start]:
-    """Starts the command beside the photo as a process with a server; it ends with the test."""
+    """Return a function that starts the command beside the photo as a process, which ends with the test."""
     started = []
 
     def begin(*arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
@@ -201,7 +201,7 @@ def test_ctrl_c_ends_the_search_and_keeps_its_best(start: Start, fake: Any) -> N
     assert sorted(path.name for path in Path().iterdir()) == ["drawn.png", "portrait.png"]
 
 
-def test_on_a_terminal_one_line_is_written_again_and_again(start: Start, fake: Any) -> None:
+def test_on_a_terminal_one_line_is_overwritten(start: Start, fake: Any) -> None:
     terminal, stderr = pty.openpty()
     process = start("optimize", "portrait.png", "-o", "drawn.png", stderr=stderr)
     os.close(stderr)
@@ -284,7 +284,7 @@ BOX = '{"x": 8, "y": 4, "width": 32, "height": 40}'
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "is not JSON"),
         ("{", "is not JSON"),
@@ -308,12 +308,12 @@ BOX = '{"x": 8, "y": 4, "width": 32, "height": 40}'
         (f'{{"method": "inverter", "faces": [{{"box": {BOX}, "latent": [1]}}, {{}}]}}', "has a face without"),
     ],
 )
-def test_files_that_hold_no_latents(text: str, words: str, run: Run, fake: Any) -> None:
+def test_files_that_hold_no_latents(text: str, message: str, run: Run, fake: Any) -> None:
     Path("latent.json").write_text(text, encoding="latin-1")
     result = run("age", "portrait.png", "--to", "8", "--latent", "latent.json", "-o", "a.png")
     assert (result.exit_code, fake.requests) == (2, [])
     assert "dorian: Invalid value for '--latent': 'latent.json' " in result.stderr
-    assert words in result.stderr
+    assert message in result.stderr
     assert "hint: see 'dorian age --help'" in result.stderr
 
 

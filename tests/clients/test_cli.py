@@ -1,4 +1,4 @@
-"""The dorian command from end to end: what it writes, what it says, and how it ends; of faces, the file beside this."""
+"""The dorian command from end to end: files, output, exit codes. Faces and latents have files of their own."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def _format(path: str) -> str | None:
         return image.format
 
 
-def _refused(result: Result, code: int, *words: str) -> None:
+def _assert_fails(result: Result, code: int, *fragments: str) -> None:
     assert result.exit_code == code, result.output
     assert result.stderr.startswith("dorian: ")
     assert "Traceback" not in result.output
-    for word in words:
-        assert word in result.stderr
+    for fragment in fragments:
+        assert fragment in result.stderr
 
 
 def test_one_age(run: Run, pixels: Pixels) -> None:
@@ -165,7 +165,7 @@ def test_reconstruct(run: Run, pixels: Pixels) -> None:
 def test_methods(run: Run) -> None:
     result = run("methods")
     assert result.exit_code == 0, result.output
-    for words in (
+    for message in (
         "fake-bundle 1.2.3",
         "painter\n  Has no ages.\n  fake, crops of 32 px\n  filter young: Younger.\n  filter old: Older.\n",
         "inverter (default)\n  Inverts.\n  fake, crops of 64 px\n  ages 0-18, 19-29, 30-39, 60+\n"
@@ -173,7 +173,7 @@ def test_methods(run: Run) -> None:
         "other\n  Inverts too.\n  fake, crops of 32 px\n  ages 0-18, 19-29\n  reconstructs faces\n",
         "CC0-1.0",
     ):
-        assert words in result.stdout
+        assert message in result.stdout
     assert result.stdout.count("reconstructs") == 2
 
 
@@ -187,7 +187,7 @@ def test_methods_as_json(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ([], "Usage: dorian"),
         (["nonsense"], "dorian: No such command 'nonsense'"),
@@ -240,10 +240,10 @@ def test_methods_as_json(run: Run) -> None:
         (["methods", "--retries", "-1"], "x>=0"),
     ],
 )
-def test_wrong_command_lines(arguments: list[str], words: str, run: Run, fake: Any) -> None:
+def test_wrong_command_lines(arguments: list[str], message: str, run: Run, fake: Any) -> None:
     result = run(*arguments)
     assert result.exit_code == 2, result.output
-    assert words in result.stderr
+    assert message in result.stderr
     assert not arguments or "hint: see 'dorian" in result.stderr
     assert fake.requests == []
     assert [path.name for path in Path().iterdir()] == ["portrait.png"]
@@ -264,34 +264,38 @@ def test_the_photo_is_never_overwritten(out: str, command: list[str], run: Run, 
     Path("same.png").hardlink_to("portrait.png")
     Path("linked.png").symlink_to("portrait.png")
     before = Path("portrait.png").read_bytes()
-    _refused(run(*command, "portrait.png", "-o", out), 2, "is the photo itself")
-    _refused(run("detect", "portrait.png", "--draw", out if "{" not in out else "linked.png"), 2, "is the photo itself")
+    _assert_fails(run(*command, "portrait.png", "-o", out), 2, "is the photo itself")
+    _assert_fails(
+        run("detect", "portrait.png", "--draw", out if "{" not in out else "linked.png"), 2, "is the photo itself"
+    )
     assert Path("portrait.png").read_bytes() == before
     assert fake.requests == []
 
 
-def test_photos_that_are_refused(run: Run) -> None:
+def test_rejected_photos(run: Run) -> None:
     Path("text.jpg").write_text("no image")
-    _refused(run("age", "missing.jpg", "--to", "8", "-o", "a.png"), 3, "missing.jpg: there is no such file")
-    _refused(run("reconstruct", "missing.jpg", "-o", "a.png"), 3, "missing.jpg: there is no such file")
-    _refused(run("optimize", "missing.jpg", "-o", "a.png"), 3, "missing.jpg: there is no such file")
-    _refused(run("detect", "missing.jpg"), 3, "missing.jpg: there is no such file")
-    _refused(run("compare", "portrait.png", "missing.jpg"), 3, "missing.jpg: there is no such file")
-    _refused(run("age", ".", "--to", "8", "-o", "a.png"), 3, "is a folder")
-    _refused(run("age", "text.jpg", "--to", "8", "-o", "a.png"), 3, "the photo is not an image")
+    _assert_fails(run("age", "missing.jpg", "--to", "8", "-o", "a.png"), 3, "missing.jpg: there is no such file")
+    _assert_fails(run("reconstruct", "missing.jpg", "-o", "a.png"), 3, "missing.jpg: there is no such file")
+    _assert_fails(run("optimize", "missing.jpg", "-o", "a.png"), 3, "missing.jpg: there is no such file")
+    _assert_fails(run("detect", "missing.jpg"), 3, "missing.jpg: there is no such file")
+    _assert_fails(run("compare", "portrait.png", "missing.jpg"), 3, "missing.jpg: there is no such file")
+    _assert_fails(run("age", ".", "--to", "8", "-o", "a.png"), 3, "is a folder")
+    _assert_fails(run("age", "text.jpg", "--to", "8", "-o", "a.png"), 3, "the photo is not an image")
     assert not Path("a.png").exists()
 
 
-def test_settings_that_are_refused(run: Run) -> None:
-    _refused(run("age", "portrait.png", "--to=-3", "-o", "a.png"), 3, "an age cannot be -3")
-    _refused(run("age", "portrait.png", "--to", "70-79", "-o", "a.png"), 3, "no age group 70-79", "'dorian methods'")
+def test_rejected_options(run: Run) -> None:
+    _assert_fails(run("age", "portrait.png", "--to=-3", "-o", "a.png"), 3, "an age cannot be -3")
+    _assert_fails(
+        run("age", "portrait.png", "--to", "70-79", "-o", "a.png"), 3, "no age group 70-79", "'dorian methods'"
+    )
     for command in (["age", "--to", "8"], ["age", "--sweep"], ["reconstruct"]):
         result = run(*command, "portrait.png", "--method", "nonsense", "-o", "a.png")
-        _refused(result, 3, "nonsense", "hint: 'dorian methods'")
+        _assert_fails(result, 3, "nonsense", "hint: 'dorian methods'")
 
 
 @pytest.mark.parametrize(
-    ("code", "reason", "exit_code", "words"),
+    ("code", "reason", "exit_code", "message"),
     [
         ("INVALID_ARGUMENT", "NO_FACE", 3, "hint: take a photo"),
         ("INVALID_ARGUMENT", "FACE_NOT_FOUND", 3, "hint: 'dorian detect PHOTO' lists the faces"),
@@ -301,10 +305,10 @@ def test_settings_that_are_refused(run: Run) -> None:
         ("INVALID_ARGUMENT", "LATENT_UNSUITABLE", 3, "hint: a latent belongs to its photo and its method"),
         ("INVALID_ARGUMENT", "METHOD_UNSUITABLE", 3, "hint: 'dorian methods'"),
         ("INVALID_ARGUMENT", "TARGET_UNSUITABLE", 3, "hint: 'dorian methods'"),
-        ("INVALID_ARGUMENT", "SETTING_OUT_OF_RANGE", 3, "dorian: in the server's words"),
+        ("INVALID_ARGUMENT", "SETTING_OUT_OF_RANGE", 3, "dorian: the server's message"),
         ("NOT_FOUND", "METHOD_UNKNOWN", 3, "hint: 'dorian methods'"),
         ("UNAUTHENTICATED", "API_KEY_UNKNOWN", 3, "hint: give the server's API key in DORIAN_API_KEY"),
-        ("PERMISSION_DENIED", "SCOPE_MISSING", 3, "dorian: in the server's words"),
+        ("PERMISSION_DENIED", "SCOPE_MISSING", 3, "dorian: the server's message"),
         ("NOT_FOUND", "BUNDLE_UNKNOWN", 3, "hint: 'dorian methods' without --bundle lists the bundles"),
         ("FAILED_PRECONDITION", "BUNDLE_BROKEN", 5, "hint: repair the bundle"),
         ("UNAVAILABLE", "", 4, "hint: is the server running?"),
@@ -316,36 +320,38 @@ def test_settings_that_are_refused(run: Run) -> None:
         ("UNIMPLEMENTED", "", 5, "UNIMPLEMENTED"),
     ],
 )
-def test_what_the_server_says(code: str, reason: str, exit_code: int, words: str, run: Run, fake: Any) -> None:
-    fake.fail_with_status(grpc.StatusCode[code], "in the server's words", reason=reason)
+def test_messages_hints_and_exit_codes(
+    code: str, reason: str, exit_code: int, message: str, run: Run, fake: Any
+) -> None:
+    fake.fail_with_status(grpc.StatusCode[code], "the server's message", reason=reason)
     for command in (["age", "portrait.png", "--to", "8", "-o", "a.png"], ["methods"]):
-        _refused(run(*command), exit_code, "in the server's words", words)
+        _assert_fails(run(*command), exit_code, "the server's message", message)
     assert not Path("a.png").exists()
 
 
 def test_a_server_that_is_too_slow(run: Run, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.delay = 60
-    _refused(run("methods", "--timeout", "0.5"), 5, "within 0.5 s", "hint: give it more time with --timeout")
+    _assert_fails(run("methods", "--timeout", "0.5"), 5, "within 0.5 s", "hint: give it more time with --timeout")
     monkeypatch.setenv("DORIAN_TIMEOUT", "0.4")
-    _refused(run("methods"), 5, "within 0.4 s")
+    _assert_fails(run("methods"), 5, "within 0.4 s")
 
 
 def test_a_result_that_cannot_be_written(run: Run) -> None:
     Path("a.png").mkdir()
     Path("a.png/portrait-8.png").mkdir()
-    _refused(run("age", "portrait.png", "--to", "8", "-o", "a.png"), 1, "cannot write")
+    _assert_fails(run("age", "portrait.png", "--to", "8", "-o", "a.png"), 1, "cannot write")
 
 
 @pytest.mark.parametrize(
-    ("error", "words"), [(KeyboardInterrupt(), "interrupted"), (KeyError("x"), "unexpected KeyError")]
+    ("error", "message"), [(KeyboardInterrupt(), "interrupted"), (KeyError("x"), "unexpected KeyError")]
 )
-def test_what_nobody_foresaw(error: BaseException, words: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_errors(error: BaseException, message: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(client: Client) -> None:
         raise error
 
     monkeypatch.setattr(Client, "bundle", fail)
     result = run("methods")
-    assert (result.exit_code, words in result.stderr, "Traceback" in result.output) == (1, True, False)
+    assert (result.exit_code, message in result.stderr, "Traceback" in result.output) == (1, True, False)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the dorian command does with single faces: it lists, draws, compares and names them, and warns of those that fail."""
+"""The dorian command and single faces: detect, compare, --face, and warnings about faces that fail."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ def test_drawing_faces(out: str, run: Run) -> None:
     assert result.exit_code == 0, result.output
     path = Path("drawn.png" if out == "drawn.png" else "new/portrait-faces.png")
     assert result.stdout.splitlines()[-1] == f"wrote {path}"
-    drawn = np.asarray(Image.open(path))
-    assert (drawn[24:44, 8] == BOX_COLOUR).all()  # the left edge of the largest face's
-    assert (drawn[34, 19] == LANDMARK_COLOUR).all()  # the right corner of its mouth
+    drawing = np.asarray(Image.open(path))
+    assert (drawing[24:44, 8] == BOX_COLOUR).all()  # the left edge of the largest face's
+    assert (drawing[34, 19] == LANDMARK_COLOUR).all()  # the right corner of its mouth
 
 
 def test_drawing_beside_json_leaves_the_json_whole(run: Run) -> None:
@@ -171,7 +171,7 @@ def test_an_age_of_its_own_beside_several(run: Run) -> None:
     assert all(Path(name).exists() for name in ("20.png", "30.png"))
 
 
-def test_a_sheet_is_labelled_with_the_ages_asked_for(run: Run) -> None:
+def test_a_sheet_is_labelled_with_its_targets(run: Run) -> None:
     sheets = []
     for arguments in (["--face", "0=45"], ["--face", "1=45"], []):
         assert run("age", "portrait.png", "--sweep", *arguments, "-o", "a.png").exit_code == 0
@@ -209,14 +209,14 @@ def test_if_all_faces_fail_nothing_is_written(command: list[str], run: Run, fake
     fake.unusable_faces = {0, 1}
     result = run(*command, "portrait.png", "-o", "a.png")
     assert (result.exit_code, result.stdout) == (3, "")
-    words = "dorian: face 0: the face is seen from the side; face 1: the face is seen from the side"
-    assert result.stderr.splitlines()[0] == words
+    message = "dorian: face 0: the face is seen from the side; face 1: the face is seen from the side"
+    assert result.stderr.splitlines()[0] == message
     assert result.stderr.splitlines()[1].startswith("hint: take a photo")
     assert not Path("a.png").exists()
 
 
 @pytest.mark.parametrize("command", [["detect"], ["compare", "portrait.png"]])
-def test_what_the_server_refuses(command: list[str], run: Run, fake: Any) -> None:
+def test_errors_of_the_server(command: list[str], run: Run, fake: Any) -> None:
     fake.fail("IMAGE_TOO_SMALL", "the photo is too small")
     result = run(*command, "portrait.png")
     assert (result.exit_code, result.stdout, result.stderr) == (3, "", "dorian: the photo is too small\n")
