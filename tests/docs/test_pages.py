@@ -7,6 +7,7 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -126,6 +127,21 @@ def test_files_that_decisions_name_exist() -> None:
             ROOT / "bundle/src/dorian_bundle",
         ]
         assert [span for span in spans if not any((home / span).exists() for home in homes)] == [], page.name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_modules_that_pages_name_exist(name: str) -> None:
+    for span in re.findall(r"`(dorian_[a-z]+(?:\.\w+)+)(?:\([^`]*\))?`", prose(ROOT / name)):
+        assert importable(span), span
+
+
+def importable(dotted: str) -> bool:
+    """Return whether ``dotted`` is a module, or an attribute of one."""
+    parent, _, last = dotted.rpartition(".")
+    try:
+        return find_spec(dotted) is not None or hasattr(import_module(parent), last)
+    except ModuleNotFoundError:
+        return False
 
 
 def test_every_decision_is_in_the_index() -> None:
