@@ -6,6 +6,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -138,10 +139,10 @@ def test_modules_that_pages_name_exist(name: str) -> None:
 def importable(dotted: str) -> bool:
     """Return whether ``dotted`` is a module, or an attribute of one."""
     parent, _, last = dotted.rpartition(".")
-    try:
-        return find_spec(dotted) is not None or hasattr(import_module(parent), last)
-    except ModuleNotFoundError:
-        return False
+    with suppress(ModuleNotFoundError):
+        if find_spec(dotted) is not None:
+            return True
+    return find_spec(parent) is not None and hasattr(import_module(parent), last)
 
 
 def test_every_decision_is_in_the_index() -> None:
