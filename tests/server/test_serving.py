@@ -16,16 +16,23 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_bundle.face_detection import DetectedFace, find_faces
-from dorian_bundle.graphs import Precision, Signature
+from dorian_bundle.graphs import MAX_BATCH_ROWS, Precision, Signature
 from dorian_server.domain.errors import StartupError
 from dorian_server.faces.detector import NetworkDetector
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.age_translator import AgeTranslator
 from dorian_server.methods.cyclegan import CycleGan
+from dorian_server.pipeline.pipeline import Pipeline
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
 from dorian_server.serving.bundles import build_pipeline
 from dorian_server.serving.server import start
 from dorian_server.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _without_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a pipeline is made of is seen without running its graphs; ``address`` warms the embedded ones up."""
+    monkeypatch.setattr("dorian_server.serving.bundles.warm_up", lambda session: MAX_BATCH_ROWS)
 
 
 @pytest.fixture
@@ -55,10 +62,9 @@ def test_a_pipeline_runs_the_files_of_the_precision_asked_for(
     assert expected["detector"] == ("fp16" if precision == "fp16" else "fp32"), "it comes in both"
 
 
-def test_a_pipeline_has_the_bundles_methods_in_their_order(default_bundle: Bundle) -> None:
-    pipeline = build_pipeline(Settings(default_bundle.folder, threads=1))
-    assert [method.manifest for method in pipeline.methods] == list(default_bundle.manifest.methods)
-    assert pipeline.bundle.sha256 == default_bundle.sha256
+def test_a_pipeline_has_the_bundles_methods_in_their_order(embedded: Pipeline, default_bundle: Bundle) -> None:
+    assert [method.manifest for method in embedded.methods] == list(default_bundle.manifest.methods)
+    assert embedded.bundle.sha256 == default_bundle.sha256
 
 
 def test_each_family_has_its_own_kind_of_method(several_bundle: Bundle) -> None:
@@ -67,8 +73,8 @@ def test_each_family_has_its_own_kind_of_method(several_bundle: Bundle) -> None:
     assert [method.manifest for method in methods] == list(several_bundle.manifest.methods)
 
 
-def test_a_pipeline_sees_faces_with_the_bundles_readers(default_bundle: Bundle) -> None:
-    face_reader = build_pipeline(Settings(default_bundle.folder, threads=1)).face_reader
+def test_a_pipeline_sees_faces_with_the_bundles_readers(embedded: Pipeline, default_bundle: Bundle) -> None:
+    face_reader = embedded.face_reader
     manifest = default_bundle.manifest
     assert face_reader.template == manifest.alignment
     assert face_reader.age_estimator.crop_size == manifest.readers.age_estimator.crop_size
