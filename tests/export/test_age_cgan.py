@@ -167,7 +167,23 @@ def test_a_sheet_has_a_latent_per_row_and_a_group_per_column(checkpoint: Path, n
     assert not torch.equal(sheet, group_sheet(checkpoint, rows=3, seed=5))
 
 
+def thinned(shape: AgeCganShape, divisor: int) -> AgeCganShape:
+    """Return the layout of ``shape`` with its encoder's and generator's widths divided."""
+    encoder, generator = shape.encoder, shape.generator
+    return replace(
+        shape,
+        encoder=replace(
+            encoder, widths=tuple(width // divisor for width in encoder.widths), hidden=encoder.hidden // divisor
+        ),
+        generator=replace(
+            generator, widths=tuple(width // divisor for width in generator.widths), hidden=generator.hidden // divisor
+        ),
+    )
+
+
+@pytest.mark.parametrize("divisor", [16, pytest.param(1, marks=pytest.mark.slow)], ids=["thin", "as published"])
 def test_the_published_layout_exports_too(
+    divisor: int,
     pack: Pack,
     facenet: CompactFaceNet,
     seen: Faces,
@@ -176,8 +192,8 @@ def test_the_published_layout_exports_too(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """But for the gradient, which ``test_the_published_layouts`` exports."""
-    shape = PRESETS["paper"]
+    """Each kind of layer with a fraction of its width. But for the gradient, which ``test_the_published_layouts`` exports."""
+    shape = thinned(PRESETS["paper"], divisor)
     weights = {
         "encoder_ema": randomised(build_encoder(shape), 6).state_dict(),
         "generator_ema": randomised(build_generator(shape), 7).state_dict(),

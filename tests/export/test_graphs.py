@@ -83,8 +83,9 @@ def test_pixels_run_from_0_to_1(networks: dict[str, nn.Module], path: Path, batc
     assert np.abs(found - wrong.numpy()).max() > 5 * ALLOWED
     assert all((expected[row] - expected[0]).abs().max() > 5 * ALLOWED for row in range(1, batch))
     if "generator" in path.name:
-        assert 0 <= found.min() < 0.3
-        assert 0.7 < found.max() <= 1
+        rounding = 1e-6  # a tanh that has run to its end may leave its range by it
+        assert -rounding <= found.min() < 0.3
+        assert 0.7 < found.max() <= 1 + rounding
 
 
 def test_constants_are_folded(path: Path) -> None:

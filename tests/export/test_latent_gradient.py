@@ -65,6 +65,22 @@ def rows_of(batch: int, seed: int = 3, embedding: int = EMBEDDING) -> dict[str, 
     return {name: values.astype(np.float32) for name, values in rows.items()}
 
 
+def steady_rows(objective: LatentObjective, batch: int, seed: int = 3) -> dict[str, Array]:
+    """Return rows of ``rows_of`` that stand clear of every rectifier's kink, where rounding decides what the gradient is.
+
+    Those rows: of which the gradient hardly moves as the latent is shaken by far more than rounding does.
+    """
+    rows = rows_of(4 * batch + 8, seed, objective.facenet.embedding)
+    gradient = by_autograd(objective, rows)["gradient"]
+    moved = np.zeros(len(gradient))
+    for shake in 1e-5 * np.random.default_rng(0).standard_normal((4, *rows["latent"].shape)):
+        shaken = by_autograd(objective, rows | {"latent": rows["latent"] + shake})["gradient"]
+        moved = np.maximum(moved, np.abs(shaken - gradient).max(axis=1) / np.abs(gradient).max(axis=1))
+    steady = np.flatnonzero(moved < 0.3 * TOLERANCE)[:batch]
+    assert len(steady) == batch
+    return {name: values[steady] for name, values in rows.items()}
+
+
 def run(session: ort.InferenceSession, rows: Mapping[str, Array]) -> dict[str, Array]:
     return dict(zip(OUTPUTS, session.run(list(OUTPUTS), dict(rows)), strict=True))
 
@@ -93,7 +109,7 @@ def assert_same(found: Mapping[str, Array], wanted: Mapping[str, Array], within:
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 9])
 def test_it_is_what_autograd_gives(session: ort.InferenceSession, objective: LatentObjective, batch: int) -> None:
-    rows = rows_of(batch, seed=batch)
+    rows = steady_rows(objective, batch, seed=batch)
     wanted = by_autograd(objective, rows)
     assert min(np.abs(values).max() for values in wanted.values()) > 0.01
     assert_same(run(session, rows), wanted)
@@ -134,8 +150,8 @@ def test_the_gradient_is_the_slope_of_the_loss(session: ort.InferenceSession, te
         assert slope == pytest.approx(gradient @ direction, abs=0.03 * step * np.linalg.norm(gradient))
 
 
-def test_rows_of_a_batch_do_not_influence_each_other(session: ort.InferenceSession) -> None:
-    rows, others = rows_of(5), rows_of(5, seed=8)
+def test_rows_of_a_batch_do_not_influence_each_other(session: ort.InferenceSession, objective: LatentObjective) -> None:
+    rows, others = steady_rows(objective, 5), rows_of(5, seed=8)
     found = run(session, rows)
     changed = {name: values.copy() for name, values in rows.items()}
     for name, values in others.items():
@@ -237,13 +253,14 @@ class Lost(LatentObjective):
 
 @pytest.fixture
 def export_again(
-    graphs_from_before: None, bundle: Bundle, tmp_path: Path
+    graphs_from_before: None, bundle: Bundle, objective: LatentObjective, tmp_path: Path
 ) -> Callable[[LatentObjective], tuple[Graph, dict[str, float]]]:
     """Exports an objective; the bundle's graph is what it gets."""
     signature = bundle.manifest.graphs[NAME].signature
+    rows = [steady_rows(objective, 8), steady_rows(objective, 8, seed=4)]
 
     def export_again(objective: LatentObjective) -> tuple[Graph, dict[str, float]]:
-        return export_latent_gradient(NAME, objective, signature, [rows_of(8), rows_of(8, 4)], tmp_path, "fp16")
+        return export_latent_gradient(NAME, objective, signature, rows, tmp_path, "fp16")
 
     return export_again
 
@@ -345,7 +362,7 @@ def test_a_facenet_of_another_side_and_a_generator_of_another_layout(wide: Laten
     """What is traced, before it is exported."""
     traced = _traced(wide, signature_for(wide.facenet))
     for batch in (1, 4):
-        rows = rows_of(batch, seed=9, embedding=10)
+        rows = steady_rows(wide, batch, seed=9)
         found = traced(*(torch.from_numpy(values) for values in rows.values()))
         named = {name: values.numpy() for name, values in zip(OUTPUTS, found, strict=True)}
         assert_same(named, by_autograd(wide, rows))
