@@ -30,6 +30,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
     def ReloadBundles(
         self, request: pb.ReloadBundlesRequest, context: grpc.ServicerContext
     ) -> pb.ReloadBundlesResponse:
+        """Reload one bundle or all, and return which have changed."""
         return pb.ReloadBundlesResponse(bundles=[_write(bundle) for bundle in self._reload(request.bundle)])
 
 

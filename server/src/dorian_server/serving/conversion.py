@@ -1,4 +1,4 @@
-"""Conversion between protobuf messages and domain types; nothing here computes."""
+"""Conversion between protobuf messages and domain types."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _out_of_range(field: str, message: str) -> RequestError:
     return RequestError(Reason.SETTING_OUT_OF_RANGE, field, message)
 
 
-def read_age(message: pb.Age, field: str) -> Age:
+def _read_age(message: pb.Age, field: str) -> Age:
     """Return the age or the filter in ``message``; ``RequestError`` if neither is set."""
     kind = message.WhichOneof("kind")
     if kind == "group":
@@ -90,7 +90,7 @@ def read_age(message: pb.Age, field: str) -> Age:
     )
 
 
-def read_output(message: pb.OutputOptions) -> Output:
+def _read_output(message: pb.OutputOptions) -> Output:
     """Return the output options in ``message``; ``RequestError`` for an unknown format or a quality beyond 100."""
     if message.format != pb.IMAGE_FORMAT_UNSPECIFIED and message.format not in _FORMATS:
         raise _out_of_range("output.format", f"image format {message.format} is unknown; known: {list_labels()}")
@@ -102,7 +102,7 @@ def read_output(message: pb.OutputOptions) -> Output:
     return Output(_FORMATS.get(message.format), message.quality or DEFAULT_QUALITY, message.keep_metadata)
 
 
-def read_selector(message: pb.FaceSelector, field: str) -> FaceSelector:
+def _read_selector(message: pb.FaceSelector, field: str) -> FaceSelector:
     """Return the selector in ``message``; ``RequestError`` if none is set, or one that can name no face."""
     kind = message.WhichOneof("kind")
     if kind == "largest" and message.largest:
@@ -126,24 +126,24 @@ def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
         raise _out_of_range("optimisation", f"optimisation {message.optimisation} is unknown; known: NONE, FAST, FULL")
     return AgeRequest(
         data=message.image.data,
-        targets=[read_age(age, f"targets[{index}]") for index, age in enumerate(message.targets)],
+        targets=[_read_age(age, f"targets[{index}]") for index, age in enumerate(message.targets)],
         source=_read_source(message, "source"),
         faces=_read_selectors(message),
         face_targets=[
             FaceTarget(
-                read_selector(target.face, f"face_targets[{index}].face"),
-                read_age(target.target, f"face_targets[{index}].target"),
+                _read_selector(target.face, f"face_targets[{index}].face"),
+                _read_age(target.target, f"face_targets[{index}].target"),
                 _read_source(target, f"face_targets[{index}].source"),
             )
             for index, target in enumerate(message.face_targets)
         ],
         strength=message.strength if message.HasField("strength") else 1.0,
         blend=_BLENDS[message.blend],
-        output=read_output(message.output),
+        output=_read_output(message.output),
         with_delta=message.with_delta,
         optimisation=_BUDGETS[message.optimisation],
         latents=[
-            FaceLatent(read_selector(entry.face, f"latents[{index}].face"), np.asarray(entry.latent, dtype=np.float32))
+            FaceLatent(_read_selector(entry.face, f"latents[{index}].face"), np.asarray(entry.latent, dtype=np.float32))
             for index, entry in enumerate(message.latents)
         ],
     )
@@ -155,7 +155,9 @@ def read_reconstruct_request(message: pb.ReconstructRequest) -> ReconstructReque
     if message.mode not in (pb.RECONSTRUCTION_MODE_UNSPECIFIED, pb.RECONSTRUCTION_MODE_INITIAL):
         search = _read_search(message.mode, message.search, "INITIAL, ")
     source = _read_source(message, "source")
-    return ReconstructRequest(message.image.data, source, _read_selectors(message), read_output(message.output), search)
+    return ReconstructRequest(
+        message.image.data, source, _read_selectors(message), _read_output(message.output), search
+    )
 
 
 def read_optimize_request(message: pb.OptimizeRequest) -> OptimizeRequest:
@@ -168,11 +170,11 @@ def read_optimize_request(message: pb.OptimizeRequest) -> OptimizeRequest:
     return OptimizeRequest(
         data=message.image.data,
         search=_read_search(message.mode or pb.RECONSTRUCTION_MODE_IDENTITY, message.search, ""),
-        face=read_selector(message.face, "face") if message.HasField("face") else FaceSelector(),
+        face=_read_selector(message.face, "face") if message.HasField("face") else FaceSelector(),
         source=_read_source(message, "source"),
         preview_every=message.preview_every,
         start=np.asarray(message.latent, dtype=np.float32) if message.latent else None,
-        output=read_output(message.output),
+        output=_read_output(message.output),
     )
 
 
@@ -188,7 +190,7 @@ def _read_search(mode: pb.ReconstructionMode, message: pb.SearchOptions, others:
 def read_compare_request(message: pb.CompareFacesRequest) -> CompareRequest:
     """Return all of ``message``; ``RequestError`` for what is invalid by itself."""
     faces = [
-        read_selector(getattr(message, name), name) if message.HasField(name) else FaceSelector()
+        _read_selector(getattr(message, name), name) if message.HasField(name) else FaceSelector()
         for name in ("first_face", "second_face")
     ]
     return CompareRequest(message.first.data, message.second.data, faces[0], faces[1], message.false_accept_rate)
@@ -197,22 +199,22 @@ def read_compare_request(message: pb.CompareFacesRequest) -> CompareRequest:
 def _read_source(
     message: pb.AgeTransformRequest | pb.ReconstructRequest | pb.OptimizeRequest | pb.FaceTarget, field: str
 ) -> Age | None:
-    return read_age(message.source, field) if message.HasField("source") else None
+    return _read_age(message.source, field) if message.HasField("source") else None
 
 
 def _read_selectors(message: pb.AgeTransformRequest | pb.ReconstructRequest) -> list[FaceSelector]:
-    return [read_selector(selector, f"faces[{index}]") for index, selector in enumerate(message.faces)]
+    return [_read_selector(selector, f"faces[{index}]") for index, selector in enumerate(message.faces)]
 
 
-def write_image(image: EncodedImage) -> pb.Image:
+def _write_image(image: EncodedImage) -> pb.Image:
     return pb.Image(data=image.data, format=_FORMAT_CODES[image.format], width=image.width, height=image.height)
 
 
-def write_age(age: Age) -> pb.Age:
+def _write_age(age: Age) -> pb.Age:
     return pb.Age(group=age.group, years=age.years, filter=age.filter)
 
 
-def write_face(face: Face) -> pb.Face:
+def _write_face(face: Face) -> pb.Face:
     x, y, width, height = face.detected.box
     return pb.Face(
         box=pb.Box(x=x, y=y, width=width, height=height),
@@ -223,15 +225,15 @@ def write_face(face: Face) -> pb.Face:
     )
 
 
-def write_error(error: RequestError) -> pb.FaceError:
+def _write_error(error: RequestError) -> pb.FaceError:
     return pb.FaceError(reason=error.reason, message=str(error))
 
 
-def write_times(clock: Clock) -> list[pb.StageTime]:
+def _write_times(clock: Clock) -> list[pb.StageTime]:
     return [pb.StageTime(stage=stage, seconds=seconds) for stage, seconds in clock.seconds.items()]
 
 
-def write_provenance(pipeline: Pipeline, method: Method | None = None) -> pb.Provenance:
+def _write_provenance(pipeline: Pipeline, method: Method | None = None) -> pb.Provenance:
     bundle = pipeline.bundle
     return pb.Provenance(
         method=method.manifest.name if method else "",
@@ -242,60 +244,63 @@ def write_provenance(pipeline: Pipeline, method: Method | None = None) -> pb.Pro
 
 
 def write_age_result(result: AgeResult, pipeline: Pipeline, method: Method, clock: Clock) -> pb.AgeTransformResponse:
+    """Return the response of ``AgeTransform``: a result per image, each with a report per face."""
     return pb.AgeTransformResponse(
         results=[
             pb.AgedImage(
-                image=write_image(image.image),
+                image=_write_image(image.image),
                 faces=[_write_report(face) for face in image.faces],
-                delta=write_image(image.delta) if image.delta else None,
+                delta=_write_image(image.delta) if image.delta else None,
             )
             for image in result.images
         ],
-        provenance=write_provenance(pipeline, method),
-        times=write_times(clock),
+        provenance=_write_provenance(pipeline, method),
+        times=_write_times(clock),
         faces_found=result.face_count,
     )
 
 
 def _write_report(result: FaceReport) -> pb.FaceReport:
     return pb.FaceReport(
-        face=write_face(result.face) if result.face else None,
-        source=write_age(result.source) if result.source else None,
+        face=_write_face(result.face) if result.face else None,
+        source=_write_age(result.source) if result.source else None,
         source_given=result.source_given,
-        target=write_age(result.target) if result.target else None,
+        target=_write_age(result.target) if result.target else None,
         estimated_age_after=result.after.estimated_age if result.after else None,
         identity_similarity=result.similarity,
-        error=write_error(result.error) if result.error else None,
+        error=_write_error(result.error) if result.error else None,
     )
 
 
 def write_reconstructions(
     faces: Sequence[ReconstructedFace | FailedFace], pipeline: Pipeline, method: Method, clock: Clock
 ) -> pb.ReconstructResponse:
+    """Return the response of ``Reconstruct``: for each face its reconstruction, or why there is none."""
     return pb.ReconstructResponse(
         faces=[_write_reconstruction(face) for face in faces],
-        provenance=write_provenance(pipeline, method),
-        times=write_times(clock),
+        provenance=_write_provenance(pipeline, method),
+        times=_write_times(clock),
     )
 
 
 def write_optimized(face: ReconstructedFace, pipeline: Pipeline, method: Method, clock: Clock) -> pb.OptimizeResult:
+    """Return the last message of ``Optimize``: the face drawn from the best latent."""
     return pb.OptimizeResult(
         reconstruction=_write_reconstruction(face),
-        provenance=write_provenance(pipeline, method),
-        times=write_times(clock),
+        provenance=_write_provenance(pipeline, method),
+        times=_write_times(clock),
     )
 
 
 def _write_reconstruction(face: ReconstructedFace | FailedFace) -> pb.Reconstruction:
     if isinstance(face, FailedFace):
-        return pb.Reconstruction(face=write_face(face.face) if face.face else None, error=write_error(face.error))
+        return pb.Reconstruction(face=_write_face(face.face) if face.face else None, error=_write_error(face.error))
     return pb.Reconstruction(
-        face=write_face(face.face),
-        crop=write_image(face.crop),
-        reconstruction=write_image(face.image),
+        face=_write_face(face.face),
+        crop=_write_image(face.crop),
+        reconstruction=_write_image(face.image),
         latent=face.latent.tolist(),
-        source=write_age(face.source),
+        source=_write_age(face.source),
         source_given=face.source_given,
         pixel_error=face.pixel_error,
         identity_similarity=face.similarity,
@@ -304,30 +309,33 @@ def _write_reconstruction(face: ReconstructedFace | FailedFace) -> pb.Reconstruc
 
 
 def write_progress(progress: SearchProgress) -> pb.OptimizeProgress:
+    """Return the message of ``Optimize`` for a step of the search."""
     return pb.OptimizeProgress(
         step=progress.step,
         loss=progress.loss,
         best_loss=progress.best_loss,
         identity_similarity=progress.similarity,
         pixel_error=progress.pixel_error,
-        preview=write_image(progress.preview) if progress.preview else None,
+        preview=_write_image(progress.preview) if progress.preview else None,
     )
 
 
 def write_detections(detected: DetectionResult, pipeline: Pipeline, clock: Clock) -> pb.DetectFacesResponse:
+    """Return the response of ``DetectFaces``."""
     return pb.DetectFacesResponse(
-        faces=[write_face(face) for face in detected.faces],
+        faces=[_write_face(face) for face in detected.faces],
         width=detected.width,
         height=detected.height,
-        provenance=write_provenance(pipeline),
-        times=write_times(clock),
+        provenance=_write_provenance(pipeline),
+        times=_write_times(clock),
     )
 
 
 def write_comparison(compared: ComparisonResult, pipeline: Pipeline, clock: Clock) -> pb.CompareFacesResponse:
+    """Return the response of ``CompareFaces``."""
     return pb.CompareFacesResponse(
-        first=write_face(compared.first),
-        second=write_face(compared.second),
+        first=_write_face(compared.first),
+        second=_write_face(compared.second),
         first_embedding=_write_embedding(compared.first.reading),
         second_embedding=_write_embedding(compared.second.reading),
         similarity=compared.similarity,
@@ -335,8 +343,8 @@ def write_comparison(compared: ComparisonResult, pipeline: Pipeline, clock: Cloc
         same_person=compared.similarity >= compared.threshold,
         threshold=compared.threshold,
         false_accept_rate=compared.false_accept_rate,
-        provenance=write_provenance(pipeline),
-        times=write_times(clock),
+        provenance=_write_provenance(pipeline),
+        times=_write_times(clock),
     )
 
 
@@ -345,7 +353,7 @@ def _write_embedding(reading: FaceReading | None) -> list[float]:
 
 
 def write_methods(pipeline: Pipeline, bundles: Sequence[str]) -> pb.ListMethodsResponse:
-    """Return all methods of the pipeline's bundle, the default first, and the names of all ``bundles``."""
+    """Return the response of ``ListMethods``: the methods of the pipeline's bundle, the default first, and the names of all ``bundles``."""
     manifest = pipeline.bundle.manifest
     licences = dict.fromkeys(method.provenance.licence for method in manifest.methods)
     response = pb.ListMethodsResponse(

@@ -73,6 +73,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
 
     @ends_with_status
     def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
+        """Return the photo with its faces at each target."""
         pipeline = self._bundles.pipeline(request.bundle)
         age_request = conversion.read_age_request(request)
         method = pipeline.method_for(age_request, request.method)
@@ -83,6 +84,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
 
     @ends_with_status
     def DetectFaces(self, request: pb.DetectFacesRequest, context: grpc.ServicerContext) -> pb.DetectFacesResponse:
+        """Return the faces of a photo and their estimated ages."""
         pipeline = self._bundles.pipeline(request.bundle)
         with self._admit(DETECTION, read_caller(context)) as call:
             result = call.run(pipeline.detect, request.image.data, call.clock)
@@ -90,6 +92,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
 
     @ends_with_status
     def CompareFaces(self, request: pb.CompareFacesRequest, context: grpc.ServicerContext) -> pb.CompareFacesResponse:
+        """Return whether two faces are one person's."""
         pipeline = self._bundles.pipeline(request.bundle)
         compare_request = conversion.read_compare_request(request)
         with self._admit(COMPARISON, read_caller(context)) as call:
@@ -98,6 +101,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
 
     @ends_with_status
     def Reconstruct(self, request: pb.ReconstructRequest, context: grpc.ServicerContext) -> pb.ReconstructResponse:
+        """Return the latent of each face, and what is drawn from it."""
         pipeline = self._bundles.pipeline(request.bundle)
         reconstruct_request = conversion.read_reconstruct_request(request)
         method = pipeline.encoding_method(request.method, searches=reconstruct_request.search is not None)
@@ -109,6 +113,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
 
     @ends_with_status
     def Optimize(self, request: pb.OptimizeRequest, context: grpc.ServicerContext) -> Iterator[pb.OptimizeResponse]:
+        """Search the latent of a face; yield each step, then the result."""
         pipeline = self._bundles.pipeline(request.bundle)
         optimize_request = conversion.read_optimize_request(request)
         method = pipeline.encoding_method(request.method, searches=True)
@@ -129,6 +134,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
 
     @ends_with_status
     def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:
+        """Return the methods of a bundle, and the names of all bundles."""
         return conversion.write_methods(self._bundles.pipeline(request.bundle), self._bundles.names)
 
     def on_reject(self, reason: Reason) -> None:
