@@ -45,7 +45,7 @@ from dorian_client.cli.reporting import (
 _QUALITY_FORMATS = join_alternatives([format.label for format in FORMATS.values() if format.has_quality])
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Change the age of the faces in a photo.")
 @with_photo
 @option(FACES, "--to", "ages", type=parse_age, metavar="AGE", multiple=True, help="Target age; repeat for several.")
 @option(

@@ -13,7 +13,7 @@ from dorian_client.cli.options import FACE_HELP, FACES, Command, option, parse_f
 from dorian_client.cli.reporting import print_json
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Tell whether two faces belong to the same person.")
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @option(

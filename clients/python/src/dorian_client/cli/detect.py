@@ -15,7 +15,7 @@ from dorian_client.cli.outputs import OUT_HELP, plan_picture, write_picture
 from dorian_client.cli.reporting import format_estimate, format_face, print_json
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="List the faces in a photo.")
 @with_photo
 @with_json
 @option(

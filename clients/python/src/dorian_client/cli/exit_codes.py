@@ -26,7 +26,7 @@ from dorian_client.errors import (
     Unauthenticated,
 )
 
-EXIT_OTHER, EXIT_USAGE, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_SERVER = 1, 2, 3, 4, 5
+EXIT_OTHER, EXIT_USAGE, EXIT_REJECTED, EXIT_UNREACHABLE, EXIT_SERVER = 1, 2, 3, 4, 5
 
 _WHOLE_FACE = "take a photo in which a whole face is seen from the front, and not too small"
 _LIST_FACES = "'dorian detect PHOTO' lists the faces of a photo, with the index that --face takes"
@@ -38,12 +38,12 @@ _RETRY = "try again in a moment"
 
 # The first class that matches decides.
 _EXITS: list[tuple[type[DorianError], int, str | None]] = [
-    (PhotoError, EXIT_REFUSED, None),
-    (NoFaceError, EXIT_REFUSED, _WHOLE_FACE),
-    (InvalidRequest, EXIT_REFUSED, None),
-    (NotFound, EXIT_REFUSED, _LIST_METHODS),
-    (Unauthenticated, EXIT_REFUSED, _GIVE_KEY),
-    (PermissionDenied, EXIT_REFUSED, None),
+    (PhotoError, EXIT_REJECTED, None),
+    (NoFaceError, EXIT_REJECTED, _WHOLE_FACE),
+    (InvalidRequest, EXIT_REJECTED, None),
+    (NotFound, EXIT_REJECTED, _LIST_METHODS),
+    (Unauthenticated, EXIT_REJECTED, _GIVE_KEY),
+    (PermissionDenied, EXIT_REJECTED, None),
     (ConnectionFailed, EXIT_UNREACHABLE, "is the server running? Give its address with --server HOST:PORT"),
     (DeadlineExceeded, EXIT_SERVER, "give it more time with --timeout SECONDS"),
     (Busy, EXIT_SERVER, _RETRY),

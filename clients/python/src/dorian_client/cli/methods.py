@@ -10,7 +10,7 @@ from dorian_client.cli.options import Command, with_json
 from dorian_client.cli.reporting import print_json
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="List the server's methods and bundles.")
 @with_json
 @with_connection
 def methods(as_json: bool, connection: Connection) -> None:

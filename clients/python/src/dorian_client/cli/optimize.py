@@ -36,7 +36,7 @@ from dorian_client.cli.outputs import plan_latents, plan_picture, write_json, wr
 from dorian_client.cli.reporting import count, format_face, format_reconstruction, warn_of_failures
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Search for the latent of a face, step by step.")
 @with_photo
 @option(FACES, "--face", type=parse_face, metavar="FACE", help=f"The face [default: largest]. FACE: {FACE_HELP}.")
 @with_source

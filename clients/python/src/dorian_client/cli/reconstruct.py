@@ -32,7 +32,7 @@ from dorian_client.cli.outputs import plan_latents, plan_picture, write_json, wr
 from dorian_client.cli.reporting import count, format_face, format_reconstruction, warn_of_failures
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Show what the networks make of the faces in a photo.")
 @with_photo
 @option(
     FACES, "--face", "faces", type=parse_face, metavar="FACE", multiple=True,

@@ -8,7 +8,7 @@ from dorian_client.cli.connection import Connection, with_admin_connection
 from dorian_client.cli.options import SERVER, Command, option
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Make the server reload its bundles.")
 @option(SERVER, "--bundle", "name", default="", metavar="NAME", help="The bundle to reload [default: all].")
 @with_admin_connection
 def reload(name: str, connection: Connection) -> None:
