@@ -182,13 +182,17 @@ def test_every_weight_of_the_discriminator_learns() -> None:
 
 @torch.no_grad()
 def test_a_discriminators_towers_keep_the_scale_of_what_they_see() -> None:
-    torch.manual_seed(0)
+    """In the mean over some starts."""
     shape = AgeDiscriminatorShape()
-    network = AgeDiscriminator(shape)
-    for tower, falls_below in ((network.coarse, False), (network.fine, True)):
-        found = tower(torch.randn(2, 3, 64, 64))
-        assert 0.5 < found.square().mean().sqrt() < 2
-        assert bool((found < 0).any()) == falls_below
+    scales: dict[str, list[float]] = {"coarse": [], "fine": []}
+    for seed in range(4):
+        torch.manual_seed(seed)
+        network = AgeDiscriminator(shape)
+        for name, tower in (("coarse", network.coarse), ("fine", network.fine)):
+            features = tower(torch.randn(2, 3, 64, 64))
+            scales[name].append(float(features.square().mean().sqrt()))
+            assert bool((features < 0).any()) == (name == "fine")
+    assert all(0.5 < sum(scale) / len(scale) < 2 for scale in scales.values())
     assert shape.bins * shape.years >= 90  # all ages that are drawn
 
 
