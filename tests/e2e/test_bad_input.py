@@ -57,7 +57,7 @@ def request(data: bytes = ASTRONAUT, age: pb.Age | None = None, method: str = ""
     return pb.AgeTransformRequest(image=pb.Image(data=data), targets=[age or pb.Age(group="60+")], method=method)
 
 
-def refused(server: ServerProcess, message: pb.AgeTransformRequest) -> tuple[grpc.StatusCode, str, str]:
+def rejected(server: ServerProcess, message: pb.AgeTransformRequest) -> tuple[grpc.StatusCode, str, str]:
     """Status, reason, and the field at fault, of a call that must fail; then proof that the server still answers."""
     options = [("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(server.address, options) as channel:
@@ -78,17 +78,17 @@ def refused(server: ServerProcess, message: pb.AgeTransformRequest) -> tuple[grp
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures_over_the_wire(server: ServerProcess, name: str) -> None:
     data, reason = PICTURES[name]
-    assert refused(server, request(data)) == (grpc.StatusCode.INVALID_ARGUMENT, reason, "image.data")
+    assert rejected(server, request(data)) == (grpc.StatusCode.INVALID_ARGUMENT, reason, "image.data")
 
 
 @pytest.mark.parametrize("name", AGES)
 def test_ages_over_the_wire(server: ServerProcess, name: str) -> None:
     age, reason = AGES[name]
-    assert refused(server, request(age=age)) == (grpc.StatusCode.INVALID_ARGUMENT, reason, "targets[0]")
+    assert rejected(server, request(age=age)) == (grpc.StatusCode.INVALID_ARGUMENT, reason, "targets[0]")
 
 
 def test_unknown_method_over_the_wire(server: ServerProcess) -> None:
-    rejection = refused(server, request(method="time_machine"))
+    rejection = rejected(server, request(method="time_machine"))
     assert rejection == (grpc.StatusCode.NOT_FOUND, "METHOD_UNKNOWN", "method")
 
 

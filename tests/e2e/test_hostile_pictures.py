@@ -51,7 +51,7 @@ def aged(stub: FaceAgingStub, data: bytes) -> pb.AgeTransformResponse:
 
 
 def outcome(stub: FaceAgingStub, data: bytes) -> str:
-    """``aged``, or the reason in the one ErrorInfo of a refusal."""
+    """``aged``, or the reason in the one ErrorInfo of a rejection."""
     try:
         aged(stub, data)
     except grpc.RpcError as error:

@@ -42,7 +42,7 @@ def searching(stub: FaceAgingStub, photo: bytes, steps: int) -> Iterator[pb.Opti
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_sigterm_under_load_loses_no_call_that_was_accepted(serve: Serve, tiny_photo: bytes, processes: int) -> None:
-    """Whoever is refused is refused before anything began, as the message and the log say."""
+    """Whoever is rejected is rejected before anything began, as the message and the log say."""
     server = serve(*ROOMY, "--max-steps", "5000", "--processes", str(processes))
     with Callers(server.address, tiny_photo, CALLERS) as callers, grpc.insecure_channel(server.address) as channel:
         callers.wait_until(lambda outcomes: len(outcomes) >= 5)

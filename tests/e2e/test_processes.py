@@ -227,7 +227,7 @@ def test_a_bundle_that_cannot_be_opened_ends_it_with_a_message(tmp_path: Path) -
     assert done.stdout == ""
 
 
-def test_a_second_server_on_the_port_is_refused(serve: Serve, tiny_bundle: Bundle) -> None:
+def test_a_second_server_on_the_port_is_rejected(serve: Serve, tiny_bundle: Bundle) -> None:
     """Although the first one's processes share it."""
     server = serve(*TWO)
     port = server.address.rpartition(":")[2]

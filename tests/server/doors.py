@@ -17,7 +17,7 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingServicer, FaceAgingStub, add_FaceAgingServicer_to_server
 from dorian_server.security.authentication import Authentication
 from dorian_server.security.keys import ApiKey, KeyFile, make_key, write_keys
-from tests.server.refusals import Refusal
+from tests.server.rejections import Rejection
 
 SECONDS = 60
 SCOPE_SETS = {"age": ["age"], "searching": ["age", "optimize"], "optimize": ["optimize"], "admin": ["admin"]}
@@ -65,7 +65,7 @@ class Servicer(FaceAgingServicer):
 
 
 class Door:
-    """A server behind ``Authentication``: its keys by name, its file of keys, what it refused, and calls to it."""
+    """A server behind ``Authentication``: its keys by name, its file of keys, what it rejected, and calls to it."""
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
         self.path = path
@@ -74,9 +74,9 @@ class Door:
         for name, scopes in SCOPE_SETS.items():
             self.add(name, scopes)
         self.write()
-        self.refused: list[str] = []
+        self.rejected: list[str] = []
         self.servicer = Servicer()
-        server = grpc.server(ThreadPoolExecutor(8), interceptors=[Authentication(KeyFile(path), self.refused.append)])
+        server = grpc.server(ThreadPoolExecutor(8), interceptors=[Authentication(KeyFile(path), self.rejected.append)])
         add_FaceAgingServicer_to_server(self.servicer, server)
         reload = grpc.unary_unary_rpc_method_handler(lambda request, context: b"reloaded")
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("dorian.v1.Admin", {"Reload": reload}),))
@@ -109,7 +109,7 @@ class Door:
         return list(sent) if name == "Optimize" else sent.result()
 
 
-def refuses(work: Callable[[], object]) -> Refusal:
+def rejects(work: Callable[[], object]) -> Rejection:
     with pytest.raises(grpc.RpcError) as caught:
         work()
-    return Refusal(caught.value)
+    return Rejection(caught.value)

@@ -18,7 +18,7 @@ from dorian_server.security.keys import make_key, write_keys
 from dorian_server.serving.server import Server, start
 from dorian_server.settings import Security, Settings
 from dorian_server.telemetry.telemetry import Telemetry
-from tests.server.refusals import Refusal
+from tests.server.rejections import Rejection
 from tests.server.tiny_bundles import break_graph, rewrite
 from tests.server.tiny_searches import write_search_bundle
 
@@ -61,7 +61,7 @@ class Guarded:
         request = pb.ListMethodsRequest(bundle=bundle)
         return FaceAgingStub(self.channel).ListMethods(request, metadata=metadata, timeout=SECONDS).bundle_sha256
 
-    def refusals(self, reason: str) -> float | None:
+    def rejections(self, reason: str) -> float | None:
         return self.telemetry.metrics.registry.get_sample_value("dorian_refused_total", {"reason": reason})
 
     def _note(self) -> None:
@@ -74,10 +74,10 @@ def guarded(tmp_path: Path) -> Iterator[Guarded]:
         yield Guarded(tmp_path, stack)
 
 
-def refuses(work: Callable[[], object]) -> Refusal:
+def rejects(work: Callable[[], object]) -> Rejection:
     with pytest.raises(grpc.RpcError) as caught:
         work()
-    return Refusal(caught.value)
+    return Rejection(caught.value)
 
 
 def as_entry(name: str, bundle: Bundle, changed: bool) -> Any:
@@ -105,11 +105,13 @@ def test_without_api_keys_it_is_not_offered(searching_bundle: Bundle) -> None:
         ("dorian_0123", "UNAUTHENTICATED", "API_KEY_UNKNOWN"),
     ],
 )
-def test_who_is_no_operator_is_refused_and_counted(guarded: Guarded, scope: str | None, code: str, reason: str) -> None:
+def test_who_is_no_operator_is_rejected_and_counted(
+    guarded: Guarded, scope: str | None, code: str, reason: str
+) -> None:
     rewrite(guarded.first.folder, version="2")
-    refusal = refuses(lambda: guarded.reload(scope))
-    assert (refusal.code, refusal.info.reason) == (code, reason)
-    assert guarded.refusals(reason) == 1
+    rejection = rejects(lambda: guarded.reload(scope))
+    assert (rejection.code, rejection.info.reason) == (code, reason)
+    assert guarded.rejections(reason) == 1
     assert guarded.served("") == guarded.first.sha256
     assert guarded.notified == 0
 
@@ -135,34 +137,34 @@ def test_the_other_processes_are_told_of_every_reload_that_worked(guarded: Guard
     rewrite(guarded.first.folder, version="2")
     guarded.reload(bundle="tiny")
     assert guarded.notified == 2
-    refuses(lambda: guarded.reload(bundle="none"))
+    rejects(lambda: guarded.reload(bundle="none"))
     break_graph(guarded.second)
-    refuses(guarded.reload)
+    rejects(guarded.reload)
     assert guarded.notified == 2
     guarded.server.reload_each()
     assert guarded.notified == 2, "or they would tell each other for ever"
 
 
-def test_a_broken_bundle_is_refused_and_the_old_one_serves_on(guarded: Guarded) -> None:
+def test_a_broken_bundle_is_rejected_and_the_old_one_serves_on(guarded: Guarded) -> None:
     rewrite(guarded.first.folder, version="2")
     break_graph(guarded.second)
-    refusal = refuses(guarded.reload)
-    assert (refusal.code, refusal.info.reason) == ("FAILED_PRECONDITION", "BUNDLE_BROKEN")
-    assert "the bundle 'other' stays what it was: graph file graphs/age" in refusal.message
+    rejection = rejects(guarded.reload)
+    assert (rejection.code, rejection.info.reason) == ("FAILED_PRECONDITION", "BUNDLE_BROKEN")
+    assert "the bundle 'other' stays what it was: graph file graphs/age" in rejection.message
     assert (guarded.served(""), guarded.served("other")) == (guarded.first.sha256, guarded.second.sha256)
 
 
 def test_a_bundle_that_is_not_here(guarded: Guarded) -> None:
-    refusal = refuses(lambda: guarded.reload(bundle="none"))
-    assert (refusal.code, refusal.info.reason) == ("NOT_FOUND", "BUNDLE_UNKNOWN")
-    assert refusal.message == "there is no bundle 'none' here, but tiny, other"
+    rejection = rejects(lambda: guarded.reload(bundle="none"))
+    assert (rejection.code, rejection.info.reason) == ("NOT_FOUND", "BUNDLE_UNKNOWN")
+    assert rejection.message == "there is no bundle 'none' here, but tiny, other"
 
 
 def test_an_operator_who_comes_too_early(guarded: Guarded) -> None:
     server = Server(guarded.settings, Telemetry())
     try:
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as guarded.channel:
-            refusal = refuses(guarded.reload)
+            rejection = rejects(guarded.reload)
     finally:
         server.stop()
-    assert (refusal.code, refusal.info.reason) == ("UNAVAILABLE", "NOT_READY")
+    assert (rejection.code, rejection.info.reason) == ("UNAVAILABLE", "NOT_READY")

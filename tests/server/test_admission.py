@@ -1,4 +1,4 @@
-"""The queue before the pipeline: who begins, who waits, who is refused and for how long, and what work is reckoned to be."""
+"""The queue before the pipeline: who begins, who waits, who is rejected and for how long, and what work is reckoned to be."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class House:
         if then is not None:
             assert self._at_work[then].wait(SECONDS)
 
-    def refused(self, units: float = 1, caller: Caller | None = None) -> OverloadError:
+    def rejected(self, units: float = 1, caller: Caller | None = None) -> OverloadError:
         with pytest.raises(OverloadError) as caught, self.admission.admit(Cost(KIND, units), caller or Caller()):
             pytest.fail("it was let in")
         assert caught.value.reason == "QUEUE_FULL"
@@ -156,9 +156,9 @@ def test_what_may_wait_is_work_and_not_requests(house: Open) -> None:
         at.queue(f"small {number}", units=0.5)
     at.queue("large", units=7)  # 9 seconds wait
     assert at.watch.seconds == pytest.approx(9)
-    assert at.refused(units=1.5).retry_after == pytest.approx(0.5)
+    assert at.rejected(units=1.5).retry_after == pytest.approx(0.5)
     at.queue("fits", units=1)
-    assert at.refused(units=0.5).retry_after == pytest.approx(0.5)
+    assert at.rejected(units=0.5).retry_after == pytest.approx(0.5)
 
 
 def test_half_as_much_as_the_workers_have_may_wait_unless_told_otherwise(house: Open) -> None:
@@ -168,7 +168,7 @@ def test_half_as_much_as_the_workers_have_may_wait_unless_told_otherwise(house: 
         at.begin(name)
     for name in "ef":
         at.queue(name)
-    assert "lets 6 s wait" in str(at.refused())
+    assert "lets 6 s wait" in str(at.rejected())
 
 
 def test_one_may_wait_however_large_it_is(house: Open) -> None:
@@ -176,7 +176,7 @@ def test_one_may_wait_however_large_it_is(house: Open) -> None:
     at.teach(1.0)
     at.begin("at work")
     at.queue("huge", units=100)
-    assert at.refused(units=0.1).retry_after == pytest.approx(98.1)
+    assert at.rejected(units=0.1).retry_after == pytest.approx(98.1)
     assert at.admission.retry_after("interactive") == pytest.approx(98)
 
 
@@ -185,7 +185,7 @@ def test_interactive_callers_have_room_where_batch_callers_have_none(house: Open
     at.teach(1.0)
     at.begin("at work")
     at.queue("batch", units=2, caller=Caller("batch"))
-    at.refused(caller=Caller("batch"))
+    at.rejected(caller=Caller("batch"))
     assert at.admission.retry_after("batch") is not None
     assert at.admission.retry_after("interactive") is None
     at.queue("interactive", units=2)
@@ -211,7 +211,7 @@ def test_no_more_than_so_many_wait_however_small(house: Open, monkeypatch: pytes
     at.begin("at work")
     for number in range(3):
         at.queue(f"small {number}")
-    at.refused()
+    at.rejected()
 
 
 def test_one_who_leaves_while_he_waits_makes_room(house: Open) -> None:
@@ -220,7 +220,7 @@ def test_one_who_leaves_while_he_waits_makes_room(house: Open) -> None:
     at.begin("at work")
     caller = Caller()
     visit = at.queue("leaves", units=2, caller=caller)
-    at.refused()
+    at.rejected()
     caller.cancel()
     with pytest.raises(CallCancelledError):
         visit.result(SECONDS)
@@ -273,7 +273,7 @@ def test_no_place_is_lost_whenever_callers_leave(house: Open) -> None:
         at.begin(name)
 
 
-def test_a_deadline_that_is_too_short_even_without_a_wait_is_refused_at_once(house: Open) -> None:
+def test_a_deadline_that_is_too_short_even_without_a_wait_is_rejected_at_once(house: Open) -> None:
     at = house()
     hurried = Caller(deadline=at.clock.now + 0.5)
     with at.admission.admit(Cost(KIND), hurried):
@@ -294,13 +294,13 @@ def test_a_deadline_that_is_too_short_even_without_a_wait_is_refused_at_once(hou
                 pytest.fail("it was let in")
 
 
-def test_a_deadline_that_the_wait_takes_up_is_refused_with_the_time_to_retry(house: Open) -> None:
+def test_a_deadline_that_the_wait_takes_up_is_rejected_with_the_time_to_retry(house: Open) -> None:
     at = house()
     at.teach(1.0)
     at.begin("at work")
     at.queue("before", units=3)
     at.clock.now += 0.25  # 0.75 s are left of the first, then 3 s, then the newcomer's own
-    error = at.refused(caller=Caller(deadline=at.clock.now + 4.6))
+    error = at.rejected(caller=Caller(deadline=at.clock.now + 4.6))
     assert "deadline of 4.6 s" in str(error)
     at.queue("in time", caller=Caller(deadline=at.clock.now + 4.9))
 

@@ -26,7 +26,7 @@ from dorian_server.security.keys import ApiKey, KeyFile, make_key, read_keys, wr
 from dorian_server.serving.server import start
 from dorian_server.settings import Security, Settings
 from dorian_server.telemetry.telemetry import Telemetry
-from tests.server.doors import SECONDS, Door, refuses
+from tests.server.doors import SECONDS, Door, rejects
 
 PLAIN = [
     ("ListMethods", pb.ListMethodsRequest()),
@@ -71,13 +71,13 @@ def door(tmp_path: Path) -> Iterator[Door]:
         ("Bearer searching", "API_KEY_UNKNOWN"),
     ],
 )
-def test_calls_without_a_known_key_are_refused_and_counted(door: Door, sent: str | None, reason: str) -> None:
+def test_calls_without_a_known_key_are_rejected_and_counted(door: Door, sent: str | None, reason: str) -> None:
     key = door.secrets["searching"]
     header = sent and sent.format(key=key, short=key[:-1], hash=door.entries[1].sha256)
     metadata = () if header is None else (("authorization", header),)
-    refusal = refuses(lambda: door.stub.ListMethods(pb.ListMethodsRequest(), metadata=metadata, timeout=SECONDS))
-    assert (refusal.code, refusal.info.reason, refusal.info.domain) == ("UNAUTHENTICATED", reason, "dorian.v1")
-    assert door.refused == [reason]
+    rejection = rejects(lambda: door.stub.ListMethods(pb.ListMethodsRequest(), metadata=metadata, timeout=SECONDS))
+    assert (rejection.code, rejection.info.reason, rejection.info.domain) == ("UNAUTHENTICATED", reason, "dorian.v1")
+    assert door.rejected == [reason]
     assert not door.servicer.calls
 
 
@@ -85,13 +85,13 @@ def test_calls_without_a_known_key_are_refused_and_counted(door: Door, sent: str
 def test_the_scheme_is_written_in_any_case(door: Door, scheme: str) -> None:
     metadata = (("authorization", f"{scheme} {door.secrets['age']}"),)
     assert door.stub.ListMethods(pb.ListMethodsRequest(), metadata=metadata, timeout=SECONDS) is not None
-    assert door.refused == []
+    assert door.rejected == []
 
 
 def test_the_request_of_one_who_may_not_call_is_not_read(door: Door) -> None:
     """What is no request at all fails only once it is read."""
     send = door.channel.unary_unary(f"/{FACE_AGING_SERVICE}/AgeTransform")
-    assert refuses(lambda: send(b"\xff" * 2**20, timeout=SECONDS)).code == "UNAUTHENTICATED"
+    assert rejects(lambda: send(b"\xff" * 2**20, timeout=SECONDS)).code == "UNAUTHENTICATED"
     metadata = (("authorization", f"Bearer {door.secrets['age']}"),)
     with pytest.raises(grpc.RpcError) as caught:
         send(b"\xff" * 2**20, metadata=metadata, timeout=SECONDS)
@@ -122,10 +122,10 @@ def test_what_age_is_enough_for(door: Door, name: str, request_: Any) -> None:
     door.call("searching", name, request_)
     assert door.servicer.calls == {name: 2}
     for key in ("optimize", "admin"):
-        refusal = refuses(lambda key=key: door.call(key, name, request_))
-        assert (refusal.code, refusal.info.reason) == ("PERMISSION_DENIED", "SCOPE_MISSING")
-        assert f"lacks the scope 'age', which {name} needs here; it has {key}" in refusal.message
-    assert door.refused == ["SCOPE_MISSING"] * 2
+        rejection = rejects(lambda key=key: door.call(key, name, request_))
+        assert (rejection.code, rejection.info.reason) == ("PERMISSION_DENIED", "SCOPE_MISSING")
+        assert f"lacks the scope 'age', which {name} needs here; it has {key}" in rejection.message
+    assert door.rejected == ["SCOPE_MISSING"] * 2
     assert door.servicer.calls == {name: 2}
 
 
@@ -133,11 +133,11 @@ def test_what_age_is_enough_for(door: Door, name: str, request_: Any) -> None:
 def test_what_needs_optimize_too(door: Door, name: str, request_: Any) -> None:
     door.call("searching", name, request_)
     assert door.servicer.calls == {name: 1}
-    refusal = refuses(lambda: door.call("age", name, request_))
-    assert (refusal.code, refusal.info.reason) == ("PERMISSION_DENIED", "SCOPE_MISSING")
-    assert f"lacks the scope 'optimize', which {name} needs here; it has age" in refusal.message
-    assert refuses(lambda: door.call("optimize", name, request_)).info.reason == "SCOPE_MISSING"
-    assert door.refused == ["SCOPE_MISSING"] * 2
+    rejection = rejects(lambda: door.call("age", name, request_))
+    assert (rejection.code, rejection.info.reason) == ("PERMISSION_DENIED", "SCOPE_MISSING")
+    assert f"lacks the scope 'optimize', which {name} needs here; it has age" in rejection.message
+    assert rejects(lambda: door.call("optimize", name, request_)).info.reason == "SCOPE_MISSING"
+    assert door.rejected == ["SCOPE_MISSING"] * 2
     assert door.servicer.calls == {name: 1}
 
 
@@ -153,7 +153,7 @@ def test_admin_calls_need_admin_alone(door: Door) -> None:
         return reload(b"", metadata=(("authorization", f"Bearer {door.secrets[key]}"),), timeout=SECONDS)
 
     assert call("admin") == b"reloaded"
-    assert "lacks the scope 'admin'" in refuses(lambda: call("searching")).message
+    assert "lacks the scope 'admin'" in rejects(lambda: call("searching")).message
 
 
 # --- the file ---
@@ -165,7 +165,7 @@ def test_a_key_removed_from_the_file_stops_working(door: Door) -> None:
     door.add("new", ["age"])
     door.write()
     assert removed.id == "age"
-    assert refuses(lambda: door.call("age")).info.reason == "API_KEY_UNKNOWN"
+    assert rejects(lambda: door.call("age")).info.reason == "API_KEY_UNKNOWN"
     door.call("new")
     door.call("searching")
 
@@ -174,7 +174,7 @@ def test_scopes_change_with_the_file(door: Door) -> None:
     entry = door.entries[0]
     door.entries[0] = ApiKey(entry.id, entry.sha256, frozenset({"admin"}))
     door.write()
-    assert refuses(lambda: door.call("age")).info.reason == "SCOPE_MISSING"
+    assert rejects(lambda: door.call("age")).info.reason == "SCOPE_MISSING"
 
 
 @pytest.mark.parametrize("how", ["half", "gone", "no list", "a bad entry"])
@@ -196,12 +196,12 @@ def test_a_broken_file_leaves_the_old_keys_in_use(door: Door, how: str, caplog: 
     assert str(door.path) in record.getMessage()
     assert "what was there before stays in use" in record.getMessage()
     write_keys(door.path, door.entries[1:])
-    assert refuses(lambda: door.call("age")).info.reason == "API_KEY_UNKNOWN"
+    assert rejects(lambda: door.call("age")).info.reason == "API_KEY_UNKNOWN"
 
 
 def test_an_empty_list_shuts_everybody_out(door: Door) -> None:
     write_keys(door.path, [])
-    assert refuses(lambda: door.call("age")).info.reason == "API_KEY_UNKNOWN"
+    assert rejects(lambda: door.call("age")).info.reason == "API_KEY_UNKNOWN"
 
 
 ENTRY: dict[str, Any] = {"id": "mobile", "sha256": "ab" * 32, "scopes": ["age"]}
@@ -273,17 +273,17 @@ def guarded(searching_bundle: Bundle, tmp_path: Path) -> Iterator[tuple[grpc.Cha
     server.stop()
 
 
-def test_the_server_asks_for_keys_and_counts_refusals(
+def test_the_server_asks_for_keys_and_counts_rejections(
     guarded: tuple[grpc.Channel, str, Telemetry], searching_bundle: Bundle
 ) -> None:
     channel, key, telemetry = guarded
     stub = FaceAgingStub(channel)
-    assert refuses(lambda: stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS)).code == "UNAUTHENTICATED"
+    assert rejects(lambda: stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS)).code == "UNAUTHENTICATED"
     metadata = (("authorization", f"Bearer {key}"),)
     answer = stub.ListMethods(pb.ListMethodsRequest(), metadata=metadata, timeout=SECONDS)
     assert answer.bundle == searching_bundle.manifest.name
-    refusal = refuses(lambda: next(stub.Optimize(pb.OptimizeRequest(), metadata=metadata, timeout=SECONDS)))
-    assert refusal.info.reason == "SCOPE_MISSING"
+    rejection = rejects(lambda: next(stub.Optimize(pb.OptimizeRequest(), metadata=metadata, timeout=SECONDS)))
+    assert rejection.info.reason == "SCOPE_MISSING"
     counted = {
         reason: telemetry.metrics.registry.get_sample_value("dorian_refused_total", {"reason": reason})
         for reason in ("API_KEY_MISSING", "SCOPE_MISSING", "API_KEY_UNKNOWN")
@@ -381,6 +381,6 @@ def test_reflection_where_asked_for_is_for_those_with_a_key(searching_bundle: Bu
                     "grpc.health.v1.Health",
                     "grpc.reflection.v1alpha.ServerReflection",
                 }
-            assert refuses(lambda: list_services(channel)).code == "UNAUTHENTICATED"
+            assert rejects(lambda: list_services(channel)).code == "UNAUTHENTICATED"
     finally:
         server.stop()

@@ -23,7 +23,7 @@ from dorian_server.serving.bundles import LoadedBundle
 from dorian_server.serving.server import Server, start
 from dorian_server.settings import Settings
 from dorian_server.telemetry.telemetry import Telemetry
-from tests.server.refusals import expect, refused, refused_at_once
+from tests.server.rejections import expect, rejected, rejected_at_once
 from tests.server.tiny_bundles import break_graph, rewrite
 from tests.server.tiny_searches import photo_of, write_search_bundle
 
@@ -101,7 +101,7 @@ def test_every_call_is_answered_by_the_bundle_that_it_names(served: Served, imag
         *_, last = stub.Optimize(pb.OptimizeRequest(image=image, bundle=name), timeout=SECONDS)
         assert last.result.provenance.bundle_sha256 == bundle.sha256
     request = pb.AgeTransformRequest(image=image, targets=[pb.Age(years=70)], method="encoding", bundle=SECOND)
-    assert refused(stub.AgeTransform, request).info.reason == "METHOD_UNKNOWN"
+    assert rejected(stub.AgeTransform, request).info.reason == "METHOD_UNKNOWN"
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_every_call_is_answered_by_the_bundle_that_it_names(served: Served, imag
 )
 def test_a_bundle_that_is_not_here(served: Served, name: str) -> None:
     rpc, request = getattr(served.stub, name), getattr(pb, f"{name}Request")(bundle="none")
-    refusal = (refused_at_once if name == "Optimize" else refused)(rpc, request)
-    expect(refusal, "BUNDLE_UNKNOWN", "bundle", "there is no bundle 'none' here, but tiny, other")
+    rejection = (rejected_at_once if name == "Optimize" else rejected)(rpc, request)
+    expect(rejection, "BUNDLE_UNKNOWN", "bundle", "there is no bundle 'none' here, but tiny, other")
 
 
 def test_two_bundles_of_one_name_do_not_start(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ BREAKS = [break_manifest, take_card_away, break_graph, put_wrong_graph]
 
 
 @pytest.mark.parametrize("how", BREAKS)
-def test_a_broken_bundle_is_refused_and_none_is_changed(
+def test_a_broken_bundle_is_rejected_and_none_is_changed(
     served: Served, how: Callable[[Bundle], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     before = [bundle.pipeline for bundle in served.server.reload()]

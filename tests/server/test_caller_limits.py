@@ -24,7 +24,7 @@ from dorian_server.serving.server import start
 from dorian_server.settings import Limits, Load, Security, Settings
 from dorian_server.telemetry.telemetry import Telemetry
 from tests.certificates import Authority, Issued
-from tests.server.refusals import SECONDS, Refusal
+from tests.server.rejections import SECONDS, Rejection
 from tests.server.tiny_searches import photo_of
 
 NEVER = 10**9  # steps that no search of these tests ends with
@@ -79,21 +79,21 @@ def ask(channel: grpc.Channel, metadata: Any = ()) -> None:
     FaceAgingStub(channel).ListMethods(pb.ListMethodsRequest(), timeout=SECONDS, metadata=metadata)
 
 
-def refusal_of(channel: grpc.Channel, metadata: Any = ()) -> Refusal:
+def rejection_of(channel: grpc.Channel, metadata: Any = ()) -> Rejection:
     with pytest.raises(grpc.RpcError) as caught:
         ask(channel, metadata)
-    refusal = Refusal(caught.value)
-    assert refusal.code == "RESOURCE_EXHAUSTED"
-    return refusal
+    rejection = Rejection(caught.value)
+    assert rejection.code == "RESOURCE_EXHAUSTED"
+    return rejection
 
 
 def allowed(channel: grpc.Channel, reason: str, metadata: Any = (), most: int = 20) -> int:
-    """How many calls go through before one is refused for ``reason``."""
+    """How many calls go through before one is rejected for ``reason``."""
     for number in range(most):
         try:
             ask(channel, metadata)
         except grpc.RpcError as error:
-            if Refusal(error).info.reason != reason:
+            if Rejection(error).info.reason != reason:
                 raise
             return number
     return most
@@ -110,10 +110,10 @@ def test_calls_at_once_of_an_address(house: Open, search: pb.OptimizeRequest) ->
     for call in running:
         next(call)
     for channel in channels:
-        refusal = refusal_of(channel)
-        assert refusal.info.reason == "CALLS_AT_ONCE"
-        assert refusal.message == "the caller has 2 calls under way; it may have 2 at once"
-        assert refusal.seconds_to_wait == 1
+        rejection = rejection_of(channel)
+        assert rejection.info.reason == "CALLS_AT_ONCE"
+        assert rejection.message == "the caller has 2 calls under way; it may have 2 at once"
+        assert rejection.seconds_to_wait == 1
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=SECONDS)
         assert health.status == health_pb2.HealthCheckResponse.SERVING
     assert here.count("dorian_refused", reason="CALLS_AT_ONCE") == 3
@@ -135,10 +135,10 @@ def await_end(call: Any) -> None:
 def test_calls_of_a_minute_of_an_address(house: Open) -> None:
     here = house(Load(calls_per_minute=3))
     assert allowed(here.connect(), "CALLS_PER_MINUTE") == 3
-    refusal = refusal_of(here.connect())
-    assert refusal.info.reason == "CALLS_PER_MINUTE"
-    assert refusal.message == "the caller may begin 3 calls in a minute"
-    assert 0 < refusal.seconds_to_wait <= 60
+    rejection = rejection_of(here.connect())
+    assert rejection.info.reason == "CALLS_PER_MINUTE"
+    assert rejection.message == "the caller may begin 3 calls in a minute"
+    assert 0 < rejection.seconds_to_wait <= 60
     assert here.count("dorian_refused", reason="CALLS_PER_MINUTE") == 2
 
 
@@ -238,7 +238,7 @@ def test_a_keys_own_calls_at_once_go_before_the_general_ones(
     for call in running:
         next(call)
     assert allowed(channel, "CALLS_AT_ONCE", callers[0], most=5) == 5
-    assert refusal_of(channel, callers[1]).info.reason == "CALLS_AT_ONCE"
+    assert rejection_of(channel, callers[1]).info.reason == "CALLS_AT_ONCE"
     assert here.count("dorian_refused", reason="CALLS_AT_ONCE") == 1
     for call in running:
         call.cancel()

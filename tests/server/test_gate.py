@@ -1,4 +1,4 @@
-"""A server that is full, over a real socket: who is refused and how, what is counted, who is let in all the same, and that it ends."""
+"""A server that is full, over a real socket: who is rejected and how, what is counted, who is let in all the same, and that it ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dorian_server.serving.server import start
 from dorian_server.settings import Load, Settings
 from dorian_server.telemetry import calls
 from dorian_server.telemetry.telemetry import Telemetry
-from tests.server.refusals import SECONDS, Refusal
+from tests.server.rejections import SECONDS, Rejection
 from tests.server.tiny_searches import photo_of
 from tests.server.waits import until
 
@@ -64,10 +64,10 @@ class House:
         self.await_waiting(before + 1)
         return call
 
-    def refusal(self, name: str = "DetectFaces", metadata: Any = ()) -> Refusal:
+    def rejection(self, name: str = "DetectFaces", metadata: Any = ()) -> Rejection:
         with pytest.raises(grpc.RpcError) as caught:
             self.call(name, metadata)
-        return Refusal(caught.value)
+        return Rejection(caught.value)
 
     @property
     def waiting(self) -> int:
@@ -118,34 +118,34 @@ def release(house: House, evaluations: Any) -> Iterator[Callable[[], None]]:
     let_go()
 
 
-# --- refused at the gate ---
+# --- rejected at the gate ---
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_full_server_refuses_each_call_and_says_when_to_retry(
+def test_a_full_server_rejects_each_call_and_says_when_to_retry(
     house: House, release: Callable[[], None], name: str
 ) -> None:
     house.queue()
-    refusal = house.refusal(name)
-    assert refusal.code == "RESOURCE_EXHAUSTED"
-    assert (refusal.info.reason, refusal.info.domain) == ("QUEUE_FULL", "dorian.v1")
-    assert refusal.message == "all the work that may wait here waits already"
-    assert refusal.seconds_to_wait == pytest.approx(0.1)
-    assert not refusal.bad_request.field_violations
+    rejection = house.rejection(name)
+    assert rejection.code == "RESOURCE_EXHAUSTED"
+    assert (rejection.info.reason, rejection.info.domain) == ("QUEUE_FULL", "dorian.v1")
+    assert rejection.message == "all the work that may wait here waits already"
+    assert rejection.seconds_to_wait == pytest.approx(0.1)
+    assert not rejection.bad_request.field_violations
     assert house.count("dorian_refused", reason="QUEUE_FULL") == 1
     labels = {"grpc_type": KINDS[name], "grpc_service": FACE_AGING_SERVICE, "grpc_method": name}
     assert until(lambda: house.count("grpc_server_handled", **labels, grpc_code="RESOURCE_EXHAUSTED") == 1)
     assert house.waiting == 1
 
 
-def test_refusals_are_all_counted_but_hardly_logged(
+def test_rejections_are_all_counted_but_hardly_logged(
     house: House, release: Callable[[], None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_QUIET", 3600.0)
     house.queue()
     with caplog.at_level(logging.INFO, calls.log.name):
         for _ in range(4):
-            house.refusal()
+            house.rejection()
         assert until(lambda: house.count("grpc_server_handled", **DETECTIONS, grpc_code="RESOURCE_EXHAUSTED") == 4)
     (line,) = [record.message for record in caplog.records if record.name == calls.log.name]
     assert line.startswith("DetectFaces RESOURCE_EXHAUSTED in ")
@@ -165,14 +165,14 @@ def test_photos_are_worked_on_by_no_more_threads_than_there_are_workers(
     for _ in range(3):
         together = [house.stub.DetectFaces.future(house.requests["DetectFaces"], timeout=SECONDS) for _ in range(2)]
         assert all(
-            call.exception() is None or Refusal(call.exception()).code == "RESOURCE_EXHAUSTED" for call in together
+            call.exception() is None or Rejection(call.exception()).code == "RESOURCE_EXHAUSTED" for call in together
         )
     assert len(names) == 1
 
 
 def test_all_is_as_before_once_there_is_room(house: House, release: Callable[[], None]) -> None:
     waits = house.queue()
-    house.refusal()
+    house.rejection()
     release()
     assert len(waits.result().faces) == 1
     for name in KINDS:
@@ -183,7 +183,7 @@ def test_all_is_as_before_once_there_is_room(house: House, release: Callable[[],
 
 def test_a_full_server_still_lists_its_methods_and_tells_its_health(house: House, release: Callable[[], None]) -> None:
     house.queue()
-    assert house.refusal().info.reason == "QUEUE_FULL"
+    assert house.rejection().info.reason == "QUEUE_FULL"
     assert house.stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).methods
     health = health_pb2_grpc.HealthStub(house.channel)
     for service in ("", "liveness", "readiness", FACE_AGING_SERVICE):
@@ -192,7 +192,7 @@ def test_a_full_server_still_lists_its_methods_and_tells_its_health(house: House
 
 
 @pytest.mark.parametrize("size", [2**20, 20 * 2**20], ids=["large", "larger than it may be"])
-def test_the_request_of_one_who_is_refused_is_not_read(house: House, release: Callable[[], None], size: int) -> None:
+def test_the_request_of_one_who_is_rejected_is_not_read(house: House, release: Callable[[], None], size: int) -> None:
     """What is no request at all, or too large, fails as soon as it is read."""
     send = house.channel.unary_unary(f"/{FACE_AGING_SERVICE}/AgeTransform")
     with pytest.raises(grpc.RpcError) as read:
@@ -203,16 +203,18 @@ def test_the_request_of_one_who_is_refused_is_not_read(house: House, release: Ca
     house.queue()
     with pytest.raises(grpc.RpcError) as caught:
         send(b"\xff" * size, timeout=SECONDS)
-    assert Refusal(caught.value).info.reason == "QUEUE_FULL"
+    assert Rejection(caught.value).info.reason == "QUEUE_FULL"
 
 
-def test_batch_callers_are_refused_where_interactive_ones_are_let_in(house: House, release: Callable[[], None]) -> None:
+def test_batch_callers_are_rejected_where_interactive_ones_are_let_in(
+    house: House, release: Callable[[], None]
+) -> None:
     batch = house.queue(BATCH)
-    assert house.refusal(metadata=BATCH).info.reason == "QUEUE_FULL"
+    assert house.rejection(metadata=BATCH).info.reason == "QUEUE_FULL"
     interactive = house.queue()
     assert house.waiting == 2
     for metadata in ((), BATCH, (("dorian-priority", "urgent"),)):
-        assert house.refusal(metadata=metadata).info.reason == "QUEUE_FULL"
+        assert house.rejection(metadata=metadata).info.reason == "QUEUE_FULL"
     release()
     assert all(len(call.result().faces) == 1 for call in (interactive, batch))
 
@@ -223,17 +225,17 @@ def test_a_word_that_is_no_priority_stands_for_interactive(house: House, release
     assert house.waiting == 2
 
 
-# --- refused behind it, as what is asked for is known ---
+# --- rejected behind it, as what is asked for is known ---
 
 
 @pytest.mark.parametrize("max_wait", [1.0])
-def test_what_is_too_much_work_for_the_room_that_is_left_is_refused(house: House, release: Callable[[], None]) -> None:
+def test_what_is_too_much_work_for_the_room_that_is_left_is_rejected(house: House, release: Callable[[], None]) -> None:
     house.queue()
     house.requests["AgeTransform"].targets.extend([pb.Age(years=60)] * 31)
-    refusal = house.refusal("AgeTransform")
-    assert (refusal.code, refusal.info.reason) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
-    assert refusal.message == "0.1 s of work wait already; this server lets 1 s wait"
-    assert refusal.seconds_to_wait == pytest.approx(2.4), "33 units of 0.1 s"
+    rejection = house.rejection("AgeTransform")
+    assert (rejection.code, rejection.info.reason) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
+    assert rejection.message == "0.1 s of work wait already; this server lets 1 s wait"
+    assert rejection.seconds_to_wait == pytest.approx(2.4), "33 units of 0.1 s"
     assert house.count("dorian_refused", reason="QUEUE_FULL") == 1
     house.queue()
     assert house.waiting == 2
@@ -243,9 +245,9 @@ def test_what_is_too_much_work_for_the_room_that_is_left_is_refused(house: House
 def test_a_deadline_that_is_too_short_is_told_at_once(house: House, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("dorian_server.admission.cost.Estimates.fastest", lambda estimates, cost: 2.0 * SECONDS)
-        refusal = house.refusal(name)
-        assert (refusal.code, refusal.info.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT")
-        assert f"calls like this have taken {2 * SECONDS}.00 s at least" in refusal.message
+        rejection = house.rejection(name)
+        assert (rejection.code, rejection.info.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT")
+        assert f"calls like this have taken {2 * SECONDS}.00 s at least" in rejection.message
         assert house.count("dorian_refused", reason="DEADLINE_TOO_SHORT") == 1
     assert house.call(name)
 

@@ -64,7 +64,7 @@ def test_the_port_comes_from_the_environment_as_the_servers_does(address: str) -
 
 
 def test_the_command_ends_with_1_where_nobody_listens() -> None:
-    with socket.socket() as taken:  # bound, but not listening: connecting is refused
+    with socket.socket() as taken:  # bound, but not listening: connecting is rejected
         taken.bind(("127.0.0.1", 0))
         result = ask(taken.getsockname()[1])
     assert result.exit_code == 1

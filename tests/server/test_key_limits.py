@@ -12,7 +12,7 @@ import pytest
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_server.domain.errors import OverloadError
 from dorian_server.security.quotas import Quotas
-from tests.server.doors import SECONDS, Door, refuses
+from tests.server.doors import SECONDS, Door, rejects
 from tests.server.waits import until
 
 
@@ -28,11 +28,11 @@ def test_calls_at_once_are_counted_while_they_run(door: Door) -> None:
     door.servicer.held.add("AgeTransform")
     running = [door.send("two", "AgeTransform", pb.AgeTransformRequest()) for _ in range(2)]
     assert until(lambda: door.servicer.calls["AgeTransform"] == 2)
-    refusal = refuses(lambda: door.call("two"))
-    assert (refusal.code, refusal.info.reason) == ("RESOURCE_EXHAUSTED", "CALLS_AT_ONCE")
-    assert refusal.seconds_to_wait == 1
-    assert "2 calls under way" in refusal.message
-    assert door.refused == ["CALLS_AT_ONCE"]
+    rejection = rejects(lambda: door.call("two"))
+    assert (rejection.code, rejection.info.reason) == ("RESOURCE_EXHAUSTED", "CALLS_AT_ONCE")
+    assert rejection.seconds_to_wait == 1
+    assert "2 calls under way" in rejection.message
+    assert door.rejected == ["CALLS_AT_ONCE"]
     door.call("age")  # has no part in it
     door.servicer.release.set()
     assert all(call.result() is not None for call in running)
@@ -59,7 +59,7 @@ def test_a_call_that_ends_badly_gives_its_place_back(door: Door, how: str) -> No
         door.servicer.held.add("steps")
         stream = door.send("one", "Optimize", pb.OptimizeRequest(), timeout=SECONDS if how == "cancelled" else 5)
         next(stream)
-        assert refuses(lambda: door.call("one")).info.reason == "CALLS_AT_ONCE"
+        assert rejects(lambda: door.call("one")).info.reason == "CALLS_AT_ONCE"
         if how == "cancelled":
             stream.cancel()
         else:
@@ -78,10 +78,10 @@ def test_calls_of_a_minute(door: Door) -> None:
     door.write()
     for _ in range(2):
         door.call("two")
-    refusal = refuses(lambda: door.call("two"))
-    assert (refusal.code, refusal.info.reason) == ("RESOURCE_EXHAUSTED", "CALLS_PER_MINUTE")
-    assert 0 < refusal.seconds_to_wait <= 60
-    assert door.refused == ["CALLS_PER_MINUTE"]
+    rejection = rejects(lambda: door.call("two"))
+    assert (rejection.code, rejection.info.reason) == ("RESOURCE_EXHAUSTED", "CALLS_PER_MINUTE")
+    assert 0 < rejection.seconds_to_wait <= 60
+    assert door.rejected == ["CALLS_PER_MINUTE"]
     assert door.servicer.calls == {"ListMethods": 2}
 
 
@@ -99,6 +99,6 @@ def test_the_minute_moves_on_call_by_call() -> None:
             return error.retry_after
 
     assert [begin(at) for at in (0, 10, 20)] == [0, 0, 0]
-    assert [begin(at) for at in (20, 59, 60)] == [40, 1, 0], "the refused ones do not count"
+    assert [begin(at) for at in (20, 59, 60)] == [40, 1, 0], "the rejected ones do not count"
     assert [begin(at) for at in (61, 70, 71)] == [9, 0, 9]
     assert begin(71, limit=1) == 59, "the three of 20, 60 and 70 must pass"

@@ -1,4 +1,4 @@
-"""AgeTransform over a real socket, with latents that are searched for or given: what is drawn from them, and what is refused."""
+"""AgeTransform over a real socket, with latents that are searched for or given: what is drawn from them, and what is rejected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dorian_bundle.ages import PAPER_GROUPS
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.pipeline.compositing import MEAN_LUMA_KEPT
 from dorian_server.settings import Limits
-from tests.server.refusals import expect, refused
+from tests.server.rejections import expect, rejected
 from tests.server.tiny_searches import LATENT, LEVELS, best_latent, photo_of, place_of, start_of, write_search_bundle
 
 Pixels = NDArray[np.uint8]
@@ -239,7 +239,7 @@ def test_an_empty_method_is_the_first_that_can(age: Call, fields: dict[str, Any]
     assert age(**fields).provenance.method == method
 
 
-# --- what is refused ---
+# --- what is rejected ---
 
 
 @pytest.mark.parametrize(
@@ -279,11 +279,11 @@ def test_an_empty_method_is_the_first_that_can(age: Call, fields: dict[str, Any]
         ({"optimisation": FULL, "method": "magic"}, "METHOD_UNKNOWN", "method", "no method 'magic'"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_what_cannot_be_is_rejected(
     searching: FaceAgingStub, write: Write, fields: dict[str, Any], reason: str, field: str, words: str
 ) -> None:
     request = pb.AgeTransformRequest(image=pb.Image(data=write(photo_of(FACE))), targets=[AGES[TARGET]], **fields)
-    expect(refused(searching.AgeTransform, request), reason, field, words)
+    expect(rejected(searching.AgeTransform, request), reason, field, words)
 
 
 @pytest.mark.parametrize("methods", [["age_translator"], ["age_translator", "encoding"]])
@@ -294,4 +294,4 @@ def test_a_bundle_whose_latents_cannot_be_searched_says_so(
     image = pb.Image(data=write(photo_of(FACE)))
     for name in ("", *methods):
         request = pb.AgeTransformRequest(image=image, targets=[AGES[TARGET]], optimisation=FULL, method=name)
-        expect(refused(stub.AgeTransform, request), "METHOD_UNSUITABLE", "method", "no method can")
+        expect(rejected(stub.AgeTransform, request), "METHOD_UNSUITABLE", "method", "no method can")

@@ -27,7 +27,7 @@ from dorian_server.serving import server as serving
 from dorian_server.serving.server import Server, start
 from dorian_server.settings import Settings
 from dorian_server.telemetry.telemetry import Telemetry
-from tests.server.refusals import Refusal
+from tests.server.rejections import Rejection
 from tests.server.tiny_searches import photo_of
 
 SECONDS = 60
@@ -107,15 +107,15 @@ def watch(channel: grpc.Channel, service: str = "") -> Iterator[int]:
     return (answer.status for answer in health_pb2_grpc.HealthStub(channel).Watch(request, timeout=SECONDS))
 
 
-def call(channel: grpc.Channel, name: str) -> Refusal | None:
-    """Why a call is refused, or ``None`` where it is not."""
+def call(channel: grpc.Channel, name: str) -> Rejection | None:
+    """Why a call is rejected, or ``None`` where it is not."""
     rpc = getattr(FaceAgingStub(channel), name)
     try:
         answer = rpc(CALLS[name], timeout=SECONDS)
         if name == "Optimize":
             next(answer)
     except grpc.RpcError as error:
-        return Refusal(error)
+        return Rejection(error)
     return None
 
 
@@ -145,7 +145,7 @@ def test_it_lives_before_it_is_ready(
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_calls_are_refused_until_it_is_ready(
+def test_calls_are_rejected_until_it_is_ready(
     opening: Opening,
     begin: Callable[..., Any],
     connect: Callable[[Server], grpc.Channel],
@@ -153,17 +153,17 @@ def test_calls_are_refused_until_it_is_ready(
 ) -> None:
     server, ready = begin()
     assert opening.begun.wait(SECONDS)
-    refusal = call(connect(server), name)
-    assert refusal is not None
-    assert (refusal.code, refusal.info.reason) == ("UNAVAILABLE", "NOT_READY")
-    assert "the server is starting" in refusal.message
+    rejection = call(connect(server), name)
+    assert rejection is not None
+    assert (rejection.code, rejection.info.reason) == ("UNAVAILABLE", "NOT_READY")
+    assert "the server is starting" in rejection.message
     opening.may_end.set()
     ready.result(SECONDS)
     after = call(connect(server), name)
     assert after is None or after.code == "INVALID_ARGUMENT", "which is the request's own fault"
 
 
-def test_refusals_of_the_start_are_counted(
+def test_rejections_of_the_start_are_counted(
     opening: Opening, begin: Callable[..., Any], connect: Callable[[Server], grpc.Channel], telemetry: Telemetry
 ) -> None:
     server, _ = begin()
@@ -192,7 +192,7 @@ def test_one_that_cannot_open_its_bundle_is_gone(
 def test_on_a_shared_port_it_does_not_listen_before_it_is_ready(
     opening: Opening, begin: Callable[..., Any], connect: Callable[[Server], grpc.Channel]
 ) -> None:
-    """Else it would take calls from those who are, and refuse them."""
+    """Else it would take calls from those who are, and reject them."""
     with shared_port("127.0.0.1", 0) as port:
         server, ready = begin(port, shares_port=True)
         assert opening.begun.wait(SECONDS)
@@ -252,9 +252,9 @@ def test_it_stops_when_the_calls_that_it_took_have_ended_and_tells_before(
         stack.callback(go_on.set)
         stopped, since = pool.submit(server.stop, SECONDS), time.monotonic()
         assert [list(watcher) for watcher in watched] == [[NOT_SERVING]] * len(READINESS), "then the watch is over"
-        with pytest.raises(grpc.RpcError) as refused:
+        with pytest.raises(grpc.RpcError) as rejected:
             FaceAgingStub(connect(server)).ListMethods(pb.ListMethodsRequest(), timeout=SECONDS)
-        assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert rejected.value.code() == grpc.StatusCode.UNAVAILABLE
         assert not under_way.done()
         assert not stopped.done()
         go_on.set()
@@ -289,9 +289,9 @@ def test_callers_are_told_that_it_stops_before_their_connection_is_closed(
         stopped = pool.submit(server.stop, SECONDS)
         assert waits.wait(SECONDS)
         for name in CALLS:
-            refusal = call(channel, name)
-            assert refusal is not None
-            assert (refusal.code, refusal.info.reason) == ("UNAVAILABLE", "STOPPING")
+            rejection = call(channel, name)
+            assert rejection is not None
+            assert (rejection.code, rejection.info.reason) == ("UNAVAILABLE", "STOPPING")
         assert states(connect(server)) == {LIVENESS: SERVING} | dict.fromkeys(READINESS, NOT_SERVING)
         may_close.set()
         go_on.set()

@@ -1,4 +1,4 @@
-"""How large requests may be: what gRPC itself refuses, what the server rejects with a message, and the connection that goes on."""
+"""How large requests may be: what gRPC itself rejects, what the server rejects with a message, and the connection that goes on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_server.settings import Limits, Load
-from tests.server.refusals import SECONDS, expect, refused, refused_at_once
+from tests.server.rejections import SECONDS, expect, rejected, rejected_at_once
 from tests.server.tiny_searches import photo_of
 
 Serve = Callable[..., FaceAgingStub]
@@ -80,10 +80,10 @@ def test_photos_of_too_many_bytes_are_rejected_with_a_message(
     for data in (bytes(SMALL_FILE + 1), photo.data + bytes(SMALL_FILE + 1 - len(photo.data))):
         image = pb.Image(data=data)
         reason, message = "IMAGE_BYTES_EXCEEDED", "the image has 1,001 bytes; at most 1,000"
-        expect(refused(stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[OLD])), reason, DATA, message)
-        expect(refused(stub.Reconstruct, pb.ReconstructRequest(image=image)), reason, DATA, message)
-        expect(refused(stub.DetectFaces, pb.DetectFacesRequest(image=image)), reason, DATA, message)
-        expect(refused_at_once(stub.Optimize, pb.OptimizeRequest(image=image)), reason, DATA, message)
+        expect(rejected(stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[OLD])), reason, DATA, message)
+        expect(rejected(stub.Reconstruct, pb.ReconstructRequest(image=image)), reason, DATA, message)
+        expect(rejected(stub.DetectFaces, pb.DetectFacesRequest(image=image)), reason, DATA, message)
+        expect(rejected_at_once(stub.Optimize, pb.OptimizeRequest(image=image)), reason, DATA, message)
         request = pb.CompareFacesRequest(first=photo, second=image)
-        expect(refused(stub.CompareFaces, request), reason, "second.data", f"the second photo: {message}")
+        expect(rejected(stub.CompareFaces, request), reason, "second.data", f"the second photo: {message}")
     assert len(stub.DetectFaces(pb.DetectFacesRequest(image=photo), timeout=SECONDS).faces) == 1

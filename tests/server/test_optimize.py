@@ -1,4 +1,4 @@
-"""Optimize over a real socket: what is told step by step, the previews, the result, and what is refused before and on the way."""
+"""Optimize over a real socket: what is told step by step, the previews, the result, and what is rejected before and on the way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_server.domain.requests import Objective
-from tests.server.refusals import Refusal, expect, refused_at_once
+from tests.server.rejections import Rejection, expect, rejected_at_once
 from tests.server.tiny_searches import (
     LATENT,
     LEVELS,
@@ -229,7 +229,7 @@ def test_a_search_goes_on_where_another_ended(optimize: Call) -> None:
     assert second.steps[-1].best_loss < first.steps[-1].best_loss
 
 
-# --- what is refused ---
+# --- what is rejected ---
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_a_search_goes_on_where_another_ended(optimize: Call) -> None:
         ({"image": pb.Image(data=b"no photo")}, "IMAGE_UNREADABLE", "image.data", "cannot be decoded"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(
+def test_what_cannot_be_searched_is_rejected(
     searching: FaceAgingStub,
     request_of: Callable[..., pb.OptimizeRequest],
     evaluations: Any,
@@ -281,13 +281,13 @@ def test_what_cannot_be_searched_is_refused(
     request.MergeFrom(pb.OptimizeRequest(**fields))
     if "source" in fields:
         request.source.CopyFrom(fields["source"])
-    expect(refused_at_once(searching.Optimize, request), reason, field, message)
+    expect(rejected_at_once(searching.Optimize, request), reason, field, message)
     assert evaluations.rows == []
 
 
-def test_a_photo_without_faces_is_refused(searching: FaceAgingStub, write: Write) -> None:
+def test_a_photo_without_faces_is_rejected(searching: FaceAgingStub, write: Write) -> None:
     request = pb.OptimizeRequest(image=pb.Image(data=write(photo_of())))
-    expect(refused_at_once(searching.Optimize, request), "NO_FACE", "image.data", "no face was found")
+    expect(rejected_at_once(searching.Optimize, request), "NO_FACE", "image.data", "no face was found")
 
 
 def test_a_fault_of_ours_on_the_way_comes_after_the_steps_before_it(
@@ -304,10 +304,10 @@ def test_a_fault_of_ours_on_the_way_comes_after_the_steps_before_it(
     told: list[pb.OptimizeResponse] = []
     with pytest.raises(grpc.RpcError) as caught:
         told.extend(iter(searching.Optimize(request_of(search=options(ADAM, 50)), timeout=SECONDS)))
-    refusal = Refusal(caught.value)
-    assert (refusal.code, refusal.info.reason) == ("INTERNAL", "INTERNAL")
-    assert refusal.message == "the server failed; the request is not to blame"
-    assert "secret" not in str(refusal.details)
+    rejection = Rejection(caught.value)
+    assert (rejection.code, rejection.info.reason) == ("INTERNAL", "INTERNAL")
+    assert rejection.message == "the server failed; the request is not to blame"
+    assert "secret" not in str(rejection.details)
     assert [message.progress.step for message in told] == [0, 1, 2]
     assert "the secret of /etc/shadow" in caplog.text, "operators must see it"
     (record,) = [record for record in caplog.records if record.name.startswith("dorian_server")]

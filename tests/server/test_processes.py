@@ -254,7 +254,7 @@ def test_nobody_is_let_in_by_the_one_who_keeps_it() -> None:
 
 
 @pytest.mark.parametrize("shares", [False, True], ids=["alone", "shares it"])
-def test_a_port_that_is_taken_is_refused(shares: bool) -> None:
+def test_a_port_that_is_taken_is_rejected(shares: bool) -> None:
     """Even by another who would share it: two servers by mistake on one port would answer in turns."""
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Reconstruct over a real socket, with latents that are searched: what each mode finds, in how many steps, and what is refused."""
+"""Reconstruct over a real socket, with latents that are searched: what each mode finds, in how many steps, and what is rejected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dorian_server.runtimes.batcher import Batcher
 from dorian_server.runtimes.session import Session
 from dorian_server.settings import Limits, Load
 from tests.server.noted_queues import NotedQueue
-from tests.server.refusals import expect, refused
+from tests.server.rejections import expect, rejected
 from tests.server.tiny_searches import (
     LATENT,
     LEVELS,
@@ -195,7 +195,7 @@ def test_a_servers_limit_goes_before_the_usual_number_of_steps(
     assert face.steps == 7
     request = pb.ReconstructRequest(image=pb.Image(data=write(photo_of(FACE))), mode=IDENTITY, search=options(steps=8))
     words = "8 steps are out of range; they must be between 1 and 7, or 0 for the usual number"
-    expect(refused(stub.Reconstruct, request), "SETTING_OUT_OF_RANGE", "search.max_steps", words)
+    expect(rejected(stub.Reconstruct, request), "SETTING_OUT_OF_RANGE", "search.max_steps", words)
 
 
 def test_where_it_comes_from_and_its_time_by_stage(reconstruct: Call, searching_bundle: Bundle) -> None:
@@ -297,7 +297,7 @@ def test_methods_say_what_can_be_done_with_their_latents(searching: FaceAgingStu
     }
 
 
-# --- what is refused ---
+# --- what is rejected ---
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_methods_say_what_can_be_done_with_their_latents(searching: FaceAgingStu
         ({"method": "age_translator"}, "METHOD_UNSUITABLE", "method", "reconstruct or optimise; searching can"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(
+def test_what_cannot_be_searched_is_rejected(
     searching: FaceAgingStub,
     write: Write,
     evaluations: Any,
@@ -326,7 +326,7 @@ def test_what_cannot_be_searched_is_refused(
 ) -> None:
     image = pb.Image(data=write(photo_of(FACE)))
     request = pb.ReconstructRequest(image=image, **{"mode": IDENTITY} | fields)
-    expect(refused(searching.Reconstruct, request), reason, field, words)
+    expect(rejected(searching.Reconstruct, request), reason, field, words)
     assert evaluations.rows == []
 
 
@@ -345,4 +345,4 @@ def test_a_bundle_whose_latents_cannot_be_searched_says_so(
     for name in ("", "encoding"):
         request = pb.ReconstructRequest(image=image, mode=IDENTITY, method=name)
         words = "the latents of encoding cannot be searched; those of no method can"
-        expect(refused(stub.Reconstruct, request), "METHOD_UNSUITABLE", "method", words)
+        expect(rejected(stub.Reconstruct, request), "METHOD_UNSUITABLE", "method", words)

@@ -138,8 +138,8 @@ def test_prometheus_is_answered_with_the_bundle_and_the_calls(
     assert bundle.labels["sha256"] == searching_bundle.sha256
     assert bundle.labels["name"] == bundle.labels["served_as"] == searching_bundle.manifest.name
     assert families["process_resident_memory_bytes"].samples[0].value > 1e6
-    (refused,) = (sample for sample in families["dorian_refused"].samples if sample.name.endswith("_total"))
-    assert (refused.labels, refused.value) == ({"reason": "API_KEY_MISSING"}, 1)
+    (rejected,) = (sample for sample in families["dorian_refused"].samples if sample.name.endswith("_total"))
+    assert (rejected.labels, rejected.value) == ({"reason": "API_KEY_MISSING"}, 1)
     buckets = {
         sample.labels["le"]
         for sample in families["grpc_server_handling_seconds"].samples

@@ -217,7 +217,7 @@ def test_a_key_of_another_certificate(pair: tuple[Path, Path], authority: Author
         load_credentials(Security(*pair))
 
 
-def test_an_encrypted_key_is_refused_without_asking_for_its_password(pair: tuple[Path, Path]) -> None:
+def test_an_encrypted_key_is_rejected_without_asking_for_its_password(pair: tuple[Path, Path]) -> None:
     pair[1].write_bytes(encrypt(pair[1].read_bytes(), b"secret"))
     with pytest.raises(StartupError, match="is encrypted; give one without a password"):
         load_credentials(Security(*pair))

@@ -32,7 +32,7 @@ from dorian_server.settings import Limits, Settings
 from dorian_server.telemetry import logs
 from dorian_server.telemetry.telemetry import Telemetry
 from dorian_server.telemetry.traces import Traces
-from tests.server.refusals import SECONDS, Refusal, refused
+from tests.server.rejections import SECONDS, Rejection, rejected
 from tests.server.tiny_searches import photo_of
 
 Write = Callable[..., bytes]
@@ -226,7 +226,7 @@ def good_calls(stub: FaceAgingStub, jpeg: bytes, png: bytes) -> list[Any]:
     ]
 
 
-def bad_calls(stub: FaceAgingStub, jpeg: bytes, png: bytes) -> list[Refusal]:
+def bad_calls(stub: FaceAgingStub, jpeg: bytes, png: bytes) -> list[Rejection]:
     """Photos that cannot be read, or have no face, and words that nobody knows."""
     said = OF_REQUEST
     image, without_face = pb.Image(data=png), np.zeros((64, 64, 3), np.uint8)
@@ -245,7 +245,7 @@ def bad_calls(stub: FaceAgingStub, jpeg: bytes, png: bytes) -> list[Refusal]:
         (stub.Reconstruct, pb.ReconstructRequest(image=image, search=pb.SearchOptions(max_steps=99), mode=2)),
         (lambda *call, **fields: list(stub.Optimize(*call, **fields)), pb.OptimizeRequest(image=image, method=said)),
     ]
-    return [refused(rpc, request) for rpc, request in calls]
+    return [rejected(rpc, request) for rpc, request in calls]
 
 
 # --- what stays ---
@@ -330,11 +330,9 @@ def test_a_fault_of_ours_tells_the_caller_nothing_and_the_log_no_photo(
     for rpc, request in calls:
         with pytest.raises(grpc.RpcError) as caught:
             rpc(request, timeout=SECONDS)
-        refusal = Refusal(caught.value)
-        assert (refusal.code, refusal.info.reason) == ("INTERNAL", "INTERNAL")
-        sent = (
-            f"{refusal.message} {refusal.details} {caught.value.initial_metadata()} {caught.value.trailing_metadata()}"
-        )
+        rejection = Rejection(caught.value)
+        assert (rejection.code, rejection.info.reason) == ("INTERNAL", "INTERNAL")
+        sent = f"{rejection.message} {rejection.details} {caught.value.initial_metadata()} {caught.value.trailing_metadata()}"
         for word in (OF_FAULT, "RuntimeError", "Traceback", "detect", ".py"):
             assert word not in sent
     output = observed.output()

@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 SECONDS = 120
 
 
-class Refusal:
+class Rejection:
     """A failed call's status and details."""
 
     def __init__(self, error: grpc.RpcError) -> None:
@@ -36,25 +36,25 @@ class Refusal:
         return detail
 
 
-def refused(rpc: Callable[..., object], request: object) -> Refusal:
+def rejected(rpc: Callable[..., object], request: object) -> Rejection:
     with pytest.raises(grpc.RpcError) as caught:
         rpc(request, timeout=SECONDS)
-    return Refusal(caught.value)
+    return Rejection(caught.value)
 
 
-def refused_at_once(rpc: Callable[..., Iterable[object]], request: object) -> Refusal:
-    """As ``refused``, of a call that would be answered in several messages, before the first of them."""
+def rejected_at_once(rpc: Callable[..., Iterable[object]], request: object) -> Rejection:
+    """As ``rejected``, of a call that would be answered in several messages, before the first of them."""
     with pytest.raises(grpc.RpcError) as caught:
         next(iter(rpc(request, timeout=SECONDS)))
-    return Refusal(caught.value)
+    return Rejection(caught.value)
 
 
-def expect(refusal: Refusal, reason: str, field: str, message: str) -> None:
-    """``refusal`` is the caller's fault, for ``reason``, and says so in all its parts."""
-    assert refusal.code == ("NOT_FOUND" if reason in ("METHOD_UNKNOWN", "BUNDLE_UNKNOWN") else "INVALID_ARGUMENT")
-    assert message in refusal.message
-    assert (refusal.info.reason, refusal.info.domain) == (reason, "dorian.v1")
-    assert dict(refusal.info.metadata) == {"field": field}
-    (violation,) = refusal.bad_request.field_violations
-    assert (violation.field, violation.description) == (field, refusal.message)
-    assert len(refusal.details) == 2
+def expect(rejection: Rejection, reason: str, field: str, message: str) -> None:
+    """``rejection`` is the caller's fault, for ``reason``, and says so in all its parts."""
+    assert rejection.code == ("NOT_FOUND" if reason in ("METHOD_UNKNOWN", "BUNDLE_UNKNOWN") else "INVALID_ARGUMENT")
+    assert message in rejection.message
+    assert (rejection.info.reason, rejection.info.domain) == (reason, "dorian.v1")
+    assert dict(rejection.info.metadata) == {"field": field}
+    (violation,) = rejection.bad_request.field_violations
+    assert (violation.field, violation.description) == (field, rejection.message)
+    assert len(rejection.details) == 2

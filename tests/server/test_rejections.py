@@ -18,7 +18,7 @@ from dorian_bundle.face_detection import DetectedFace
 from dorian_server.faces.detector import NetworkDetector
 from dorian_server.pipeline.pipeline import Pipeline
 from dorian_server.pipeline.reconstruction import Reconstruction
-from tests.server.refusals import SECONDS, Refusal, expect, refused, refused_at_once
+from tests.server.rejections import SECONDS, Rejection, expect, rejected, rejected_at_once
 
 # Reasons that lie in who calls, how much, and when; other files test them.
 OF_CALLERS = {"API_KEY_MISSING", "API_KEY_UNKNOWN", "SCOPE_MISSING", "CALLS_AT_ONCE", "CALLS_PER_MINUTE"}
@@ -226,7 +226,7 @@ def expect_alive(stub: FaceAgingStub) -> None:
 
 
 @pytest.mark.parametrize(("photo", "fields", "reason", "field", "message"), AGE_TRANSFORM)
-def test_age_transform_refuses(
+def test_age_transform_rejects(
     stub: FaceAgingStub,
     photos: dict[str, bytes],
     photo: str,
@@ -237,12 +237,12 @@ def test_age_transform_refuses(
 ) -> None:
     fields = {"targets": [OLD]} | fields
     request = pb.AgeTransformRequest(image=pb.Image(data=photos[photo]), **fields)
-    expect(refused(stub.AgeTransform, request), reason, field, message)
+    expect(rejected(stub.AgeTransform, request), reason, field, message)
     expect_alive(stub)
 
 
 @pytest.mark.parametrize(("photo", "fields", "reason", "field", "message"), RECONSTRUCT)
-def test_reconstruct_refuses(
+def test_reconstruct_rejects(
     stub: FaceAgingStub,
     photos: dict[str, bytes],
     photo: str,
@@ -252,37 +252,37 @@ def test_reconstruct_refuses(
     message: str,
 ) -> None:
     request = pb.ReconstructRequest(image=pb.Image(data=photos[photo]), **fields)
-    expect(refused(stub.Reconstruct, request), reason, field, message)
+    expect(rejected(stub.Reconstruct, request), reason, field, message)
     expect_alive(stub)
 
 
 @pytest.mark.parametrize(("fields", "reason", "field", "message"), METHODS)
-def test_methods_refuse_what_they_cannot_draw(
+def test_methods_reject_what_they_cannot_draw(
     several: FaceAgingStub, photos: dict[str, bytes], fields: dict[str, Any], reason: str, field: str, message: str
 ) -> None:
     request = pb.AgeTransformRequest(image=pb.Image(data=photos["good"]), **{"targets": [OLD]} | fields)
-    expect(refused(several.AgeTransform, request), reason, field, message)
+    expect(rejected(several.AgeTransform, request), reason, field, message)
 
 
 @pytest.mark.parametrize(("fields", "reason", "field", "message"), METHODS_THAT_RECONSTRUCT)
-def test_methods_refuse_to_reconstruct(
+def test_methods_reject_to_reconstruct(
     several: FaceAgingStub, photos: dict[str, bytes], fields: dict[str, Any], reason: str, field: str, message: str
 ) -> None:
     request = pb.ReconstructRequest(image=pb.Image(data=photos["good"]), **fields)
-    expect(refused(several.Reconstruct, request), reason, field, message)
+    expect(rejected(several.Reconstruct, request), reason, field, message)
 
 
 @pytest.mark.parametrize(("photo", "reason", "field", "message"), DETECT_FACES)
-def test_detect_faces_refuses(
+def test_detect_faces_rejects(
     stub: FaceAgingStub, photos: dict[str, bytes], photo: str, reason: str, field: str, message: str
 ) -> None:
     request = pb.DetectFacesRequest(image=pb.Image(data=photos[photo]))
-    expect(refused(stub.DetectFaces, request), reason, field, message)
+    expect(rejected(stub.DetectFaces, request), reason, field, message)
     expect_alive(stub)
 
 
 @pytest.mark.parametrize(("first", "second", "fields", "reason", "field", "message"), COMPARE_FACES)
-def test_compare_faces_refuses(
+def test_compare_faces_rejects(
     stub: FaceAgingStub,
     photos: dict[str, bytes],
     first: str,
@@ -294,31 +294,31 @@ def test_compare_faces_refuses(
 ) -> None:
     images = pb.Image(data=photos[first]), pb.Image(data=photos[second])
     request = pb.CompareFacesRequest(first=images[0], second=images[1], **fields)
-    expect(refused(stub.CompareFaces, request), reason, field, message)
+    expect(rejected(stub.CompareFaces, request), reason, field, message)
     expect_alive(stub)
 
 
-def test_faces_that_cannot_be_aligned_are_refused(
+def test_faces_that_cannot_be_aligned_are_rejected(
     stub: FaceAgingStub, photos: dict[str, bytes], face_in_a_point: DetectedFace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(NetworkDetector, "detect", lambda *_: [face_in_a_point])
     image = pb.Image(data=photos["good"])
     reason, message = "FACE_UNUSABLE", "face 0 cannot be aligned"
-    expect(refused(stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[OLD])), reason, DATA, message)
-    expect(refused(stub.Reconstruct, pb.ReconstructRequest(image=image)), reason, DATA, message)
+    expect(rejected(stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[OLD])), reason, DATA, message)
+    expect(rejected(stub.Reconstruct, pb.ReconstructRequest(image=image)), reason, DATA, message)
     request = pb.CompareFacesRequest(first=image, second=image)
-    expect(refused(stub.CompareFaces, request), reason, "first_face", message)
+    expect(rejected(stub.CompareFaces, request), reason, "first_face", message)
 
 
-def test_a_bundle_that_is_not_served_is_refused(stub: FaceAgingStub, photos: dict[str, bytes]) -> None:
+def test_a_bundle_that_is_not_served_is_rejected(stub: FaceAgingStub, photos: dict[str, bytes]) -> None:
     image = pb.Image(data=photos["good"])
-    requests: list[tuple[Callable[..., Refusal], Any, Any]] = [
-        (refused, stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[OLD], bundle="magic")),
-        (refused, stub.DetectFaces, pb.DetectFacesRequest(image=image, bundle="magic")),
-        (refused, stub.CompareFaces, pb.CompareFacesRequest(first=image, second=image, bundle="magic")),
-        (refused, stub.Reconstruct, pb.ReconstructRequest(image=image, bundle="magic")),
-        (refused_at_once, stub.Optimize, pb.OptimizeRequest(image=image, bundle="magic")),
-        (refused, stub.ListMethods, pb.ListMethodsRequest(bundle="magic")),
+    requests: list[tuple[Callable[..., Rejection], Any, Any]] = [
+        (rejected, stub.AgeTransform, pb.AgeTransformRequest(image=image, targets=[OLD], bundle="magic")),
+        (rejected, stub.DetectFaces, pb.DetectFacesRequest(image=image, bundle="magic")),
+        (rejected, stub.CompareFaces, pb.CompareFacesRequest(first=image, second=image, bundle="magic")),
+        (rejected, stub.Reconstruct, pb.ReconstructRequest(image=image, bundle="magic")),
+        (rejected_at_once, stub.Optimize, pb.OptimizeRequest(image=image, bundle="magic")),
+        (rejected, stub.ListMethods, pb.ListMethodsRequest(bundle="magic")),
     ]
     (name,) = stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).bundles
     for how, rpc, request in requests:
@@ -326,10 +326,10 @@ def test_a_bundle_that_is_not_served_is_refused(stub: FaceAgingStub, photos: dic
 
 
 def test_a_request_of_nothing(stub: FaceAgingStub) -> None:
-    expect(refused(stub.AgeTransform, pb.AgeTransformRequest()), "TARGET_MISSING", "targets", "no target age")
-    expect(refused(stub.Reconstruct, pb.ReconstructRequest()), "IMAGE_EMPTY", DATA, "the image is empty")
-    expect(refused(stub.DetectFaces, pb.DetectFacesRequest()), "IMAGE_EMPTY", DATA, "the image is empty")
-    expect(refused(stub.CompareFaces, pb.CompareFacesRequest()), "IMAGE_EMPTY", "first.data", "the first photo: the")
+    expect(rejected(stub.AgeTransform, pb.AgeTransformRequest()), "TARGET_MISSING", "targets", "no target age")
+    expect(rejected(stub.Reconstruct, pb.ReconstructRequest()), "IMAGE_EMPTY", DATA, "the image is empty")
+    expect(rejected(stub.DetectFaces, pb.DetectFacesRequest()), "IMAGE_EMPTY", DATA, "the image is empty")
+    expect(rejected(stub.CompareFaces, pb.CompareFacesRequest()), "IMAGE_EMPTY", "first.data", "the first photo: the")
 
 
 def test_every_reason_of_the_contract_is_tested_here_and_no_other_is_given() -> None:
@@ -349,9 +349,9 @@ def test_a_long_name_in_a_request_does_not_swell_the_status(
     """Clients take 8 KiB of it; beyond, they would report that they were out of resources."""
     image = pb.Image(data=photos["good"])
     request = pb.AgeTransformRequest(image=image, targets=[Age(group=name)])
-    expect(refused(stub.AgeTransform, request), "AGE_GROUP_UNKNOWN", "targets[0]", "known: 0-18, 19-29")
+    expect(rejected(stub.AgeTransform, request), "AGE_GROUP_UNKNOWN", "targets[0]", "known: 0-18, 19-29")
     request = pb.AgeTransformRequest(image=image, targets=[Age(group="60+")], method=name)
-    expect(refused(stub.AgeTransform, request), "METHOD_UNKNOWN", "method", "; it has age_")
+    expect(rejected(stub.AgeTransform, request), "METHOD_UNKNOWN", "method", "; it has age_")
 
 
 @pytest.mark.parametrize("rpc", ["AgeTransform", "DetectFaces", "CompareFaces", "Reconstruct"])
@@ -376,12 +376,12 @@ def test_a_fault_of_ours_is_internal_and_tells_nothing(
         for name in ("age", "detect", "compare"):
             patch.setattr(Pipeline, name, fail)
         patch.setattr(Reconstruction, "reconstruct", fail)
-        refusal = refused(getattr(stub, rpc), requests[rpc])
-    assert refusal.code == "INTERNAL"
-    assert refusal.message == "the server failed; the request is not to blame"
-    assert (refusal.info.reason, refusal.info.domain) == ("INTERNAL", "dorian.v1")
-    assert not refusal.bad_request.field_violations
-    assert "secret" not in str(refusal.details)
+        rejection = rejected(getattr(stub, rpc), requests[rpc])
+    assert rejection.code == "INTERNAL"
+    assert rejection.message == "the server failed; the request is not to blame"
+    assert (rejection.info.reason, rejection.info.domain) == ("INTERNAL", "dorian.v1")
+    assert not rejection.bad_request.field_violations
+    assert "secret" not in str(rejection.details)
     assert "the secret of /etc/shadow" in caplog.text, "operators must see it"
     (record,) = [record for record in caplog.records if record.name.startswith("dorian_server")]
     assert record.levelno == logging.ERROR
@@ -391,5 +391,5 @@ def test_a_fault_of_ours_is_internal_and_tells_nothing(
 def test_bad_requests_are_not_logged_as_faults(
     stub: FaceAgingStub, photos: dict[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    refused(stub.Reconstruct, pb.ReconstructRequest(image=pb.Image(data=photos["text"])))
+    rejected(stub.Reconstruct, pb.ReconstructRequest(image=pb.Image(data=photos["text"])))
     assert [record for record in caplog.records if record.name.startswith("dorian_server")] == []
