@@ -23,7 +23,7 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingServicer, add_FaceAgingServicer_to_server
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE, crop_matrix, warp_crop
-from dorian_training.cli.options import AGE_JUDGE, RECOGNISER
+from dorian_evaluation.judges import faceapi, reidentification
 from tests.evaluation.painted_bundle import BOX, CROP, LATENT, POINTS
 
 LEVELS = {"young": 20, "old": 60}  # grey of the filters' pictures; that of ages is the years
@@ -167,6 +167,8 @@ def write_judges(folder: Path) -> Path:
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
         onnx.save(model, str(folder / f"{name}.onnx"))
-    (folder / "age.onnx").rename(folder / AGE_JUDGE)
-    openvino.save_model(openvino.Core().read_model(str(folder / "identity.onnx")), str(folder / RECOGNISER))
+    (folder / "age.onnx").rename(folder / faceapi.FILE_NAME)
+    openvino.save_model(
+        openvino.Core().read_model(str(folder / "identity.onnx")), str(folder / reidentification.FILE_NAME)
+    )
     return folder

@@ -18,11 +18,10 @@ from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.graphs import sha256_of
 from dorian_client import Client
-from dorian_evaluation.age_cgan.reconstruction import read_reconstructions, reconstruction_figures
-from dorian_evaluation.ageing.readings import People
+from dorian_evaluation.age_cgan.reconstruction import measure_reconstructions, reconstruction_metrics
 from dorian_evaluation.cli.evaluate import main
-from dorian_evaluation.judges.identity_judge import IdentityJudge
-from dorian_training.cli.options import AGE_JUDGE, RECOGNISER
+from dorian_evaluation.faces.identities import KnownPeople
+from dorian_evaluation.judges import faceapi, open_identity_judge, reidentification
 from dorian_training.data.records import FaceRecord
 from dorian_training.errors import DataError
 from tests.evaluation.grey_server import GreyServer, serving, write_judges
@@ -93,17 +92,17 @@ def whole(
 Whole = tuple[dict[str, Any], str, NDArray[np.uint8]]
 
 
-def test_all_parts_are_figures_of_age_cgan(whole: Whole) -> None:
-    figures, text, _ = whole
-    assert list(figures) == ["age_cgan"]
-    assert list(figures["age_cgan"]) == ["judged_age", "reconstruction", "ageing", "ageing_searched", "frechet"]
+def test_all_parts_are_metrics_of_age_cgan(whole: Whole) -> None:
+    metrics, text, _ = whole
+    assert list(metrics) == ["age_cgan"]
+    assert list(metrics["age_cgan"]) == ["judged_age", "reconstruction", "ageing", "ageing_searched", "frechet"]
     titles = [line for line in text.splitlines() if line.startswith("## ")]
     assert len(titles) == len(set(titles)) == 4
 
 
 def test_generation(whole: Whole) -> None:
-    figures, text, _ = whole
-    found = figures["age_cgan"]["judged_age"]
+    metrics, text, _ = whole
+    found = metrics["age_cgan"]["judged_age"]
     assert (found["faces_per_group"], found["real_per_group"]) == (10, 2)
     assert found["generated"] == pytest.approx(dict(zip(LABELS, GREYS, strict=True)), abs=0.02)
     # Real faces are noise, so bright that all look 60 or more.
@@ -115,8 +114,8 @@ def test_generation(whole: Whole) -> None:
 
 
 def test_reconstruction(whole: Whole) -> None:
-    figures, text, _ = whole
-    found = figures["age_cgan"]["reconstruction"]
+    metrics, text, _ = whole
+    found = metrics["age_cgan"]["reconstruction"]
     assert found["bundle"] == {"name": "grey", "version": "1"}
     assert found["faces"] == {"asked": 6, "measured": 5, "left_out": {"NO_FACE": 1}}
     assert (found["people"]["people"], found["people"]["faces"]) == (3, 6)
@@ -138,8 +137,8 @@ def test_reconstruction(whole: Whole) -> None:
 
 
 def test_ageing_by_budget(whole: Whole) -> None:
-    figures, text, _ = whole
-    found = figures["age_cgan"]
+    metrics, text, _ = whole
+    found = metrics["age_cgan"]
     assert list(found["ageing_searched"]) == ["fast", "full"]
     budgets = {"none": found["ageing"], **found["ageing_searched"]}
     for budget, added in (("none", 0), ("fast", 2), ("full", 3)):  # what the server adds where it searches
@@ -157,12 +156,12 @@ def test_ageing_by_budget(whole: Whole) -> None:
 
 
 def test_the_distance_from_real_faces(whole: Whole) -> None:
-    figures, text, _ = whole
-    found = figures["age_cgan"]["frechet"]
-    assert (found["features"], found["faces"], found["dimensions"]) == (RECOGNISER, 6, 3)
+    metrics, text, _ = whole
+    found = metrics["age_cgan"]["frechet"]
+    assert (found["features"], found["faces"], found["dimensions"]) == (reidentification.FILE_NAME, 6, 3)
     assert found["distance"] >= 0
     assert found["floor"] > 0
-    assert f"`{RECOGNISER}`, between 6 generated faces" in text
+    assert f"`{reidentification.FILE_NAME}`, between 6 generated faces" in text
 
 
 def test_the_picture_has_the_groups_drawn_from_the_latent_that_keeps_the_identity(whole: Whole) -> None:
@@ -220,15 +219,20 @@ def test_what_it_refuses(
     assert refused(evaluate(at="127.0.0.1:1"), "the server at 127.0.0.1:1")
     with serving(GreyServer("another")) as address:
         assert refused(evaluate(at=address), "has another bundle loaded, grey 1", "--bundle")
-    assert refused(evaluate(by=tmp_path), AGE_JUDGE, "cannot be opened as a judge of age")
-    assert refused(evaluate("--part", "frechet", by=tmp_path, at=None), RECOGNISER, "is not there")
-    (tmp_path / AGE_JUDGE).write_bytes((judges / AGE_JUDGE).read_bytes())
-    assert refused(evaluate("--part", "ageing", by=tmp_path), RECOGNISER, "cannot be opened as a recogniser")
+    assert refused(evaluate(by=tmp_path), faceapi.FILE_NAME, "cannot be opened as a judge of age")
+    assert refused(evaluate("--part", "frechet", by=tmp_path, at=None), reidentification.FILE_NAME, "is not there")
+    (tmp_path / faceapi.FILE_NAME).write_bytes((judges / faceapi.FILE_NAME).read_bytes())
+    assert refused(
+        evaluate("--part", "ageing", by=tmp_path), reidentification.FILE_NAME, "cannot be opened as a recogniser"
+    )
     assert refused(evaluate("--faces", 1, "--part", "reconstruction"), "reconstructed none of 1 faces (NO_FACE)")
 
 
 class Painter:
     """A judge that keeps what it is shown, and embeds the mean colour."""
+
+    crop_size = reidentification.CROP_SIZE
+    template = reidentification.TEMPLATE
 
     def __init__(self) -> None:
         self.seen: list[NDArray[np.uint8]] = []
@@ -261,25 +265,25 @@ def test_similarities_of_plain_faces(server: str, judges: Path, photo: Callable[
     records += [photo("elsewhere.png", plain((9, 9, 9)), off=60)]
     with Client(server) as client:
         assert client.detect(plain((1, 1, 1))).faces == ()  # the first picture, in which the server sees nobody
-        judge = IdentityJudge(judges / RECOGNISER)
+        judge = open_identity_judge(judges)
         modes = ("initial", "identity")
-        found = read_reconstructions(client, judge, records, "age_cgan", DEFAULT_TEMPLATE, modes, shown=2)
+        found = measure_reconstructions(client, judge, records, "age_cgan", DEFAULT_TEMPLATE, modes, shown=2)
         with pytest.raises(DataError, match="METHOD_UNSUITABLE"):  # no picture is to blame
-            read_reconstructions(client, judge, records[1:], "ages", DEFAULT_TEMPLATE, modes)
-    assert (found.records, sorted(found.left_out)) == (records[1:4], ["ANOTHER_FACE", "NO_FACE"])
+            measure_reconstructions(client, judge, records[1:], "ages", DEFAULT_TEMPLATE, modes)
+    assert (found.records, sorted(found.skipped)) == (records[1:4], ["ANOTHER_FACE", "NO_FACE"])
     red = [colour[0] / float(np.linalg.norm(colour)) for colour in colours]
     assert np.allclose(found.similarity, [[cosine, 1] for cosine in red], atol=1e-4)
-    assert np.allclose(found.to_crop, found.similarity, atol=1e-4)
-    assert np.allclose(found.of_crop, 1, atol=1e-4)
+    assert np.allclose(found.similarity_to_crop, found.similarity, atol=1e-4)
+    assert np.allclose(found.crop_similarity, 1, atol=1e-4)
     assert [face.crop[0, 0].tolist() for face in found.shown] == [list(colour) for colour in colours[:2]]
     assert [face.latents[:, 0].tolist() for face in found.shown] == [[0, 11]] * 2
 
-    figures = reconstruction_figures(found, modes, People(2, 4, 0.9, 0.95))
+    metrics = reconstruction_metrics(found, modes, KnownPeople(2, 4, 0.9, 0.95))
     accepted = round(sum(cosine >= 0.9 for cosine in red) / 3, 4)
-    assert figures["modes"]["initial"]["accepted"] == accepted == 0.3333
-    assert figures["modes"]["initial"]["similarity"] == pytest.approx(np.mean(red), abs=1e-4)
-    assert figures["groups"]["gender"]["Male"]["modes"]["identity"] == {"similarity": 1.0, "accepted": 1.0}
-    assert reconstruction_figures(found, modes, None)["modes"]["identity"]["accepted"] is None
+    assert metrics["modes"]["initial"]["accepted"] == accepted == 0.3333
+    assert metrics["modes"]["initial"]["similarity"] == pytest.approx(np.mean(red), abs=1e-4)
+    assert metrics["groups"]["gender"]["Male"]["modes"]["identity"] == {"similarity": 1.0, "accepted": 1.0}
+    assert reconstruction_metrics(found, modes, None)["modes"]["identity"]["accepted"] is None
 
 
 def test_the_judge_sees_photo_and_crop_alike(server: str, photo: Callable[..., FaceRecord]) -> None:
@@ -290,7 +294,7 @@ def test_the_judge_sees_photo_and_crop_alike(server: str, photo: Callable[..., F
     with Client(server) as client:
         client.detect(plain((1, 1, 1)))
         records = [photo("face.png", smooth, off=4)]
-        read_reconstructions(client, judge, records, "age_cgan", DEFAULT_TEMPLATE, ("identity",))  # type: ignore[arg-type]
+        measure_reconstructions(client, judge, records, "age_cgan", DEFAULT_TEMPLATE, ("identity",))
     of_photo, of_crop, drawn = (view.astype(int)[30:-10, 10:-10] for view in judge.seen)
     assert np.abs(of_photo - of_crop).mean() < 3
     assert (of_crop == drawn).all()
@@ -298,7 +302,7 @@ def test_the_judge_sees_photo_and_crop_alike(server: str, photo: Callable[..., F
 
 
 def test_the_embedded_bundle_by_the_real_judge(reference_data: Path, tmp_path: Path) -> None:
-    if not (JUDGES / AGE_JUDGE).is_file():
+    if not (JUDGES / faceapi.FILE_NAME).is_file():
         pytest.skip("the judges (../shared/judges) are not here")
     out = tmp_path / "out.json"
     options = ["--data", reference_data, "--judges", JUDGES, "--part", "generation", "--generated", 120]

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from dorian_evaluation.ageing.chart import chart_points, draw_chart
+from dorian_evaluation.ageing.measurements import Measurements, RealFaces, mean_change
 from dorian_evaluation.ageing.metrics import (
-    ageing_figures,
-    aim_figures,
-    error_figures,
-    group_figures,
-    identity_figures,
+    ageing_metrics,
+    error_metrics,
+    group_metrics,
+    identity_metrics,
+    target_metrics,
 )
-from dorian_evaluation.ageing.readings import People, Readings, RealFaces, mean_change
-from dorian_evaluation.ageing.targets import Aim, age_aims, chosen_face, drawn_faces, faces_of_age
+from dorian_evaluation.ageing.targets import Target, age_targets, find_faces_of_age, sample_faces
+from dorian_evaluation.faces.identities import KnownPeople
+from dorian_evaluation.server_calls import select_face
 from dorian_training.data.records import FaceRecord
 from dorian_training.errors import DataError
 
@@ -29,47 +31,49 @@ def record(low: int | None, high: int | None = None, gender: str = "Male", ethni
 
 def test_faces_are_drawn_flat_over_decades_and_people() -> None:
     many = [record(age, gender=gender) for age in (25, 45) for gender in ("Male", "Female") for _ in range(50)]
-    drawn = drawn_faces([*many, *[record(65)] * 3, record(17), record(71), record(None)], 23, seed=0)
+    drawn = sample_faces([*many, *[record(65)] * 3, record(17), record(71), record(None)], 23, seed=0)
     assert Counter(face.age for face in drawn) == {25: 10, 45: 10, 65: 3}
     assert Counter((face.age, face.gender) for face in drawn if face.age == 25) == {(25, "Male"): 5, (25, "Female"): 5}
-    assert drawn == drawn_faces([*many, *[record(65)] * 3], 23, seed=0)
+    assert drawn == sample_faces([*many, *[record(65)] * 3], 23, seed=0)
     assert len({face.age for face in drawn[:3]}) == 3  # decades take turns
-    assert len(drawn_faces(many, 1000, seed=0)) == 200
-    assert drawn_faces([record(60, 69)], 1, seed=0)[0].age == 64.5
+    assert len(sample_faces(many, 1000, seed=0)) == 200
+    assert sample_faces([record(60, 69)], 1, seed=0)[0].age == 64.5
     with pytest.raises(DataError, match="18 to 70 years"):
-        drawn_faces([record(17)], 1, seed=0)
+        sample_faces([record(17)], 1, seed=0)
 
 
 def test_real_faces_of_an_age() -> None:
     exact = [record(age) for age in range(20, 41) for _ in range(5)]
-    indices, window = faces_of_age(exact, 30)
+    indices, window = find_faces_of_age(exact, 30)
     assert (len(indices), window) == (35, 3)
     assert {exact[index].age for index in indices} == set(range(27, 34))
     few = [record(age) for age in range(20, 41) for _ in range(3)]
-    assert [len(faces_of_age(few, 30)[0]), faces_of_age(few, 30)[1]] == [33, 5]
+    assert [len(find_faces_of_age(few, 30)[0]), find_faces_of_age(few, 30)[1]] == [33, 5]
     brackets = [record(30, 39)] * 40
-    indices, window = faces_of_age([record(35), *brackets], 35)
+    indices, window = find_faces_of_age([record(35), *brackets], 35)
     assert (len(indices), window) == (41, 3)
-    assert len(faces_of_age([*exact, record(28, 32)], 30)[0]) == 35  # brackets count only where exact ages are lacking
-    assert [len(faces_of_age(brackets, 70)[0]), faces_of_age(brackets, 70)[1]] == [0, 6]
-    assert [len(faces_of_age([record(35)], 40)[0]), faces_of_age([record(35)], 40)[1]] == [1, 6]
+    assert (
+        len(find_faces_of_age([*exact, record(28, 32)], 30)[0]) == 35
+    )  # brackets count only where exact ages are lacking
+    assert [len(find_faces_of_age(brackets, 70)[0]), find_faces_of_age(brackets, 70)[1]] == [0, 6]
+    assert [len(find_faces_of_age([record(35)], 40)[0]), find_faces_of_age([record(35)], 40)[1]] == [1, 6]
 
 
 def test_the_face_that_holds_the_landmarks_is_meant() -> None:
     landmarks = np.array([[4.0, 4], [6, 4], [5, 5], [4, 6], [6, 6]])
     boxes = np.array([[20.0, 20, 10, 10], [0, 0, 100, 100], [1, 1, 8, 8], [4, 4, 2, 1]])
-    assert chosen_face(boxes, landmarks) == 2  # of two that hold all, the nearer
-    assert chosen_face(boxes[3:], landmarks) == 0  # three of five
-    assert chosen_face(np.array([[4.0, 4, 2, 0.5]]), landmarks) is None
-    assert chosen_face(boxes[:1], landmarks) is None
-    assert chosen_face(np.zeros((0, 4)), landmarks) is None
+    assert select_face(boxes, landmarks) == 2  # of two that hold all, the nearer
+    assert select_face(boxes[3:], landmarks) == 0  # three of five
+    assert select_face(np.array([[4.0, 4, 2, 0.5]]), landmarks) is None
+    assert select_face(boxes[:1], landmarks) is None
+    assert select_face(np.zeros((0, 4)), landmarks) is None
 
 
 REAL = RealFaces(np.array([24.0, 26, 25, 25]), np.array([26.0, 30, 27, 21]), 3)  # 2, 4, 2 and -4 years beyond
 
 
 def test_errors_against_an_age_and_against_real_faces() -> None:
-    assert aim_figures(Aim("25", 25.0), np.array([20.0, 40]), REAL) == {
+    assert target_metrics(Target("25", 25.0), np.array([20.0, 40]), REAL) == {
         "judged": 30.0,
         "error": 10.0,
         "off": 4.0,
@@ -79,24 +83,24 @@ def test_errors_against_an_age_and_against_real_faces() -> None:
         "real_faces": 4,
         "window": 3,
     }
-    assert aim_figures(Aim("25", 25.0), np.array([20.0, 40]), None) == {"judged": 30.0, "error": 10.0}
-    assert aim_figures(Aim("old"), np.array([20.0, 40]), None) == {"judged": 30.0}
+    assert target_metrics(Target("25", 25.0), np.array([20.0, 40]), None) == {"judged": 30.0, "error": 10.0}
+    assert target_metrics(Target("old"), np.array([20.0, 40]), None) == {"judged": 30.0}
     errors = np.array([[1.0, 5], [3, 9]])
-    assert error_figures(errors, [REAL, REAL]) == {"error": 4.5, "error_real": 3.0, "error_ratio": 1.5}
-    assert error_figures(errors, [REAL, None]) == {"error": 4.5, "error_real": None, "error_ratio": None}
+    assert error_metrics(errors, [REAL, REAL]) == {"error": 4.5, "error_real": 3.0, "error_ratio": 1.5}
+    assert error_metrics(errors, [REAL, None]) == {"error": 4.5, "error_real": None, "error_ratio": None}
 
 
 def test_identity() -> None:
     similarity = np.array([[0.2, 0.4], [0.6, 0.8]])
-    assert identity_figures(similarity, 0.4) == {"similarity": 0.5, "accepted": 0.75}
-    assert identity_figures(similarity, None) == {"similarity": 0.5, "accepted": None}
+    assert identity_metrics(similarity, 0.4) == {"similarity": 0.5, "accepted": 0.75}
+    assert identity_metrics(similarity, None) == {"similarity": 0.5, "accepted": None}
 
 
 def test_groups_beside_the_best_of_them() -> None:
     records = [record(25)] * 20 + [record(35, gender="Female")] * 20 + [record(45, gender="Female", ethnicity="")] * 2
     errors = np.array([4.0] * 20 + [6.0] * 20 + [1.0] * 2)
     similarity = np.array([0.5] * 20 + [0.4] * 20 + [0.9] * 2)
-    groups = group_figures(records, errors, similarity)
+    groups = group_metrics(records, errors, similarity)
     assert list(groups) == ["decade", "gender", "ethnicity"]
     assert groups["decade"]["20-29"] == {
         "faces": 20,
@@ -111,7 +115,7 @@ def test_groups_beside_the_best_of_them() -> None:
     assert groups["decade"]["40-49"]["error_ratio"] == 0.25  # better than the best of those with enough faces
     assert groups["gender"]["Female"]["error"] == round((6 * 20 + 2) / 22, 2)
     assert groups["ethnicity"]["unknown"]["faces"] == 2
-    few = group_figures(records[40:], None, similarity[40:])["gender"]["Female"]
+    few = group_metrics(records[40:], None, similarity[40:])["gender"]["Female"]
     assert (few["error"], few["error_ratio"], few["similarity_ratio"]) == (None, None, 1.0)
 
 
@@ -124,58 +128,58 @@ def test_change_over_a_box_and_over_the_picture() -> None:
     assert mean_change(before, after, np.array([-5.0, -5, 100, 100])) == (pytest.approx(0.7), pytest.approx(0.7))
 
 
-def readings(aims: int, method_unchanged: bool = True) -> Readings:
+def measurements(targets: int, method_unchanged: bool = True) -> Measurements:
     faces = 3
-    return Readings(
+    return Measurements(
         records=[record(30)] * faces,
-        left_out=["NO_FACE", "ANOTHER_FACE", "NO_FACE"],
+        skipped=["NO_FACE", "ANOTHER_FACE", "NO_FACE"],
         before=[29.0, 30, 31],
-        after=[np.linspace(20, 60, aims)] * faces,
-        similarity=[np.full(aims, 0.5)] * faces,
+        after=[np.linspace(20, 60, targets)] * faces,
+        similarity=[np.full(targets, 0.5)] * faces,
         unchanged=[(2.0, 1.0), (4.0, 3.0), (6.0, 5.0)] if method_unchanged else [],
         power=np.ones((16, 16)),
-        deltas=1,
+        delta_count=1,
     )
 
 
-def test_all_figures_of_ages() -> None:
+def test_all_metrics_of_ages() -> None:
     real = dict.fromkeys((25.0, 70.0), REAL)
-    figures = ageing_figures(readings(3), age_aims([10, 25, 70]), real, People(2, 4, 0.4, 0.6))
-    assert figures["faces"] == {"asked": 6, "measured": 3, "left_out": {"NO_FACE": 2, "ANOTHER_FACE": 1}}
-    assert figures["judged_before"] == 30
-    assert [found["judged"] for found in figures["targets"].values()] == [20, 40, 60]
-    assert [found["error"] for found in figures["targets"].values()] == [10, 15, 10]
-    assert "off" not in figures["targets"]["10"]
+    metrics = ageing_metrics(measurements(3), age_targets([10, 25, 70]), real, KnownPeople(2, 4, 0.4, 0.6))
+    assert metrics["faces"] == {"asked": 6, "measured": 3, "left_out": {"NO_FACE": 2, "ANOTHER_FACE": 1}}
+    assert metrics["judged_before"] == 30
+    assert [found["judged"] for found in metrics["targets"].values()] == [20, 40, 60]
+    assert [found["error"] for found in metrics["targets"].values()] == [10, 15, 10]
+    assert "off" not in metrics["targets"]["10"]
     # A child's age is no part of the mean error.
-    assert (figures["error"], figures["error_real"], figures["error_ratio"]) == (
+    assert (metrics["error"], metrics["error_real"], metrics["error_ratio"]) == (
         12.5,
         3.0,
         pytest.approx(12.5 / 3, abs=1e-3),
     )
-    assert figures["identity"] == {"similarity": 0.5, "accepted": 1.0}
-    assert figures["similarity"] == 0.5
-    assert figures["unchanged"] == {"faces": 3, "face": 4.0, "picture": 3.0}
-    assert figures["groups"]["decade"]["30-39"]["error"] == 12.5
-    assert figures["grid"] == {"every_2": 1.0, "every_4": 1.0}
+    assert metrics["identity"] == {"similarity": 0.5, "accepted": 1.0}
+    assert metrics["similarity"] == 0.5
+    assert metrics["unchanged"] == {"faces": 3, "face": 4.0, "picture": 3.0}
+    assert metrics["groups"]["decade"]["30-39"]["error"] == 12.5
+    assert metrics["grid"] == {"every_2": 1.0, "every_4": 1.0}
 
 
-def test_all_figures_of_filters() -> None:
-    figures = ageing_figures(readings(2, False), (Aim("young"), Aim("old")), {}, None)
-    assert figures["targets"]["old"] == {"judged": 60.0, "similarity": 0.5, "accepted": None}
-    assert not {"error", "similarity", "unchanged"} & set(figures)
-    assert figures["groups"]["gender"]["Male"]["error"] is None
+def test_all_metrics_of_filters() -> None:
+    metrics = ageing_metrics(measurements(2, False), (Target("young"), Target("old")), {}, None)
+    assert metrics["targets"]["old"] == {"judged": 60.0, "similarity": 0.5, "accepted": None}
+    assert not {"error", "similarity", "unchanged"} & set(metrics)
+    assert metrics["groups"]["gender"]["Male"]["error"] is None
 
 
 def test_a_chart_of_error_against_similarity(tmp_path: Path) -> None:
     strong, weak = ({"similarity": s, "error": e, "error_real": 5.0} for s, e in ((0.5, 6.0), (0.8, 9.0)))
-    figures = {
+    metrics = {
         "ages": {"ageing": {"strengths": {"1": strong, "0.5": weak}}},
         "filters": {"ageing": {"strengths": {"1": {"identity": {"similarity": 0.9}}}}},
     }
-    assert chart_points(figures) == {"ages": [(0.8, 9.0, "0.5"), (0.5, 6.0, "1")]}
-    draw_chart(tmp_path / "chart.png", figures)
+    assert chart_points(metrics) == {"ages": [(0.8, 9.0, "0.5"), (0.5, 6.0, "1")]}
+    draw_chart(tmp_path / "chart.png", metrics)
     assert cv2.imread(str(tmp_path / "chart.png")) is not None
-    with pytest.raises(DataError, match="no method was asked for ages"):
-        draw_chart(tmp_path / "chart.png", {"filters": figures["filters"]})
+    with pytest.raises(DataError, match="no method was measured at ages"):
+        draw_chart(tmp_path / "chart.png", {"filters": metrics["filters"]})
     with pytest.raises(DataError, match="cannot be drawn"):
-        draw_chart(tmp_path / "chart.text", figures)
+        draw_chart(tmp_path / "chart.text", metrics)

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from dorian_evaluation.ageing.service import AgeingService, LeftOut
-from dorian_evaluation.ageing.targets import Aim
+from dorian_client import Client
+from dorian_evaluation.ageing.aged_face import age_face
+from dorian_evaluation.ageing.targets import Target
 from dorian_evaluation.cli.evaluate import main
+from dorian_evaluation.server_calls import SkippedFace
 from dorian_training.errors import DataError
 from tests.evaluation.grey_server import GreyServer, serving, write_judges
 from tests.evaluation.painted_bundle import POINTS
@@ -58,10 +60,10 @@ def test_ages_and_filters(evaluate: Callable[..., Result], tmp_path: Path) -> No
     both = ["--method", "ages", "--method", "filters", "--strength", 1, "--strength", 0.5]
     result = evaluate(*both, "--targets", "25, 45 60", *outputs)
     assert result.exit_code == 0, result.output
-    figures = json.loads(files["json"].read_text())
-    assert list(figures) == ["ages", "filters"]
+    metrics = json.loads(files["json"].read_text())
+    assert list(metrics) == ["ages", "filters"]
 
-    about = figures["ages"]["ageing"]
+    about = metrics["ages"]["ageing"]
     assert about["bundle"] == {"name": "grey", "version": "1"}
     assert (about["people"]["people"], about["people"]["faces"]) == (3, 6)
     assert list(about["strengths"]) == ["1", "0.5"]
@@ -75,7 +77,7 @@ def test_ages_and_filters(evaluate: Callable[..., Result], tmp_path: Path) -> No
     assert found["unchanged"] == {"faces": 6, "face": 1.0, "picture": round(70 * 70 / 80**2, 3)}
     assert sum(row["faces"] for row in found["groups"]["decade"].values()) == 6
 
-    young = figures["filters"]["ageing"]["strengths"]["0.5"]["targets"]["young"]
+    young = metrics["filters"]["ageing"]["strengths"]["0.5"]["targets"]["young"]
     assert (young["judged"], "error" in young) == (20.0, False)
     text = files["md"].read_text()
     assert text in result.output
@@ -120,9 +122,11 @@ def test_what_it_refuses(
 
 def test_faces_that_a_server_does_not_mean(server: str) -> None:
     photo = np.full((80, 80, 3), 90, dtype=np.uint8)
-    with AgeingService(server) as service:
-        assert service.aged(photo, POINTS, [Aim("25", 25)], "ages", 1.0) == LeftOut("NO_FACE")
+    with Client(server) as client:
+        assert age_face(client, photo, POINTS, [Target("25", 25)], "ages", 1.0) == SkippedFace("NO_FACE")
         away = POINTS + 60
-        assert service.aged(photo + np.uint8(1), away, [Aim("25", 25)], "ages", 1.0) == LeftOut("ANOTHER_FACE")
+        assert age_face(client, photo + np.uint8(1), away, [Target("25", 25)], "ages", 1.0) == SkippedFace(
+            "ANOTHER_FACE"
+        )
         with pytest.raises(DataError, match="refused: TARGET_UNSUITABLE"):  # no picture is to blame
-            service.aged(photo + np.uint8(1), POINTS, [Aim("25", 25)], "filters", 1.0)
+            age_face(client, photo + np.uint8(1), POINTS, [Target("25", 25)], "filters", 1.0)

@@ -1,4 +1,4 @@
-"""Aged photos against their originals: changes outside of faces, seams, and the figures of a server's answers."""
+"""Aged photos against their originals: changes outside of faces, seams, and the metrics of a server's answers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_client import AgedPhoto, Box, Face, FaceError, FaceReport, InvalidRequest, Landmarks, Picture
-from dorian_evaluation.ageing.seams import changed_outside, changed_pixels, seam
+from dorian_evaluation.ageing.photos import list_photos, measure_photos
+from dorian_evaluation.ageing.seams import changed_pixels, count_outside, measure_seam
 from dorian_evaluation.ageing.sheet import Row, write_sheet
-from dorian_evaluation.ageing.transform import measured_ageing, photos_in
 from dorian_training.errors import DataError
 
 CROP = DEFAULT_TEMPLATE.points(64) + np.array([20, 10])  # columns 20 to 83, rows 10 to 73
@@ -29,12 +29,12 @@ def test_changes_outside_of_the_crops_are_counted() -> None:
     changed = np.zeros((100, 100), dtype=bool)
     for row, column in ((10, 20), (73, 83), (40, 50)):
         changed[row, column] = True
-    assert changed_outside(changed, [CROP], DEFAULT_TEMPLATE) == 0
+    assert count_outside(changed, [CROP], DEFAULT_TEMPLATE) == 0
     for row, column in ((9, 20), (74, 83), (40, 84), (40, 19)):
         changed[row, column] = True
-    assert changed_outside(changed, [CROP], DEFAULT_TEMPLATE) == 4
-    assert changed_outside(changed, [CROP, CROP + 1], DEFAULT_TEMPLATE) == 2
-    assert changed_outside(changed, [], DEFAULT_TEMPLATE) == 7
+    assert count_outside(changed, [CROP], DEFAULT_TEMPLATE) == 4
+    assert count_outside(changed, [CROP, CROP + 1], DEFAULT_TEMPLATE) == 2
+    assert count_outside(changed, [], DEFAULT_TEMPLATE) == 7
 
 
 def test_a_pixel_is_changed_where_any_channel_is() -> None:
@@ -46,19 +46,19 @@ def test_a_pixel_is_changed_where_any_channel_is() -> None:
 def test_a_step_shows_as_a_seam() -> None:
     original, aged = flat(), flat()
     aged[40:60, 40:60] += 8
-    measured = seam(original, aged)
+    measured = measure_seam(original, aged)
     assert measured is not None
     assert measured.change == pytest.approx((72 * 4 + 4 * 4 * 2**0.5) / 76)
     assert measured.photo == 0
     aged[48:52, 48:52] = original[48:52, 48:52]  # a hole is no outline
-    assert seam(original, aged) == measured
+    assert measure_seam(original, aged) == measured
 
 
 def test_what_fades_out_hardly_shows() -> None:
     original = flat()
     rows, columns = np.mgrid[:100, :100]
     inside = np.clip(30 - np.maximum(abs(rows - 50), abs(columns - 50)), 0, 8)
-    measured = seam(original, original + inside[:, :, None].astype(np.uint8))
+    measured = measure_seam(original, original + inside[:, :, None].astype(np.uint8))
     assert measured is not None
     assert 0.9 < measured.change < 1.1  # a level a pixel
 
@@ -67,10 +67,10 @@ def test_a_photos_own_gradient_is_taken_in_the_same_places() -> None:
     original = np.repeat((np.arange(100, dtype=np.uint8) * 2)[None, :, None], 100, axis=0).repeat(3, axis=2)
     aged = original.copy()
     aged[40:60, 40:60] += 4
-    measured = seam(original, aged)
+    measured = measure_seam(original, aged)
     assert measured is not None
     assert measured.photo == pytest.approx(2)
-    assert seam(original, original) is None
+    assert measure_seam(original, original) is None
 
 
 @dataclass
@@ -118,22 +118,22 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_figures_of_a_servers_answers(photos: Path, tmp_path: Path) -> None:
+def test_metrics_of_a_servers_answers(photos: Path, tmp_path: Path) -> None:
     server = Server(lambda age: [report(age + 2.0), report(None, "FACE_TOO_SMALL")])
-    figures, rows = measured_ageing(server, photos_in(photos), DEFAULT_TEMPLATE)  # type: ignore[arg-type]
-    assert figures["photos"]["b.png"] == {"refused": "no face"}
-    aged = figures["photos"]["a.png"]["25"]
+    metrics, rows = measure_photos(server, list_photos(photos), DEFAULT_TEMPLATE)  # type: ignore[arg-type]
+    assert metrics["photos"]["b.png"] == {"refused": "no face"}
+    aged = metrics["photos"]["a.png"]["25"]
     assert (aged["changed_pixels"], aged["changed_outside"]) == (400, 0)
     assert aged["seam_of_change"] == pytest.approx((72 * 12.5 + 4 * 12.5 * 2**0.5) / 76, abs=0.01)
     assert aged["faces"][0] == {"age_after": 27.0, "similarity": 0.5, "error": None}
     assert aged["faces"][1]["error"] == "FACE_TOO_SMALL"
-    summary = figures["summary"]
+    summary = metrics["summary"]
     assert (summary["photos"], summary["refused"]) == (2, 1)
     assert summary["65"] == {
         "faces": 1,
         "failed_faces": 1,
         "changed_outside": 0,
-        "seam_of_change": figures["photos"]["a.png"]["65"]["seam_of_change"],
+        "seam_of_change": metrics["photos"]["a.png"]["65"]["seam_of_change"],
         "seam_of_photo": 0.0,
         "age_after": 67.0,
         "similarity": 0.5,
@@ -150,12 +150,12 @@ def test_figures_of_a_servers_answers(photos: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_aged_or_shown(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no photos"):
-        photos_in(tmp_path / "empty")
+        list_photos(tmp_path / "empty")
     with pytest.raises(DataError, match="nothing to show"):
         write_sheet(tmp_path / "sheet.jpg", [], DEFAULT_TEMPLATE)
     (photos / "c.jpg").write_text("text")
-    with pytest.raises(DataError, match=r"c\.jpg is not a picture"):
-        measured_ageing(Server(lambda age: []), [photos / "c.jpg"], DEFAULT_TEMPLATE)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"c\.jpg is not an image"):
+        measure_photos(Server(lambda age: []), [photos / "c.jpg"], DEFAULT_TEMPLATE)  # type: ignore[arg-type]
 
 
 def test_a_photo_without_faces_is_shown_whole(tmp_path: Path) -> None:

@@ -10,15 +10,15 @@ import pytest
 from onnx import TensorProto, helper
 
 from dorian_bundle.face_readers import AcceptThreshold
-from dorian_evaluation.faces.age_errors import age_figures, decade
+from dorian_evaluation.faces.age_errors import age_metrics, decade
 from dorian_evaluation.faces.identities import (
     EmbeddedFaces,
-    identities_of,
-    people,
-    stated_figures,
-    verification_figures,
+    accept_metrics,
+    number_identities,
+    select_identified,
+    verification_metrics,
 )
-from dorian_evaluation.judges.identity_judge import IdentityJudge
+from dorian_evaluation.judges.reidentification import ReidentificationJudge
 from dorian_training.data.records import FaceRecord
 from dorian_training.errors import DataError
 from dorian_training.verification import (
@@ -43,8 +43,8 @@ def record(low: int = 30, high: int = 30, gender: str = "Male", identity: str = 
 def test_errors_of_ages_by_group() -> None:
     records = [record(5, 5), record(7, 7, "Female"), record(90, 90, ethnicity="Asian"), record(20, 29, "Female")]
     read = {"bundle": np.array([7.0, 7, 80, 31]), "judge": np.array([5.0, 4, 100, 25])}
-    figures = age_figures(read, records)
-    exact = figures["exact"]
+    metrics = age_metrics(read, records)
+    exact = metrics["exact"]
     assert exact["all"] == {"faces": 3, "bundle": 4.0, "judge": 4.33}
     assert list(exact["decade"]) == ["0-9", "80+"]
     assert exact["decade"]["0-9"] == {"faces": 2, "bundle": 1.0, "judge": 1.5}
@@ -53,15 +53,15 @@ def test_errors_of_ages_by_group() -> None:
         "Asian": {"faces": 1, "bundle": 10.0, "judge": 10.0},
         "unknown": {"faces": 2, "bundle": 1.0, "judge": 1.5},
     }
-    assert figures["bracket"]["all"] == {"faces": 1, "bundle": 2.0, "judge": 0.0}  # beyond 29, and inside
-    assert list(figures["bracket"]["decade"]) == ["20-29"]
-    assert set(age_figures({"bundle": np.array([30.0])}, [record()])) == {"exact"}
+    assert metrics["bracket"]["all"] == {"faces": 1, "bundle": 2.0, "judge": 0.0}  # beyond 29, and inside
+    assert list(metrics["bracket"]["decade"]) == ["20-29"]
+    assert set(age_metrics({"bundle": np.array([30.0])}, [record()])) == {"exact"}
 
 
 def test_decades() -> None:
     assert [decade(age) for age in (0, 9.5, 10, 79.9, 80, 116)] == ["0-9", "0-9", "10-19", "70-79", "80+", "80+"]
     ages = [100, 95, 15, 5]
-    table = age_figures({"bundle": np.zeros(4)}, [record(age, age) for age in ages])["exact"]
+    table = age_metrics({"bundle": np.zeros(4)}, [record(age, age) for age in ages])["exact"]
     assert list(table["decade"]) == ["0-9", "10-19", "80+"]
 
 
@@ -97,13 +97,13 @@ def faces(*angles: float) -> EmbeddedFaces:
     )
 
 
-def test_verification_figures() -> None:
+def test_verification() -> None:
     apart, mixed = faces(0, 10, 90, 100), faces(0, 60, 90, 100)
-    figures = verification_figures(apart, mixed)
-    assert figures["threshold"] == pytest.approx(np.cos(np.radians(10)), abs=1e-3)
+    metrics = verification_metrics(apart, mixed)
+    assert metrics["threshold"] == pytest.approx(np.cos(np.radians(10)), abs=1e-3)
     # The pair 60° apart is taken for two people: half of the pairs of one person, to the chances of drawing.
-    assert figures["accuracy"] == pytest.approx(0.75, abs=0.02)
-    of_val, of_test = figures["at_0.001_of"]["val"], figures["at_0.001_of"]["test"]
+    assert metrics["accuracy"] == pytest.approx(0.75, abs=0.02)
+    of_val, of_test = metrics["at_0.001_of"]["val"], metrics["at_0.001_of"]["test"]
     assert of_val == {"threshold": pytest.approx(np.cos(np.radians(80)), abs=1e-3), "true_accepts": 1.0} | {
         "false_accepts": 0.5  # those 30° and 40° apart, of four
     }
@@ -113,19 +113,19 @@ def test_verification_figures() -> None:
         "false_accepts": 0,
     }
     stated = AcceptThreshold(false_accept_rate=0.01, similarity=0.8)  # 37°
-    assert stated_figures(mixed, [stated]) == [
+    assert accept_metrics(mixed, [stated]) == [
         {"stated": 0.01, "threshold": 0.8, "true_accepts": 0.5, "false_accepts": 0.25}
     ]
 
 
 def test_people_are_numbered_and_taken_whole() -> None:
     records = [record(identity=name) for name in ("a", "b", "", "a", "b", "c")]
-    assert [r.identity for r in people(records)] == ["a", "a", "b", "b", "c"]
-    assert [r.identity for r in people(records, 3)] == ["a", "a", "b", "b"]
-    assert identities_of(people(records)).tolist() == [0, 0, 1, 1, 2]
+    assert [r.identity for r in select_identified(records)] == ["a", "a", "b", "b", "c"]
+    assert [r.identity for r in select_identified(records, 3)] == ["a", "a", "b", "b"]
+    assert number_identities(select_identified(records)).tolist() == [0, 0, 1, 1, 2]
     for few in (["a", "a"], ["a", "b"], []):
         with pytest.raises(DataError, match="two people or more"):
-            identities_of([record(identity=name) for name in few])
+            number_identities([record(identity=name) for name in few])
 
 
 def test_a_judge_of_identity_sees_bgr_and_the_mirror_image(tmp_path: Path) -> None:
@@ -148,9 +148,9 @@ def test_a_judge_of_identity_sees_bgr_and_the_mirror_image(tmp_path: Path) -> No
     openvino.save_model(openvino.Core().read_model(str(tmp_path / "judge.onnx")), str(tmp_path / "judge.xml"))
     crops = np.zeros((20, 128, 128, 3), dtype=np.uint8)
     crops[:, :, :64, 0], crops[:, :, 64:, 2] = 240, 180  # red to the left, blue to the right
-    embeddings = IdentityJudge(tmp_path / "judge.xml").embeddings(crops)
+    embeddings = ReidentificationJudge(tmp_path / "judge.xml").embeddings(crops)
     assert embeddings.shape == (20, 3)
     assert embeddings[19] == pytest.approx([0.6, 0, 0.8], abs=1e-3)
     (tmp_path / "text.xml").write_text("text")
     with pytest.raises(DataError, match=r"text\.xml cannot be opened as a recogniser"):
-        IdentityJudge(tmp_path / "text.xml")
+        ReidentificationJudge(tmp_path / "text.xml")

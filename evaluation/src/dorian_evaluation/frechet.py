@@ -21,28 +21,32 @@ class Gaussian:
     covariance: Floats
 
 
-def gaussian_of(features: Floats) -> Gaussian:
-    """The Gaussian with the mean of ``features`` (faces, features) and their unbiased covariance.
+def fit_gaussian(features: Floats) -> Gaussian:
+    """Return the Gaussian with the mean of features and their unbiased covariance.
 
-    ``DataError`` unless there are two faces or more, all of finite features.
+    Args:
+        features: (faces, features).
+
+    Raises:
+        DataError: There are fewer than two faces, or features that are not finite.
     """
     if len(features) < 2 or not np.isfinite(features).all():
-        raise DataError(f"a Fréchet distance needs finite features of two faces or more, got those of {len(features)}")
+        raise DataError(f"a Fréchet distance needs finite features of two faces or more; there are {len(features)}")
     return Gaussian(features.mean(axis=0), np.atleast_2d(np.cov(features, rowvar=False)))
 
 
 def frechet_distance(one: Gaussian, other: Gaussian) -> float:
-    """‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½), the squared distance of Dowson and Landau 1982, eq. 4.
+    """Return ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½), the squared distance of Dowson and Landau 1982, eq. 4.
 
-    Σ₁ Σ₂ has the eigenvalues of Σ₁^½ Σ₂ Σ₁^½, which is symmetric: so its root is real, and is there where Σ₁ or Σ₂ is singular,
-    as it is of fewer faces than features. Eigenvalues that are negative by rounding count as 0.
+    Σ₁ Σ₂ has the eigenvalues of Σ₁^½ Σ₂ Σ₁^½. That matrix is symmetric, so its root is real, and exists even if Σ₁ or Σ₂ is
+    singular, as with fewer faces than features. Eigenvalues that are negative by rounding count as 0.
     """
     values, vectors = eigh(one.covariance)
-    root = (vectors * _roots(values)) @ vectors.T
-    crossed = _roots(eigvalsh(root @ other.covariance @ root)).sum()
+    root = (vectors * _square_roots(values)) @ vectors.T
+    cross_term = _square_roots(eigvalsh(root @ other.covariance @ root)).sum()
     shift = ((one.mean - other.mean) ** 2).sum()
-    return max(0.0, float(shift + np.trace(one.covariance) + np.trace(other.covariance) - 2 * crossed))
+    return max(0.0, float(shift + np.trace(one.covariance) + np.trace(other.covariance) - 2 * cross_term))
 
 
-def _roots(values: Floats) -> Floats:
+def _square_roots(values: Floats) -> Floats:
     return np.asarray(np.sqrt(np.maximum(values, 0)))

@@ -1,1 +1,1 @@
-"""The figures of Antipov et al. 2017: generation, reconstruction and ageing by Age-cGAN."""
+"""Metrics of Antipov et al. 2017: generation, reconstruction and ageing by Age-cGAN."""

@@ -1,4 +1,4 @@
-"""How far generated faces are from real ones, as a Fréchet distance of features beside that between real faces."""
+"""How far generated faces are from real ones: a Fréchet distance of features, beside the distance between real faces."""
 
 from __future__ import annotations
 
@@ -8,21 +8,31 @@ import numpy as np
 
 from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.graphs import RunGraph
-from dorian_evaluation.age_cgan.generation import generated_faces, random_latents
-from dorian_evaluation.frechet import frechet_distance, gaussian_of
-from dorian_evaluation.judges.feature_networks import Features
+from dorian_evaluation.age_cgan.generation import generate_faces, random_latents
+from dorian_evaluation.frechet import fit_gaussian, frechet_distance
+from dorian_evaluation.judges.feature_networks import FeatureExtractor
 from dorian_training.data.batches import groups_of
 from dorian_training.data.crops import Crops
 from dorian_training.errors import DataError
 
 
-def frechet_figures(
-    features: Features, generator: RunGraph, method: AgeCganMethod, real: Crops, seed: int
+def frechet_metrics(
+    extract: FeatureExtractor, generator: RunGraph, method: AgeCganMethod, real: Crops, seed: int
 ) -> dict[str, Any]:
-    """The ``distance`` of generated faces from one half of the ``real`` ones, all of known age, and the ``floor`` below it.
+    """Return the ``distance`` of generated faces from a random half of the real ones, and the ``floor`` below it.
 
-    The floor is the distance of the two halves from each other. Both halves are drawn at random, and there are as many generated
-    faces as in each, in the same age groups as those of the first half: the distance depends on how many faces it is taken of.
+    The floor is the distance between the two halves. As the distance depends on the number of faces, as many are generated as
+    are in a half, in the age groups of the first half.
+
+    Args:
+        extract: The network whose features are compared.
+        generator: Draws faces.
+        method: Its method.
+        real: Real faces, all of known age.
+        seed: Of the halves and the latents.
+
+    Raises:
+        DataError: There are fewer than four real faces.
     """
     half = len(real) // 2
     if half < 2:
@@ -31,13 +41,13 @@ def frechet_figures(
     first, second = order[:half], order[half : 2 * half]
     groups = groups_of(real, method.age_groups)[first]
     latents = random_latents(half, method.latent_size, seed)
-    drawn = generated_faces(generator, latents, groups, len(method.age_groups))
-    found = [features(pixels) for pixels in (real.pixels[first], real.pixels[second], drawn)]
-    one, other, generated = map(gaussian_of, found)
+    generated = generate_faces(generator, latents, groups, len(method.age_groups))
+    features = [extract(pixels) for pixels in (real.pixels[first], real.pixels[second], generated)]
+    first_gaussian, second_gaussian, generated_gaussian = map(fit_gaussian, features)
     return {
         "faces": half,
-        "dimensions": found[0].shape[1],
-        "distance": round(frechet_distance(one, generated), 4),
-        "floor": round(frechet_distance(one, other), 4),
+        "dimensions": features[0].shape[1],
+        "distance": round(frechet_distance(first_gaussian, generated_gaussian), 4),
+        "floor": round(frechet_distance(first_gaussian, second_gaussian), 4),
         "seed": seed,
     }

@@ -1,9 +1,9 @@
-"""Reconstruction (Antipov et al. 2017): what a server's latents draw of faces, and whether a judge sees the same people."""
+"""Reconstruction (Antipov et al. 2017): what a server draws of faces from latents, and whether a judge accepts the same people."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -11,16 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate, crop_matrix
-from dorian_client import Box, Client, DorianError, Face, Landmarks, Reconstruction, ServerError
-from dorian_evaluation.ageing.metrics import FEW, identity_figures
-from dorian_evaluation.ageing.readings import People
-from dorian_evaluation.ageing.seams import Pixels
-from dorian_evaluation.ageing.service import ELSEWHERE, LeftOut, is_of_picture
-from dorian_evaluation.ageing.targets import chosen_face, face_counts
-from dorian_evaluation.faces.age_errors import face_groups, in_order
-from dorian_evaluation.image_files import decoded
-from dorian_evaluation.judges.identity_judge import IdentityJudge, judge_view
-from dorian_evaluation.requests import asked
+from dorian_client import Client, DorianError, Face, Reconstruction
+from dorian_evaluation.ageing.metrics import FEW_FACES, identity_metrics
+from dorian_evaluation.ageing.targets import count_faces
+from dorian_evaluation.faces.age_errors import face_groups, sorted_labels
+from dorian_evaluation.faces.identities import KnownPeople
+from dorian_evaluation.images import Pixels, decode_image
+from dorian_evaluation.judges.base import IdentityJudge, crop_for_judge
+from dorian_evaluation.server_calls import (
+    OTHER_FACE,
+    SkippedFace,
+    face_boxes,
+    landmark_points,
+    map_faces,
+    select_face,
+    skip_or_raise,
+)
 from dorian_training.data.records import FaceRecord
 from dorian_training.errors import DataError
 
@@ -28,47 +34,59 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Reconstructed:
-    """A face that was reconstructed: the ``crop`` that the networks saw, and by mode a picture and its latent (modes, latent)."""
+class ReconstructedFace:
+    """A face in several modes.
+
+    Attributes:
+        crop: What the networks saw.
+        drawings: What the generator drew, by mode.
+        latents: (modes, latent).
+    """
 
     crop: Pixels
-    pictures: tuple[Pixels, ...]
+    drawings: tuple[Pixels, ...]
     latents: NDArray[np.float32]
 
 
 @dataclass
-class Reconstructions:
-    """Faces in several modes: the ``records`` that were reconstructed, and the reasons of those ``left_out``.
+class ReconstructionMeasurements:
+    """Faces in several modes, as the judge and the server measure them. Lists have an entry per reconstructed face.
 
-    By face: the judge's similarity to the photo of the crop (``of_crop``), and by mode (modes,) that of the drawn face to the
-    photo (``similarity``) and to the crop (``to_crop``), the ``pixel_error`` and the ``steps`` as the server tells them. The
-    first faces are ``shown``.
+    Attributes:
+        records: The faces.
+        skipped: Reasons of the faces that were skipped.
+        crop_similarity: Similarity of the crop to the photo.
+        similarity: Of the drawings to the photo, (modes,).
+        similarity_to_crop: Of the drawings to the crop, (modes,).
+        pixel_error: As the server measures it, by mode.
+        steps: Of the latent search, by mode.
+        shown: The first faces.
     """
 
     records: list[FaceRecord] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    of_crop: list[float] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    crop_similarity: list[float] = field(default_factory=list)
     similarity: list[Floats] = field(default_factory=list)
-    to_crop: list[Floats] = field(default_factory=list)
+    similarity_to_crop: list[Floats] = field(default_factory=list)
     pixel_error: list[list[float]] = field(default_factory=list)
     steps: list[list[int]] = field(default_factory=list)
-    shown: list[Reconstructed] = field(default_factory=list)
+    shown: list[ReconstructedFace] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """A face as it came back; ``landmarks`` (5, 2) in the photo are the record's, and ``inside`` (5, 2) the same in the crop."""
+class _ReconstructedRecord:
+    """A record's photo and reconstructions; its landmarks (5, 2) in the photo, and the same in the crop."""
 
     record: FaceRecord
     photo: Pixels
     landmarks: Floats
-    inside: Floats
-    reconstructed: Reconstructed
+    crop_landmarks: Floats
+    face: ReconstructedFace
     pixel_error: list[float]
     steps: list[int]
 
 
-def read_reconstructions(
+def measure_reconstructions(
     client: Client,
     judge: IdentityJudge,
     records: Sequence[FaceRecord],
@@ -77,75 +95,96 @@ def read_reconstructions(
     modes: Sequence[str],
     max_steps: int | None = None,
     shown: int = 0,
-) -> Reconstructions:
-    """All ``records`` in all ``modes`` of ``method``, and what the ``judge`` says of them; the server estimates their ages.
+) -> ReconstructionMeasurements:
+    """Reconstruct faces in all modes, with source ages that the server estimates, and let the judge compare them.
 
-    ``template``: what the server's crops are aligned to. ``max_steps``: of each search; ``None``: the server's own number.
-    ``DataError`` for all that is not a picture's fault, and if no face is left.
+    Args:
+        client: Of the server.
+        judge: The judge.
+        records: The faces.
+        method: The method's name.
+        template: What the server's crops are aligned to.
+        modes: As ``Client.reconstruct`` takes them.
+        max_steps: Of each latent search; None for the server's number.
+        shown: How many of the first faces to keep.
+
+    Raises:
+        DataError: A call failed for a reason that is not a photo's fault, or no face is left.
     """
-    found = Reconstructions()
-    for answers in asked(records, _asking(client, method, template, modes, max_steps), "reconstruction"):
-        found.left_out += [answer.reason for answer in answers if isinstance(answer, LeftOut)]
-        for answer in answers:
-            if isinstance(answer, _Answer):
-                _judge(found, judge, answer)
-                if len(found.shown) < shown:
-                    found.shown.append(answer.reconstructed)
-    if not found.records:
-        raise DataError(f"the server reconstructed none of {len(records)} faces ({', '.join(set(found.left_out))})")
-    return found
+    measurements = ReconstructionMeasurements()
+    for results in map_faces(records, _make_call(client, method, template, modes, max_steps), "reconstruction"):
+        measurements.skipped += [result.reason for result in results if isinstance(result, SkippedFace)]
+        for result in results:
+            if isinstance(result, _ReconstructedRecord):
+                _measure(measurements, judge, result)
+                if len(measurements.shown) < shown:
+                    measurements.shown.append(result.face)
+    if not measurements.records:
+        reasons = ", ".join(set(measurements.skipped))
+        raise DataError(f"the server reconstructed none of {len(records)} faces ({reasons})")
+    return measurements
 
 
-def reconstruction_figures(found: Reconstructions, modes: Sequence[str], known: People | None) -> dict[str, Any]:
-    """All figures of ``found``, ready for JSON. ``accepted`` is the share that the judge takes for the photo's person.
+def reconstruction_metrics(
+    measurements: ReconstructionMeasurements, modes: Sequence[str], people: KnownPeople | None
+) -> dict[str, Any]:
+    """Return all metrics of reconstruction, ready for JSON.
 
-    ``crop`` is of the photo's own pixels at the networks' resolution: about the most that a reconstruction can reach. ``groups``
-    has the same by decade of age, gender and ethnicity; those of fewer than ``FEW`` faces are marked ``few``.
+    Args:
+        measurements: Of the faces.
+        modes: The modes that they were reconstructed in.
+        people: How faces of known people compare.
+
+    Returns:
+        ``accepted`` is the share that the judge accepts as the person of the photo. ``crop`` is of the photo's own pixels at
+        the networks' resolution: about the most that a reconstruction can reach. ``groups`` has the same by decade of age,
+        gender and ethnicity; those of fewer than ``FEW_FACES`` faces are marked ``few``.
     """
-    similarity, to_crop = np.stack(found.similarity), np.stack(found.to_crop)
-    threshold = known.threshold if known else None
-    errors, steps = np.asarray(found.pixel_error), np.asarray(found.steps)
+    similarity = np.stack(measurements.similarity)  # (faces, modes)
+    to_crop = np.stack(measurements.similarity_to_crop)
+    threshold = people.threshold if people else None
+    errors, steps = np.asarray(measurements.pixel_error), np.asarray(measurements.steps)
 
-    def by_mode(own: NDArray[np.bool_]) -> dict[str, Any]:
-        return {mode: identity_figures(similarity[own, index], threshold) for index, mode in enumerate(modes)}
+    def by_mode(members: NDArray[np.bool_]) -> dict[str, Any]:
+        return {mode: identity_metrics(similarity[members, index], threshold) for index, mode in enumerate(modes)}
 
     return {
-        "faces": face_counts(len(found.records), found.left_out),
-        "people": known.figures() if known else None,
-        "crop": identity_figures(np.asarray(found.of_crop), threshold),
+        "faces": count_faces(len(measurements.records), measurements.skipped),
+        "people": people.as_metrics() if people else None,
+        "crop": identity_metrics(np.asarray(measurements.crop_similarity), threshold),
         "modes": {
-            mode: its
+            mode: identity
             | {
-                "to_crop": identity_figures(to_crop[:, index], threshold),
+                "to_crop": identity_metrics(to_crop[:, index], threshold),
                 "pixel_error": round(float(errors[:, index].mean()), 4),
                 "steps": round(float(steps[:, index].mean()), 1),
             }
-            for index, (mode, its) in enumerate(by_mode(np.ones(len(similarity), dtype=np.bool_)).items())
+            for index, (mode, identity) in enumerate(by_mode(np.ones(len(similarity), dtype=np.bool_)).items())
         },
         "groups": {
             kind: {
                 label: {
                     "faces": int((labels == label).sum()),
-                    "few": bool((labels == label).sum() < FEW),
+                    "few": bool((labels == label).sum() < FEW_FACES),
                     "modes": by_mode(labels == label),
                 }
-                for label in in_order(labels)
+                for label in sorted_labels(labels)
             }
-            for kind, labels in face_groups(found.records).items()
+            for kind, labels in face_groups(measurements.records).items()
         },
     }
 
 
-def _asking(
+def _make_call(
     client: Client, method: str, template: AlignmentTemplate, modes: Sequence[str], max_steps: int | None
-) -> Callable[[FaceRecord, Pixels], _Answer | LeftOut]:
-    """What asks the server for a face in all ``modes``."""
+) -> Callable[[FaceRecord, Pixels], _ReconstructedRecord | SkippedFace]:
+    """Return the function that reconstructs a face in all modes."""
 
-    def ask(record: FaceRecord, photo: Pixels) -> _Answer | LeftOut:
+    def call(record: FaceRecord, photo: Pixels) -> _ReconstructedRecord | SkippedFace:
         landmarks = record.points(photo.shape[1], photo.shape[0])
         try:
-            face = _face(client, photo, landmarks)
-            if isinstance(face, LeftOut):
+            face = _detect_face(client, photo, landmarks)
+            if isinstance(face, SkippedFace):
                 return face
             results = [
                 client.reconstruct(
@@ -153,82 +192,69 @@ def _asking(
                 ).faces[0]
                 for mode in modes
             ]
-        except ServerError as error:
-            if error.reason is None or not is_of_picture(error.reason):
-                raise DataError(f"the server at {client.address}: {error}") from error
-            return LeftOut(error.reason)
         except DorianError as error:
-            raise DataError(f"{record.name} cannot be sent: {error}") from error
-        return _read(record, photo, landmarks, face, template, results)
+            return skip_or_raise(client, error)
+        return _read_results(record, photo, landmarks, face, template, results)
 
-    return ask
+    return call
 
 
-def _face(client: Client, photo: Pixels, landmarks: Floats) -> Face | LeftOut:
-    """The face of ``photo`` that has about these ``landmarks`` (5, 2)."""
+def _detect_face(client: Client, photo: Pixels, landmarks: Floats) -> Face | SkippedFace:
+    """Return the face of a photo with about these landmarks (5, 2)."""
     faces = client.detect(photo).faces
-    boxes = np.asarray([_corners(face.box) for face in faces], dtype=np.float64).reshape(-1, 4)
-    index = chosen_face(boxes, landmarks)
+    index = select_face(face_boxes(faces), landmarks)
     if index is None:
-        return LeftOut(ELSEWHERE if faces else "NO_FACE")
+        return SkippedFace(OTHER_FACE if faces else "NO_FACE")
     return faces[index]
 
 
-def _corners(box: Box) -> tuple[float, float, float, float]:
-    return box.x, box.y, box.width, box.height
-
-
-def _read(
+def _read_results(
     record: FaceRecord,
     photo: Pixels,
     landmarks: Floats,
     face: Face,
     template: AlignmentTemplate,
     results: Sequence[Reconstruction],
-) -> _Answer | LeftOut:
+) -> _ReconstructedRecord | SkippedFace:
     for result in results:
         if result.error is not None:
-            return LeftOut(result.error.reason)
-    pictures = [_pixels(result) for result in results]
-    crop = pictures[0][0]
-    matrix = crop_matrix(_points(face.landmarks), template, len(crop))
-    return _Answer(
-        record,
-        photo,
-        landmarks,
-        np.asarray(cv2.transform(landmarks[None], matrix)[0]),
-        Reconstructed(
-            crop,
-            tuple(drawn for _, drawn in pictures),
-            np.asarray([result.latent for result in results], dtype=np.float32),
+            return SkippedFace(result.error.reason)
+    pairs = [_decode(result) for result in results]
+    crop = pairs[0][0]
+    matrix = crop_matrix(landmark_points(face.landmarks), template, len(crop))
+    return _ReconstructedRecord(
+        record=record,
+        photo=photo,
+        landmarks=landmarks,
+        crop_landmarks=np.asarray(cv2.transform(landmarks[None], matrix)[0]),
+        face=ReconstructedFace(
+            crop=crop,
+            drawings=tuple(drawing for _, drawing in pairs),
+            latents=np.asarray([result.latent for result in results], dtype=np.float32),
         ),
-        [result.pixel_error or 0.0 for result in results],
-        [result.steps for result in results],
+        pixel_error=[result.pixel_error or 0.0 for result in results],
+        steps=[result.steps for result in results],
     )
 
 
-def _judge(found: Reconstructions, judge: IdentityJudge, answer: _Answer) -> None:
-    """Adds ``answer`` and what the judge says of it to ``found``."""
-    inside = [answer.reconstructed.crop, *answer.reconstructed.pictures]
-    views = [judge_view(answer.photo, answer.landmarks), *(judge_view(seen, answer.inside) for seen in inside)]
-    photo, crop, *drawn = judge.embeddings(np.stack(views)).astype(np.float64)
-    found.records.append(answer.record)
-    found.of_crop.append(float(photo @ crop))
-    found.similarity.append(np.asarray([photo @ each for each in drawn]))
-    found.to_crop.append(np.asarray([crop @ each for each in drawn]))
-    found.pixel_error.append(answer.pixel_error)
-    found.steps.append(answer.steps)
+def _measure(measurements: ReconstructionMeasurements, judge: IdentityJudge, result: _ReconstructedRecord) -> None:
+    """Add a face and the judge's similarities; it sees photo and crop by the same landmarks."""
+    views = [crop_for_judge(judge, result.photo, result.landmarks)]
+    views += [
+        crop_for_judge(judge, image, result.crop_landmarks) for image in (result.face.crop, *result.face.drawings)
+    ]
+    photo, crop, *drawings = judge.embeddings(np.stack(views)).astype(np.float64)
+    measurements.records.append(result.record)
+    measurements.crop_similarity.append(float(photo @ crop))
+    measurements.similarity.append(np.asarray([photo @ drawing for drawing in drawings]))
+    measurements.similarity_to_crop.append(np.asarray([crop @ drawing for drawing in drawings]))
+    measurements.pixel_error.append(result.pixel_error)
+    measurements.steps.append(result.steps)
 
 
-def _pixels(result: Reconstruction) -> tuple[Pixels, Pixels]:
-    """Crop and drawn face of a reconstruction without an error."""
+def _decode(result: Reconstruction) -> tuple[Pixels, Pixels]:
+    """Return crop and drawing of a reconstruction without an error."""
     if result.crop is None or result.picture is None:
         raise DataError("the server sent a reconstruction without its pictures")
-    words = "what the server sent"
-    return decoded(result.crop.data, words), decoded(result.picture.data, words)
-
-
-def _points(landmarks: Landmarks | None) -> Floats:
-    if landmarks is None:
-        raise DataError("the server sent a face without landmarks")
-    return np.asarray(astuple(landmarks), dtype=np.float64)
+    name = "the server's picture"
+    return decode_image(result.crop.data, name), decode_image(result.picture.data, name)

@@ -1,1 +1,1 @@
-"""The figures of ageing, end to end through a server."""
+"""Metrics of ageing, end to end through a server."""

@@ -1,4 +1,4 @@
-"""Figures of ageing from the judges' readings: how far faces land from the ages asked for, and whether they stay themselves."""
+"""Metrics of ageing from the judges' measurements: how far faces are from their targets, and whether they stay themselves."""
 
 from __future__ import annotations
 
@@ -9,127 +9,158 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_evaluation.ageing.grid_energy import grid_ratios
-from dorian_evaluation.ageing.readings import People, Readings, RealFaces
-from dorian_evaluation.ageing.targets import Aim, face_counts
-from dorian_evaluation.faces.age_errors import face_groups, in_order
+from dorian_evaluation.ageing.measurements import Measurements, RealFaces
+from dorian_evaluation.ageing.targets import Target, count_faces
+from dorian_evaluation.faces.age_errors import face_groups, sorted_labels
+from dorian_evaluation.faces.identities import KnownPeople
 from dorian_training.data.records import FaceRecord
 
-GROWN = (25.0, 70.0)  # years of the targets that errors are taken over
-FEW = 20  # faces, below which a group's figures say little
+ADULT_TARGETS = (25.0, 70.0)  # years, of the targets that mean errors are taken over
+FEW_FACES = 20  # below which a group's metrics say little
 
 Floats = NDArray[np.float64]
 
 
-def ageing_figures(
-    readings: Readings, aims: Sequence[Aim], real: Mapping[float, RealFaces], known: People | None
+def ageing_metrics(
+    measurements: Measurements, targets: Sequence[Target], real: Mapping[float, RealFaces], people: KnownPeople | None
 ) -> dict[str, Any]:
-    """All figures of one method at one strength, ready for JSON; what cannot be told is missing or ``None``.
+    """Return all metrics of a method at one strength, ready for JSON; what cannot be measured is missing or None.
 
-    ``identity`` is over all aims; ``error``, ``similarity`` and ``groups`` are over aims in years within ``GROWN``, where there are
-    any; age groups are apart, so that asking for them, too, changes no error.
+    ``identity`` is over all targets. ``error``, ``similarity`` and ``groups`` are over targets in years within
+    ``ADULT_TARGETS``, if there are any; age groups do not count, so that measuring them too changes no error.
+
+    Args:
+        measurements: Of the faces.
+        targets: The targets that the faces were aged to.
+        real: Real faces, by target in years.
+        people: How faces of known people compare.
     """
-    after, similarity = np.stack(readings.after), np.stack(readings.similarity)
-    threshold = known.threshold if known else None
-    grown = [index for index, aim in enumerate(aims) if _is_grown(aim)]
-    errors = np.abs(after - [np.nan if aim.years is None else aim.years for aim in aims])
-    unchanged = np.asarray(readings.unchanged, dtype=np.float64).reshape(-1, 2)
-    figures: dict[str, Any] = {
-        "faces": face_counts(len(readings.records), readings.left_out),
-        "judged_before": _mean(readings.before),
+    after, similarity = np.stack(measurements.after), np.stack(measurements.similarity)  # (faces, targets)
+    threshold = people.threshold if people else None
+    adult = [index for index, target in enumerate(targets) if _is_adult_age(target)]
+    errors = np.abs(after - [np.nan if target.years is None else target.years for target in targets])
+    metrics: dict[str, Any] = {
+        "faces": count_faces(len(measurements.records), measurements.skipped),
+        "judged_before": _mean(measurements.before),
         "targets": {
-            aim.label: aim_figures(aim, after[:, index], real.get(aim.years) if aim.years is not None else None)
-            | identity_figures(similarity[:, index], threshold)
-            for index, aim in enumerate(aims)
+            target.label: target_metrics(
+                target, after[:, index], real.get(target.years) if target.years is not None else None
+            )
+            | identity_metrics(similarity[:, index], threshold)
+            for index, target in enumerate(targets)
         },
-        "identity": identity_figures(similarity, threshold),
+        "identity": identity_metrics(similarity, threshold),
     }
-    if grown:
-        figures |= error_figures(errors[:, grown], [real.get(aims[index].years or 0.0) for index in grown])
-        figures["similarity"] = round(float(similarity[:, grown].mean()), 4)
-    if len(unchanged):
-        face, picture = unchanged.mean(axis=0)
-        figures["unchanged"] = {"faces": len(unchanged), "face": round(face, 3), "picture": round(picture, 3)}
-    by_face = errors[:, grown].mean(axis=1) if grown else None
-    figures["groups"] = group_figures(
-        readings.records, by_face, (similarity[:, grown] if grown else similarity).mean(axis=1)
-    )
-    ratios = grid_ratios(readings.power / max(readings.deltas, 1))
-    figures["grid"] = {name: _rounded(ratio, 3) for name, ratio in ratios.items()}
-    return figures
+    if adult:
+        metrics |= error_metrics(errors[:, adult], [real.get(targets[index].years or 0.0) for index in adult])
+        metrics["similarity"] = round(float(similarity[:, adult].mean()), 4)
+    if measurements.unchanged:
+        face, photo = np.asarray(measurements.unchanged, dtype=np.float64).mean(axis=0)
+        metrics["unchanged"] = {
+            "faces": len(measurements.unchanged),
+            "face": round(face, 3),
+            "picture": round(photo, 3),
+        }
+    face_errors = errors[:, adult].mean(axis=1) if adult else None
+    face_similarity = (similarity[:, adult] if adult else similarity).mean(axis=1)
+    metrics["groups"] = group_metrics(measurements.records, face_errors, face_similarity)
+    ratios = grid_ratios(measurements.power / max(measurements.delta_count, 1))
+    metrics["grid"] = {name: _round(ratio, 3) for name, ratio in ratios.items()}
+    return metrics
 
 
-def aim_figures(aim: Aim, judged: Floats, real: RealFaces | None) -> dict[str, Any]:
-    """Faces ``judged`` (faces,) in years after ageing, against the ``aim`` and against ``real`` faces of that age.
+def target_metrics(target: Target, judged: Floats, real: RealFaces | None) -> dict[str, Any]:
+    """Return how old faces are judged at one target, against the target and against real faces of that age.
 
-    ``judged_real`` is the mean reading of these, ``bias`` what the judge reads beyond their age, and ``off`` how far the mean
-    lies from the aim plus that; ``error`` and ``error_real`` are mean absolute errors, against the aim and of real faces.
+    Args:
+        target: The target.
+        judged: Judged ages after ageing, in years, (faces,).
+        real: Real faces of about that age.
+
+    Returns:
+        ``judged`` and, for an age, ``error``; with real faces also ``judged_real``, their mean judged age, ``bias``, how much
+        older than they are the judge estimates them, ``off``, how far the mean is from the target plus that bias, and
+        ``error_real``. Errors are mean absolute errors.
     """
-    figures: dict[str, Any] = {"judged": _mean(judged)}
-    if aim.years is None:
-        return figures
-    figures["error"] = _mean(np.abs(judged - aim.years))
+    metrics: dict[str, Any] = {"judged": _mean(judged)}
+    if target.years is None:
+        return metrics
+    metrics["error"] = _mean(np.abs(judged - target.years))
     if real is None:
-        return figures
-    bias = float((real.read - real.ages).mean())
-    return figures | {
-        "off": round(float(judged.mean()) - (aim.years + bias), 2),
-        "judged_real": _mean(real.read),
+        return metrics
+    bias = float((real.judged - real.ages).mean())
+    return metrics | {
+        "off": round(float(judged.mean()) - (target.years + bias), 2),
+        "judged_real": _mean(real.judged),
         "bias": round(bias, 2),
-        "error_real": _mean(np.abs(real.read - real.ages)),
+        "error_real": _mean(np.abs(real.judged - real.ages)),
         "real_faces": len(real.ages),
         "window": real.window,
     }
 
 
-def error_figures(errors: Floats, real: Sequence[RealFaces | None]) -> dict[str, float | None]:
-    """The mean of absolute ``errors`` (faces, targets), the judge's own on ``real`` faces, target by target, and their ratio.
+def error_metrics(errors: Floats, real: Sequence[RealFaces | None]) -> dict[str, float | None]:
+    """Return the mean absolute error, the judge's own error on real faces, and their ratio.
 
-    The judge's own is ``None``, and so is the ratio, unless there are real faces of every target.
+    Args:
+        errors: Absolute errors in years, (faces, targets).
+        real: Real faces by target; without those of every target, the judge's error and the ratio are None.
     """
-    known = [faces for faces in real if faces is not None]
-    error, own = float(errors.mean()), None
-    if len(known) == len(real):
-        own = float(np.mean([np.abs(faces.read - faces.ages).mean() for faces in known]))
-    return {"error": round(error, 2), "error_real": _rounded(own, 2), "error_ratio": _rounded(_ratio(error, own), 3)}
+    present = [faces for faces in real if faces is not None]
+    error, judge_error = float(errors.mean()), None
+    if len(present) == len(real):
+        judge_error = float(np.mean([np.abs(faces.judged - faces.ages).mean() for faces in present]))
+    return {
+        "error": round(error, 2),
+        "error_real": _round(judge_error, 2),
+        "error_ratio": _round(_ratio(error, judge_error), 3),
+    }
 
 
-def identity_figures(similarity: Floats, threshold: float | None) -> dict[str, float | None]:
-    """Mean cosine ``similarity`` of faces to themselves before, and the share of them from ``threshold`` on."""
+def identity_metrics(similarity: Floats, threshold: float | None) -> dict[str, float | None]:
+    """Return the mean cosine similarity of faces before and after, and the share of them that reaches a threshold."""
     accepted = None if threshold is None else round(float((similarity >= threshold).mean()), 4)
     return {"similarity": round(float(similarity.mean()), 4), "accepted": accepted}
 
 
-def group_figures(records: Sequence[FaceRecord], errors: Floats | None, similarity: Floats) -> dict[str, Any]:
-    """Mean ``errors`` in years and ``similarity``, (faces,) both, by decade of age, gender and ethnicity of ``records``.
+def group_metrics(records: Sequence[FaceRecord], errors: Floats | None, similarity: Floats) -> dict[str, Any]:
+    """Return mean error and similarity by decade of age, gender and ethnicity.
 
-    Beside each its ratio to the best of the groups of the same kind that have ``FEW`` faces or more (of all groups, if none
-    has); the others are marked ``few``.
+    Beside each is its ratio to the best of the groups of the same kind with ``FEW_FACES`` faces or more (of all groups, if
+    there is none); smaller groups are marked ``few``.
+
+    Args:
+        records: The faces.
+        errors: In years, (faces,).
+        similarity: (faces,).
     """
     return {
-        kind: _compared({label: labels == label for label in in_order(labels)}, errors, similarity)
+        kind: _compare_groups({label: labels == label for label in sorted_labels(labels)}, errors, similarity)
         for kind, labels in face_groups(records).items()
     }
 
 
-def _is_grown(aim: Aim) -> bool:
-    return aim.years is not None and not aim.is_group and GROWN[0] <= aim.years <= GROWN[1]
+def _is_adult_age(target: Target) -> bool:
+    return target.years is not None and not target.is_group and ADULT_TARGETS[0] <= target.years <= ADULT_TARGETS[1]
 
 
-def _compared(groups: Mapping[str, NDArray[np.bool_]], errors: Floats | None, similarity: Floats) -> dict[str, Any]:
-    large = [own for own in groups.values() if own.sum() >= FEW] or list(groups.values())
-    best_error = None if errors is None else min(float(errors[own].mean()) for own in large)
-    best_similarity = max(float(similarity[own].mean()) for own in large)
+def _compare_groups(
+    groups: Mapping[str, NDArray[np.bool_]], errors: Floats | None, similarity: Floats
+) -> dict[str, Any]:
+    large = [members for members in groups.values() if members.sum() >= FEW_FACES] or list(groups.values())
+    best_error = None if errors is None else min(float(errors[members].mean()) for members in large)
+    best_similarity = max(float(similarity[members].mean()) for members in large)
     table = {}
-    for label, own in groups.items():
-        error = None if errors is None else float(errors[own].mean())
-        alike = float(similarity[own].mean())
+    for label, members in groups.items():
+        error = None if errors is None else float(errors[members].mean())
+        mean_similarity = float(similarity[members].mean())
         table[label] = {
-            "faces": int(own.sum()),
-            "few": bool(own.sum() < FEW),
-            "error": _rounded(error, 2),
-            "error_ratio": _rounded(_ratio(error, best_error), 3),
-            "similarity": round(alike, 4),
-            "similarity_ratio": _rounded(_ratio(alike, best_similarity), 3),
+            "faces": int(members.sum()),
+            "few": bool(members.sum() < FEW_FACES),
+            "error": _round(error, 2),
+            "error_ratio": _round(_ratio(error, best_error), 3),
+            "similarity": round(mean_similarity, 4),
+            "similarity_ratio": _round(_ratio(mean_similarity, best_similarity), 3),
         }
     return table
 
@@ -138,7 +169,7 @@ def _ratio(value: float | None, other: float | None) -> float | None:
     return None if value is None or not other else value / other
 
 
-def _rounded(value: float | None, digits: int) -> float | None:
+def _round(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 

@@ -1,4 +1,4 @@
-"""What ageing is measured at: the aims to ask for, the faces to ask it of, and the real faces to compare with."""
+"""What ageing is measured at: the targets, the faces to age, and the real faces to compare them with."""
 
 from __future__ import annotations
 
@@ -11,98 +11,103 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.ages import AgeGroup
+from dorian_client import Filter
+from dorian_client import Target as RequestTarget
 from dorian_evaluation.faces.age_errors import face_groups
 from dorian_training.data.records import FaceRecord
 from dorian_training.errors import DataError
 
-YOUNGEST, OLDEST = 18.0, 70.0  # years of the faces that are aged
-ENOUGH = 30  # real faces of an age, from which on no others are looked for
+MIN_AGE, MAX_AGE = 18.0, 70.0  # years, of the faces that are aged
+MIN_REAL_FACES = 30  # of an age; with as many, the window around it is not widened
 WINDOWS = (3, 4, 5, 6)  # years around an age, tried in turn
 
 
 @dataclass(frozen=True)
-class Aim:
-    """What a face is to become: ``years`` old, or what the filter called ``label`` makes of it.
+class Target:
+    """What faces are changed to: an age in years, an age group, or a filter.
 
-    With ``is_group`` the age group called ``label`` is asked for, whose centre ``years`` is.
+    Attributes:
+        label: The name of the target in reports; of an age group or filter also its name in requests.
+        years: The age, or the centre of the age group; None for a filter.
+        is_group: Whether it is an age group.
     """
 
     label: str
     years: float | None = None
     is_group: bool = False
 
-
-def age_aims(ages: Sequence[float]) -> tuple[Aim, ...]:
-    """An aim for each of ``ages`` in years."""
-    return tuple(Aim(f"{age:g}", age) for age in ages)
-
-
-def group_aims(groups: Sequence[AgeGroup]) -> tuple[Aim, ...]:
-    """An aim for each of ``groups``."""
-    return tuple(Aim(group.label, group.centre, is_group=True) for group in groups)
+    @property
+    def request(self) -> RequestTarget:
+        """The target as the SDK takes it."""
+        if self.is_group:
+            return self.label
+        return Filter(self.label) if self.years is None else self.years
 
 
-def drawn_faces(records: Sequence[FaceRecord], count: int, seed: int) -> list[FaceRecord]:
-    """``count`` of those ``records`` that are ``YOUNGEST`` to ``OLDEST`` years old, or all if there are not so many.
+def age_targets(ages: Sequence[float]) -> tuple[Target, ...]:
+    """Return a target for each of ``ages`` in years."""
+    return tuple(Target(f"{age:g}", age) for age in ages)
 
-    Decades take turns, and within a decade pairs of gender and ethnicity do, each in an order drawn from ``seed``; what has
-    run out is passed over. ``DataError`` if nobody is of that age.
+
+def group_targets(groups: Sequence[AgeGroup]) -> tuple[Target, ...]:
+    """Return a target for each age group."""
+    return tuple(Target(group.label, group.centre, is_group=True) for group in groups)
+
+
+def sample_faces(records: Sequence[FaceRecord], count: int, seed: int) -> list[FaceRecord]:
+    """Return faces of adults, evenly over decades and, within a decade, over pairs of gender and ethnicity.
+
+    Decades take turns, and within a decade the pairs do, each in random order; what has no face left is passed over.
+
+    Args:
+        records: The faces to choose from; those of ``MIN_AGE`` to ``MAX_AGE`` years are used.
+        count: How many to return; all if there are fewer.
+        seed: Of the random order.
+
+    Raises:
+        DataError: No face is of that age.
     """
-    fitting = [record for record in records if record.age is not None and YOUNGEST <= record.age <= OLDEST]
-    if not fitting:
-        raise DataError(f"no face of the test split is {YOUNGEST:g} to {OLDEST:g} years old")
+    adults = [record for record in records if record.age is not None and MIN_AGE <= record.age <= MAX_AGE]
+    if not adults:
+        raise DataError(f"no face of the test split is {MIN_AGE:g} to {MAX_AGE:g} years old")
     random = np.random.default_rng(seed)
-    groups = face_groups(fitting)
+    groups = face_groups(adults)
     people = np.char.add(np.char.add(groups["gender"], " "), groups["ethnicity"])
     queues = []
     for decade in np.unique(groups["decade"]):
-        own = np.flatnonzero(groups["decade"] == decade)
-        cells = [random.permutation(own[people[own] == name]).tolist() for name in np.unique(people[own])]
+        members = np.flatnonzero(groups["decade"] == decade)
+        cells = [random.permutation(members[people[members] == name]).tolist() for name in np.unique(people[members])]
         random.shuffle(cells)
-        queues.append(list(_in_turns(cells)))
-    order = list(_in_turns(queues))
-    return [fitting[index] for index in order[:count]]
+        queues.append(list(_take_turns(cells)))
+    order = list(_take_turns(queues))
+    return [adults[index] for index in order[:count]]
 
 
-def faces_of_age(records: Sequence[FaceRecord], years: float) -> tuple[NDArray[np.int64], int]:
-    """Indices of ``records`` that are about ``years`` old, and the years that they may be off.
+def find_faces_of_age(records: Sequence[FaceRecord], years: float) -> tuple[NDArray[np.int64], int]:
+    """Return the indices of faces of about an age, and how many years they may be off.
 
-    Faces of exact age count, in the narrowest of ``WINDOWS`` that holds ``ENOUGH``; if none does, the middles of brackets
-    count, too, and if still none does, the widest window is taken with what it holds.
+    Faces of exact age count, in the narrowest of ``WINDOWS`` that holds ``MIN_REAL_FACES``. If none does, faces of an age
+    bracket count by its middle, too; if still none does, the widest window is taken with what it holds.
     """
     ages = np.asarray([np.nan if record.age is None else record.age for record in records], dtype=np.float64)
-    exact = np.asarray([record.age_low == record.age_high for record in records], dtype=np.bool_)
-    found = np.zeros(0, dtype=np.int64)
-    for usable in (exact, np.ones(len(records), dtype=np.bool_)):
+    is_exact = np.asarray([record.age_low == record.age_high for record in records], dtype=np.bool_)
+    indices = np.zeros(0, dtype=np.int64)
+    for is_usable in (is_exact, np.ones(len(records), dtype=np.bool_)):
         for window in WINDOWS:
-            found = np.flatnonzero(usable & (np.abs(ages - years) <= window))
-            if len(found) >= ENOUGH:
-                return found, window
-    return found, WINDOWS[-1]
+            indices = np.flatnonzero(is_usable & (np.abs(ages - years) <= window))
+            if len(indices) >= MIN_REAL_FACES:
+                return indices, window
+    return indices, WINDOWS[-1]
 
 
-def chosen_face(boxes: NDArray[np.float64], landmarks: NDArray[np.float64]) -> int | None:
-    """Which of ``boxes`` (faces, 4), x, y, width, height, holds most of the ``landmarks`` (5, 2), and more than half of them.
-
-    Of several, the one whose centre is nearest to theirs; ``None`` if there is none.
-    """
-    if not len(boxes):
-        return None
-    low, high = boxes[:, None, :2], (boxes[:, :2] + boxes[:, 2:])[:, None]
-    held = ((landmarks >= low) & (landmarks <= high)).all(axis=2).sum(axis=1)
-    away = np.linalg.norm(boxes[:, :2] + boxes[:, 2:] / 2 - landmarks.mean(axis=0), axis=1)
-    best = int(np.lexsort((away, -held))[0])
-    return best if 2 * held[best] > len(landmarks) else None
+def count_faces(measured: int, skipped: Sequence[str]) -> dict[str, Any]:
+    """Return how many faces were to be measured and were, and how often they were skipped by reason, most frequent first."""
+    return {"asked": measured + len(skipped), "measured": measured, "left_out": dict(Counter(skipped).most_common())}
 
 
-def face_counts(measured: int, reasons: Sequence[str]) -> dict[str, Any]:
-    """How many faces were ``asked`` for and ``measured``, and how often each of ``reasons`` left one out, most frequent first."""
-    return {"asked": measured + len(reasons), "measured": measured, "left_out": dict(Counter(reasons).most_common())}
-
-
-def _in_turns(queues: Sequence[Sequence[int]]) -> Iterator[int]:
-    """The first of each queue, then the second of each, and so on."""
-    for place in range(max(map(len, queues))):
+def _take_turns(queues: Sequence[Sequence[int]]) -> Iterator[int]:
+    """Yield the first item of each queue, then the second of each, and so on."""
+    for position in range(max(map(len, queues))):
         for queue in queues:
-            if place < len(queue):
-                yield queue[place]
+            if position < len(queue):
+                yield queue[position]

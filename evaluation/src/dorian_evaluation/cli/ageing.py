@@ -1,145 +1,142 @@
-"""``dorian-evaluate ageing``: what the users of a server get, measured by independent judges."""
+"""``dorian-evaluate ageing``: what users of a server get, measured by independent judges."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from dorian_bundle import BundleError
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_training.cli.config import DEFAULT_CACHE
-from dorian_training.cli.options import AGE_JUDGE, RECOGNISER, data_option, judges_option, targets_option
+from dorian_evaluation.ageing.chart import draw_chart
+from dorian_evaluation.ageing.measurements import Judges, measure_aged_faces, measure_real_faces
+from dorian_evaluation.ageing.metrics import ageing_metrics
+from dorian_evaluation.ageing.report import render_ageing
+from dorian_evaluation.ageing.sheet import Row, write_sheet
+from dorian_evaluation.ageing.targets import Target, age_targets, sample_faces
+from dorian_evaluation.cli.options import OUTPUT_FILE, cache_option, judges_option, targets_option
+from dorian_evaluation.cli.outputs import click_errors, write_report
+from dorian_evaluation.faces.identities import measure_people
+from dorian_evaluation.judges import open_age_judge, open_identity_judge
+from dorian_evaluation.server_calls import connect, draws_ages, fetch_bundle, find_method
+from dorian_training.cli.options import data_option
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
-from dorian_training.errors import DataError, TrainingError
+from dorian_training.errors import DataError
 
-if TYPE_CHECKING:
-    from dorian_evaluation.ageing.sheet import Row
-
-_NEW_FILE = click.Path(path_type=Path, dir_okay=False)
-_ROWS = 12  # of a sheet
+_SHEET_ROWS = 12
 _ROW_HEIGHT = 176  # pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgeingOptions:
+    """The options of ``dorian-evaluate ageing``."""
+
+    server: str
+    sources: tuple[str, ...]
+    judges: Path
+    methods: tuple[str, ...]
+    strengths: tuple[float, ...]
+    faces: int
+    targets: tuple[float, ...]
+    seed: int
+    cache: Path
+    out: Path | None
+    table: Path | None
+    chart: Path | None
+    sheet: Path | None
+    sheet_source: str | None
 
 
 @click.command("ageing")
 @click.option("--server", required=True, metavar="HOST:PORT", help="The server to measure.")
-@data_option("Real faces: those of the test split whose age is known are aged, known people are compared.")
+@data_option("Real faces of the test split: those of known age are aged, those of known people are compared.")
 @judges_option()
-@click.option("--method", "methods", multiple=True, help="Once per method; the server's default if none is named.")
+@click.option("--method", "methods", multiple=True, help="Method; once per method. The server's default unless given.")
 @click.option(
-    "--strength", "strengths", type=click.FloatRange(0, 1.5), multiple=True, default=(1.0,), help="Once per strength."
+    "--strength",
+    "strengths",
+    type=click.FloatRange(0, 1.5),
+    multiple=True,
+    default=(1.0,),
+    help="Strength of the change; once per strength.",
 )
 @click.option("--faces", type=click.IntRange(1), default=600, help="Faces to age.")
 @targets_option("10 25 35 45 55 70")
-@click.option("--seed", type=int, default=0, help="Of the draw of faces.")
-@click.option("--cache", type=click.Path(path_type=Path), default=DEFAULT_CACHE, help="Where what is cut is kept.")
-@click.option("--out", type=_NEW_FILE, help="Where to write the figures, as JSON.")
-@click.option("--table", type=_NEW_FILE, help="Where to write them as tables.")
-@click.option("--chart", type=_NEW_FILE, help="Where to draw error against similarity, as a PNG or JPEG.")
+@click.option("--seed", type=int, default=0, help="Seed of the sample of faces.")
+@cache_option()
+@click.option("--out", type=OUTPUT_FILE, help="Write the metrics to this JSON file.")
+@click.option("--table", type=OUTPUT_FILE, help="Write the report to this Markdown file.")
+@click.option("--chart", type=OUTPUT_FILE, help="Draw error against similarity in this PNG or JPEG file.")
 @click.option(
-    "--sheet", type=_NEW_FILE, help=f"Where to show the first {_ROWS} faces, as a JPEG; one per method and strength."
+    "--sheet",
+    type=OUTPUT_FILE,
+    help=f"Show the first {_SHEET_ROWS} faces in this JPEG file; one file per method and strength.",
 )
-@click.option("--sheet-source", metavar="NAME", help="Show only faces of this set, as fairface.")
-def evaluate_ageing(
-    server: str,
-    sources: tuple[str, ...],
-    judges: Path,
-    methods: tuple[str, ...],
-    strengths: tuple[float, ...],
-    out: Path | None,
-    table: Path | None,
-    chart: Path | None,
-    **options: Any,
-) -> None:
-    """How old faces look that a server has aged, and whether they stayed the same people.
+@click.option("--sheet-source", metavar="NAME", help="Show only faces of this data set, such as fairface.")
+def evaluate_ageing(**options: Any) -> None:
+    """Measure how old faces look after ageing by a server, and whether they still look like the same people.
 
     \b
-    dorian-evaluate ageing --server localhost:50051 --data faces/ --judges judges/ --strength 0.5 --strength 1 \\
-      --out ageing.json --table ageing.md --chart ageing.png
+    Examples:
+      dorian-evaluate ageing --server localhost:50051 --data faces/ --judges judges/ --out ageing.json
+      dorian-evaluate ageing --server localhost:50051 --data faces/ --judges judges/ \\
+        --strength 0.5 --strength 1 --targets "25 45 65" --table ageing.md --chart ageing.png
     """
-    try:
-        # These need the SDK and ONNX Runtime, extras of this package.
-        from dorian_evaluation.ageing.chart import draw_chart
-        from dorian_evaluation.ageing.report import ageing_markdown
-    except ImportError as error:
-        raise click.ClickException(f"measuring a server needs dorian-client and onnxruntime: {error}") from error
-
-    try:
-        records = [record for record in load_sources(sources) if record.split == "test"]
-        figures, sheets = _measured(server, records, judges, methods, tuple(dict.fromkeys(strengths)), options)
-        text = ageing_markdown(figures)
-        click.echo(text)
-        if out:
-            out.write_text(json.dumps(figures, indent=2) + "\n")
-        if table:
-            table.write_text(text)
-        if chart:
-            draw_chart(chart, figures)
-        if options["sheet"]:
-            _show(options["sheet"], sheets)
-    except (BundleError, TrainingError) as error:
-        raise click.ClickException(str(error)) from error
+    config = AgeingOptions(**options)
+    with click_errors():
+        metrics, sheets = _measure(config)
+        write_report(render_ageing(metrics), metrics, config.out, config.table)
+        if config.chart:
+            draw_chart(config.chart, metrics)
+        if config.sheet:
+            _write_sheets(config.sheet, sheets)
 
 
-def _measured(
-    server: str,
-    records: Sequence[FaceRecord],
-    folder: Path,
-    names: Sequence[str],
-    strengths: Sequence[float],
-    options: dict[str, Any],
-) -> tuple[dict[str, Any], dict[str, list[Row]]]:
-    """The figures of every method and strength, by the method's name, and the rows of a sheet of each."""
-    from dorian_evaluation.ageing.metrics import ageing_figures
-    from dorian_evaluation.ageing.readings import Judges, read_aged, read_people, read_real
-    from dorian_evaluation.ageing.service import AgeingService
-    from dorian_evaluation.ageing.targets import Aim, age_aims, drawn_faces
-    from dorian_evaluation.judges.age_judge import AgeJudge
-    from dorian_evaluation.judges.identity_judge import IdentityJudge
-
-    with AgeingService(server) as service:
-        bundle = service.bundle()
-        methods = [bundle.method(name) for name in dict.fromkeys(names or (None,))]
-        faces = drawn_faces(records, options["faces"], options["seed"])
-        shown = _shown(faces, options)
-        judges = Judges(AgeJudge(folder / AGE_JUDGE), IdentityJudge(folder / RECOGNISER))
-        real = read_real(judges.age, [record for record in records if record.age is not None], options["targets"])
-        known = read_people(judges.identity, records, options["cache"].expanduser())
-        figures: dict[str, Any] = {}
+def _measure(options: AgeingOptions) -> tuple[dict[str, Any], dict[str, list[Row]]]:
+    """Return the metrics of every method and strength by method, and the rows of a sheet of each by the file's suffix."""
+    records = [record for record in load_sources(options.sources) if record.split == "test"]
+    with connect(options.server) as client:
+        bundle = fetch_bundle(client)
+        methods = [find_method(bundle, name) for name in dict.fromkeys(options.methods or (None,))]
+        faces = sample_faces(records, options.faces, options.seed)
+        shown = _rows_to_show(faces, options)
+        judges = Judges(open_age_judge(options.judges), open_identity_judge(options.judges))
+        known = [record for record in records if record.age is not None]
+        real = measure_real_faces(judges.age, known, options.targets)
+        people = measure_people(judges.identity, records, options.cache)
+        metrics: dict[str, Any] = {}
         sheets: dict[str, list[Row]] = {}
         for method in methods:
-            aims = age_aims(options["targets"]) if method.draws_ages else tuple(map(Aim, method.filters))
-            found = {}
-            for strength in strengths:
-                readings = read_aged(service, judges, faces, method, aims, strength, shown)
-                found[f"{strength:g}"] = ageing_figures(readings, aims, real, known)
-                sheets[f"-{method.name}-{strength:g}"] = readings.rows
-            figures[method.name] = {
+            filters = tuple(Target(filter.name) for filter in method.filters)
+            targets = age_targets(options.targets) if draws_ages(method) else filters
+            by_strength = {}
+            for strength in dict.fromkeys(options.strengths):
+                measurements = measure_aged_faces(client, judges, faces, method, targets, strength, shown)
+                by_strength[f"{strength:g}"] = ageing_metrics(measurements, targets, real, people)
+                sheets[f"-{method.name}-{strength:g}"] = measurements.rows
+            metrics[method.name] = {
                 "ageing": {
-                    "bundle": bundle.figures(),
-                    "seed": options["seed"],
-                    "people": known.figures() if known else None,
-                    "strengths": found,
+                    "bundle": {"name": bundle.name, "version": bundle.version},
+                    "seed": options.seed,
+                    "people": people.as_metrics() if people else None,
+                    "strengths": by_strength,
                 }
             }
-    return figures, sheets
+    return metrics, sheets
 
 
-def _shown(faces: Sequence[FaceRecord], options: dict[str, Any]) -> tuple[str | None, int]:
-    """Of which source, and how many faces, a sheet is to show; ``DataError`` if none of ``faces`` is of it."""
-    source = options["sheet_source"]
-    if options["sheet"] and source and source not in {face.source for face in faces}:
+def _rows_to_show(faces: Sequence[FaceRecord], options: AgeingOptions) -> tuple[str | None, int]:
+    """Return of which data set, and how many faces, a sheet shows; raise DataError if there are none."""
+    source = options.sheet_source
+    if options.sheet and source and source not in {face.source for face in faces}:
         raise DataError(f"--sheet-source {source}: none of the faces is of this set")
-    return source, _ROWS if options["sheet"] else 0
+    return source, _SHEET_ROWS if options.sheet else 0
 
 
-def _show(sheet: Path, rows: dict[str, list[Row]]) -> None:
-    from dorian_evaluation.ageing.sheet import write_sheet
-
-    for suffix, its in rows.items():
-        path = sheet if len(rows) == 1 else sheet.with_stem(sheet.stem + suffix)
-        write_sheet(path, its, DEFAULT_TEMPLATE, _ROW_HEIGHT)
+def _write_sheets(path: Path, sheets: Mapping[str, Sequence[Row]]) -> None:
+    for suffix, rows in sheets.items():
+        sheet_path = path if len(sheets) == 1 else path.with_stem(path.stem + suffix)
+        write_sheet(sheet_path, rows, DEFAULT_TEMPLATE, _ROW_HEIGHT)

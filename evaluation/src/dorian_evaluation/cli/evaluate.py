@@ -1,4 +1,4 @@
-"""``dorian-evaluate``: measurements of a bundle by independent networks."""
+"""``dorian-evaluate``: measurements of bundles and servers by independent networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dorian_evaluation.cli.faces import evaluate_faces
 
 @click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Measure what a bundle does, by networks that took no part in its training."""
+    """Measure bundles and servers with networks that took no part in their training."""
 
 
 main.add_command(evaluate_faces)

@@ -1,1 +1,1 @@
-"""The figures of the networks that see faces."""
+"""Metrics of the networks that read faces."""

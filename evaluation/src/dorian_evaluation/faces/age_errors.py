@@ -1,4 +1,4 @@
-"""Errors of ages read from faces: in years, over all faces and by decade, gender and ethnicity."""
+"""Errors of estimated ages in years: over all faces, and by decade, gender and ethnicity."""
 
 from __future__ import annotations
 
@@ -14,22 +14,29 @@ Floats = NDArray[np.floating[Any]]
 _OLDEST = 80  # the last decade has no end
 
 
-def age_figures(read: Mapping[str, Floats], records: Sequence[FaceRecord]) -> dict[str, Any]:
-    """Mean errors in years of the ages ``read`` (faces,) by each reader, on ``records``, all of known age.
+def age_metrics(estimates: Mapping[str, Floats], records: Sequence[FaceRecord]) -> dict[str, Any]:
+    """Return the mean errors of estimated ages in years, separately for faces of ``exact`` age and of an age ``bracket``.
 
-    Apart for exact ages, where it is the mean absolute error, and for brackets, where it is the distance from the bracket.
-    Each has ``all`` and, by name of group, ``decade``, ``gender`` and ``ethnicity``, as number of faces and error by reader.
+    For exact ages they are mean absolute errors, for brackets mean distances from the bracket.
+
+    Args:
+        estimates: Ages in years, (faces,), by the name of the network that estimated them.
+        records: The faces, all of known age.
+
+    Returns:
+        By kind of age, ``all`` and, by group, ``decade``, ``gender`` and ``ethnicity``: the number of faces and the error
+        by network.
     """
     low = np.asarray([record.age_low for record in records], dtype=np.float64)
     high = np.asarray([record.age_high for record in records], dtype=np.float64)
-    errors = {reader: years_outside(ages, low, high) for reader, ages in read.items()}
+    errors = {name: years_outside(ages, low, high) for name, ages in estimates.items()}
     groups = face_groups(records)
     kinds = {"exact": low == high, "bracket": low < high}
-    return {kind: _grouped(errors, groups, chosen) for kind, chosen in kinds.items() if chosen.any()}
+    return {kind: _errors_by_group(errors, groups, selected) for kind, selected in kinds.items() if selected.any()}
 
 
 def face_groups(records: Sequence[FaceRecord]) -> dict[str, NDArray[np.str_]]:
-    """The ``decade``, ``gender`` and ``ethnicity`` of each of ``records``, all of known age; (faces,) each."""
+    """Return the ``decade``, ``gender`` and ``ethnicity`` of faces of known age, (faces,) each."""
     ages = [record.age for record in records]
     return {
         "decade": np.asarray([decade(age) for age in ages if age is not None]),
@@ -38,35 +45,35 @@ def face_groups(records: Sequence[FaceRecord]) -> dict[str, NDArray[np.str_]]:
     }
 
 
-def in_order(labels: NDArray[np.str_]) -> list[str]:
-    """The different ``labels``: decades by their years, other names by the alphabet."""
-    return sorted(set(labels.tolist()), key=_key)
+def sorted_labels(labels: NDArray[np.str_]) -> list[str]:
+    """Return the different labels: decades by age, others alphabetically."""
+    return sorted(set(labels.tolist()), key=_sort_key)
 
 
 def years_outside(ages: Floats, low: Floats, high: Floats) -> Floats:
-    """Years by which ``ages`` (faces,) lie outside of ``low`` to ``high`` (faces,); where these are equal, the absolute error."""
+    """Return the distance in years of ages (faces,) from the brackets ``low`` to ``high`` (faces,); 0 inside of them."""
     return np.maximum(np.maximum(low - ages, ages - high), 0)
 
 
 def decade(age: float) -> str:
-    """The name of the decade of ``age`` in years: ``0-9`` to ``70-79``, then ``80+``."""
+    """Return the name of an age's decade: ``0-9`` to ``70-79``, then ``80+``."""
     first = int(age) // 10 * 10
     return f"{_OLDEST}+" if first >= _OLDEST else f"{first}-{first + 9}"
 
 
-def _grouped(
-    errors: Mapping[str, Floats], groups: Mapping[str, NDArray[np.str_]], chosen: NDArray[np.bool_]
+def _errors_by_group(
+    errors: Mapping[str, Floats], groups: Mapping[str, NDArray[np.str_]], selected: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    def row(which: NDArray[np.bool_]) -> dict[str, float | int]:
-        means = {reader: round(float(values[which].mean()), 2) for reader, values in errors.items()}
-        return {"faces": int(which.sum()), **means}
+    def row(members: NDArray[np.bool_]) -> dict[str, float | int]:
+        means = {name: round(float(values[members].mean()), 2) for name, values in errors.items()}
+        return {"faces": int(members.sum()), **means}
 
-    table: dict[str, Any] = {"all": row(chosen)}
+    table: dict[str, Any] = {"all": row(selected)}
     for name, labels in groups.items():
-        table[name] = {label: row(chosen & (labels == label)) for label in in_order(labels[chosen])}
+        table[name] = {label: row(selected & (labels == label)) for label in sorted_labels(labels[selected])}
     return table
 
 
-def _key(label: str) -> tuple[int, str]:
+def _sort_key(label: str) -> tuple[int, str]:
     digits = label.rstrip("+").split("-")[0]
     return (int(digits) if digits.isdigit() else 0, label)

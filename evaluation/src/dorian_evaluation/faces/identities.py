@@ -1,15 +1,18 @@
-"""A recogniser's figures: pairs told right, and true accepts at a rate of false ones, on people it has not seen."""
+"""Metrics of a recogniser on people it has not seen: verified pairs, and true accepts at a rate of false accepts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.face_readers import AcceptThreshold
+from dorian_evaluation.judges.base import IdentityJudge
+from dorian_training.data.crops import cut_crops
 from dorian_training.data.records import FaceRecord
 from dorian_training.errors import DataError
 from dorian_training.verification import (
@@ -24,80 +27,134 @@ from dorian_training.verification import (
 )
 
 PAIRS = 6000  # half of them of one person
-RATE = 1e-3  # of false accepts
+FALSE_ACCEPT_RATE = 1e-3
 _SEED = 0
 
 
 @dataclass(frozen=True)
 class EmbeddedFaces:
-    """Faces of known people: ``embeddings`` float32 (faces, embedding) of length 1, ``identities`` int64 (faces,)."""
+    """Faces of known people.
+
+    Attributes:
+        embeddings: Unit vectors, float32 (faces, embedding).
+        identities: A number per person, int64 (faces,).
+    """
 
     embeddings: NDArray[np.float32]
     identities: NDArray[np.int64]
 
-    def balanced(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Similarities of ``PAIRS`` pairs, and whether each is of one person."""
+    def balanced_pairs(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the similarities of ``PAIRS`` pairs, and whether each is of one person."""
         pairs = balanced_pairs(self.identities, PAIRS // 2, _SEED)
         return similarities(self.embeddings, pairs), pairs.same
 
-    def every(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Similarities of all pairs, and whether each is of one person."""
+    def all_pairs(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the similarities of all pairs, and whether each is of one person."""
         pairs = all_pairs(self.identities)
         return similarities(self.embeddings, pairs), pairs.same
 
 
-def people(records: Sequence[FaceRecord], most: int | None = None) -> list[FaceRecord]:
-    """The records of known identity, person by person; at most about ``most`` of them, all faces of whom they show."""
+@dataclass(frozen=True)
+class KnownPeople:
+    """How faces of known people compare, by a judge of identity.
+
+    Attributes:
+        people: Number of people.
+        faces: Number of faces.
+        threshold: Similarity at which ``FALSE_ACCEPT_RATE`` of the pairs of different people are accepted.
+        same: Mean similarity of pairs of one person.
+    """
+
+    people: int
+    faces: int
+    threshold: float
+    same: float
+
+    def as_metrics(self) -> dict[str, float]:
+        """Return the same, rounded, for JSON."""
+        return {
+            "people": self.people,
+            "faces": self.faces,
+            "threshold": round(self.threshold, 4),
+            "same": round(self.same, 4),
+        }
+
+
+def measure_people(
+    judge: IdentityJudge, records: Sequence[FaceRecord], cache: Path | None = None
+) -> KnownPeople | None:
+    """Compare the faces of known people among ``records``; return None if there are none."""
+    identified = select_identified(records)
+    if not identified:
+        return None
+    crops = cut_crops(identified, judge.crop_size, cache, judge.template)
+    faces = EmbeddedFaces(judge.embeddings(crops.pixels), number_identities(crops.records))
+    similarity, same = faces.all_pairs()
+    return KnownPeople(
+        people=int(faces.identities.max()) + 1,
+        faces=len(faces.identities),
+        threshold=threshold_at(similarity, same, FALSE_ACCEPT_RATE),
+        same=float(similarity[same].mean()),
+    )
+
+
+def select_identified(records: Sequence[FaceRecord], max_count: int | None = None) -> list[FaceRecord]:
+    """Return the faces of known people, person by person; no further person from ``max_count`` faces on."""
     by_person: dict[tuple[str, str], list[FaceRecord]] = {}
     for record in records:
         if record.identity:
             by_person.setdefault((record.source, record.identity), []).append(record)
-    chosen: list[FaceRecord] = []
+    selected: list[FaceRecord] = []
     for faces in by_person.values():
-        if most is not None and len(chosen) >= most:
+        if max_count is not None and len(selected) >= max_count:
             break
-        chosen += faces
-    return chosen
+        selected += faces
+    return selected
 
 
-def identities_of(records: Sequence[FaceRecord]) -> NDArray[np.int64]:
-    """A number for each record's person, int64 (faces,); ``DataError`` unless there are two people, one with two faces."""
-    numbers: dict[tuple[str, str], int] = {}
-    found = np.asarray([numbers.setdefault((r.source, r.identity), len(numbers)) for r in records], dtype=np.int64)
-    if len(numbers) < 2 or len(numbers) == len(found):
-        raise DataError("verification needs two people or more, one of them with two faces, in each of val and test")
-    return found
+def number_identities(records: Sequence[FaceRecord]) -> NDArray[np.int64]:
+    """Return a number for the person of each record, int64 (faces,).
 
-
-def verification_figures(val: EmbeddedFaces, test: EmbeddedFaces) -> dict[str, Any]:
-    """Accuracy on ``PAIRS`` of ``test``, at the threshold that is best on as many of ``val``.
-
-    And true accepts among all pairs of ``test`` at the threshold that takes a share ``RATE`` of different people in ``val``
-    for one, and beside it in ``test`` itself.
+    Raises:
+        DataError: There are fewer than two people, or no person has two faces.
     """
-    threshold = best_threshold(*val.balanced())
-    similarity, same = test.every()
+    numbers: dict[tuple[str, str], int] = {}
+    identities = [numbers.setdefault((record.source, record.identity), len(numbers)) for record in records]
+    if len(numbers) < 2 or len(numbers) == len(identities):
+        raise DataError("verification needs two people or more, one of them with two faces, in each of val and test")
+    return np.asarray(identities, dtype=np.int64)
+
+
+def verification_metrics(val: EmbeddedFaces, test: EmbeddedFaces) -> dict[str, Any]:
+    """Return the accuracy on pairs of the test split, and true accepts at ``FALSE_ACCEPT_RATE``.
+
+    The accuracy is of ``PAIRS`` pairs, at the threshold that is best on as many of the validation split. True accepts are of
+    all pairs, at the thresholds that have the rate in the validation split and in the test split itself.
+    """
+    threshold = best_threshold(*val.balanced_pairs())
+    similarity, same = test.all_pairs()
     at_rate = {
-        origin: accepts(similarity, same, threshold_at(*pairs, RATE))
-        for origin, pairs in (("val", val.every()), ("test", (similarity, same)))
+        split: accept_rates(similarity, same, threshold_at(*pairs, FALSE_ACCEPT_RATE))
+        for split, pairs in (("val", val.all_pairs()), ("test", (similarity, same)))
     }
     return {
-        "accuracy": round(accuracy(*test.balanced(), threshold), 4),
+        "accuracy": round(accuracy(*test.balanced_pairs(), threshold), 4),
         "threshold": round(threshold, 4),
-        f"at_{RATE:g}_of": at_rate,
+        f"at_{FALSE_ACCEPT_RATE:g}_of": at_rate,
     }
 
 
-def stated_figures(test: EmbeddedFaces, thresholds: Sequence[AcceptThreshold]) -> list[dict[str, float]]:
-    """What each of a manifest's ``thresholds`` gives on all pairs of ``test``, beside the rate that is stated."""
-    similarity, same = test.every()
+def accept_metrics(test: EmbeddedFaces, thresholds: Sequence[AcceptThreshold]) -> list[dict[str, float]]:
+    """Return the accept rates of a manifest's thresholds on all pairs of the test split, beside the stated rates."""
+    similarity, same = test.all_pairs()
     return [
-        {"stated": stated.false_accept_rate, **accepts(similarity, same, stated.similarity)} for stated in thresholds
+        {"stated": threshold.false_accept_rate, **accept_rates(similarity, same, threshold.similarity)}
+        for threshold in thresholds
     ]
 
 
-def accepts(similarity: NDArray[np.float32], same: NDArray[np.bool_], threshold: float) -> dict[str, float]:
-    """The ``threshold``, and the shares of true and of false accepts that it gives."""
+def accept_rates(similarity: NDArray[np.float32], same: NDArray[np.bool_], threshold: float) -> dict[str, float]:
+    """Return a threshold with its shares of true and of false accepts."""
     return {
         "threshold": round(threshold, 4),
         "true_accepts": round(true_accepts(similarity, same, threshold), 4),

@@ -1,4 +1,4 @@
-"""What a detector found in a picture against what is there: faces hit, landmarks missed by how much, and false faces."""
+"""Detections in an image against its annotations: faces that are hit, landmark errors, and false detections."""
 
 from __future__ import annotations
 
@@ -13,120 +13,140 @@ from dorian_bundle.boxes import iou
 
 Floats = NDArray[np.float64]
 
-HIT = 0.5  # intersection over union from which on a face counts as found
-EXCUSED = 0.3  # likewise, from which on a finding is not false
-SIZES = {"20-40": (20.0, 40.0), "40+": (40.0, np.inf)}  # a face's longer side in pixels, from and below
+MIN_HIT_IOU = 0.5  # of a detected face
+MIN_IGNORED_IOU = 0.3  # of a detection that is not false
+SIZES = {"20-40": (20.0, 40.0), "40+": (40.0, np.inf)}  # longer side of a face in pixels: minimum, and upper bound
 
 
 @dataclass(frozen=True)
-class Found:
-    """Findings in one picture: ``boxes`` (n, 4) x, y, width, height; ``scores`` (n,); ``landmarks`` (n, 5, 2), or ``None``."""
+class Detections:
+    """What a detector returns for an image.
+
+    Attributes:
+        boxes: Left, top, width, height, (detections, 4).
+        scores: (detections,).
+        landmarks: (detections, 5, 2); None from a detector without landmarks.
+    """
 
     boxes: Floats
     scores: Floats
     landmarks: Floats | None = None
 
-    def from_score(self, least: float) -> Found:
-        """Those of at least the score ``least``."""
-        keep = self.scores >= least
-        return Found(self.boxes[keep], self.scores[keep], None if self.landmarks is None else self.landmarks[keep])
+    def from_score(self, min_score: float) -> Detections:
+        """Return the detections with at least a score."""
+        keep = self.scores >= min_score
+        return Detections(self.boxes[keep], self.scores[keep], None if self.landmarks is None else self.landmarks[keep])
 
 
 @dataclass(frozen=True)
-class Truth:
-    """The faces of one picture of ``width`` × ``height``: ``boxes`` (faces, 4), ``landmarks`` (faces, 5, 2).
+class Annotations:
+    """The faces of an image.
 
-    ``excused`` (n, 4): besides the faces, boxes where a finding is not false.
+    Attributes:
+        width: Of the image, in pixels.
+        height: Of the image, in pixels.
+        boxes: Left, top, width, height, (faces, 4).
+        landmarks: (faces, 5, 2).
+        ignored: Boxes (n, 4), beside the faces', where a detection is not false.
     """
 
     width: int
     height: int
     boxes: Floats
     landmarks: Floats
-    excused: Floats
+    ignored: Floats
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One picture's result, by face: ``sides`` its longer side in pixels, whether it is ``hit``, and its ``landmark_error``.
+class MatchResult:
+    """An image's result.
 
-    The error is a percentage of the distance between the eyes, NaN where the face is not hit or the detector gives no landmarks.
-    ``false`` is the number of false faces.
+    Attributes:
+        sides: Longer sides of the faces in pixels, (faces,).
+        is_hit: Whether the faces are detected, (faces,).
+        landmark_errors: In % of the distance between the eyes, (faces,); NaN where a face is not hit or has no landmarks.
+        false_count: Number of false detections.
     """
 
     sides: Floats
-    hit: NDArray[np.bool_]
-    landmark_error: Floats
-    false: int
+    is_hit: NDArray[np.bool_]
+    landmark_errors: Floats
+    false_count: int
 
 
-def compared(found: Found, truth: Truth) -> Outcome:
-    """``found`` against ``truth``, all boxes cut to the picture first.
+def match_detections(detections: Detections, annotations: Annotations) -> MatchResult:
+    """Match detections with annotated faces, all boxes clipped to the image first.
 
-    Each face takes at most one finding, the pairs of largest intersection over union first, from ``HIT`` on. A finding is
-    false unless a face or an excused box has an intersection over union of ``EXCUSED`` with it, and holds its centre.
+    A face takes at most one detection, the pairs of largest IoU first, from ``MIN_HIT_IOU`` on. A detection is false unless
+    a face or an ignored box has an IoU of ``MIN_IGNORED_IOU`` with it and contains its centre.
     """
-    findings = clipped(found.boxes, truth.width, truth.height)
-    faces = clipped(truth.boxes, truth.width, truth.height)
-    match = matched(iou(faces, findings))
-    hit = match >= 0
+    size = annotations.width, annotations.height
+    detected = clip_boxes(detections.boxes, *size)
+    faces = clip_boxes(annotations.boxes, *size)
+    match = assign_detections(iou(faces, detected))  # (faces,)
+    is_hit = match >= 0
     errors = np.full(len(faces), np.nan)
-    if found.landmarks is not None and hit.any():
-        errors[hit] = landmark_errors(found.landmarks[match[hit]], truth.landmarks[hit])
-    allowed = np.concatenate([faces, clipped(truth.excused, truth.width, truth.height)])
-    true = (iou(allowed, findings) >= EXCUSED) & _holds_centre(allowed, findings)
-    return Outcome(faces[:, 2:].max(axis=1, initial=0), hit, errors, int((~true.any(axis=0)).sum()))
+    if detections.landmarks is not None and is_hit.any():
+        errors[is_hit] = landmark_errors(detections.landmarks[match[is_hit]], annotations.landmarks[is_hit])
+    allowed = np.concatenate([faces, clip_boxes(annotations.ignored, *size)])
+    is_true = (iou(allowed, detected) >= MIN_IGNORED_IOU) & _contains_centre(allowed, detected)
+    false_count = int((~is_true.any(axis=0)).sum())
+    return MatchResult(faces[:, 2:].max(axis=1, initial=0), is_hit, errors, false_count)
 
 
-def summarised(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Recall by size of face, false faces per 100 pictures, and the mean landmark error of the faces of 40 pixels that are hit.
+def summarise_matches(results: Sequence[MatchResult]) -> dict[str, Any]:
+    """Return recall by size of face, false detections per 100 images, and the mean landmark error of hit faces of 40 px or more.
 
-    ``None`` where there is nothing to take a mean of.
+    A mean of nothing is None.
     """
-    sides = np.concatenate([outcome.sides for outcome in outcomes])
-    hit = np.concatenate([outcome.hit for outcome in outcomes])
-    errors = np.concatenate([outcome.landmark_error for outcome in outcomes])
+    sides = np.concatenate([result.sides for result in results])
+    is_hit = np.concatenate([result.is_hit for result in results])
+    errors = np.concatenate([result.landmark_errors for result in results])
     measured = errors[(sides >= SIZES["40+"][0]) & np.isfinite(errors)]
     return {
-        "recall": {name: _mean(hit[within(sides, name)], 4) for name in SIZES},
-        "false_per_100": round(100 * sum(outcome.false for outcome in outcomes) / len(outcomes), 2),
+        "recall": {name: _mean(is_hit[has_size(sides, name)], 4) for name in SIZES},
+        "false_per_100": round(100 * sum(result.false_count for result in results) / len(results), 2),
         "landmark_error": _mean(measured, 2),
     }
 
 
-def within(sides: Floats, size: str) -> NDArray[np.bool_]:
-    """Which faces with the longer ``sides`` belong to the ``size`` of that name in ``SIZES``."""
-    least, below = SIZES[size]
-    return (sides >= least) & (sides < below)
+def has_size(sides: Floats, size: str) -> NDArray[np.bool_]:
+    """Tell which faces, given by their longer sides in pixels, are of a size of ``SIZES``."""
+    minimum, bound = SIZES[size]
+    return (sides >= minimum) & (sides < bound)
 
 
-def clipped(boxes: Floats, width: int, height: int) -> Floats:
-    """``boxes`` (n, 4) cut to a picture of ``width`` × ``height``; those outside of it lose their sides."""
+def clip_boxes(boxes: Floats, width: int, height: int) -> Floats:
+    """Return boxes (n, 4) clipped to an image; those outside of it have no area left."""
     low = np.clip(boxes[:, :2], 0, (width, height))
     high = np.clip(boxes[:, :2] + boxes[:, 2:], 0, (width, height))
     return np.concatenate([low, high - low], axis=1)
 
 
-def matched(overlap: NDArray[np.floating]) -> NDArray[np.int64]:
-    """The finding that each face takes, (faces,), or -1; from ``overlap`` (faces, findings), the largest first."""
-    match = np.full(len(overlap), -1, dtype=np.int64)
-    left = overlap.copy()
-    while left.size and left.max() >= HIT:
-        face, finding = np.unravel_index(left.argmax(), left.shape)
-        match[face] = finding
-        left[face], left[:, finding] = 0, 0
+def assign_detections(overlaps: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return the index of each face's detection, (faces,), or -1.
+
+    Args:
+        overlaps: IoU of faces and detections, (faces, detections); the largest are assigned first.
+    """
+    match = np.full(len(overlaps), -1, dtype=np.int64)
+    remaining = overlaps.copy()
+    while remaining.size and remaining.max() >= MIN_HIT_IOU:
+        face, detection = np.unravel_index(remaining.argmax(), remaining.shape)
+        match[face] = detection
+        remaining[face], remaining[:, detection] = 0, 0
     return match
 
 
-def landmark_errors(found: Floats, true: Floats) -> Floats:
-    """Mean distance of five landmarks (faces, 5, 2) from the ``true`` ones, in % of the distance between the true eyes."""
-    eyes = np.linalg.norm(true[:, 0] - true[:, 1], axis=1)
-    return np.asarray(100 * np.linalg.norm(found - true, axis=2).mean(axis=1) / eyes)
+def landmark_errors(landmarks: Floats, expected: Floats) -> Floats:
+    """Return mean distances of landmarks (faces, 5, 2) from the expected ones, in % of the distance between the eyes."""
+    eye_distance = np.linalg.norm(expected[:, 0] - expected[:, 1], axis=1)  # (faces,)
+    return np.asarray(100 * np.linalg.norm(landmarks - expected, axis=2).mean(axis=1) / eye_distance)
 
 
-def _holds_centre(boxes: Floats, findings: Floats) -> NDArray[np.bool_]:
-    """Whether each of ``boxes`` (n, 4) holds the centre of each of ``findings`` (m, 4), (n, m)."""
-    centres = findings[:, :2] + findings[:, 2:] / 2
+def _contains_centre(boxes: Floats, detected: Floats) -> NDArray[np.bool_]:
+    """Tell whether boxes (n, 4) contain the centres of detections (m, 4), as (n, m)."""
+    centres = detected[:, :2] + detected[:, 2:] / 2
     low, high = boxes[:, None, :2], (boxes[:, :2] + boxes[:, 2:])[:, None]
     return np.asarray(((centres >= low) & (centres <= high)).all(axis=2))
 

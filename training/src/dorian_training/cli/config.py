@@ -15,13 +15,12 @@ import yaml
 
 from dorian_bundle import BundleError
 from dorian_training.checkpoint import load_weights
-from dorian_training.cli.options import data_help
+from dorian_training.cli.options import DEFAULT_CACHE, data_help
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import ConfigError, TrainingError
 
 log = logging.getLogger(__name__)
 
-DEFAULT_CACHE = Path("~/.cache/dorian")
 CHECKPOINT = click.Path(path_type=Path, exists=True)
 OUTPUT_FOLDER = click.Path(path_type=Path, file_okay=False)
 

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from dorian_training.checkpoint import WEIGHTS_FILE, save_weights
-from dorian_training.cli.config import DEFAULT_CACHE, OUTPUT_FOLDER, Config, config_command, option
+from dorian_training.cli.config import OUTPUT_FOLDER, Config, config_command, option
+from dorian_training.cli.options import DEFAULT_CACHE
 from dorian_training.errors import ConfigError
 from dorian_training.published import PublishedFaceNet, PublishedFile, fetch, read_facenet
 

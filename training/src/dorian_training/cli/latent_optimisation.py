@@ -22,13 +22,13 @@ from dorian_bundle.graphs import sha256_of
 from dorian_training.checkpoint import WEIGHTS_FILE, load_network, load_weights, require_network
 from dorian_training.cli.config import (
     CHECKPOINT,
-    DEFAULT_CACHE,
     Config,
     apply_overrides,
     config_command,
     data_field,
     option,
 )
+from dorian_training.cli.options import DEFAULT_CACHE
 from dorian_training.cli.runs import run_distributed
 from dorian_training.data.batches import as_images, groups_of
 from dorian_training.data.crops import Crops, cut_crops

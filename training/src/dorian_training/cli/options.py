@@ -10,8 +10,7 @@ import click
 
 from dorian_training.data.sources import LOADERS
 
-AGE_JUDGE = "faceapi_age_gender.onnx"
-RECOGNISER = "face-reidentification-retail-0095.xml"
+DEFAULT_CACHE = Path("~/.cache/dorian")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,7 +21,7 @@ def data_help(purpose: str) -> str:
 
 
 def data_option(purpose: str, required: bool = True) -> Callable[[Command], Command]:
-    """The option ``--data``, given once or more, as the argument ``sources``; ``purpose`` says what the faces are for."""
+    """Return the option ``--data``, given once or more, as the argument ``sources``; ``purpose`` says what the faces are for."""
     return click.option(
         "--data",
         "sources",
@@ -31,27 +30,3 @@ def data_option(purpose: str, required: bool = True) -> Callable[[Command], Comm
         metavar="KIND:FOLDER",
         help=data_help(purpose),
     )
-
-
-def judges_option() -> Callable[[Command], Command]:
-    """The option ``--judges``, the folder of a judge of age and one of identity."""
-    return click.option(
-        "--judges",
-        type=click.Path(path_type=Path, exists=True, file_okay=False),
-        required=True,
-        help=f"Folder of {AGE_JUDGE} and {RECOGNISER} (with its .bin).",
-    )
-
-
-def targets_option(default: str) -> Callable[[Command], Command]:
-    """The option ``--targets``, as a tuple of different ages in years."""
-    return click.option("--targets", default=default, callback=_years, help="Ages to ask for, in years.")
-
-
-def _years(context: click.Context, parameter: click.Parameter, value: str) -> tuple[float, ...]:
-    found: list[float] = [
-        click.FloatRange(0, 120)(word, parameter, context) for word in value.replace(",", " ").split()
-    ]
-    if not found:
-        raise click.BadParameter("give one age or more")
-    return tuple(dict.fromkeys(found))
