@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.cli.config import (
     CHECKPOINT,
-    DEFAULT_CACHE,
     OUTPUT_FOLDER,
     Config,
     config_command,
     data_field,
     option,
 )
+from dorian_training.cli.options import DEFAULT_CACHE
 from dorian_training.cli.runs import count_sources
 from dorian_training.data.batches import as_images
 from dorian_training.data.crops import Crops, cut_crops
