@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from dorian_bundle import Bundle, load
-from dorian_export import latent_gradient, proven
-from dorian_export.assemble import Checkpoints
-from dorian_export.command import main
+from dorian_export import latent_gradient, verified_export
+from dorian_export.cli import main
 from dorian_export.faces import Faces
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.data.archives import load_archives
@@ -263,23 +261,23 @@ def checkpoint(runs: tuple[Path, Path], export: Callable[..., Result], tmp_path_
 @pytest.fixture(scope="session")
 def checkpoints(
     checkpoint: Path, translator_run: Path, cyclegan_run: Path, reader_runs: dict[str, Path]
-) -> Checkpoints:
+) -> dict[str, Path]:
     """All that a bundle may be made of."""
-    return Checkpoints(
+    return {
         **reader_runs,
-        age_translator=translator_run,
-        calibrator=reader_runs["age_estimator"],
-        age_cgan=checkpoint,
-        cyclegan=cyclegan_run,
-    )
+        "age_translator": translator_run,
+        "calibrator": reader_runs["age_estimator"],
+        "age_cgan": checkpoint,
+        "cyclegan": cyclegan_run,
+    }
 
 
 @pytest.fixture(scope="session")
-def export_onto(export: Callable[..., Result], checkpoints: Checkpoints, faces: Path) -> Callable[..., Result]:
+def export_onto(export: Callable[..., Result], checkpoints: dict[str, Path], faces: Path) -> Callable[..., Result]:
     """Makes a bundle of the checkpoints, or of others (``None``: none) in their place, in a folder."""
 
     def export_onto(folder: Path, *options: object, data: Path = faces, **others: Path | None) -> Result:
-        given = {name.replace("_", "-"): path for name, path in (asdict(checkpoints) | others).items() if path}
+        given = {name.replace("_", "-"): path for name, path in {**checkpoints, **others}.items() if path}
         words = [word for name, path in given.items() for word in (f"--{name}", path)]
         return export("onnx", *words, "--out", folder, "--data", data, *options)
 
@@ -368,6 +366,6 @@ def graphs_from_before(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes((bundle.folder / "graphs" / path.name).read_bytes())
 
-    monkeypatch.setattr(proven, "write_onnx", copy)
+    monkeypatch.setattr(verified_export, "write_onnx", copy)
     monkeypatch.setattr(latent_gradient, "write_onnx", copy)
     monkeypatch.setattr(latent_gradient, "_traced", lambda objective, _: objective)

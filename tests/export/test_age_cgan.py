@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from dorian_bundle import Bundle
 from dorian_bundle.families.age_cgan import AgeCganMethod, latent_gradient_signature
-from dorian_bundle.graphs import Graph, Signature
-from dorian_export import age_cgan, latent_gradient, proven
-from dorian_export.age_cgan import group_sheet, make_age_cgan
+from dorian_bundle.graphs import Graph, Precision, Signature
+from dorian_export import latent_gradient, verified_export
 from dorian_export.errors import ExportError, ParityError
+from dorian_export.exporters import age_cgan
+from dorian_export.exporters.age_cgan import draw_samples, export_age_cgan
 from dorian_export.faces import Faces
-from dorian_export.parity import TOLERANCE
+from dorian_export.method_exporter import ExportJob, MethodExport
+from dorian_export.verified_export import TOLERANCE
 from dorian_training.checkpoint import WEIGHTS_FILE, save_weights
 from dorian_training.data.crops import Crops
 from dorian_training.errors import CheckpointError
@@ -40,6 +42,16 @@ def pack(weights: Weights, about: dict[str, Any], tmp_path: Path) -> Pack:
         return tmp_path
 
     return pack
+
+
+def make_age_cgan(
+    checkpoint: Path, facenet: nn.Module, faces: Faces, folder: Path, precisions: Sequence[Precision], metrics: Any
+) -> MethodExport:
+    """Exports a checkpoint, whose latents are searched for ``facenet``."""
+    checkpoints = {"age_cgan": checkpoint, "facenet": Path("of another checkpoint")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(age_cgan, "averaged_facenet", lambda _: facenet)
+        return export_age_cgan(ExportJob(checkpoints, faces, folder, precisions, {"age_cgan": metrics}))
 
 
 @pytest.mark.usefixtures("graphs_from_before")
@@ -62,7 +74,7 @@ def test_it_is_proven_on_random_and_on_real_inputs(
         searched.append(inputs)
         return 0.125
 
-    monkeypatch.setattr(proven, "require_parity", note)
+    monkeypatch.setattr(verified_export, "require_parity", note)
     monkeypatch.setattr(latent_gradient, "_require_parity", note_search)
     made = make_age_cgan(checkpoint, facenet, seen, tmp_path, ["fp16"], {"judged_age": 7})
     ours = {name: graph for name, graph in bundle.manifest.graphs.items() if name.startswith("age_cgan_")}
@@ -76,7 +88,7 @@ def test_it_is_proven_on_random_and_on_real_inputs(
             assert {len(values) for values in rows.values()} == {8}
             assert {values.dtype for values in rows.values()} == {np.dtype(np.float32)}
             assert np.allclose(rows["condition"].sum(axis=1), 1)
-        pictures = seen.pictures(64)[:8]
+        pictures = seen.resized(64)[:8]
         assert np.array_equal(real["image"], pictures.transpose(0, 3, 1, 2).astype(np.float32) / 255)
         assert 0 <= random["image"].min() < 0.01 < 0.99 < random["image"].max() <= 1
         assert abs(random["latent"].std() - 1) < 0.2
@@ -158,13 +170,13 @@ def test_weights_of_another_shape(
 
 
 def test_a_sheet_has_a_latent_per_row_and_a_group_per_column(checkpoint: Path, networks: dict[str, nn.Module]) -> None:
-    sheet = group_sheet(checkpoint, rows=3, seed=4)
+    sheet = draw_samples(checkpoint, rows=3, seed=4)
     assert sheet.shape == (3, 6, 3, 64, 64)
     latent = torch.randn(3, 16, generator=torch.Generator().manual_seed(4))
     for row in range(3):
         expected = networks["generator"](latent[row].expand(6, -1), torch.eye(6))
         assert torch.allclose(sheet[row], expected, atol=1e-5)
-    assert not torch.equal(sheet, group_sheet(checkpoint, rows=3, seed=5))
+    assert not torch.equal(sheet, draw_samples(checkpoint, rows=3, seed=5))
 
 
 def thinned(shape: AgeCganShape, divisor: int) -> AgeCganShape:
@@ -230,7 +242,7 @@ def test_a_generator_of_the_joint_stage_learned_under_the_mask(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(proven, "require_parity", lambda *arguments: 0.125)
+    monkeypatch.setattr(verified_export, "require_parity", lambda *arguments: 0.125)
     monkeypatch.setattr(latent_gradient, "_require_parity", lambda *arguments: 0.125)
     made = make_age_cgan(pack(**stages), facenet, seen, tmp_path, ["fp16"], {})
     assert isinstance(made.entry, AgeCganMethod)

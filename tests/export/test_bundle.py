@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,13 @@ from dorian_bundle.face_readers import (
     landmark_refiner_signature,
 )
 from dorian_bundle.families.age_cgan import AgeCganMethod, age_cgan_signatures, latent_gradient_signature
-from dorian_export import assemble, latent_gradient, proven
-from dorian_export.assemble import Checkpoints, Naming, build_bundle
+from dorian_export import face_readers, latent_gradient, verified_export
+from dorian_export.bundle_building import BundleInfo, build_bundle
 from dorian_export.check import check_bundle
 from dorian_export.errors import ExportError
+from dorian_export.exporters import age_translator
 from dorian_export.faces import Faces
-from dorian_export.parity import TOLERANCE
+from dorian_export.verified_export import TOLERANCE
 from dorian_training.checkpoint import WEIGHTS_FILE, save_weights
 from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
@@ -44,20 +44,20 @@ QuickBundle = Callable[..., Bundle]
 def quick_bundle(
     seen: Faces,
     bundle: Bundle,
-    checkpoints: Checkpoints,
+    checkpoints: dict[str, Path],
     graphs_from_before: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> QuickBundle:
     """Builds a bundle of other checkpoints (``None``: none) with graphs that have been exported before."""
-    monkeypatch.setattr(proven, "require_parity", lambda *_: 1e-6)
+    monkeypatch.setattr(verified_export, "require_parity", lambda *_: 1e-6)
     monkeypatch.setattr(latent_gradient, "_require_parity", lambda *_: 1e-6)
-    monkeypatch.setattr(assemble, "accept_thresholds", lambda *_: bundle.manifest.readers.facenet.thresholds)
+    monkeypatch.setattr(face_readers, "measure_thresholds", lambda *_: bundle.manifest.readers.facenet.thresholds)
 
     def build(**others: Path | None) -> Bundle:
         (tmp_path / "bundle").mkdir()
-        built = replace(checkpoints, **others)
-        build_bundle(built, tmp_path / "bundle", seen, ["fp32", "fp16"], Naming("quick", "1", {}))
+        built = {name: path for name, path in {**checkpoints, **others}.items() if path}
+        build_bundle(built, tmp_path / "bundle", seen, ["fp32", "fp16"], BundleInfo("quick", "1", {}))
         return load(tmp_path / "bundle")
 
     return build
@@ -113,30 +113,33 @@ def test_a_bundle_of_a_single_method(quick_bundle: QuickBundle, bundle: Bundle, 
     assert [name for name in METHODS if f"## Method `{name}`" in card] == [only]
 
 
-def test_a_bundle_without_a_method_is_refused(checkpoints: Checkpoints, seen: Faces, tmp_path: Path) -> None:
-    given = {name: path for name, path in asdict(checkpoints).items() if name not in METHODS}
+def test_a_bundle_without_a_method_is_refused(checkpoints: dict[str, Path], seen: Faces, tmp_path: Path) -> None:
+    given = {name: path for name, path in checkpoints.items() if name not in METHODS}
     words = "a bundle needs a method; give at least one of age_translator, age_cgan and cyclegan"
     with pytest.raises(ExportError, match=words):
-        build_bundle(Checkpoints(**given), tmp_path, seen, ["fp32"], Naming("none", "1", {}))
+        build_bundle(given, tmp_path, seen, ["fp32"], BundleInfo("none", "1", {}))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("own", [True, False])
 def test_the_age_translator_is_calibrated_by_an_estimator_of_another_training_if_one_is_given(
-    checkpoints: Checkpoints, seen: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+    checkpoints: dict[str, Path], seen: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
     used: list[Path] = []
 
-    def note(checkpoint: Path, estimator: Path, *_: object) -> None:
+    def note(network: object, estimator: Path, *_: object) -> None:
         used.append(estimator)
         raise ExportError("far enough")
 
-    monkeypatch.setattr(assemble, "make_age_translator", note)
+    monkeypatch.setattr(age_translator, "export_verified", lambda *_: (None, {}))
+    monkeypatch.setattr(age_translator, "_calibrate", note)
     other = tmp_path / "other"
-    given = replace(checkpoints, calibrator=other if own else None)
+    given = checkpoints | {"calibrator": other}
+    if not own:
+        del given["calibrator"]
     with pytest.raises(ExportError, match="far enough"):
-        build_bundle(given, tmp_path, seen, ["fp32"], Naming("none", "1", {}))
-    assert used == [other if own else checkpoints.age_estimator]
+        build_bundle(given, tmp_path, seen, ["fp32"], BundleInfo("none", "1", {}))
+    assert used == [other if own else checkpoints["age_estimator"]]
 
 
 def test_its_age_cgan(bundle: Bundle) -> None:
@@ -225,7 +228,7 @@ def test_a_bundle_with_a_facenet_that_others_trained(
         proven_on[path.name] = inputs[1]["image"].shape
         return 1e-6
 
-    monkeypatch.setattr(proven, "require_parity", note)
+    monkeypatch.setattr(verified_export, "require_parity", note)
     made = quick_bundle(facenet=published, age_translator=None, age_cgan=None)
     assert proven_on["facenet.fp16.onnx"] == (8, 3, 160, 160)
     entry = made.manifest.readers.facenet

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dorian_bundle.calibration import Calibration
-from dorian_export.calibration import ASKED, calibrate, reading_at
+from dorian_export.calibration import TARGETS, calibrate, estimate_real
 from dorian_export.errors import ExportError
 
 STRONGER = 1.12  # what all strengths are multiplied by
@@ -32,21 +32,21 @@ def strengths(calibration: Calibration) -> list[float]:
 
 def test_faces_that_are_read_as_asked_for_need_no_correction() -> None:
     calibration = found(lambda asked, factor: asked)
-    assert [point.asked for point in calibration.points] == list(ASKED)
-    assert offsets(calibration) == [0.0] * len(ASKED)
-    assert strengths(calibration) == [1.0] * len(ASKED)
+    assert [point.asked for point in calibration.points] == list(TARGETS)
+    assert offsets(calibration) == [0.0] * len(TARGETS)
+    assert strengths(calibration) == [1.0] * len(TARGETS)
 
 
 def test_faces_that_are_read_five_years_young_are_asked_for_five_years_older() -> None:
     calibration = found(lambda asked, factor: asked - 5, oldest=95.0)
-    assert offsets(calibration) == pytest.approx([5.0] * len(ASKED))
-    assert strengths(calibration) == [1.0] * len(ASKED)
+    assert offsets(calibration) == pytest.approx([5.0] * len(TARGETS))
+    assert strengths(calibration) == [1.0] * len(TARGETS)
 
 
 def test_faces_are_held_against_readings_of_real_faces_not_against_the_calendar() -> None:
     """An estimator that is five years low of drawn and of real faces alike leaves nothing to correct."""
     calibration = calibrate(lambda asked, factor: np.array([asked - 5]), AGES, AGES - 5, 1.0, 90.0)
-    assert offsets(calibration) == pytest.approx([0.0] * len(ASKED))
+    assert offsets(calibration) == pytest.approx([0.0] * len(TARGETS))
 
 
 def test_only_ages_that_can_be_drawn_are_calibrated() -> None:
@@ -59,7 +59,7 @@ def test_only_ages_that_can_be_drawn_are_calibrated() -> None:
 def test_where_the_oldest_is_not_read_old_enough_the_delta_grows_by_what_it_takes(gain: int, factor: float) -> None:
     """Readings end at 62, to which a delta that is stronger by a hundredth adds a hundredth of ``gain``."""
     calibration = found(lambda asked, strength: min(asked, 62.0) + gain * (strength - 1))
-    by_age = dict(zip(ASKED, calibration.points, strict=True))
+    by_age = dict(zip(TARGETS, calibration.points, strict=True))
     assert strengths(calibration)[:6] == [1.0] * 6  # to 55, which is read without
     assert by_age[75].strength == round(factor * STRONGER, 3)
     if gain < 0:
@@ -69,7 +69,7 @@ def test_where_the_oldest_is_not_read_old_enough_the_delta_grows_by_what_it_take
 def test_a_stronger_delta_is_asked_for_fewer_years() -> None:
     """65 is not read without; with 1.15 times the delta 57.5 is read as 65."""
     calibration = found(lambda asked, strength: min(asked, 62.0) + 50 * (strength - 1))
-    point = dict(zip(ASKED, calibration.points, strict=True))[65]
+    point = dict(zip(TARGETS, calibration.points, strict=True))[65]
     assert (point.strength, point.offset) == (round(1.15 * STRONGER, 3), -5.0)  # 7.5 less, of which 5 are allowed
 
 
@@ -86,8 +86,8 @@ def test_faces_are_to_be_read_right_one_by_one(saved: float, strength: float) ->
     spread = {1.0: 10.0, 1.15: 10.0, 1.3: 10.0 * (1 - saved)}
     read = lambda asked, factor: asked + spread[factor] * np.array([-1.0, 1.0])  # noqa: E731
     calibration = calibrate(read, AGES, AGES, 1.0, 90.0)
-    assert strengths(calibration) == [strength] * len(ASKED)
-    assert offsets(calibration) == pytest.approx([0.0] * len(ASKED))
+    assert strengths(calibration) == [strength] * len(TARGETS)
+    assert offsets(calibration) == pytest.approx([0.0] * len(TARGETS))
 
 
 def test_an_age_that_is_read_younger_than_a_younger_one_counts_as_that() -> None:
@@ -96,7 +96,7 @@ def test_an_age_that_is_read_younger_than_a_younger_one_counts_as_that() -> None
     calibration = found(lambda asked, factor: 20.0 if asked == fifth else asked)
     drawn_at = [point.asked + point.offset for point in calibration.points]
     assert drawn_at == sorted(drawn_at)
-    by_age = dict(zip(ASKED, drawn_at, strict=True))
+    by_age = dict(zip(TARGETS, drawn_at, strict=True))
     assert by_age[25] == 25
     assert fifth + (35 - fourth) / (sixth - fourth) * (sixth - fifth) > 42  # where it is read so
     assert by_age[35] == 40  # as far as a request may be moved
@@ -105,30 +105,30 @@ def test_an_age_that_is_read_younger_than_a_younger_one_counts_as_that() -> None
 
 def test_a_reading_lies_on_the_line_of_the_faces_nearby() -> None:
     for age in (0.0, 33.3, 50.0, 100.0):  # also at the ends, where all faces lie on one side
-        assert reading_at(age, AGES, 0.8 * AGES + 9) == pytest.approx(0.8 * age + 9)
+        assert estimate_real(age, AGES, 0.8 * AGES + 9) == pytest.approx(0.8 * age + 9)
     bent = np.where(AGES > 40, 2 * AGES - 40, AGES)
-    assert reading_at(30.0, AGES, bent) == pytest.approx(30.0)  # what is further than four years away has no part
-    assert reading_at(36.0, AGES, bent) == pytest.approx(36.0)
+    assert estimate_real(30.0, AGES, bent) == pytest.approx(30.0)  # what is further than four years away has no part
+    assert estimate_real(36.0, AGES, bent) == pytest.approx(36.0)
 
 
 def test_where_faces_are_few_the_nearest_five_are_asked() -> None:
     ages = np.array([10.0, 20.0, 30.0, 40.0, 50.0, 80.0])
-    assert reading_at(85.0, ages, ages + 3) == pytest.approx(88.0)
+    assert estimate_real(85.0, ages, ages + 3) == pytest.approx(88.0)
     far = np.array([999.0, 23.0, 33.0, 43.0, 53.0, 83.0])
-    assert reading_at(85.0, ages, far) == pytest.approx(88.0)  # not the sixth
-    assert reading_at(85.0, np.full(7, 30.0), np.array([28.0, 29, 30, 31, 32, 33, 34])) == pytest.approx(31.0)
+    assert estimate_real(85.0, ages, far) == pytest.approx(88.0)  # not the sixth
+    assert estimate_real(85.0, np.full(7, 30.0), np.array([28.0, 29, 30, 31, 32, 33, 34])) == pytest.approx(31.0)
 
 
 @pytest.mark.parametrize(("slope", "followed"), [(0.5, 0.5), (1.5, 1.5), (3.0, 1.5), (-2.0, 0.0)])
 def test_a_line_through_few_faces_does_not_lead_far_from_them(slope: float, followed: float) -> None:
     ages = np.array([20.0, 22.0, 24.0, 26.0, 28.0])
-    assert reading_at(40.0, ages, slope * ages) == pytest.approx(slope * 24 + followed * 16)
+    assert estimate_real(40.0, ages, slope * ages) == pytest.approx(slope * 24 + followed * 16)
 
 
 @pytest.mark.parametrize("count", [0, 4])
 def test_too_few_faces_of_known_age(count: int) -> None:
     words = f"calibration needs at least 5 faces whose age is known; there are {count}"
     with pytest.raises(ExportError, match=words):
-        reading_at(30.0, AGES[:count], AGES[:count])
+        estimate_real(30.0, AGES[:count], AGES[:count])
     with pytest.raises(ExportError, match=words):
         calibrate(lambda asked, factor: np.array([asked]), AGES[:count], AGES[:count], 1.0, 90.0)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
-from dorian_bundle import Bundle
+import dorian_export
+from dorian_bundle import Bundle, load
 from dorian_bundle.calibration import Calibration
+from dorian_bundle.families import Method
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
-from dorian_bundle.manifest import Manifest
-from dorian_export.card import write_card
+from dorian_bundle.manifest import CARD_FILE, Manifest
+from dorian_export.exporters import EXPORTERS
+from dorian_export.model_card import render_card, render_card_of
 
+DEFAULT_BUNDLE = Path(__file__).resolve().parents[2] / "models" / "default"
 COUNTS = {"0-18": 9_001, "19-29": 11_002, "30-39": 8_003, "40-49": 4_004, "50-59": 3_005, "60+": 2_153}
 
 
@@ -43,12 +48,24 @@ def bare(manifest: Manifest, pictures: Collection[str] = ()) -> str:
         changes |= {"calibration": Calibration()} if method.family == "age_translator" else {}
         methods.append(method.model_copy(update=changes))
     changed = manifest.model_copy(update={"methods": tuple(methods)})
-    return write_card(changed, differences_of(manifest), pictures)
+    return render_card(changed, differences_of(manifest), pictures)
 
 
 @pytest.fixture(scope="module")
 def card(bundle: Bundle) -> str:
     return (bundle.folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_embedded_bundles_card_follows_from_its_manifest() -> None:
+    embedded = load(DEFAULT_BUNDLE)
+    assert render_card_of(embedded) == (embedded.folder / CARD_FILE).read_text(encoding="utf-8")
+
+
+def test_every_family_has_an_exporter_and_a_section_of_the_card() -> None:
+    families = {class_.model_fields["family"].default for class_ in get_args(get_args(Method)[0])}
+    assert families == EXPORTERS.keys()
+    templates = Path(dorian_export.__file__).parent / "templates" / "methods"
+    assert {path.name for path in templates.iterdir()} == {f"{family}.md.j2" for family in families}
 
 
 def test_every_method_is_introduced_and_the_default_named(card: str, bundle: Bundle) -> None:
@@ -140,7 +157,7 @@ def test_licences_of_the_networks_that_see_faces(card: str, bundle: Bundle) -> N
     methods = [m.model_copy(update={"provenance": m.provenance.model_copy(deep=True)}) for m in manifest.methods]
     for method in methods:
         object.__setattr__(method.provenance, "licence", "Of no matter here.")
-    told = write_card(manifest.model_copy(update={"methods": tuple(methods)}), differences_of(manifest), ())
+    told = render_card(manifest.model_copy(update={"methods": tuple(methods)}), differences_of(manifest), ())
     assert told.count("The weights are anybody's.") == 1
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from dorian_bundle import Bundle, GraphFileError, GraphSignatureError, ManifestError, load
 from dorian_bundle.graphs import GraphFile
-from dorian_export.check import check_bundle, signature_of
+from dorian_export.check import check_bundle, read_signature
 
 FILE = "graphs/age_cgan_encoder.fp16.onnx"
 Change = Callable[[onnx.GraphProto], object]
@@ -42,7 +42,7 @@ def replace_graph(folder: Path, change: Change) -> None:
 def test_signatures_are_read_from_files(bundle: Bundle) -> None:
     for graph in bundle.manifest.graphs.values():
         for file in graph.files:
-            assert signature_of(bundle.folder / file.path) == graph.signature
+            assert read_signature(bundle.folder / file.path) == graph.signature
 
 
 def test_a_sound_copy_passes(folder: Path, bundle: Bundle) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from click.testing import Result
 from torch import Tensor
 
 from dorian_bundle import Bundle, load
-from dorian_export import command
-from dorian_export.assemble import Checkpoints, Naming
+from dorian_export import cli
+from dorian_export.bundle_building import BundleInfo
 from dorian_export.errors import ParityError
 from dorian_export.faces import Faces
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
@@ -71,7 +70,7 @@ def copy_of(bundle: Bundle) -> Callable[[Path], Any]:
 
 def made_by(build: Callable[[Path], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let ``build`` stand in for the making of a bundle in a folder."""
-    monkeypatch.setattr(command, "build_bundle", lambda checkpoints, folder, *_: build(folder))
+    monkeypatch.setattr(cli, "build_bundle", lambda checkpoints, folder, *_: build(folder))
 
 
 def test_a_checkpoint_is_small_and_has_the_networks_of_every_stage(
@@ -212,9 +211,9 @@ def test_measurements_that_are_none(
 
 @pytest.mark.parametrize("part", ["detector", "landmark-refiner", "age-estimator", "facenet"])
 def test_every_network_that_sees_faces_has_to_be_given(
-    tmp_path: Path, checkpoints: Checkpoints, export: Export, faces: Path, part: str
+    tmp_path: Path, checkpoints: dict[str, Path], export: Export, faces: Path, part: str
 ) -> None:
-    given = {name.replace("_", "-"): path for name, path in asdict(checkpoints).items()}
+    given = {name.replace("_", "-"): path for name, path in checkpoints.items()}
     words = [word for name, path in given.items() if name != part for word in (f"--{name}", path)]
     result = export("onnx", *words, "--out", tmp_path / "out", "--data", faces)
     assert result.exit_code == 2
@@ -225,7 +224,7 @@ def test_every_network_that_sees_faces_has_to_be_given(
 
 
 def test_measurements_of_several_files_are_joined_part_by_part(
-    tmp_path: Path, checkpoints: Checkpoints, export_onto: Export, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, checkpoints: dict[str, Path], export_onto: Export, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
 
@@ -239,7 +238,7 @@ def test_measurements_of_several_files_are_joined_part_by_part(
     ]
     for index, content in enumerate(files):
         (tmp_path / f"{index}.json").write_text(json.dumps(content))
-    monkeypatch.setattr(command, "build_bundle", note)
+    monkeypatch.setattr(cli, "build_bundle", note)
     export_onto(tmp_path / "out", "--metrics", tmp_path / "0.json", "--metrics", tmp_path / "1.json")
     assert seen[0] == checkpoints
     assert seen[-1].metrics == {
@@ -258,7 +257,7 @@ def given(export_onto: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         noted.append(rest)
         raise ParityError("far enough")
 
-    monkeypatch.setattr(command, "build_bundle", note)
+    monkeypatch.setattr(cli, "build_bundle", note)
 
     def given(data: Path, *options: object) -> tuple[Any, ...]:
         export_onto(tmp_path / "out", *options, data=data)
@@ -276,7 +275,7 @@ def test_faces_for_graphs_and_calibration_are_those_to_watch(
     ageless = {"split": "val", "age_low": "", "age_high": ""}
     trained = write_archives(tmp_path / "trained", [{}] * 16 + [ageless, ageless | {"identity": ""}])
     (first, *options), (second, *_) = (given(data, "--precision", "fp16", "--name", "n") for data in (mixed, trained))
-    assert options == [("fp16",), Naming("n", "0.1.0", {})]
+    assert options == [("fp16",), BundleInfo("n", "0.1.0", {})]
     splits = [[record.split for record in faces.crops.records] for faces in (first, second)]
     assert splits == [["val"] * 20, ["train"] * 16]
     watched = [[(record.split, record.identity) for record in faces.people.records] for faces in (first, second)]
@@ -302,7 +301,7 @@ def test_people_are_cut_as_large_as_their_facenet_takes_them(
         given.append(faces)
         raise ParityError("far enough")
 
-    monkeypatch.setattr(command, "build_bundle", note)
+    monkeypatch.setattr(cli, "build_bundle", note)
     export_onto(tmp_path / "out", data=faces, facenet=tmp_path / "facenet")
     side, template = with_margin(160)
     people = given[0].people
@@ -311,8 +310,8 @@ def test_people_are_cut_as_large_as_their_facenet_takes_them(
 
 
 def test_pictures_are_as_large_as_a_network_takes_them(seen: Faces) -> None:
-    assert seen.pictures(96) is seen.crops.pixels
-    halved = seen.pictures(48)
+    assert seen.resized(96) is seen.crops.pixels
+    halved = seen.resized(48)
     assert (halved.shape, halved.dtype) == ((10, 48, 48, 3), np.uint8)
     blocks = seen.crops.pixels.reshape(10, 48, 2, 48, 2, 3).mean(axis=(2, 4))
     assert np.abs(halved - blocks).max() <= 1
@@ -331,8 +330,8 @@ def test_no_more_than_600_faces_from_all_over_the_set(
     def cut(chosen: Any, size: int, **_: Any) -> Crops:
         return Crops(np.zeros((len(chosen), 1, 1, 3), np.uint8), tuple(chosen))
 
-    monkeypatch.setattr(command, "load_sources", lambda _: records)
-    monkeypatch.setattr(command, "cut_crops", cut)
+    monkeypatch.setattr(cli, "load_sources", lambda _: records)
+    monkeypatch.setattr(cli, "cut_crops", cut)
     chosen = [int(record.name) for record in given(tmp_path)[0].crops.records]
     assert len(chosen) == len(set(chosen)) == 600
     assert chosen[0] == 0

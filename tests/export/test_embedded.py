@@ -24,15 +24,10 @@ from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_bundle.graphs import RunGraph
 from dorian_export.check import check_bundle
-from dorian_export.graphs import (
-    AgeEstimatorGraph,
-    AgeTranslatorGraph,
-    DetectorGraph,
-    FaceNetGraph,
-    FilterGraph,
-    LandmarkRefinerGraph,
-)
-from dorian_export.parity import TOLERANCE, require_parity
+from dorian_export.exporters.age_translator import AgeTranslatorGraph
+from dorian_export.exporters.cyclegan import FilterGraph
+from dorian_export.face_readers import AgeEstimatorGraph, DetectorGraph, FaceNetGraph, LandmarkRefinerGraph
+from dorian_export.verified_export import TOLERANCE, require_parity
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.losses.latent import LatentObjective, loss_and_gradient, mirrored_embedding
 from dorian_training.networks.age_cgan import (

@@ -14,7 +14,8 @@ from torch import nn
 
 from dorian_bundle import Bundle
 from dorian_bundle.graphs import GraphFile, Signature
-from dorian_export.graphs import EncoderGraph, GeneratorGraph, in_precision
+from dorian_export.exporters.age_cgan import EncoderGraph, GeneratorGraph
+from dorian_export.onnx_writer import in_precision
 
 METHOD = [f"age_cgan_{role}.fp16.onnx" for role in ("encoder", "generator")]
 GRADIENT = "age_cgan_latent_gradient.fp16.onnx"

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from dorian_bundle import Bundle
 from dorian_bundle.graphs import Precision, Signature
 from dorian_export.errors import ExportError, ParityError
-from dorian_export.graphs import EncoderGraph, GeneratorGraph, in_precision, write_onnx
-from dorian_export.parity import BATCHES, TOLERANCE, require_parity
+from dorian_export.exporters.age_cgan import EncoderGraph, GeneratorGraph
+from dorian_export.onnx_writer import in_precision, write_onnx
+from dorian_export.verified_export import BATCHES, TOLERANCE, require_parity
 
 Rows = dict[str, np.ndarray]
 

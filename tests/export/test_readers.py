@@ -19,20 +19,23 @@ from torch import Tensor, nn
 from dorian_bundle import Bundle
 from dorian_bundle.face_readers import detector_signature, facenet_signature
 from dorian_bundle.graphs import Precision
-from dorian_export import proven
+from dorian_export import verified_export
 from dorian_export.errors import ExportError, ParityError
-from dorian_export.faces import Faces
-from dorian_export.graphs import AgeEstimatorGraph, DetectorGraph, FaceNetGraph, LandmarkRefinerGraph, in_precision
-from dorian_export.parity import TOLERANCE, require_parity
-from dorian_export.proven import require_faces, require_family
-from dorian_export.readers import (
-    accept_thresholds,
+from dorian_export.face_readers import (
+    AgeEstimatorGraph,
+    DetectorGraph,
+    FaceNetGraph,
+    LandmarkRefinerGraph,
     averaged_facenet,
     export_age_estimator,
     export_detector,
     export_facenet,
     export_landmark_refiner,
+    measure_thresholds,
 )
+from dorian_export.faces import Faces
+from dorian_export.onnx_writer import in_precision
+from dorian_export.verified_export import TOLERANCE, require_faces, require_family, require_parity
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.cli.train import main as train
 from dorian_training.data.archives import load_archives
@@ -182,7 +185,7 @@ def written(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str
         path.parent.mkdir(exist_ok=True)
         path.write_bytes((bundle.folder / "graphs" / path.name).read_bytes())
 
-    monkeypatch.setattr(proven, "write_onnx", copy_file)
+    monkeypatch.setattr(verified_export, "write_onnx", copy_file)
     return asked
 
 
@@ -201,7 +204,7 @@ def test_graphs_are_proven_on_random_and_on_real_pictures(
         seen.append(inputs)
         return 0.125
 
-    monkeypatch.setattr(proven, "require_parity", note)
+    monkeypatch.setattr(verified_export, "require_parity", note)
     files = bundle.manifest.graphs[name].files
     graphs, differences = EXPORTS[name](reader_runs[name], crops, tmp_path, [file.precision for file in files])
     assert graphs == {name: bundle.manifest.graphs[name]}
@@ -275,9 +278,9 @@ def test_its_graph_takes_and_gives_what_the_layout_says(
         path.write_bytes(b"graph")
         return 0.125
 
-    monkeypatch.setattr(proven, "write_onnx", lambda *_: None)
-    monkeypatch.setattr(proven, "require_parity", note)
-    graphs, _ = export_facenet(published, seen.pictures(160), tmp_path, ["fp16"])
+    monkeypatch.setattr(verified_export, "write_onnx", lambda *_: None)
+    monkeypatch.setattr(verified_export, "require_parity", note)
+    graphs, _ = export_facenet(published, seen.resized(160), tmp_path, ["fp16"])
     assert graphs["facenet"].signature == facenet_signature(160, 16)
     graph, inputs = given
     assert [each["image"].shape for each in inputs] == [(8, 3, 160, 160)] * 2
@@ -287,14 +290,14 @@ def test_its_graph_takes_and_gives_what_the_layout_says(
 
 
 def test_its_thresholds_are_of_crops_at_its_side(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dorian_export.readers.RATES", (0.5,))
-    monkeypatch.setattr("dorian_export.readers._LEAST_OTHERS", 2)
+    monkeypatch.setattr("dorian_export.face_readers.RATES", (0.5,))
+    monkeypatch.setattr("dorian_export.face_readers._MIN_IMPOSTOR_PAIRS", 2)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 180, 180, 3), dtype=np.uint8)
     records = [FaceRecord("celeba", Path("celeba.zip"), name, "val", identity=name[0]) for name in ("a1", "a2", "b")]
     with torch.no_grad():
         images = torch.from_numpy(pixels[:, 10:170, 10:170]).permute(0, 3, 1, 2).float() / 255
         found = FaceNetGraph(averaged_facenet(published))(images).numpy()
-    (threshold,) = accept_thresholds(published, Crops(pixels, tuple(records)))
+    (threshold,) = measure_thresholds(published, Crops(pixels, tuple(records)))
     reached = sorted(found[:2] @ found[2])
     assert threshold.similarity == pytest.approx(reached[0], abs=1e-4)  # half of them may pass
 
@@ -309,7 +312,7 @@ def test_published_weights_become_a_graph_that_agrees_with_torch(
     words = ["--weights", tmp_path / "published.pt", "--licence", "MIT", "--out", tmp_path / "facenet"]
     result = CliRunner().invoke(train, ["facenet-published", *map(str, words)])
     assert result.exit_code == 0, result.output
-    graphs, differences = export_facenet(tmp_path / "facenet", seen.pictures(160), tmp_path, ["fp16"])
+    graphs, differences = export_facenet(tmp_path / "facenet", seen.resized(160), tmp_path, ["fp16"])
     assert graphs["facenet"].signature == facenet_signature(160, 512)
     assert 0 < differences["graphs/facenet.fp16.onnx"] <= TOLERANCE["fp16"]
     session = ort.InferenceSession(str(tmp_path / "graphs" / "facenet.fp16.onnx"), providers=["CPUExecutionProvider"])
@@ -398,10 +401,10 @@ def test_thresholds_are_what_pairs_of_different_people_reach(
         reverse=True,
     )
     assert len(others) == 45 - 3
-    monkeypatch.setattr("dorian_export.readers.embed", planted(angles))
-    monkeypatch.setattr("dorian_export.readers.RATES", (0.5, 0.25, 1 / 42))
-    monkeypatch.setattr("dorian_export.readers._LEAST_OTHERS", 42)
-    found = accept_thresholds(reader_runs["facenet"], people_of(names))
+    monkeypatch.setattr("dorian_export.face_readers.embed", planted(angles))
+    monkeypatch.setattr("dorian_export.face_readers.RATES", (0.5, 0.25, 1 / 42))
+    monkeypatch.setattr("dorian_export.face_readers._MIN_IMPOSTOR_PAIRS", 42)
+    found = measure_thresholds(reader_runs["facenet"], people_of(names))
     assert [each.false_accept_rate for each in found] == [0.5, 0.25, 1 / 42]
     # The first pair that may not pass is just below the threshold.
     assert [each.similarity for each in found] == pytest.approx([others[21], others[10], others[1]], abs=1e-4)
@@ -411,14 +414,14 @@ def test_people_are_their_sets_own_and_nobody_is_left_out_of_the_count(
     reader_runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names, sets = ["1", "1", "1", "Ada", "", ""], ["celeba", "celeba", "cacd", "cacd", "celeba", "celeba"]
-    monkeypatch.setattr("dorian_export.readers.embed", planted([0, 0, 30, 60, 0, 0]))
-    monkeypatch.setattr("dorian_export.readers.RATES", (0.1,))
-    monkeypatch.setattr("dorian_export.readers._LEAST_OTHERS", 5)
-    (found,) = accept_thresholds(reader_runs["facenet"], people_of(names, sets))
+    monkeypatch.setattr("dorian_export.face_readers.embed", planted([0, 0, 30, 60, 0, 0]))
+    monkeypatch.setattr("dorian_export.face_readers.RATES", (0.1,))
+    monkeypatch.setattr("dorian_export.face_readers._MIN_IMPOSTOR_PAIRS", 5)
+    (found,) = measure_thresholds(reader_runs["facenet"], people_of(names, sets))
     assert found.similarity == pytest.approx(np.cos(np.deg2rad(30)), abs=1e-4)
-    monkeypatch.setattr("dorian_export.readers._LEAST_OTHERS", 6)
+    monkeypatch.setattr("dorian_export.face_readers._MIN_IMPOSTOR_PAIRS", 6)
     with pytest.raises(ExportError, match="need 6 pairs of different people in the validation split; there are 5"):
-        accept_thresholds(reader_runs["facenet"], people_of(names, sets))
+        measure_thresholds(reader_runs["facenet"], people_of(names, sets))
 
 
 @pytest.mark.parametrize(
@@ -427,7 +430,7 @@ def test_people_are_their_sets_own_and_nobody_is_left_out_of_the_count(
 def test_too_few_people_for_thresholds(reader_runs: dict[str, Path], names: list[str], pairs: str) -> None:
     words = f"need 100,000 pairs of different people in the validation split; there are {pairs}$"
     with pytest.raises(ExportError, match=words):
-        accept_thresholds(reader_runs["facenet"], people_of(names))
+        measure_thresholds(reader_runs["facenet"], people_of(names))
 
 
 @pytest.fixture(scope="module")
@@ -464,6 +467,6 @@ def test_another_facenet_has_other_thresholds(
     side, template = with_margin(64)
     crops = cut_crops(watched, side, template=template)
     stated = bundle.manifest.readers.facenet.thresholds
-    assert accept_thresholds(reader_runs["facenet"], crops) == stated
-    for near, far in zip(accept_thresholds(tmp_path, crops), stated, strict=True):
+    assert measure_thresholds(reader_runs["facenet"], crops) == stated
+    for near, far in zip(measure_thresholds(tmp_path, crops), stated, strict=True):
         assert near.similarity > far.similarity

@@ -20,21 +20,22 @@ from dorian_bundle.calibration import Calibration
 from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
 from dorian_bundle.families.cyclegan import CycleGanMethod, cyclegan_signature
 from dorian_bundle.masks import face_mask
-from dorian_export import age_translator, proven
-from dorian_export.age_translator import make_age_translator
-from dorian_export.cyclegan import make_cyclegan
+from dorian_export import verified_export
 from dorian_export.errors import ExportError, ParityError
+from dorian_export.exporters import EXPORTERS, age_translator
+from dorian_export.exporters.age_translator import AgeTranslatorGraph
+from dorian_export.exporters.cyclegan import FilterGraph
 from dorian_export.faces import Faces
-from dorian_export.graphs import AgeTranslatorGraph, FilterGraph, in_precision
-from dorian_export.made import Made
-from dorian_export.parity import TOLERANCE
+from dorian_export.method_exporter import ExportJob, MethodExport
+from dorian_export.onnx_writer import in_precision
+from dorian_export.verified_export import TOLERANCE
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.data.crops import Crops
 from dorian_training.errors import CheckpointError
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.cyclegan import CycleGanShape, build_translator
 
-Make = Callable[..., Made]
+Make = Callable[..., MethodExport]
 FAMILIES = ["age_translator", "cyclegan"]
 SIZES = {"age_translator": 48, "cyclegan": 32}
 CLOSE = 1e-2  # of half precision, which is all that a bundle has of them
@@ -94,13 +95,11 @@ def make(bundle: Bundle, reader_runs: dict[str, Path], tmp_path: Path, monkeypat
         path.parent.mkdir(exist_ok=True)
         path.write_bytes((bundle.folder / "graphs" / path.name).read_bytes())
 
-    monkeypatch.setattr(proven, "write_onnx", copy)
+    monkeypatch.setattr(verified_export, "write_onnx", copy)
 
-    def make(family: str, checkpoint: Path, faces: Faces) -> Made:
-        if family == "cyclegan":
-            return make_cyclegan(checkpoint, faces, tmp_path, ["fp16"], {"ageing": 7})
-        estimator = reader_runs["age_estimator"]
-        return make_age_translator(checkpoint, estimator, faces, tmp_path, ["fp16"], {"ageing": 7})
+    def make(family: str, checkpoint: Path, faces: Faces) -> MethodExport:
+        checkpoints = {family: checkpoint, "age_estimator": reader_runs["age_estimator"]}
+        return EXPORTERS[family].export(ExportJob(checkpoints, faces, tmp_path, ["fp16"], {family: {"ageing": 7}}))
 
     return make
 
@@ -184,7 +183,7 @@ def test_a_unet_exports_too(randomised: Callable[..., nn.Module], seen: Faces, t
     }
     about = {"family": "cyclegan", "shape": shape.as_dict(), "stage": "cyclegan", "steps": 1, "earlier": []}
     save_weights(tmp_path / WEIGHTS_FILE, weights, {**about, "data": {"mine": 3}, "seed": 0})
-    made = make_cyclegan(tmp_path, seen, tmp_path, ["fp32"], {})
+    made = EXPORTERS["cyclegan"].export(ExportJob({"cyclegan": tmp_path}, seen, tmp_path, ["fp32"]))
     assert made.differences.keys() == {f"graphs/cyclegan_{domain}.fp32.onnx" for domain in ("old", "young")}
     assert all(0 < difference <= TOLERANCE["fp32"] for difference in made.differences.values())
 
@@ -201,14 +200,14 @@ def test_they_are_proven_on_random_and_on_real_inputs(
         shown.append(inputs)
         return 0.125
 
-    monkeypatch.setattr(proven, "require_parity", note)
+    monkeypatch.setattr(verified_export, "require_parity", note)
     made = make(family, folders[family], seen)
     ours = {name: graph for name, graph in bundle.manifest.graphs.items() if name.startswith(family)}
     assert made.graphs == ours
     assert made.differences == {file.path: 0.125 for graph in ours.values() for file in graph.files}
     assert made.entry.provenance.metrics == {"ageing": 7, "onnx_difference": made.differences}
     assert len(shown) == len(ours)
-    pictures = seen.pictures(SIZES[family])[:8].transpose(0, 3, 1, 2).astype(np.float32) / 255
+    pictures = seen.resized(SIZES[family])[:8].transpose(0, 3, 1, 2).astype(np.float32) / 255
     for random, real in shown:
         assert np.array_equal(real["image"], pictures)
         assert 0 <= random["image"].min() < 0.01 < 0.99 < random["image"].max() <= 1
@@ -308,7 +307,7 @@ def test_a_translator_is_calibrated_on_grown_faces_under_the_mask_by_the_bundles
     assert span == (1.0, 90.0)
 
     def image(size: int, keep: Sequence[bool]) -> torch.Tensor:
-        return 2 * torch.from_numpy(seen.pictures(size)[np.asarray(keep)]).permute(0, 3, 1, 2).float() / 255 - 1
+        return 2 * torch.from_numpy(seen.resized(size)[np.asarray(keep)]).permute(0, 3, 1, 2).float() / 255 - 1
 
     def read(images: torch.Tensor) -> torch.Tensor:
         return years(readers["age_estimator"](nn.functional.interpolate(images, (64, 64), mode="area")))

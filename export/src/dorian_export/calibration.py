@@ -1,7 +1,7 @@
-"""What an age translator has to be asked for: measured on faces it never saw, with an age estimator that never led it.
+"""Calibration of an age translator: measured on faces that it was not trained on, with an age estimator that did not train it.
 
-The estimator has a bias of its own, so a translated face is held against real faces of the wished age as the estimator reads
-them, not against the calendar.
+The estimator has a bias of its own, so a drawn face is compared with the estimated ages of real faces of the target age, not
+with the target itself.
 """
 
 from __future__ import annotations
@@ -14,57 +14,71 @@ from numpy.typing import NDArray
 from dorian_bundle.calibration import Calibration, CalibrationPoint
 from dorian_export.errors import ExportError
 
-ASKED = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0, 85.0)
+TARGETS = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0, 85.0)  # years of the curve's points
 STRENGTHS = (1.0, 1.15, 1.3)  # factors of the delta that are tried, the one that changes the person least first
-_WORTH = 0.05  # share of the error that a stronger delta has to save
-# What all factors are then multiplied by: on 120 adults of the validation split, judges that took no part in training read
+_MARGIN = 0.05  # share of the error that a stronger delta has to save
+# All factors are then multiplied by it: on 120 adults of the validation split, judges that took no part in training estimate
 # less of a change than any estimator that learned from the same faces.
-_STRONGER = 1.12
-_FURTHEST = 5.0  # years that a request may be moved: an estimator need not see drawn faces as it sees photographs
+_EXTRA_STRENGTH = 1.12
+_MAX_OFFSET = 5.0  # years that a target may be moved: an estimator may judge drawn faces otherwise than photos
 _WINDOW = 4.0  # years around an age from which its real faces are taken
-_LEAST = 5  # faces that a mean is taken of
+_MIN_FACES = 5  # that a mean is taken of
 
 Ages = NDArray[np.floating]
-# Asked years and factor → age read from each of the faces drawn so.
-Reader = Callable[[float, float], Ages]
+# Age in years to draw and factor of the delta → estimated ages of the faces drawn so, (faces,).
+EstimateDrawn = Callable[[float, float], Ages]
 
 
-def calibrate(read: Reader, ages: Ages, readings: Ages, youngest: float, oldest: float) -> Calibration:
-    """The curve by which faces drawn by ``read`` get the readings of real faces, whose true ``ages`` and ``readings`` are given.
+def calibrate(
+    estimate_drawn: EstimateDrawn, ages: Ages, estimates: Ages, youngest: float, oldest: float
+) -> Calibration:
+    """Return the curve by which drawn faces are estimated as old as real faces of their target.
 
-    Each strength is asked for the years at which its faces are read right on average; of these pairs, the one is taken whose
-    faces are read right one by one, or a weaker one that comes within a twentieth of it. ``youngest`` and ``oldest``: the ages in years that
-    can be drawn. ``ExportError`` if there are too few real faces.
+    Each strength gets the age to draw at which its faces are estimated right on average. Of these pairs, the one is taken
+    whose faces are right one by one, or a weaker one that comes within a twentieth of its error.
+
+    Args:
+        estimate_drawn: Draws faces and estimates their ages.
+        ages: True ages of real faces in years, (faces,).
+        estimates: Their estimated ages, (faces,).
+        youngest: Youngest age in years that can be drawn.
+        oldest: Oldest age in years that can be drawn.
+
+    Raises:
+        ExportError: If there are too few real faces.
     """
-    drawn = np.linspace(youngest, oldest, 10)
-    # What noise makes fall stays level.
-    means = np.array([[read(float(age), each).mean() for each in STRENGTHS] for age in drawn])
-    found = dict(zip(STRENGTHS, np.maximum.accumulate(means).T, strict=True))
+    drawn_ages = np.linspace(youngest, oldest, 10)
+    means = np.array([[estimate_drawn(float(age), strength).mean() for strength in STRENGTHS] for age in drawn_ages])
+    # Where noise makes the curve fall, it stays level.
+    curves = dict(zip(STRENGTHS, np.maximum.accumulate(means).T, strict=True))
     points = []
-    for asked in ASKED:
-        if not youngest <= asked <= oldest:
+    for target in TARGETS:
+        if not youngest <= target <= oldest:
             continue
-        wanted = reading_at(asked, ages, readings)
-        least, most = max(youngest, asked - _FURTHEST), min(oldest, asked + _FURTHEST)
-        given = {each: float(np.clip(np.interp(wanted, found[each], drawn), least, most)) for each in STRENGTHS}
-        errors = {each: float(np.abs(read(given[each], each) - wanted).mean()) for each in STRENGTHS}
-        enough = min(errors.values()) * (1 + _WORTH)
-        chosen = next(each for each in STRENGTHS if errors[each] <= enough)
-        strength = round(chosen * _STRONGER, 3)
-        points.append(CalibrationPoint(asked=asked, offset=round(given[chosen] - asked, 1), strength=strength))
+        real = estimate_real(target, ages, estimates)
+        lowest, highest = max(youngest, target - _MAX_OFFSET), min(oldest, target + _MAX_OFFSET)
+        years = {s: float(np.clip(np.interp(real, curves[s], drawn_ages), lowest, highest)) for s in STRENGTHS}
+        errors = {s: float(np.abs(estimate_drawn(years[s], s) - real).mean()) for s in STRENGTHS}
+        allowed = min(errors.values()) * (1 + _MARGIN)
+        best = next(s for s in STRENGTHS if errors[s] <= allowed)
+        strength = round(best * _EXTRA_STRENGTH, 3)
+        points.append(CalibrationPoint(asked=target, offset=round(years[best] - target, 1), strength=strength))
     return Calibration(points=tuple(points))
 
 
-def reading_at(age: float, ages: Ages, readings: Ages) -> float:
-    """What real faces of ``age`` years are read as: a straight line through those nearby, at ``age``.
+def estimate_real(age: float, ages: Ages, estimates: Ages) -> float:
+    """Return what real faces of ``age`` years are estimated at: a straight line through those nearby, at ``age``.
 
-    Nearby is 4 years or, where that holds fewer than 5 faces, as far as it takes. ``ExportError`` if there are fewer in all.
+    Nearby is 4 years or, where that holds fewer than 5 faces, as far as it takes.
+
+    Raises:
+        ExportError: If there are fewer than 5 faces in all.
     """
-    if len(ages) < _LEAST:
-        raise ExportError(f"calibration needs at least {_LEAST} faces whose age is known; there are {len(ages)}")
+    if len(ages) < _MIN_FACES:
+        raise ExportError(f"calibration needs at least {_MIN_FACES} faces whose age is known; there are {len(ages)}")
     distance = np.abs(ages - age)
-    near = distance <= max(_WINDOW, float(np.sort(distance)[_LEAST - 1]))
-    x, y = ages[near] - age, readings[near]
+    near = distance <= max(_WINDOW, float(np.sort(distance)[_MIN_FACES - 1]))
+    x, y = ages[near] - age, estimates[near]
     spread = float(((x - x.mean()) ** 2).sum())
     slope = float(((x - x.mean()) * (y - y.mean())).sum()) / spread if spread else 0.0
     # A line through few faces must not lead far from them.

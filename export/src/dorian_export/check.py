@@ -1,4 +1,4 @@
-"""The checker: a bundle's manifest and files, and that its graphs take and give what the manifest says."""
+"""The check of a whole bundle: manifest, files, and that graphs take and give what the manifest says."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dorian_bundle.graphs import Signature, TensorSpec
 
 
 def check_bundle(folder: Path) -> Bundle:
-    """The bundle in ``folder``, wholly verified; ``BundleError`` says what is wrong with it."""
+    """Load and verify the bundle in ``folder``, graphs included; raises ``BundleError`` if anything is wrong with it."""
     bundle = load(folder)
     for graph in bundle.manifest.graphs.values():
         for file in graph.files:
-            graph.signature.require_same(signature_of(folder / file.path), f"the file {file.path}")
+            graph.signature.require_same(read_signature(folder / file.path), f"the file {file.path}")
     return bundle
 
 
-def signature_of(path: Path) -> Signature:
-    """What the ONNX file at ``path`` takes and gives.
+def read_signature(path: Path) -> Signature:
+    """Read what the ONNX file at ``path`` takes and gives.
 
     ``GraphSignatureError`` for types other than float32, ``GraphFileError`` for another kind of file.
     """

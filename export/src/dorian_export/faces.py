@@ -15,25 +15,26 @@ from dorian_training.data.crops import Crops
 Item = TypeVar("Item")
 
 
-def spread(items: Sequence[Item], most: int) -> list[Item]:
-    """``items``, or ``most`` of them from first to last, as far apart."""
-    places = np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)
-    return [items[place] for place in places]
+def pick_evenly(items: Sequence[Item], max_items: int) -> list[Item]:
+    """Return ``items``, or ``max_items`` of them from first to last, evenly spaced."""
+    indices = np.linspace(0, len(items) - 1, min(len(items), max_items)).round().astype(int)
+    return [items[index] for index in indices]
 
 
 @dataclass(frozen=True)
 class Faces:
-    """``crops`` to prove graphs and to calibrate on, with ages, and ``people`` to set thresholds on.
+    """Faces to verify, calibrate and measure on.
 
-    ``crops`` are at least 8, and as large as the largest network's of a method. ``people`` are cut with a margin (see
-    ``with_margin``) about what FaceNet sees, and their identities are known.
+    Attributes:
+        crops: At least 8 faces with ages, as large as the largest network's of a method.
+        people: Faces with identities, cut with a margin about what FaceNet sees (see ``with_margin``).
     """
 
     crops: Crops
     people: Crops
 
-    def pictures(self, size: int) -> NDArray[np.uint8]:
-        """``crops`` as RGB uint8 (faces, size, size, 3)."""
+    def resized(self, size: int) -> NDArray[np.uint8]:
+        """Return ``crops`` as RGB uint8 (faces, size, size, 3)."""
         if self.crops.size == size:
             return self.crops.pixels
-        return np.stack([cv2.resize(each, (size, size), interpolation=cv2.INTER_AREA) for each in self.crops.pixels])
+        return np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in self.crops.pixels])

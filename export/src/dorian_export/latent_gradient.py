@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch._decomp import core_aten_decompositions, get_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from dorian_bundle.graphs import Graph, GraphFile, Precision, Signature
+from dorian_bundle.graphs import Array, Graph, GraphFile, Precision, Signature
 from dorian_export.errors import ParityError
-from dorian_export.graphs import write_onnx
-from dorian_export.parity import BATCHES, Array
+from dorian_export.onnx_writer import write_onnx
+from dorian_export.verified_export import BATCHES
 from dorian_training.losses.latent import LatentObjective, loss_and_gradient
 
 # Largest difference of loss, gradient and terms from autograd's, relative to the largest value of each.

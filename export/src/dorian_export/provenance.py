@@ -1,4 +1,4 @@
-"""Where weights come from: what a checkpoint says of itself, as the manifest has it."""
+"""Where weights come from: a checkpoint's metadata, as the manifest has it."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from typing import Any
 from dorian_bundle.entries import DataSet, Provenance
 from dorian_training.data.sources import LICENCES, SetTerms
 
+# What the manifest keeps of a checkpoint's metadata, where it is there.
+_TRAINING = ("preset", "shape", "batch_size", "settings", "earlier", "scenes", "identities", "group_counts", "domains")
 _UNSTATED = "not stated"  # the licence of users' own archives
 
 
-def provenance(about: dict[str, Any], metrics: dict[str, Any]) -> Provenance:
-    """The provenance of a checkpoint that says ``about`` of itself, with ``metrics`` as they are.
+def describe_provenance(metadata: dict[str, Any], metrics: dict[str, Any]) -> Provenance:
+    """Return the provenance of a checkpoint with this ``metadata``, and ``metrics`` as they are.
 
-    The licence of weights that others published is the one that was stated when they were taken over; of our own, what
-    follows from the data.
+    The licence of weights that others published is the one stated for them; that of our own follows from their data.
     """
-    data = tuple(_data_set(source, faces) for source, faces in about["data"].items())
-    stages = [*about["earlier"], {"stage": about["stage"], "steps": about["steps"]}]
+    data = tuple(_describe_data_set(source, faces) for source, faces in metadata["data"].items())
+    stages = [*metadata["earlier"], {"stage": metadata["stage"], "steps": metadata["steps"]}]
     steps: Counter[str] = Counter()
     for stage in stages:
         steps[stage["stage"]] += stage["steps"]
-    told = ("preset", "shape", "batch_size", "settings", "earlier", "scenes", "identities", "group_counts", "domains")
     return Provenance(
-        licence=_stated(about["licence"]) if "licence" in about else _licence(data),
+        licence=_published_licence(metadata["licence"]) if "licence" in metadata else _licence_of_data(data),
         data=data,
-        seed=about["seed"],
+        seed=metadata["seed"],
         steps=dict(steps),
-        training={key: about[key] for key in told if key in about},
+        training={key: metadata[key] for key in _TRAINING if key in metadata},
         metrics=metrics,
     )
 
 
-def _data_set(source: str, faces: int) -> DataSet:
+def _describe_data_set(source: str, faces: int) -> DataSet:
     terms = LICENCES.get(source, SetTerms(source, _UNSTATED))
     return DataSet(name=terms.name, faces=faces, licence=terms.licence)
 
 
-def _stated(licence: str) -> str:
+def _published_licence(licence: str) -> str:
     return f"The weights are published under these terms: {licence.rstrip('.')}."
 
 
-def _licence(data: tuple[DataSet, ...]) -> str:
+def _licence_of_data(data: tuple[DataSet, ...]) -> str:
     strict = dict.fromkeys(entry.name for entry in data if "non-commercial" in entry.licence)
     unstated = [entry.name for entry in data if entry.licence == _UNSTATED]
     if strict:

@@ -4,41 +4,44 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import torch
 
-from dorian_bundle import BundleError
+from dorian_bundle import Bundle, BundleError, load
+from dorian_bundle.engine_building import open_graph_engine
+from dorian_bundle.engine_cache import build_profile
 from dorian_bundle.files import draft_folder
-from dorian_bundle.graphs import Precision
+from dorian_bundle.graphs import Graph, GraphFile, Precision
 from dorian_bundle.manifest import MANIFEST_FILE
-from dorian_export.assemble import Checkpoints, Naming, build_bundle
+from dorian_export.bundle_building import BundleInfo, build_bundle
 from dorian_export.check import check_bundle
 from dorian_export.curves import CURVES_FILE, read_curves, write_curves
-from dorian_export.engines import tensorrt
 from dorian_export.errors import ExportError
-from dorian_export.faces import Faces, spread
-from dorian_export.readers import averaged_facenet
+from dorian_export.exporters import EXPORTERS
+from dorian_export.face_readers import READERS, averaged_facenet
+from dorian_export.faces import Faces, pick_evenly
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.cli.options import data_option
 from dorian_training.data.crops import cut_crops, with_margin
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import TrainingError
-from dorian_training.networks.age_translator import TranslatorShape
 
-_CROP_SIZE = TranslatorShape().size  # the largest that a method's network takes
-_PROVEN_ON = 600  # faces at most; calibration is what needs so many
+_CROP_SIZE = max(exporter.crop_size for exporter in EXPORTERS.values())
+_MAX_FACES = 600  # that graphs are verified on; calibration is what needs so many
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _RUN = click.Path(path_type=Path, exists=True, file_okay=False)
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def _errors_as_messages() -> Iterator[None]:
     try:
         yield
     except (ExportError, TrainingError, BundleError) as error:
@@ -62,31 +65,32 @@ def checkpoint(runs: tuple[Path, ...], out: Path) -> None:
     \b
     dorian-export checkpoint runs/gan runs/encoder --out models/checkpoints/age_cgan
     """
-    with _in_words():
-        weights, about = load_weights(runs[-1])
+    with _errors_as_messages():
+        weights, metadata = load_weights(runs[-1])
         out.mkdir(parents=True, exist_ok=True)
-        save_weights(out / WEIGHTS_FILE, weights, about, torch.float16)
+        save_weights(out / WEIGHTS_FILE, weights, metadata, torch.float16)
         write_curves(out / CURVES_FILE, {name: points for run in runs for name, points in read_curves(run).items()})
     size = (out / WEIGHTS_FILE).stat().st_size
     click.echo(f"{out / WEIGHTS_FILE}: {', '.join(sorted(weights))}; {size / 1e6:.1f} MB")
 
 
+def _checkpoint_options(command: Function) -> Function:
+    """Add an option for each checkpoint that a bundle may be made of; they come as keyword arguments, ``None`` if absent."""
+    options: list[tuple[str, str, bool]] = []  # name, help, whether it is required
+    for family, exporter in EXPORTERS.items():
+        options.append((family, exporter.help, False))
+        options += [(name, help, False) for name, help in exporter.further_checkpoints.items()]
+    options += [(reader, help, True) for reader, help in READERS.items()]
+    for name, help, required in reversed(options):
+        flag = f"--{name.replace('_', '-')}"
+        command = click.option(flag, name, type=_RUN, required=required, help=help)(command)
+    return command
+
+
 @main.command()
-@click.option("--age-translator", type=_RUN, help="Run or checkpoint of the age translator, which is then the default.")
-@click.option(
-    "--calibrator",
-    type=_RUN,
-    help="Run or checkpoint of an age estimator to calibrate the age translator by; --age-estimator's unless given. "
-    "Better one that the translator's training has not seen.",
-)
-@click.option("--age-cgan", type=_RUN, help="Run or checkpoint of Age-cGAN.")
-@click.option("--cyclegan", type=_RUN, help="Run or checkpoint of CycleGAN.")
-@click.option("--detector", type=_RUN, required=True, help="Run or checkpoint of the face detector.")
-@click.option("--landmark-refiner", type=_RUN, required=True, help="Run or checkpoint of the landmark refiner.")
-@click.option("--age-estimator", type=_RUN, required=True, help="Run or checkpoint of the age estimator.")
-@click.option("--facenet", type=_RUN, required=True, help="Run or checkpoint of FaceNet, of any layout.")
+@_checkpoint_options
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the bundle; replaced only by a whole one.")
-@data_option("Real faces to prove the graphs on, and people to set FaceNet's thresholds on.")
+@data_option("Real faces to verify the graphs on, and people to set FaceNet's thresholds on.")
 @click.option(
     "--precision",
     "precisions",
@@ -99,25 +103,19 @@ def checkpoint(runs: tuple[Path, ...], out: Path) -> None:
 @click.option("--version", default="0.1.0", help="Version of the bundle.")
 @click.option(
     "--metrics",
+    "metrics_files",
     multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="JSON of measurements, as dorian-evaluate writes it, for manifest and card; once per file.",
 )
 def onnx(
-    age_translator: Path | None,
-    calibrator: Path | None,
-    age_cgan: Path | None,
-    cyclegan: Path | None,
-    detector: Path,
-    landmark_refiner: Path,
-    age_estimator: Path,
-    facenet: Path,
     out: Path,
     sources: tuple[str, ...],
     precisions: tuple[Precision, ...],
     name: str,
     version: str,
-    metrics: tuple[Path, ...],
+    metrics_files: tuple[Path, ...],
+    **checkpoints: Path | None,
 ) -> None:
     """Make a bundle of run folders or shipped checkpoints, of at least one method. Refused unless ONNX Runtime agrees with torch.
 
@@ -127,34 +125,28 @@ def onnx(
       --landmark-refiner models/checkpoints/landmark_refiner --age-estimator models/checkpoints/age_estimator \\
       --facenet models/checkpoints/facenet --data faces/ --out models/default
     """
-    with _in_words():
+    with _errors_as_messages():
         if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
             raise ExportError(f"{out} holds something other than a bundle, which would be lost; choose another folder")
-        measured = _measured(metrics)
-        faces = _faces(load_sources(sources), averaged_facenet(facenet).size)
+        info = BundleInfo(name, version, _read_metrics(metrics_files))
+        paths = {name: path for name, path in checkpoints.items() if path is not None}
+        faces = _load_faces(load_sources(sources), averaged_facenet(paths["facenet"]).size)
         with draft_folder(out) as draft:
-            _, differences = build_bundle(
-                Checkpoints(
-                    detector, landmark_refiner, age_estimator, facenet, age_translator, calibrator, age_cgan, cyclegan
-                ),
-                draft,
-                faces,
-                precisions,
-                Naming(name, version, measured),
-            )
+            _, differences = build_bundle(paths, draft, faces, precisions, info)
             check_bundle(draft)
     for path, difference in differences.items():
         click.echo(f"{out / path}: differs from torch by at most {difference:.2g}")
 
 
-def _faces(records: Sequence[FaceRecord], facenet_size: int) -> Faces:
-    """Faces that nothing was trained on, where there are any: with ages for the graphs, with identities for thresholds.
+def _load_faces(records: Sequence[FaceRecord], facenet_size: int) -> Faces:
+    """Return faces that nothing was trained on, where there are any.
 
-    ``facenet_size``: side of the crops that FaceNet sees.
+    ``crops`` have ages, for the graphs; ``people`` have identities, for thresholds, and are cut for a FaceNet whose crops
+    have the side ``facenet_size``.
     """
     unseen = [record for record in records if record.split == "val" and record.age is not None]
     unseen = unseen or [record for record in records if record.age is not None]
-    crops = cut_crops(spread(unseen, _PROVEN_ON), _CROP_SIZE)
+    crops = cut_crops(pick_evenly(unseen, _MAX_FACES), _CROP_SIZE)
     people = [record for record in records if record.split == "val" and record.identity]
     if not people:
         raise ExportError("FaceNet's thresholds need faces with identities in a validation split; --data has none")
@@ -162,26 +154,26 @@ def _faces(records: Sequence[FaceRecord], facenet_size: int) -> Faces:
     return Faces(crops, cut_crops(people, side, template=template))
 
 
-def _measured(files: Sequence[Path]) -> dict[str, Any]:
-    """All measurements in ``files``, by the part that they are of."""
-    measured: dict[str, Any] = {}
+def _read_metrics(files: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Return all measurements in ``files``, by the part that they are of."""
+    metrics: dict[str, dict[str, Any]] = {}
     for file in files:
         try:
-            found = json.loads(file.read_text())
+            content = json.loads(file.read_text())
         except ValueError as error:
             raise ExportError(f"{file} is not JSON: {error}") from error
-        if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
+        if not isinstance(content, dict) or not all(isinstance(part, dict) for part in content.values()):
             raise ExportError(f"{file} is not what dorian-evaluate writes: measurements by the part that they are of")
-        for part, figures in found.items():
-            measured.setdefault(part, {}).update(figures)
-    return measured
+        for part, measured in content.items():
+            metrics.setdefault(part, {}).update(measured)
+    return metrics
 
 
 @main.command()
 @click.argument("bundle", type=_FOLDER)
 def check(bundle: Path) -> None:
     """Verify BUNDLE: manifest, hashes, and that every graph takes and gives what the manifest says."""
-    with _in_words():
+    with _errors_as_messages():
         checked = check_bundle(bundle)
     manifest = checked.manifest
     click.echo(
@@ -189,7 +181,46 @@ def check(bundle: Path) -> None:
     )
 
 
-main.add_command(tensorrt)
+@main.command()
+@click.argument("bundle", type=_FOLDER)
+@click.option(
+    "--out",
+    type=_FOLDER,
+    required=True,
+    help="Folder of engines, as dorian-server --engine-cache takes it; those that it has are kept.",
+)
+@click.option("--graph", "names", multiple=True, help="Graph of the bundle; once per graph, all of them unless given.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    help="Files of this precision alone, where a graph has several; those of each unless given.",
+)
+def tensorrt(bundle: Path, out: Path, names: tuple[str, ...], precision: Precision | None) -> None:
+    """Build the TensorRT engines of BUNDLE for this machine's GPU, so that a server with --runtime tensorrt starts fast.
+
+    \b
+    dorian-export tensorrt models/default --out engines
+    """
+    with _errors_as_messages():
+        for name, graph in _select_graphs(load(bundle), names).items():
+            for file in _select_files(graph, precision):
+                profile = build_profile(graph.signature)
+                _, built = open_graph_engine(bundle / file.path, file.precision, profile, out)
+                click.echo(f"{name}, {file.precision}: {'built' if built else 'was there'}")
+
+
+def _select_graphs(bundle: Bundle, names: Sequence[str]) -> dict[str, Graph]:
+    """Return the graphs of ``bundle`` called ``names``, or all; raises ``click.BadParameter`` for a name that it lacks."""
+    graphs = bundle.manifest.graphs
+    for name in names:
+        if name not in graphs:
+            raise click.BadParameter(f"the bundle has no graph {name!r}; it has {', '.join(graphs)}")
+    return {name: graphs[name] for name in names or graphs}
+
+
+def _select_files(graph: Graph, precision: Precision | None) -> Sequence[GraphFile]:
+    """Return the files of ``graph`` that a server configured for ``precision`` may run (``None``: for any)."""
+    return [file for file in graph.files if file.precision == precision] or graph.files
 
 
 if __name__ == "__main__":

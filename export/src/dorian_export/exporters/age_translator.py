@@ -1,0 +1,152 @@
+"""The age translator: a checkpoint's averaged network as a verified graph, and its calibration."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dorian_bundle.ages import PAPER_GROUPS
+from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.calibration import Calibration
+from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
+from dorian_bundle.graphs import Array
+from dorian_bundle.masks import face_mask
+from dorian_bundle.tensors import crops_to_images
+from dorian_export.calibration import calibrate
+from dorian_export.errors import ExportError
+from dorian_export.face_readers import averaged_network
+from dorian_export.faces import Faces, pick_evenly
+from dorian_export.method_exporter import ExportJob, MethodExport, MethodExporter
+from dorian_export.onnx_writer import cast_like
+from dorian_export.provenance import describe_provenance
+from dorian_export.verified_export import BATCHES, export_verified, require_faces, require_family
+from dorian_training.checkpoint import load_network, load_weights
+from dorian_training.data.batches import as_images
+from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
+from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape, expected_age
+from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, TranslatorShape
+
+YOUNGEST, OLDEST = 1.0, 90.0  # years that training drew
+_GRAPH = "age_translator"
+_BATCH = 64
+_MIN_ADULT, _MAX_ADULT = 18, 70  # ages of the faces that the calibration changes
+_MAX_CALIBRATION_FACES = 150
+_DESCRIPTION = "Age translator, Dorian's own: one pass of a residual network draws what a change of age adds to the face, at any age."
+
+
+class AgeTranslatorGraph(nn.Module):
+    """An age translator whose image is RGB in [0, 1], as is the scale of its delta. Ages stay in full precision."""
+
+    def __init__(self, translator: nn.Module) -> None:
+        super().__init__()
+        self.translator = translator
+
+    def forward(self, image: Tensor, source_age: Tensor, target_age: Tensor) -> Tensor:
+        delta: Tensor = self.translator(cast_like(self.translator, image * 2 - 1), source_age, target_age)
+        return delta.float() * 0.5  # (batch, 3, size, size)
+
+
+def export_age_translator(job: ExportJob) -> MethodExport:
+    """Export the network of ``job.checkpoints["age_translator"]``; see ``MethodExporter``.
+
+    It is calibrated by the age estimator of the checkpoint ``calibrator``, or else by the bundle's own.
+    """
+    weights, metadata = load_weights(job.checkpoints["age_translator"])
+    require_family(metadata, "age_translator")
+    shape = AgeTranslatorShape.from_dict(metadata["shape"]).translator
+    network = AgeTranslator(shape).eval().requires_grad_(False)
+    load_network(network, weights, "translator_ema")
+    crops = job.faces.resized(shape.size)
+    require_faces(crops)
+    graph, differences = export_verified(
+        _GRAPH,
+        AgeTranslatorGraph(network),
+        age_translator_signature(shape.size),
+        _inputs(crops[: max(BATCHES)]),
+        job.folder,
+        job.precisions,
+    )
+    estimator = job.checkpoints.get("calibrator") or job.checkpoints["age_estimator"]
+    entry = AgeTranslatorMethod(
+        name="age_translator",
+        description=_DESCRIPTION,
+        graph=_GRAPH,
+        age_groups=PAPER_GROUPS,
+        crop_size=shape.size,
+        min_years=YOUNGEST,
+        max_years=OLDEST,
+        calibration=_calibrate(network, estimator, job.faces, shape.size),
+        mirrored=True,
+        provenance=describe_provenance(metadata, job.metrics_with("age_translator", differences)),
+    )
+    return MethodExport(entry, {_GRAPH: graph}, differences)
+
+
+def _inputs(crops: NDArray[np.uint8]) -> list[dict[str, Array]]:
+    """Return random images and ``crops``, with ages that include changes up and down, and none."""
+    random = np.random.default_rng(0)
+    count = len(crops)
+    images = crops_to_images(crops)
+    noise = random.random(images.shape, dtype=np.float32)
+    source = np.linspace(5, 80, count, dtype=np.float32)
+    targets = random.uniform(YOUNGEST, OLDEST, (2, count)).astype(np.float32)
+    targets[:, 0] = source[0]
+    return [
+        {"image": image, "source_age": source, "target_age": target}
+        for image, target in zip((noise, images), targets, strict=True)
+    ]
+
+
+def _calibrate(network: nn.Module, estimator: Path, faces: Faces, size: int) -> Calibration:
+    reader, _ = averaged_network(estimator, "age_estimator", AgeEstimatorShape, AgeEstimator)
+    exactly_aged = faces.crops.where(np.asarray([r.age_low == r.age_high for r in faces.crops.records], dtype=bool))
+    ages = np.asarray([record.age for record in exactly_aged.records], dtype=np.float32)
+    images = as_images(torch.from_numpy(exactly_aged.pixels))
+    if images.shape[2] != size:
+        images = F.interpolate(images, (size, size), mode="area")
+    adults = np.flatnonzero((ages >= _MIN_ADULT) & (ages <= _MAX_ADULT))
+    if not len(adults):
+        raise ExportError("calibration needs validation faces from 18 to 70 years whose age is known exactly")
+    adult = torch.tensor(pick_evenly(adults.tolist(), _MAX_CALIBRATION_FACES))
+    adult_images = torch.split(images[adult], _BATCH)
+    mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(size), size))
+
+    def estimate_age(image: Tensor) -> Tensor:
+        return expected_age(reader(F.interpolate(image, (AGE_SIZE, AGE_SIZE), mode="area")))
+
+    @lru_cache(maxsize=1)  # one target is drawn at several strengths before the next
+    def masked_deltas(target_age: float) -> list[Tensor]:
+        deltas = []
+        for image, source in zip(adult_images, torch.split(torch.from_numpy(ages)[adult], _BATCH), strict=True):
+            target = torch.full_like(source, target_age)
+            both = network(image, source, target) + network(image.flip(3), source, target).flip(3)
+            deltas.append(mask * both / 2)
+        return deltas
+
+    def estimate_drawn(target_age: float, strength: float) -> NDArray[np.floating]:
+        estimates = [
+            estimate_age((image + strength * delta).clamp(-1, 1))
+            for image, delta in zip(adult_images, masked_deltas(target_age), strict=True)
+        ]
+        return torch.cat(estimates).numpy()
+
+    with torch.no_grad():
+        estimates = torch.cat([estimate_age(chunk) for chunk in torch.split(images, _BATCH)]).numpy()
+        return calibrate(estimate_drawn, ages, estimates, YOUNGEST, OLDEST)
+
+
+EXPORTER = MethodExporter(
+    "Run or checkpoint of the age translator, which is then the default.",
+    TranslatorShape().size,
+    export_age_translator,
+    {
+        "calibrator": "Run or checkpoint of an age estimator to calibrate the age translator by; --age-estimator's unless given. "
+        "Better one that the translator's training has not seen."
+    },
+)

@@ -1,0 +1,273 @@
+"""The networks that read faces as verified graphs, their entries in the manifest, and FaceNet's thresholds as measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dorian_bundle import face_readers as entries
+from dorian_bundle.face_readers import (
+    DETECTOR_STRIDES,
+    AcceptThreshold,
+    FaceReaders,
+    age_estimator_signature,
+    detector_signature,
+    facenet_signature,
+    landmark_refiner_signature,
+)
+from dorian_bundle.graphs import Array, Graph, Precision, Signature
+from dorian_export.errors import ExportError
+from dorian_export.method_exporter import ExportJob
+from dorian_export.onnx_writer import cast_like
+from dorian_export.provenance import describe_provenance
+from dorian_export.verified_export import BATCHES, export_verified, image_inputs, require_faces, require_family
+from dorian_training.checkpoint import load_network, load_weights
+from dorian_training.data.crops import Crops
+from dorian_training.methods.facenet import embed, identity_labels
+from dorian_training.networks import age_estimator, detector, landmark_refiner
+from dorian_training.networks.age_estimator import expected_age
+from dorian_training.networks.facenet import FaceNet, facenet_of
+from dorian_training.verification import all_pairs, similarities, threshold_at
+
+# The checkpoints that every bundle needs, by the names of readers; help texts of the command's options.
+READERS = {
+    "detector": "Run or checkpoint of the face detector.",
+    "landmark_refiner": "Run or checkpoint of the landmark refiner.",
+    "age_estimator": "Run or checkpoint of the age estimator.",
+    "facenet": "Run or checkpoint of FaceNet, of any layout.",
+}
+# Score from which on a detection counts as a face, and as a small one; chosen on the validation split.
+MIN_SCORE, MIN_SMALL_SCORE = 0.4, 0.65
+RATES = (1e-2, 1e-3, 1e-4)  # false-accept rates at which thresholds are measured
+_MIN_IMPOSTOR_PAIRS = 10 / min(RATES)  # pairs of different people, so that ten lie above the strictest threshold
+_DETECTOR_VIEW = (96, 128)  # height and width of the images that the detector is verified on
+
+GraphExport = tuple[dict[str, Graph], dict[str, float]]  # graphs by name, differences from torch by file
+
+
+class DetectorGraph(nn.Module):
+    """A face detector whose image is RGB in [0, 1] and whose scores are probabilities."""
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        maps = (level.float() for level in self.detector(cast_like(self.detector, image * 2 - 1)))
+        return tuple(torch.cat([level[:, :1].sigmoid(), level[:, 1:]], dim=1) for level in maps)
+
+
+class LandmarkRefinerGraph(nn.Module):
+    """A landmark refiner whose image is RGB in [0, 1]."""
+
+    def __init__(self, refiner: nn.Module) -> None:
+        super().__init__()
+        self.refiner = refiner
+
+    def forward(self, image: Tensor) -> Tensor:
+        landmarks: Tensor = self.refiner(cast_like(self.refiner, image * 2 - 1))
+        return landmarks.float()  # (batch, 5, 2)
+
+
+class AgeEstimatorGraph(nn.Module):
+    """An age estimator whose image is RGB in [0, 1] and that gives the expected age in years."""
+
+    def __init__(self, estimator: nn.Module) -> None:
+        super().__init__()
+        self.estimator = estimator
+
+    def forward(self, image: Tensor) -> Tensor:
+        return expected_age(self.estimator(cast_like(self.estimator, image * 2 - 1)).float())  # (batch,)
+
+
+class FaceNetGraph(nn.Module):
+    """A FaceNet whose image is RGB in [0, 1]. The embedding is the direction of the image's and its mirror image's sum."""
+
+    def __init__(self, facenet: nn.Module) -> None:
+        super().__init__()
+        self.facenet = facenet
+
+    def forward(self, image: Tensor) -> Tensor:
+        image = cast_like(self.facenet, image * 2 - 1)
+        return F.normalize(self.facenet(image) + self.facenet(image.flip(3)), dim=1)  # (batch, embedding)
+
+
+def export_face_readers(job: ExportJob, detector_precisions: Sequence[Precision]) -> tuple[FaceReaders, GraphExport]:
+    """Export the networks of ``job.checkpoints`` that ``READERS`` names.
+
+    Args:
+        job: Its precisions are those of all graphs but the detector's.
+        detector_precisions: Those of the detector's files.
+
+    Returns:
+        The manifest's entries; the graphs and their differences from torch.
+
+    Raises:
+        ParityError: If a graph differs too much from its network.
+        ExportError: If a checkpoint is of another family, or there are too few faces.
+    """
+    facenet = averaged_facenet(job.checkpoints["facenet"])
+    crops = job.faces.resized(age_estimator.SIZE)
+    exports = [
+        export_detector(job.checkpoints["detector"], crops, job.folder, detector_precisions),
+        export_landmark_refiner(job.checkpoints["landmark_refiner"], crops, job.folder, job.precisions),
+        export_age_estimator(job.checkpoints["age_estimator"], crops, job.folder, job.precisions),
+        export_facenet(job.checkpoints["facenet"], job.faces.resized(facenet.size), job.folder, job.precisions),
+    ]
+    provenance = {
+        name: describe_provenance(load_weights(job.checkpoints[name])[1], job.metrics_with(name, differences))
+        for name, (_, differences) in zip(READERS, exports, strict=True)
+    }
+    readers = FaceReaders(
+        detector=entries.FaceDetector(
+            graph="detector", min_score=MIN_SCORE, min_small_score=MIN_SMALL_SCORE, provenance=provenance["detector"]
+        ),
+        landmark_refiner=entries.LandmarkRefiner(
+            graph="landmark_refiner",
+            view_size=landmark_refiner.SIZE,
+            zoom=landmark_refiner.ZOOM,
+            provenance=provenance["landmark_refiner"],
+        ),
+        age_estimator=entries.AgeEstimator(
+            graph="age_estimator", crop_size=age_estimator.SIZE, provenance=provenance["age_estimator"]
+        ),
+        facenet=entries.FaceNet(
+            graph="facenet",
+            crop_size=facenet.size,
+            embedding_size=facenet.embedding,
+            thresholds=measure_thresholds(job.checkpoints["facenet"], job.faces.people),
+            provenance=provenance["facenet"],
+        ),
+    )
+    graphs: dict[str, Graph] = {}
+    differences: dict[str, float] = {}
+    for reader_graphs, reader_differences in exports:
+        graphs |= reader_graphs
+        differences |= reader_differences
+    return readers, (graphs, differences)
+
+
+def export_detector(
+    checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
+) -> GraphExport:
+    """Export the graph ``detector``; ``crops`` as for ``export_age_estimator``."""
+    network, _ = averaged_network(checkpoint, "detector", detector.DetectorShape, detector.Detector)
+    require_faces(crops)  # before they are stacked
+    images = np.stack([cv2.resize(crop, _DETECTOR_VIEW[::-1]) for crop in crops[: max(BATCHES)]])
+    multiples = dict.fromkeys(("height", "width"), DETECTOR_STRIDES[-1])
+    return _export("detector", DetectorGraph(network), detector_signature(), images, folder, precisions, multiples)
+
+
+def export_landmark_refiner(
+    checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
+) -> GraphExport:
+    """Export the graph ``landmark_refiner``; ``crops`` as for ``export_age_estimator``."""
+    shape, build = landmark_refiner.LandmarkRefinerShape, landmark_refiner.LandmarkRefiner
+    network, _ = averaged_network(checkpoint, "landmark_refiner", shape, build)
+    signature = landmark_refiner_signature(landmark_refiner.SIZE)
+    return _export("landmark_refiner", LandmarkRefinerGraph(network), signature, crops, folder, precisions)
+
+
+def export_age_estimator(
+    checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
+) -> GraphExport:
+    """Export the graph ``age_estimator``.
+
+    Args:
+        checkpoint: A run folder or shipped checkpoint.
+        crops: At least 8 aligned faces to verify on, uint8 RGB (faces, 64, 64, 3).
+        folder: Folder of the bundle.
+        precisions: Of the graph's files.
+
+    Returns:
+        The graph by name, and its differences from torch by file.
+
+    Raises:
+        ParityError: If the graph differs too much from its network.
+        ExportError: If the checkpoint is of another family, or there are too few faces.
+    """
+    shape, build = age_estimator.AgeEstimatorShape, age_estimator.AgeEstimator
+    network, _ = averaged_network(checkpoint, "age_estimator", shape, build)
+    signature = age_estimator_signature(age_estimator.SIZE)
+    return _export("age_estimator", AgeEstimatorGraph(network), signature, crops, folder, precisions)
+
+
+def export_facenet(
+    checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
+) -> GraphExport:
+    """Export the graph ``facenet``; ``crops`` as for ``export_age_estimator``, of the side that the network takes."""
+    network = averaged_facenet(checkpoint)
+    signature = facenet_signature(network.size, network.embedding)
+    return _export("facenet", FaceNetGraph(network), signature, crops, folder, precisions)
+
+
+def _export(
+    name: str,
+    network: nn.Module,
+    signature: Signature,
+    images: NDArray[np.uint8],
+    folder: Path,
+    precisions: Sequence[Precision],
+    multiples: Mapping[str, int] | None = None,
+) -> GraphExport:
+    """Export ``network``, verified on ``images`` uint8 (faces, height, width, 3); the rest as ``export_verified``."""
+    require_faces(images)
+    inputs = image_inputs(images[: max(BATCHES)])
+    graph, differences = export_verified(name, network, signature, inputs, folder, precisions, multiples)
+    return {name: graph}, differences
+
+
+def measure_thresholds(checkpoint: Path, faces: Crops) -> tuple[AcceptThreshold, ...]:
+    """Measure the similarities that pairs of different people reach at each of ``RATES``, over all pairs.
+
+    Args:
+        checkpoint: Of a FaceNet.
+        faces: Cut with a margin about the side that the network takes.
+
+    Raises:
+        ExportError: If there are too few pairs for the strictest rate.
+    """
+    network = averaged_facenet(checkpoint)
+    identified = faces.where(np.asarray([bool(record.identity) for record in faces.records], dtype=bool))
+    pairs = all_pairs(identity_labels(identified).numpy())
+    impostors = int((~pairs.same).sum())
+    if impostors < _MIN_IMPOSTOR_PAIRS:
+        raise ExportError(
+            f"FaceNet's thresholds need {_MIN_IMPOSTOR_PAIRS:,.0f} pairs of different people in the validation split; there are {impostors:,}"
+        )
+    similarity = similarities(_mirrored_embeddings(network, identified), pairs)
+    return tuple(
+        AcceptThreshold(false_accept_rate=rate, similarity=round(threshold_at(similarity, pairs.same, rate), 4))
+        for rate in RATES
+    )
+
+
+def _mirrored_embeddings(network: FaceNet, faces: Crops) -> Array:
+    """Return the direction of each face's and its mirror image's embeddings' sum, (faces, embedding)."""
+    mirrored = Crops(np.ascontiguousarray(faces.pixels[:, :, ::-1]), faces.records)
+    summed = sum(embed(network, crops, network.size, torch.device("cpu")) for crops in (faces, mirrored))
+    return np.asarray(summed / np.linalg.norm(summed, axis=1, keepdims=True), dtype=np.float32)
+
+
+def averaged_facenet(checkpoint: Path) -> FaceNet:
+    """Return the averaged FaceNet of a ``checkpoint``, whatever its layout, for inference."""
+    weights, metadata = load_weights(checkpoint)
+    require_family(metadata, "facenet")
+    return facenet_of(weights, metadata)
+
+
+def averaged_network(checkpoint: Path, family: str, shape: Any, build: Any) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the averaged network of a ``checkpoint`` of ``family``, for inference, and the checkpoint's metadata."""
+    weights, metadata = load_weights(checkpoint)
+    require_family(metadata, family)
+    network: nn.Module = build(shape.from_dict(metadata["shape"])).eval()
+    load_network(network, weights, f"{family}_ema")
+    return network, metadata
