@@ -368,4 +368,4 @@ def graphs_from_before(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(verified_export, "write_onnx", copy)
     monkeypatch.setattr(latent_gradient, "write_onnx", copy)
-    monkeypatch.setattr(latent_gradient, "_traced", lambda objective, _: objective)
+    monkeypatch.setattr(latent_gradient, "_trace", lambda objective, _: objective)

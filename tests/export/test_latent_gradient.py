@@ -21,7 +21,7 @@ from dorian_bundle import Bundle
 from dorian_bundle.families.age_cgan import latent_gradient_signature
 from dorian_bundle.graphs import Graph, Signature
 from dorian_export.errors import ParityError
-from dorian_export.latent_gradient import TOLERANCE, _traced, export_latent_gradient
+from dorian_export.latent_gradient import TOLERANCE, _trace, export_latent_gradient
 from dorian_training.losses.latent import LatentObjective
 from dorian_training.methods.latent_optimisation import SearchSettings, search_latents
 from dorian_training.networks.age_cgan import AgeCganShape, GeneratorShape, build_generator
@@ -360,7 +360,7 @@ def wide(randomised: Randomise) -> LatentObjective:
 
 def test_a_facenet_of_another_side_and_a_generator_of_another_layout(wide: LatentObjective) -> None:
     """What is traced, before it is exported."""
-    traced = _traced(wide, signature_for(wide.facenet))
+    traced = _trace(wide, signature_for(wide.facenet))
     for batch in (1, 4):
         rows = steady_rows(wide, batch, seed=9)
         found = traced(*(torch.from_numpy(values) for values in rows.values()))

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from dorian_bundle import Bundle
-from dorian_export.latent_gradient import _Largest, _Repeated, store_in_half
+from dorian_export.latent_gradient import _MaxPool, _NearestUpsample, store_in_half
 
 Array = NDArray[np.float32]
 
@@ -38,7 +38,7 @@ def noise(*shape: int) -> Tensor:
 @pytest.mark.parametrize("shape", [(2, 3, 9, 9), (1, 2, 10, 7), (3, 1, 38, 39)])
 @pytest.mark.parametrize(("side", "stride"), [(3, 2), (2, 2), (3, 1), (2, 3)])
 def test_largest_is_max_pooling(shape: tuple[int, ...], side: int, stride: int) -> None:
-    plain, layer = _Largest(side, stride), nn.MaxPool2d(side, stride)
+    plain, layer = _MaxPool(side, stride), nn.MaxPool2d(side, stride)
     for found, wanted in zip(
         value_and_gradient(plain, noise(*shape)), value_and_gradient(layer, noise(*shape)), strict=True
     ):
@@ -48,7 +48,7 @@ def test_largest_is_max_pooling(shape: tuple[int, ...], side: int, stride: int) 
 
 def test_zeros_that_tie_for_the_largest_have_no_slope_behind_a_rectifier() -> None:
     features = noise(2, 3, 9, 9) - 1.5
-    found = value_and_gradient(_Largest(3, 2), features, rectified=True)
+    found = value_and_gradient(_MaxPool(3, 2), features, rectified=True)
     wanted = value_and_gradient(nn.MaxPool2d(3, 2), features, rectified=True)
     assert (found[0] == 0).any()
     assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
@@ -57,7 +57,7 @@ def test_zeros_that_tie_for_the_largest_have_no_slope_behind_a_rectifier() -> No
 @pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 2, 5, 3)])
 @pytest.mark.parametrize("times", [2, 3])
 def test_repeated_is_nearest_upsampling(shape: tuple[int, ...], times: int) -> None:
-    found = value_and_gradient(_Repeated(times), noise(*shape))
+    found = value_and_gradient(_NearestUpsample(times), noise(*shape))
     wanted = value_and_gradient(nn.Upsample(scale_factor=times), noise(*shape))
     assert torch.equal(found[0], wanted[0])
     assert found[0].shape == (*shape[:2], shape[2] * times, shape[3] * times)

@@ -1,6 +1,6 @@
-"""The contract on disk: what a bundle of models is, for those who write one and those who serve it.
+"""Model bundles: the format on disk, shared by the exporter that writes them and the server that runs them.
 
-Every graph takes and gives RGB in [0, 1], float32, channels first.
+Every graph takes and gives float32 RGB in [0, 1], channels first.
 """
 
 from dorian_bundle.bundle import Bundle, load, write_manifest

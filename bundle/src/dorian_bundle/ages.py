@@ -1,4 +1,4 @@
-"""Age groups, and the condition vector that an age or a group label becomes.
+"""Age groups, and the conditions that ages and group labels become.
 
 The groups are data: every bundle's manifest carries its own list. ``PAPER_GROUPS`` are the six of Antipov et al. 2017, §3.1.
 """
@@ -32,7 +32,7 @@ class AgeGroup(BaseModel):
     centre: float = Field(ge=MIN_AGE, le=MAX_AGE)
 
     @model_validator(mode="after")
-    def _ordered(self) -> AgeGroup:
+    def _check_order(self) -> AgeGroup:
         top = MAX_AGE if self.high is None else self.high
         if not self.low <= self.centre <= top:
             raise ValueError(f"age group {self.label!r}: centre {self.centre} lies outside {self.low}..{top}")
@@ -62,21 +62,29 @@ def check_groups(groups: Sequence[AgeGroup]) -> None:
 
 
 def normalise_label(label: str) -> str:
-    """``label`` in lower case, without spaces, every kind of dash as ``-``."""
+    """Return ``label`` in lower case, without spaces, every kind of dash as ``-``."""
     return re.sub(r"[\u2010-\u2015\u2212]", "-", re.sub(r"\s+", "", label)).lower()
 
 
 def group_index(groups: Sequence[AgeGroup], label: str) -> int:
-    """Index of the group called ``label`` (dashes, spaces and case do not matter); ``AgeError`` names the known ones."""
-    wanted = normalise_label(label)
+    """Return the index of the group called ``label``; dashes, spaces and case do not matter.
+
+    Raises:
+        AgeError: If there is none; it lists those that there are.
+    """
+    normalised = normalise_label(label)
     for index, group in enumerate(groups):
-        if normalise_label(group.label) == wanted:
+        if normalise_label(group.label) == normalised:
             return index
     raise AgeError(f"unknown age group {label!r}; known: {', '.join(group.label for group in groups)}")
 
 
 def group_of_age(groups: Sequence[AgeGroup], age: float) -> int:
-    """Index of the group that holds ``age`` in years; ``AgeError`` outside 0 to 120."""
+    """Return the index of the group that holds ``age`` in years.
+
+    Raises:
+        AgeError: If the age is not from 0 to 120, or above the last group.
+    """
     check_age(age)
     for index, group in enumerate(groups):
         if group.high is None or age < group.high + 1:
@@ -91,22 +99,28 @@ def check_age(age: float) -> None:
 
 
 def group_condition(groups: Sequence[AgeGroup], index: int) -> np.ndarray:
-    """One-hot condition of group ``index``, float32, shape (groups,)."""
+    """Return the one-hot condition of group ``index``, float32 (groups,)."""
     condition = np.zeros(len(groups), dtype=np.float32)
     condition[index] = 1.0
     return condition
 
 
 def age_condition(groups: Sequence[AgeGroup], age: float) -> np.ndarray:
-    """Condition of an exact age: the two groups with the nearest centres, blended linearly. Float32, shape (groups,), sum 1.
+    """Return the condition of an exact age: the two groups with the nearest centres, blended linearly.
 
-    Before the first centre and after the last the end group stands alone. ``AgeError`` outside 0 to 120 years.
+    Before the first centre and after the last, the end group stands alone.
+
+    Returns:
+        float32 (groups,), sum 1.
+
+    Raises:
+        AgeError: If the age is not from 0 to 120 years.
     """
     check_age(age)
     centres = [group.centre for group in groups]
-    place = float(np.interp(age, centres, range(len(groups))))
-    below = min(int(place), len(groups) - 2)
+    position = float(np.interp(age, centres, range(len(groups))))  # 1.25: a quarter of the way from group 1 to group 2
+    below = min(int(position), len(groups) - 2)
     condition = np.zeros(len(groups), dtype=np.float32)
-    condition[below + 1] = place - below
+    condition[below + 1] = position - below
     condition[below] = 1.0 - condition[below + 1]
     return condition

@@ -1,8 +1,8 @@
-"""Alignment: the one way a face leaves its photo for the networks, used alike by data preparation and by the server.
+"""Alignment: how a face is cut out of its photo for the networks, shared by data preparation and the server.
 
 A similarity transform (rotation, uniform scale, shift) takes five landmarks as near as it can to a template. Landmarks are
-ordered right eye, left eye, nose, right mouth corner, left mouth corner, the person's right, in pixels, with (0, 0) at the
-centre of the top-left pixel.
+in the order right eye, left eye, nose, right mouth corner, left mouth corner (the person's right), in pixels, with (0, 0) at
+the centre of the top-left pixel.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class AlignmentTemplate(BaseModel):
     landmarks: tuple[tuple[float, float], ...] = Field(min_length=5, max_length=5)
 
     def points(self, size: int) -> FloatArray:
-        """Landmarks in pixels of a ``size`` × ``size`` crop, shape (5, 2)."""
+        """Return the landmarks in pixels of a ``size`` × ``size`` crop, (5, 2)."""
         return np.asarray(self.landmarks, dtype=np.float64) * size - 0.5
 
     def zoomed(self, factor: float) -> AlignmentTemplate:
-        """The template of crops in which the face appears ``factor`` times as large, about the crop's centre."""
+        """Return the template of crops in which the face appears ``factor`` times as large, about the crop's centre."""
         return AlignmentTemplate(
             landmarks=tuple((0.5 + (x - 0.5) * factor, 0.5 + (y - 0.5) * factor) for x, y in self.landmarks)
         )
@@ -45,9 +45,17 @@ DEFAULT_TEMPLATE = AlignmentTemplate(
 
 
 def fit_similarity(source: Sequence[Sequence[float]] | FloatArray, target: FloatArray) -> FloatArray:
-    """The least-squares similarity transform from ``source`` to ``target``, both (points, 2); returns a (2, 3) matrix.
+    """Fit the least-squares similarity transform: closed form of Umeyama 1991, in two dimensions and without reflection.
 
-    Closed form of Umeyama 1991, for two dimensions and without reflection. ``AlignmentError`` where points coincide.
+    Args:
+        source: Points (points, 2).
+        target: Where they should go, (points, 2).
+
+    Returns:
+        A matrix (2, 3).
+
+    Raises:
+        AlignmentError: If the source points coincide, are not finite, or have another shape than the target's.
     """
     a = np.asarray(source, dtype=np.float64)
     b = np.asarray(target, dtype=np.float64)
@@ -67,21 +75,29 @@ def fit_similarity(source: Sequence[Sequence[float]] | FloatArray, target: Float
 def crop_matrix(
     landmarks: Sequence[Sequence[float]] | FloatArray, template: AlignmentTemplate, size: int
 ) -> FloatArray:
-    """The (2, 3) matrix from photo pixels to pixels of a ``size`` × ``size`` aligned crop."""
+    """Return the matrix (2, 3) from pixels of the photo to pixels of a ``size`` × ``size`` aligned crop."""
     return fit_similarity(landmarks, template.points(size))
 
 
 def warp_crop(image: ImageArray, matrix: FloatArray, size: int) -> ImageArray:
-    """The ``size`` × ``size`` crop of ``image`` (height, width, 3) under ``matrix``; what lies outside is reflected.
+    """Cut a crop out of a photo; what lies outside the photo is reflected.
 
     Where the crop is much smaller than the face, the photo is first shrunk by area averaging, so that nothing aliases.
+
+    Args:
+        image: uint8 (height, width, 3).
+        matrix: See ``crop_matrix``.
+        size: Side of the crop in pixels.
+
+    Returns:
+        uint8 (size, size, 3).
     """
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     corners = cv2.transform(
         np.array([[[-0.5, -0.5], [size - 0.5, -0.5], [-0.5, size - 0.5], [size - 0.5, size - 0.5]]]),
         cv2.invertAffineTransform(matrix),
     )[0]
-    # Only the neighbourhood of the crop is touched: a large photo costs no more than its face.
+    # Only the neighbourhood of the crop is read: a large photo costs no more than its face.
     margin = 2.0 / max(scale, 1e-6)
     height, width = image.shape[:2]
     left, top = np.clip(np.floor(corners.min(axis=0) - margin), 0, (width - 1, height - 1)).astype(int)

@@ -1,4 +1,4 @@
-"""A bundle: a folder with a manifest, ONNX graphs and a model card; read here, verified, and never half-believed."""
+"""A bundle: a folder with a manifest, ONNX graphs and a model card; loaded here, and verified."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ class Bundle:
     sha256: str
 
     def graph_path(self, name: str, precision: Precision | None = None) -> Path:
-        """The file of graph ``name``, of ``precision`` or else the most precise one; ``GraphFileError`` if there is none."""
+        """Return the file of graph ``name``, of ``precision`` or else the most precise one; raises ``GraphFileError`` if there is none."""
         return self.folder / self.manifest.graphs[name].file(precision).path
 
 
 def load(folder: Path) -> Bundle:
-    """Read and verify the bundle in ``folder``: the manifest and what it claims of itself, every graph's file and hash.
+    """Load and verify the bundle in ``folder``: the manifest, its consistency, every graph's file and hash.
 
-    Raises ``ManifestError`` or ``GraphFileError``, which say what is wrong. Whether the graphs really take and give what
-    the manifest says can only be seen where they are opened; a session there compares with ``Signature.require_same``.
+    Whether the graphs really take and give what the manifest says can only be seen where they are opened; sessions compare
+    with ``Signature.require_same``.
+
+    Raises:
+        ManifestError: If the manifest or the model card is missing, or the manifest is of another schema or inconsistent.
+        GraphFileError: If a graph's file is missing or not the one that the manifest describes.
     """
     path = folder / MANIFEST_FILE
     if not path.is_file():
@@ -57,7 +61,9 @@ def _parse(path: Path, data: bytes) -> Manifest:
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, p['loc'])) or 'manifest'}: {p['msg']}" for p in error.errors()]
+        problems = [
+            f"{'.'.join(map(str, problem['loc'])) or 'manifest'}: {problem['msg']}" for problem in error.errors()
+        ]
         raise ManifestError(f"{path}: {'; '.join(problems)}") from error
 
 

@@ -1,4 +1,4 @@
-"""Calibration: what a translator is to be asked for, so that a face asked for at 60 is read as one of 60."""
+"""Calibration: which age to give an age translator, so that its face for a target of 60 is estimated at 60."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dorian_bundle.ages import MAX_AGE, MIN_AGE
 
-# A change of fewer years is corrected by less, in a line down to no change, which nothing may alter.
+# A change of fewer years is corrected by less, linearly down to no change, which stays as it is.
 FULL_CHANGE = 10.0
 
 
 class CalibrationPoint(BaseModel):
-    """For a face asked for at ``asked`` years: the years to add to them, and how many times the delta is applied."""
+    """For a target of ``asked`` years: the years to add to it, and the factor on the delta."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,18 +31,23 @@ class Calibration(BaseModel):
     points: tuple[CalibrationPoint, ...] = ()
 
     @model_validator(mode="after")
-    def _ascending(self) -> Calibration:
+    def _check_order(self) -> Calibration:
         for before, after in pairwise(self.points):
             if after.asked <= before.asked:
                 raise ValueError(f"calibration points must ascend: {after.asked:g} follows {before.asked:g}")
         return self
 
-    def correct(self, source: float, asked: float) -> tuple[float, float]:
-        """What to draw a face of ``source`` years at, in years, and the delta's factor, when it is wished at ``asked``."""
+    def correct(self, source: float, target: float) -> tuple[float, float]:
+        """Return the age in years to draw a face at, and the factor on its delta.
+
+        Args:
+            source: The face's age in years.
+            target: The age in years at which it should be estimated.
+        """
         if not self.points:
-            return asked, 1.0
+            return target, 1.0
         ages = [point.asked for point in self.points]
-        offset = float(np.interp(asked, ages, [point.offset for point in self.points]))
-        strength = float(np.interp(asked, ages, [point.strength for point in self.points]))
-        share = min(1.0, abs(asked - source) / FULL_CHANGE)
-        return asked + share * offset, 1.0 + share * (strength - 1.0)
+        offset = float(np.interp(target, ages, [point.offset for point in self.points]))
+        strength = float(np.interp(target, ages, [point.strength for point in self.points]))
+        share = min(1.0, abs(target - source) / FULL_CHANGE)
+        return target + share * offset, 1.0 + share * (strength - 1.0)

@@ -1,4 +1,4 @@
-"""Graph specs: what an ONNX graph takes and gives, and the files, one per precision, that hold it."""
+"""Graphs: the signature of an ONNX graph, and its files, one per precision."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Signature(BaseModel):
     def __str__(self) -> str:
         return f"({', '.join(map(str, self.inputs))}) -> ({', '.join(map(str, self.outputs))})"
 
-    def require_same(self, other: Signature, what: str) -> None:
-        """Raise ``GraphSignatureError`` unless ``other`` is the same; ``what`` names whose signature ``other`` is."""
+    def require_same(self, other: Signature, owner: str) -> None:
+        """Raise ``GraphSignatureError``, which names the ``owner`` of ``other``, unless ``other`` is the same."""
         if self != other:
-            raise GraphSignatureError(f"{what} has the signature {other}, but {self} is needed")
+            raise GraphSignatureError(f"{owner} has the signature {other}, but {self} is needed")
 
 
 class GraphFile(BaseModel):
@@ -64,7 +64,7 @@ class GraphFile(BaseModel):
 
     @field_validator("path")
     @classmethod
-    def _inside(cls, path: str) -> str:
+    def _check_inside(cls, path: str) -> str:
         parts = PurePosixPath(path).parts
         if not parts or path.startswith("/") or ".." in parts or "\\" in path:
             raise ValueError(f"{path!r} is not a path inside the bundle")
@@ -72,19 +72,19 @@ class GraphFile(BaseModel):
 
     @classmethod
     def of(cls, folder: Path, path: str, precision: Precision) -> GraphFile:
-        """The entry for the file at ``folder / path`` as it is now."""
+        """Return the entry for the file at ``folder / path`` as it is now."""
         file = folder / path
         return cls(path=path, precision=precision, sha256=sha256_of(file), bytes=file.stat().st_size)
 
     def verify(self, folder: Path) -> None:
-        """Raise ``GraphFileError`` unless the file in ``folder`` is there, with the size and hash noted here."""
+        """Raise ``GraphFileError`` unless the file is in ``folder``, with this entry's size and hash."""
         file = folder / self.path
         if not file.is_file():
             raise GraphFileError(f"graph file {self.path} is missing from {folder}")
         if (size := file.stat().st_size) != self.bytes:
             raise GraphFileError(f"graph file {self.path} has {size} bytes; the manifest says {self.bytes}")
-        if (found := sha256_of(file)) != self.sha256:
-            raise GraphFileError(f"graph file {self.path} has SHA-256 {found}; the manifest says {self.sha256}")
+        if (sha256 := sha256_of(file)) != self.sha256:
+            raise GraphFileError(f"graph file {self.path} has SHA-256 {sha256}; the manifest says {self.sha256}")
 
 
 class Graph(BaseModel):
@@ -104,7 +104,7 @@ class Graph(BaseModel):
         return files
 
     def file(self, precision: Precision | None = None) -> GraphFile:
-        """The file of ``precision``; by default the most precise. ``GraphFileError`` names those that there are."""
+        """Return the file of ``precision``, by default the most precise; raises ``GraphFileError`` if there is none."""
         if precision is None:
             return max(self.files, key=lambda file: file.precision == "fp32")
         for file in self.files:
@@ -114,6 +114,6 @@ class Graph(BaseModel):
 
 
 def sha256_of(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The face's own region of a crop, as a soft mask: what methods change in a photo lies under it, in training and in service."""
+"""The face's region of a crop, as a soft mask under which methods change a photo, in training and in serving alike."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ BORDER = 0.08  # of the crop's side, over which the mask fades towards what the 
 
 
 def face_mask(landmarks: NDArray[np.float64], size: int) -> NDArray[np.float32]:
-    """Weights (size, size) in [0, 1] of the face with ``landmarks`` (5, 2), in pixels of the crop: 1 within, 0 at the border."""
+    """Return the weights of a face's pixels: 1 within the face, 0 at the crop's border.
+
+    Args:
+        landmarks: (5, 2), in pixels of the crop.
+        size: Side of the crop in pixels.
+
+    Returns:
+        float32 (size, size) in [0, 1].
+    """
     eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
     down = mouth - eyes
     length = max(float(np.hypot(*down)), 1e-6)

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CURVES_FILE = "curves.csv"
-_POINTS = 200  # per curve; more says nothing more
+_MAX_POINTS = 200  # per curve
 
 Curves = dict[str, list[tuple[int, float]]]
 
 
 def read_curves(folder: Path) -> Curves:
-    """Curves by name, each a list of (step, value), thinned by averaging; empty if ``folder`` keeps none."""
+    """Return the curves of a run or checkpoint by name, each a list of (step, value), thinned by averaging; empty if it has none."""
     table = folder / CURVES_FILE
     if table.is_file():
         return _from_csv(table)
-    return {name: _thinned(points) for name, points in _from_events(folder).items()}
+    return {name: _thin(points) for name, points in _from_events(folder).items()}
 
 
 def write_curves(path: Path, curves: Curves) -> None:
@@ -29,7 +29,7 @@ def write_curves(path: Path, curves: Curves) -> None:
 
 
 def draw_curves(path: Path, curves: Curves) -> None:
-    """Draw ``curves`` as a picture at ``path``, one panel for each network, its name before the slash."""
+    """Draw ``curves`` as an image at ``path``, with a panel for each network, named before the slash."""
     from matplotlib.figure import Figure
 
     panels = sorted({name.partition("/")[0] for name in curves})
@@ -60,7 +60,7 @@ def _from_events(folder: Path) -> Curves:
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    width = max(1, -(-len(points) // _POINTS))
+def _thin(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    width = max(1, -(-len(points) // _MAX_POINTS))
     blocks = [points[start : start + width] for start in range(0, len(points), width)]
     return [(block[-1][0], sum(value for _, value in block) / len(block)) for block in blocks]
