@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dorian_bundle import load
+from dorian_bundle import load_bundle
 from dorian_bundle.graphs import Array, Signature, TensorSpec
 from dorian_server.runtimes.cores import available_cores
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
@@ -48,7 +48,7 @@ def rate(session: Session, inputs: Mapping[str, Array], rows: int) -> float:
 
 
 def main() -> None:
-    bundle, threads = load(BUNDLE), available_cores()
+    bundle, threads = load_bundle(BUNDLE), available_cores()
     print(f"{'':>36} {'fp32':^18} {'bf16':^18}")
     for graph in bundle.manifest.graphs.values():
         for file in graph.files:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dorian_bundle import ManifestError, load, write_manifest
+from dorian_bundle import ManifestError, load_bundle, write_manifest
 from dorian_bundle.families.age_cgan import AgeCganMethod, latent_gradient_signature
 from dorian_bundle.manifest import Manifest
 
@@ -66,7 +66,7 @@ def test_a_method_that_cannot_be_searched_has_no_embedding_size(manifest: Conten
 def test_it_loads_as_it_was_written(folder: Path, searchable: Content) -> None:
     written = Manifest.model_validate(searchable)
     write_manifest(folder, written)
-    assert load(folder).manifest == written
+    assert load_bundle(folder).manifest == written
 
 
 def test_methods_that_can_be_searched_and_others_stand_side_by_side(searchable: Content) -> None:
@@ -164,7 +164,7 @@ def test_what_does_not_fit_is_refused(
     Manifest.model_validate(searchable)
     edit_manifest(edit)
     with pytest.raises(ManifestError) as caught:
-        load(folder)
+        load_bundle(folder)
     message = str(caught.value)
     assert message.startswith(f"{folder / 'manifest.json'}: ")
     assert [part for part in words if part not in message] == [], message

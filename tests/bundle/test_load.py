@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dorian_bundle import GraphFileError, ManifestError, load, write_manifest
+from dorian_bundle import GraphFileError, ManifestError, load_bundle, write_manifest
 from dorian_bundle.manifest import SCHEMA_VERSION
 
 Content = dict[str, Any]
@@ -42,7 +42,7 @@ def drop_last_group(content: Content) -> None:
 
 
 def test_the_embedded_bundle_loads(default_bundle: Path) -> None:
-    bundle = load(default_bundle)
+    bundle = load_bundle(default_bundle)
     data = (default_bundle / "manifest.json").read_bytes()
     assert bundle.folder == default_bundle
     assert bundle.sha256 == hashlib.sha256(data).hexdigest()
@@ -50,12 +50,12 @@ def test_the_embedded_bundle_loads(default_bundle: Path) -> None:
 
 
 def test_the_embedded_bundle_is_small_enough_for_the_repository(default_bundle: Path) -> None:
-    files = [file for graph in load(default_bundle).manifest.graphs.values() for file in graph.files]
+    files = [file for graph in load_bundle(default_bundle).manifest.graphs.values() for file in graph.files]
     assert sum(file.bytes for file in files) <= LIMIT_BYTES
 
 
 def test_graphs_are_found_by_name_and_precision(default_bundle: Path) -> None:
-    bundle = load(default_bundle)
+    bundle = load_bundle(default_bundle)
     assert bundle.graph_path("detector") == bundle.graph_path("detector", "fp32") == default_bundle / DETECTOR
     assert bundle.graph_path("detector", "fp16") == default_bundle / HALF_DETECTOR
     assert bundle.graph_path("facenet") == default_bundle / "graphs/facenet.fp16.onnx"
@@ -64,36 +64,36 @@ def test_graphs_are_found_by_name_and_precision(default_bundle: Path) -> None:
 
 
 def test_what_is_written_is_what_loads(folder: Path) -> None:
-    before = load(folder)
+    before = load_bundle(folder)
     renamed = before.manifest.model_copy(update={"name": "Âge", "version": "9.9.9"})
     write_manifest(folder, renamed)
-    after = load(folder)
+    after = load_bundle(folder)
     assert after.manifest == renamed
     assert after.sha256 != before.sha256
     assert "Âge" in (folder / "manifest.json").read_text(encoding="utf-8")
     write_manifest(folder, after.manifest)
-    assert load(folder).sha256 == after.sha256
+    assert load_bundle(folder).sha256 == after.sha256
 
 
 def test_any_change_of_the_manifest_changes_the_bundles_hash(folder: Path, edit_manifest: EditManifest) -> None:
-    before = load(folder).sha256
+    before = load_bundle(folder).sha256
     edit_manifest(lambda content: content.update(version="0.0.0"))
-    assert load(folder).sha256 != before
+    assert load_bundle(folder).sha256 != before
 
 
 def test_a_folder_without_a_manifest(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
-        load(tmp_path)
+        load_bundle(tmp_path)
     assert str(caught.value) == f"{tmp_path} is no bundle: it has no manifest.json"
     with pytest.raises(ManifestError, match=r"nowhere is no bundle: it has no manifest\.json"):
-        load(tmp_path / "nowhere")
+        load_bundle(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("data", [b"", b"not json", b'{"schema_version": 5', b"\xff\xfe\x00"])
 def test_a_manifest_that_is_not_json(folder: Path, data: bytes) -> None:
     (folder / "manifest.json").write_bytes(data)
     with pytest.raises(ManifestError) as caught:
-        load(folder)
+        load_bundle(folder)
     assert str(caught.value).startswith(f"{folder / 'manifest.json'} is not JSON: ")
 
 
@@ -114,7 +114,7 @@ def test_a_manifest_that_is_not_json(folder: Path, data: bytes) -> None:
 def test_a_manifest_of_another_schema(folder: Path, content: object, version: str) -> None:
     (folder / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ManifestError) as caught:
-        load(folder)
+        load_bundle(folder)
     words = f"has schema version {version}; this release reads version {SCHEMA_VERSION}"
     assert str(caught.value) == f"{folder / 'manifest.json'} {words}"
 
@@ -243,7 +243,7 @@ def test_a_manifest_that_contradicts_itself_or_its_schema(
 ) -> None:
     edit_manifest(edit)
     with pytest.raises(ManifestError) as caught:
-        load(folder)
+        load_bundle(folder)
     message = str(caught.value)
     assert message.startswith(f"{folder / 'manifest.json'}: ")
     assert [part for part in words if part not in message] == [], message
@@ -252,7 +252,7 @@ def test_a_manifest_that_contradicts_itself_or_its_schema(
 def test_a_missing_graph_file(folder: Path) -> None:
     (folder / ENCODER).unlink()
     with pytest.raises(GraphFileError) as caught:
-        load(folder)
+        load_bundle(folder)
     assert str(caught.value) == f"graph file {ENCODER} is missing from {folder}"
 
 
@@ -260,7 +260,7 @@ def test_a_truncated_graph_file(folder: Path) -> None:
     data = (folder / ENCODER).read_bytes()
     (folder / ENCODER).write_bytes(data[:-1000])
     with pytest.raises(GraphFileError) as caught:
-        load(folder)
+        load_bundle(folder)
     assert str(caught.value) == f"graph file {ENCODER} has {len(data) - 1000} bytes; the manifest says {len(data)}"
 
 
@@ -270,7 +270,7 @@ def test_a_flipped_bit_in_a_graph_file(folder: Path) -> None:
     data[len(data) // 2] ^= 1
     (folder / ENCODER).write_bytes(data)
     with pytest.raises(GraphFileError) as caught:
-        load(folder)
+        load_bundle(folder)
     wrong = hashlib.sha256(data).hexdigest()
     assert str(caught.value) == f"graph file {ENCODER} has SHA-256 {wrong}; the manifest says {right}"
 
@@ -279,18 +279,18 @@ def test_a_flipped_bit_in_a_graph_file(folder: Path) -> None:
 def test_every_precisions_file_is_verified(folder: Path, file: str) -> None:
     (folder / file).unlink()
     with pytest.raises(GraphFileError, match=f"{re.escape(file)} is missing"):
-        load(folder)
+        load_bundle(folder)
 
 
 @pytest.mark.parametrize("reader", ["detector", "landmark_refiner", "age_estimator", "facenet"])
 def test_every_readers_file_is_verified(folder: Path, reader: str) -> None:
     (folder / f"graphs/{reader}.fp16.onnx").write_bytes(b"another")
     with pytest.raises(GraphFileError, match=rf"graphs/{reader}\.fp16\.onnx has 7 bytes"):
-        load(folder)
+        load_bundle(folder)
 
 
 def test_a_missing_model_card(folder: Path) -> None:
     (folder / "README.md").unlink()
     with pytest.raises(ManifestError) as caught:
-        load(folder)
+        load_bundle(folder)
     assert str(caught.value) == f"{folder} has no model card (README.md)"

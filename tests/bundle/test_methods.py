@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dorian_bundle import load, write_manifest
+from dorian_bundle import load_bundle, write_manifest
 from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
 from dorian_bundle.families.cyclegan import CycleGanMethod, cyclegan_signature
@@ -86,7 +86,7 @@ def test_families_stand_side_by_side(three: Content) -> None:
 def test_a_bundle_of_every_family_loads_as_it_was_written(folder: Path, three: Content) -> None:
     manifest = Manifest.model_validate(three)
     write_manifest(folder, manifest)
-    assert load(folder).manifest == manifest
+    assert load_bundle(folder).manifest == manifest
 
 
 def test_any_family_may_be_the_default_one(three: Content) -> None:

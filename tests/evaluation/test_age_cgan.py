@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import linalg
 
-from dorian_bundle import load
+from dorian_bundle import load_bundle
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.families.age_cgan import AgeCganMethod
@@ -89,7 +89,7 @@ def judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def method(tmp_path_factory: pytest.TempPathFactory) -> tuple[AgeCganMethod, Any]:
     """The painted bundle's method and its generator."""
-    bundle = load(write_bundle(tmp_path_factory.mktemp("bundle")))
+    bundle = load_bundle(write_bundle(tmp_path_factory.mktemp("bundle")))
     (method,) = bundle.manifest.methods
     assert isinstance(method, AgeCganMethod)
     return method, open_graph(bundle, "generator")

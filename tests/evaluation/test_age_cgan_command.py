@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
-from dorian_bundle import load
+from dorian_bundle import load_bundle
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.graphs import sha256_of
@@ -40,7 +40,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(bundle: Path) -> Iterator[str]:
-    with serving(GreyServer(load(bundle).sha256)) as address:
+    with serving(GreyServer(load_bundle(bundle).sha256)) as address:
         yield address
 
 
@@ -79,7 +79,7 @@ def whole(
     options: list[object] = [bundle, "--data", faces, "--judges", judges, "--cache", folder, "--generated", 60]
     options += ["--faces", 6, "--max-steps", 12, "--targets", "25 45"]
     options += ["--out", files["json"], "--table", files["md"], "--picture", files["png"]]
-    with serving(GreyServer(load(bundle).sha256)) as address:
+    with serving(GreyServer(load_bundle(bundle).sha256)) as address:
         result = CliRunner().invoke(main, ["age-cgan", "--server", address, *map(str, options)])
     assert result.exit_code == 0, result.output
     picture = cv2.imread(str(files["png"]))
@@ -195,7 +195,7 @@ def test_a_bundle_whose_latents_cannot_be_searched(
     words = ("latents of age_cgan", "cannot be searched", "--mode initial and --optimisation none")
     assert refused(evaluate(folder=folder), *words, "pixelwise, identity, blended, fast, full")
     assert refused(evaluate("--part", "ageing", folder=folder), *words)
-    with serving(GreyServer(load(folder).sha256)) as address:
+    with serving(GreyServer(load_bundle(folder).sha256)) as address:
         least = ["--mode", "initial", "--optimisation", "none", "--faces", 6, "--picture", tmp_path / "picture.jpg"]
         result = evaluate(*least, "--out", tmp_path / "out.json", folder=folder, at=address)
     assert result.exit_code == 0, result.output

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from dorian_bundle import Bundle, load
+from dorian_bundle import Bundle, load_bundle
 from dorian_export import latent_gradient, verified_export
 from dorian_export.cli import main
 from dorian_export.faces import Faces
@@ -354,7 +354,7 @@ def bundle(
     measured = ("--metrics", measurements[0], "--metrics", measurements[1])
     result = export_onto(folder, "--data", people, "--name", "small", "--version", "3.2.1", *measured)
     assert result.exit_code == 0, result.output
-    return load(folder)
+    return load_bundle(folder)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import cv2
 import pytest
 from torch import Tensor
 
-from dorian_bundle import Bundle, load
+from dorian_bundle import Bundle, load_bundle
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.face_readers import (
@@ -58,7 +58,7 @@ def quick_bundle(
         (tmp_path / "bundle").mkdir()
         built = {name: path for name, path in {**checkpoints, **others}.items() if path}
         build_bundle(built, tmp_path / "bundle", seen, ["fp32", "fp16"], BundleInfo("quick", "1", {}))
-        return load(tmp_path / "bundle")
+        return load_bundle(tmp_path / "bundle")
 
     return build
 
@@ -76,7 +76,7 @@ def bundle_of(quick_bundle: QuickBundle, weights: Weights, tmp_path: Path) -> Qu
 
 
 def test_it_loads_and_passes_its_checks(bundle: Bundle) -> None:
-    assert check_bundle(bundle.folder) == bundle == load(bundle.folder)
+    assert check_bundle(bundle.folder) == bundle == load_bundle(bundle.folder)
     assert (bundle.manifest.name, bundle.manifest.version) == ("small", "3.2.1")
     assert abs(datetime.now(UTC).date() - date.fromisoformat(bundle.manifest.created)) <= timedelta(days=1)
     assert bundle.manifest.alignment == DEFAULT_TEMPLATE

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 import dorian_export
-from dorian_bundle import Bundle, load
+from dorian_bundle import Bundle, load_bundle
 from dorian_bundle.calibration import Calibration
 from dorian_bundle.families import Method
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
@@ -57,7 +57,7 @@ def card(bundle: Bundle) -> str:
 
 
 def test_the_embedded_bundles_card_follows_from_its_manifest() -> None:
-    embedded = load(DEFAULT_BUNDLE)
+    embedded = load_bundle(DEFAULT_BUNDLE)
     assert render_card_of(embedded) == (embedded.folder / CARD_FILE).read_text(encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from dorian_bundle import Bundle, GraphFileError, GraphSignatureError, ManifestError, load
+from dorian_bundle import Bundle, GraphFileError, GraphSignatureError, ManifestError, load_bundle
 from dorian_bundle.graphs import GraphFile
 from dorian_export.check import check_bundle, read_signature
 
@@ -90,7 +90,7 @@ def test_another_signature_is_found_behind_a_right_hash(folder: Path, change: Ch
     with pytest.raises(GraphFileError):
         check_bundle(folder)
     note_again(folder)
-    load(folder)  # does not open graphs
+    load_bundle(folder)  # does not open graphs
     with pytest.raises(GraphSignatureError, match=rf"the file {FILE} has the signature .*{words}.* is needed"):
         check_bundle(folder)
 

@@ -15,7 +15,7 @@ import torch
 from click.testing import Result
 from torch import Tensor
 
-from dorian_bundle import Bundle, load
+from dorian_bundle import Bundle, load_bundle
 from dorian_export import cli
 from dorian_export.bundle_building import BundleInfo
 from dorian_export.errors import ParityError
@@ -143,7 +143,7 @@ def test_a_bundle_survives_an_export_that_fails(
     made_by(fail, monkeypatch)
     assert export_onto(existing).exit_code == 1
     assert content(existing) == before
-    load(existing)
+    load_bundle(existing)
 
 
 def test_a_bundle_survives_one_that_does_not_pass_its_checks(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
-from dorian_bundle import Bundle, load
+from dorian_bundle import Bundle, load_bundle
 from dorian_bundle.face_detection import DetectedFace
 from dorian_bundle.graphs import MAX_BATCH_ROWS, Signature
 from dorian_server.domain.requests import Objective
@@ -115,7 +115,7 @@ def huge_png() -> bytes:
 
 @pytest.fixture(scope="session")
 def default_bundle() -> Bundle:
-    return load(DEFAULT_BUNDLE)
+    return load_bundle(DEFAULT_BUNDLE)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dorian_bundle import Bundle, load
+from dorian_bundle import Bundle, load_bundle
 from dorian_bundle.manifest import MANIFEST_FILE
 
 
@@ -15,7 +15,7 @@ def rewrite(folder: Path, **changes: Any) -> Bundle:
     path = folder / MANIFEST_FILE
     text = json.dumps(json.loads(path.read_bytes()) | changes)
     write_at_a_stroke(path, text.encode())
-    return load(folder)
+    return load_bundle(folder)
 
 
 def break_graph(bundle: Bundle, name: str = "age") -> None:

@@ -6,7 +6,7 @@ import base64
 import shutil
 from pathlib import Path
 
-from dorian_bundle import Bundle, load, write_manifest
+from dorian_bundle import Bundle, load_bundle, write_manifest
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.calibration import Calibration, CalibrationPoint
 from dorian_bundle.entries import Provenance
@@ -69,7 +69,7 @@ def write_bundle(embedded: Bundle, folder: Path) -> Bundle:
     }
     parts = {"graphs": manifest.graphs | graphs, "methods": (translator, age_cgan, filters)}
     write_manifest(folder, manifest.model_copy(update=parts))
-    return load(folder)
+    return load_bundle(folder)
 
 
 def write_translator(folder: Path, provenance: Provenance) -> tuple[AgeTranslatorMethod, dict[str, Graph]]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize
 
-from dorian_bundle import Bundle, load, write_manifest
+from dorian_bundle import Bundle, load_bundle, write_manifest
 from dorian_bundle.ages import PAPER_GROUPS, age_condition
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.entries import DataSet, Provenance
@@ -169,7 +169,7 @@ def write_search_bundle(folder: Path, *names: str) -> Bundle:
     (folder / "README.md").write_text("Of no use but to tests.\n", encoding="utf-8")
     chosen = tuple(methods[name] for name in names)
     write_manifest(folder, _manifest(graphs | more, chosen))
-    return load(folder)
+    return load_bundle(folder)
 
 
 def _age_cgan(name: str, more: dict[str, str], embedding: int | None) -> AgeCganMethod:

@@ -3,7 +3,7 @@
 Every graph takes and gives float32 RGB in [0, 1], channels first.
 """
 
-from dorian_bundle.bundle import Bundle, load, write_manifest
+from dorian_bundle.bundle import Bundle, load_bundle, write_manifest
 from dorian_bundle.errors import (
     AgeError,
     AlignmentError,
@@ -23,6 +23,6 @@ __all__ = [
     "GraphFileError",
     "GraphSignatureError",
     "ManifestError",
-    "load",
+    "load_bundle",
     "write_manifest",
 ]

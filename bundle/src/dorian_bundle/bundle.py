@@ -27,7 +27,7 @@ class Bundle:
         return self.folder / self.manifest.graphs[name].file(precision).path
 
 
-def load(folder: Path) -> Bundle:
+def load_bundle(folder: Path) -> Bundle:
     """Load and verify the bundle in ``folder``: the manifest, its consistency, every graph's file and hash.
 
     Whether the graphs really take and give what the manifest says can only be seen where they are opened; sessions compare

@@ -7,13 +7,13 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from dorian_bundle import Bundle, GraphFileError, GraphSignatureError, load
+from dorian_bundle import Bundle, GraphFileError, GraphSignatureError, load_bundle
 from dorian_bundle.graphs import Signature, TensorSpec
 
 
 def check_bundle(folder: Path) -> Bundle:
     """Load and verify the bundle in ``folder``, graphs included; raises ``BundleError`` if anything is wrong with it."""
-    bundle = load(folder)
+    bundle = load_bundle(folder)
     for graph in bundle.manifest.graphs.values():
         for file in graph.files:
             graph.signature.require_same(read_signature(folder / file.path), f"the file {file.path}")

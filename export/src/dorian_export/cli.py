@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 import torch
 
-from dorian_bundle import Bundle, BundleError, load
+from dorian_bundle import Bundle, BundleError, load_bundle
 from dorian_bundle.engine_building import open_graph_engine
 from dorian_bundle.engine_cache import build_profile
 from dorian_bundle.files import draft_folder
@@ -202,7 +202,7 @@ def tensorrt(bundle: Path, out: Path, names: tuple[str, ...], precision: Precisi
     dorian-export tensorrt models/default --out engines
     """
     with _errors_as_messages():
-        for name, graph in _select_graphs(load(bundle), names).items():
+        for name, graph in _select_graphs(load_bundle(bundle), names).items():
             for file in _select_files(graph, precision):
                 profile = build_profile(graph.signature)
                 _, built = open_graph_engine(bundle / file.path, file.precision, profile, out)

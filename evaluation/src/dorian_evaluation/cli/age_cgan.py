@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import click
 
-from dorian_bundle import load
+from dorian_bundle import load_bundle
 from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_evaluation.age_cgan.report import render_age_cgan
 from dorian_evaluation.ageing.aged_face import Optimisation
@@ -114,7 +114,7 @@ def _check_usage(options: AgeCganOptions) -> None:
 
 def _measure(options: AgeCganOptions) -> dict[str, Any]:
     """Return the metrics of all parts, by the names that they have in the output."""
-    bundle = load(options.bundle)
+    bundle = load_bundle(options.bundle)
     method = next((method for method in bundle.manifest.methods if isinstance(method, AgeCganMethod)), None)
     if method is None:
         raise DataError(f"{bundle.manifest.name} has no method of the family age_cgan, which draws faces from latents")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dorian_bundle import Bundle, load
+from dorian_bundle import Bundle, load_bundle
 from dorian_bundle.alignment import AlignmentTemplate
 from dorian_client import DorianError
 from dorian_evaluation.ageing.photos import list_photos, measure_photos
@@ -218,7 +218,7 @@ def evaluate_faces(**options: Any) -> None:
 
 def _measure(options: FacesOptions) -> dict[str, Any]:
     """Return the metrics of all parts, by the names that they have in the output."""
-    inputs = Inputs(load(options.bundle), tuple(load_sources(options.sources)), options)
+    inputs = Inputs(load_bundle(options.bundle), tuple(load_sources(options.sources)), options)
     metrics: dict[str, Any] = {}
     for name, measure in _PARTS.items():
         part = measure(inputs) if name in (options.parts or _PARTS) else None

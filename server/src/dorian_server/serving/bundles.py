@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from dorian_bundle import Bundle, BundleError, load
+from dorian_bundle import Bundle, BundleError, load_bundle
 from dorian_bundle.families import Method as MethodEntry
 from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
@@ -130,14 +130,14 @@ class Bundles:
 
     def _open(self, folder: Path) -> Pipeline:
         try:
-            return self._open_bundle(load(folder))
+            return self._open_bundle(load_bundle(folder))
         except BundleError as error:
             raise StartupError(str(error)) from error
 
     def _reopen(self, name: str) -> Pipeline:
         current = self._pipelines[name]
         try:
-            bundle = load(self._folders[name])
+            bundle = load_bundle(self._folders[name])
             return current if bundle.sha256 == current.bundle.sha256 else self._open_bundle(bundle)
         except Exception as error:  # whatever it is, the current one serves on
             is_ours = not isinstance(error, BundleError | StartupError)
@@ -153,7 +153,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
         StartupError: The bundle or the runtime cannot be used.
     """
     try:
-        return open_bundle(load(settings.bundle), settings, Metrics())
+        return open_bundle(load_bundle(settings.bundle), settings, Metrics())
     except BundleError as error:
         raise StartupError(str(error)) from error
 
