@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from dorian_server.cli import serve as command
 from dorian_server.cli.reference import render_flags
 from dorian_server.domain.errors import StartupError
 from dorian_server.settings import Limits, Load, Observability, Security, Settings
+from dorian_server.telemetry.metrics import Metrics
 from dorian_server.telemetry.telemetry import Telemetry
 
 FLAGS = {
@@ -130,6 +132,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         raise StartupError("this is as far as it goes")
 
     monkeypatch.setattr(command, "start", start)
+    monkeypatch.setattr(Metrics, "served", lambda *_: nullcontext())  # its port may be in use
     return seen
 
 
