@@ -10,7 +10,7 @@ from bench.load import photos
 from bench.load.calls import OK, PATIENCE, SERVICE, connect, outcome
 from bench.load.kinds import Kind, Make, Server, age_request, kind
 from dorian.v1 import face_aging_pb2 as pb
-from tests.hostile_pictures import hostile_pictures
+from tests.hostile_images import hostile_images
 
 _REFUSED_FILE = (
     "IMAGE_EMPTY",
@@ -93,7 +93,7 @@ def _hostile(verdict: str) -> Make:
 @cache
 def _hostile_files(verdict: str) -> list[bytes]:
     return [
-        data for name, data in hostile_pictures().items() if name.startswith(f"{verdict}/") and 0 < len(data) <= _SMALL
+        data for name, data in hostile_images().items() if name.startswith(f"{verdict}/") and 0 < len(data) <= _SMALL
     ]
 
 

@@ -31,7 +31,7 @@ from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
 from dorian_server.serving.bundles import build_pipeline
 from dorian_server.serving.server import start
 from dorian_server.settings import Limits, Settings
-from tests.server.benches import Bench, MakeBench
+from tests.server.batcher_bench import Bench, MakeBench
 from tests.server.tiny_methods import write_bundle
 from tests.server.tiny_searches import write_search_bundle
 

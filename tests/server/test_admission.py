@@ -54,7 +54,7 @@ class Watch:
             assert self.changed.wait_for(lambda: self.requests == requests, SECONDS)
 
 
-class House:
+class AdmissionBench:
     """An admission on a clock of its own, and its visitors, each on a thread."""
 
     def __init__(self, stack: ExitStack, workers: int, max_wait: float | None) -> None:
@@ -111,17 +111,17 @@ class House:
         return caught.value
 
 
-Open = Callable[..., House]
+OpenAdmission = Callable[..., AdmissionBench]
 
 
 @pytest.fixture
-def house() -> Iterator[Open]:
+def open_admission() -> Iterator[OpenAdmission]:
     with ExitStack() as stack:
-        yield lambda workers=1, max_wait=10.0: House(stack, workers, max_wait)
+        yield lambda workers=1, max_wait=10.0: AdmissionBench(stack, workers, max_wait)
 
 
-def test_as_many_as_there_are_workers_begin_and_the_others_in_their_order(house: Open) -> None:
-    at = house(workers=2)
+def test_as_many_as_there_are_workers_begin_and_the_others_in_their_order(open_admission: OpenAdmission) -> None:
+    at = open_admission(workers=2)
     at.begin("a")
     at.begin("b")
     for name in "cde":
@@ -136,8 +136,8 @@ def test_as_many_as_there_are_workers_begin_and_the_others_in_their_order(house:
     assert (at.watch.at_work, at.watch.requests, at.watch.seconds) == (0, 0, 0)
 
 
-def test_interactive_callers_go_before_batch_callers(house: Open) -> None:
-    at = house()
+def test_interactive_callers_go_before_batch_callers(open_admission: OpenAdmission) -> None:
+    at = open_admission()
     at.begin("first")
     kinds: list[Priority] = ["batch", "interactive", "batch", "interactive"]
     for number, priority in enumerate(kinds):
@@ -148,8 +148,8 @@ def test_interactive_callers_go_before_batch_callers(house: Open) -> None:
     assert at.begun == ["first", *order]
 
 
-def test_what_may_wait_is_work_and_not_requests(house: Open) -> None:
-    at = house(max_wait=10)
+def test_what_may_wait_is_work_and_not_requests(open_admission: OpenAdmission) -> None:
+    at = open_admission(max_wait=10)
     at.teach(1.0)
     at.begin("at work")
     for number in range(4):
@@ -161,8 +161,8 @@ def test_what_may_wait_is_work_and_not_requests(house: Open) -> None:
     assert at.rejected(units=0.5).retry_after == pytest.approx(0.5)
 
 
-def test_half_as_much_as_the_workers_have_may_wait_unless_told_otherwise(house: Open) -> None:
-    at = house(workers=4, max_wait=None)
+def test_half_as_much_as_the_workers_have_may_wait_unless_told_otherwise(open_admission: OpenAdmission) -> None:
+    at = open_admission(workers=4, max_wait=None)
     at.teach(3.0)
     for name in "abcd":
         at.begin(name)
@@ -171,8 +171,8 @@ def test_half_as_much_as_the_workers_have_may_wait_unless_told_otherwise(house: 
     assert "lets 6 s wait" in str(at.rejected())
 
 
-def test_one_may_wait_however_large_it_is(house: Open) -> None:
-    at = house(max_wait=2)
+def test_one_may_wait_however_large_it_is(open_admission: OpenAdmission) -> None:
+    at = open_admission(max_wait=2)
     at.teach(1.0)
     at.begin("at work")
     at.queue("huge", units=100)
@@ -180,8 +180,8 @@ def test_one_may_wait_however_large_it_is(house: Open) -> None:
     assert at.admission.retry_after("interactive") == pytest.approx(98)
 
 
-def test_interactive_callers_have_room_where_batch_callers_have_none(house: Open) -> None:
-    at = house(max_wait=2)
+def test_interactive_callers_have_room_where_batch_callers_have_none(open_admission: OpenAdmission) -> None:
+    at = open_admission(max_wait=2)
     at.teach(1.0)
     at.begin("at work")
     at.queue("batch", units=2, caller=Caller("batch"))
@@ -193,8 +193,8 @@ def test_interactive_callers_have_room_where_batch_callers_have_none(house: Open
     at.end("at work", then="interactive")
 
 
-def test_there_is_room_again_once_one_has_begun(house: Open) -> None:
-    at = house(max_wait=2)
+def test_there_is_room_again_once_one_has_begun(open_admission: OpenAdmission) -> None:
+    at = open_admission(max_wait=2)
     at.teach(1.0)
     at.begin("at work")
     at.queue("next", units=2)
@@ -204,9 +204,11 @@ def test_there_is_room_again_once_one_has_begun(house: Open) -> None:
     at.queue("another", units=2)
 
 
-def test_no_more_than_so_many_wait_however_small(house: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_so_many_wait_however_small(
+    open_admission: OpenAdmission, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(queue, "MAX_WAITING", 3)
-    at = house()
+    at = open_admission()
     at.teach(0.001)
     at.begin("at work")
     for number in range(3):
@@ -214,8 +216,8 @@ def test_no_more_than_so_many_wait_however_small(house: Open, monkeypatch: pytes
     at.rejected()
 
 
-def test_one_who_leaves_while_he_waits_makes_room(house: Open) -> None:
-    at = house(max_wait=2)
+def test_one_who_leaves_while_he_waits_makes_room(open_admission: OpenAdmission) -> None:
+    at = open_admission(max_wait=2)
     at.teach(1.0)
     at.begin("at work")
     caller = Caller()
@@ -230,8 +232,8 @@ def test_one_who_leaves_while_he_waits_makes_room(house: Open) -> None:
     assert at.begun == ["at work", "comes"]
 
 
-def test_one_who_has_left_already_never_begins_to_wait(house: Open) -> None:
-    at = house()
+def test_one_who_has_left_already_never_begins_to_wait(open_admission: OpenAdmission) -> None:
+    at = open_admission()
     at.begin("at work")
     caller = Caller()
     caller.cancel()
@@ -240,8 +242,8 @@ def test_one_who_has_left_already_never_begins_to_wait(house: Open) -> None:
     assert at.watch.requests == 0
 
 
-def test_a_place_is_not_lost_when_work_fails(house: Open) -> None:
-    at = house()
+def test_a_place_is_not_lost_when_work_fails(open_admission: OpenAdmission) -> None:
+    at = open_admission()
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), at.admission.admit(Cost(KIND), Caller()):
             raise ZeroDivisionError
@@ -249,9 +251,9 @@ def test_a_place_is_not_lost_when_work_fails(house: Open) -> None:
     at.begin("after")
 
 
-def test_no_place_is_lost_whenever_callers_leave(house: Open) -> None:
+def test_no_place_is_lost_whenever_callers_leave(open_admission: OpenAdmission) -> None:
     """As they enter, as they wait, as they are called, as they work."""
-    at = house(workers=3, max_wait=1e9)
+    at = open_admission(workers=3, max_wait=1e9)
 
     def visit(number: int) -> None:
         caller = Caller()
@@ -273,12 +275,12 @@ def test_no_place_is_lost_whenever_callers_leave(house: Open) -> None:
         at.begin(name)
 
 
-def test_a_deadline_that_is_too_short_even_without_a_wait_is_rejected_at_once(house: Open) -> None:
-    at = house()
+def test_a_deadline_that_is_too_short_even_without_a_wait_is_rejected_at_once(open_admission: OpenAdmission) -> None:
+    at = open_admission()
     hurried = Caller(deadline=at.clock.now + 0.5)
     with at.admission.admit(Cost(KIND), hurried):
         pass  # nothing is known of the kind yet
-    at = house()
+    at = open_admission()
     at.teach(1.0)
     at.teach(3.0)
     for left, fits in ((0.9, False), (1.1, True)):
@@ -294,8 +296,8 @@ def test_a_deadline_that_is_too_short_even_without_a_wait_is_rejected_at_once(ho
                 pytest.fail("it was let in")
 
 
-def test_a_deadline_that_the_wait_takes_up_is_rejected_with_the_time_to_retry(house: Open) -> None:
-    at = house()
+def test_a_deadline_that_the_wait_takes_up_is_rejected_with_the_time_to_retry(open_admission: OpenAdmission) -> None:
+    at = open_admission()
     at.teach(1.0)
     at.begin("at work")
     at.queue("before", units=3)
@@ -305,17 +307,17 @@ def test_a_deadline_that_the_wait_takes_up_is_rejected_with_the_time_to_retry(ho
     at.queue("in time", caller=Caller(deadline=at.clock.now + 4.9))
 
 
-def test_a_search_that_ends_with_its_deadline_is_not_too_long_for_it(house: Open) -> None:
-    at = house()
+def test_a_search_that_ends_with_its_deadline_is_not_too_long_for_it(open_admission: OpenAdmission) -> None:
+    at = open_admission()
     with at.admission.admit(Cost("optimise", 10, endless=True), Caller()):
         at.clock.now += 10
     with at.admission.admit(Cost("optimise", 10, endless=True), Caller(deadline=at.clock.now + 1)):
         pass
 
 
-def test_side_by_side_each_has_half_of_the_time(house: Open) -> None:
+def test_side_by_side_each_has_half_of_the_time(open_admission: OpenAdmission) -> None:
     """Two at work for two seconds are one second of work each, so that a third one is expected to take one."""
-    at = house(workers=2, max_wait=100)
+    at = open_admission(workers=2, max_wait=100)
     at.begin("a")
     at.begin("b")
     at.clock.now += 2
@@ -327,8 +329,8 @@ def test_side_by_side_each_has_half_of_the_time(house: Open) -> None:
     assert at.watch.seconds == pytest.approx(3)
 
 
-def test_the_wait_is_told(house: Open) -> None:
-    at = house()
+def test_the_wait_is_told(open_admission: OpenAdmission) -> None:
+    at = open_admission()
     at.begin("a")
     at.queue("b")
     at.clock.now += 1.5
@@ -336,8 +338,8 @@ def test_the_wait_is_told(house: Open) -> None:
     assert at.watch.waits == [0, 1.5]
 
 
-def test_what_fails_or_is_left_tells_nothing_of_its_kind(house: Open) -> None:
-    at = house(max_wait=100)
+def test_what_fails_or_is_left_tells_nothing_of_its_kind(open_admission: OpenAdmission) -> None:
+    at = open_admission(max_wait=100)
     at.teach(2.0)
     with pytest.raises(ZeroDivisionError), at.admission.admit(Cost(KIND), Caller()):
         raise ZeroDivisionError  # after no time at all

@@ -26,7 +26,7 @@ from dorian_server.security.keys import ApiKey, KeyFile, make_key, read_keys, wr
 from dorian_server.serving.server import start
 from dorian_server.settings import Security, Settings
 from dorian_server.telemetry.telemetry import Telemetry
-from tests.server.doors import SECONDS, Door, rejects
+from tests.server.keyed_server import SECONDS, KeyedServer, rejects
 
 PLAIN = [
     ("ListMethods", pb.ListMethodsRequest()),
@@ -48,9 +48,9 @@ SEARCHING = [
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
+def keyed_server(tmp_path: Path) -> Iterator[KeyedServer]:
     with ExitStack() as stack:
-        yield Door(tmp_path / "keys.json", stack)
+        yield KeyedServer(tmp_path / "keys.json", stack)
 
 
 # --- who calls ---
@@ -71,34 +71,38 @@ def door(tmp_path: Path) -> Iterator[Door]:
         ("Bearer searching", "API_KEY_UNKNOWN"),
     ],
 )
-def test_calls_without_a_known_key_are_rejected_and_counted(door: Door, sent: str | None, reason: str) -> None:
-    key = door.secrets["searching"]
-    header = sent and sent.format(key=key, short=key[:-1], hash=door.entries[1].sha256)
+def test_calls_without_a_known_key_are_rejected_and_counted(
+    keyed_server: KeyedServer, sent: str | None, reason: str
+) -> None:
+    key = keyed_server.secrets["searching"]
+    header = sent and sent.format(key=key, short=key[:-1], hash=keyed_server.entries[1].sha256)
     metadata = () if header is None else (("authorization", header),)
-    rejection = rejects(lambda: door.stub.ListMethods(pb.ListMethodsRequest(), metadata=metadata, timeout=SECONDS))
+    rejection = rejects(
+        lambda: keyed_server.stub.ListMethods(pb.ListMethodsRequest(), metadata=metadata, timeout=SECONDS)
+    )
     assert (rejection.code, rejection.info.reason, rejection.info.domain) == ("UNAUTHENTICATED", reason, "dorian.v1")
-    assert door.rejected == [reason]
-    assert not door.servicer.calls
+    assert keyed_server.rejected == [reason]
+    assert not keyed_server.servicer.calls
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_scheme_is_written_in_any_case(door: Door, scheme: str) -> None:
-    metadata = (("authorization", f"{scheme} {door.secrets['age']}"),)
-    assert door.stub.ListMethods(pb.ListMethodsRequest(), metadata=metadata, timeout=SECONDS) is not None
-    assert door.rejected == []
+def test_the_scheme_is_written_in_any_case(keyed_server: KeyedServer, scheme: str) -> None:
+    metadata = (("authorization", f"{scheme} {keyed_server.secrets['age']}"),)
+    assert keyed_server.stub.ListMethods(pb.ListMethodsRequest(), metadata=metadata, timeout=SECONDS) is not None
+    assert keyed_server.rejected == []
 
 
-def test_the_request_of_one_who_may_not_call_is_not_read(door: Door) -> None:
+def test_the_request_of_one_who_may_not_call_is_not_read(keyed_server: KeyedServer) -> None:
     """What is no request at all fails only once it is read."""
-    send = door.channel.unary_unary(f"/{FACE_AGING_SERVICE}/AgeTransform")
+    send = keyed_server.channel.unary_unary(f"/{FACE_AGING_SERVICE}/AgeTransform")
     assert rejects(lambda: send(b"\xff" * 2**20, timeout=SECONDS)).code == "UNAUTHENTICATED"
-    metadata = (("authorization", f"Bearer {door.secrets['age']}"),)
+    metadata = (("authorization", f"Bearer {keyed_server.secrets['age']}"),)
     with pytest.raises(grpc.RpcError) as caught:
         send(b"\xff" * 2**20, metadata=metadata, timeout=SECONDS)
     assert caught.value.code() == grpc.StatusCode.INTERNAL
 
 
-def test_all_entries_are_compared_in_constant_time(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_entries_are_compared_in_constant_time(keyed_server: KeyedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
 
     def compare(first: str, second: str) -> bool:
@@ -107,38 +111,38 @@ def test_all_entries_are_compared_in_constant_time(door: Door, monkeypatch: pyte
 
     hmac_compare = hmac.compare_digest
     monkeypatch.setattr(keys_module.hmac, "compare_digest", compare)
-    entry = KeyFile(door.path).find(door.secrets["age"])
+    entry = KeyFile(keyed_server.path).find(keyed_server.secrets["age"])
     assert entry is not None
     assert entry.id == "age"
-    assert compared == [entry.sha256 for entry in door.entries], "the first is the right one already"
+    assert compared == [entry.sha256 for entry in keyed_server.entries], "the first is the right one already"
 
 
 # --- scopes ---
 
 
 @pytest.mark.parametrize(("name", "request_"), PLAIN)
-def test_what_age_is_enough_for(door: Door, name: str, request_: Any) -> None:
-    door.call("age", name, request_)
-    door.call("searching", name, request_)
-    assert door.servicer.calls == {name: 2}
+def test_what_age_is_enough_for(keyed_server: KeyedServer, name: str, request_: Any) -> None:
+    keyed_server.call("age", name, request_)
+    keyed_server.call("searching", name, request_)
+    assert keyed_server.servicer.calls == {name: 2}
     for key in ("optimize", "admin"):
-        rejection = rejects(lambda key=key: door.call(key, name, request_))
+        rejection = rejects(lambda key=key: keyed_server.call(key, name, request_))
         assert (rejection.code, rejection.info.reason) == ("PERMISSION_DENIED", "SCOPE_MISSING")
         assert f"lacks the scope 'age', which {name} needs here; it has {key}" in rejection.message
-    assert door.rejected == ["SCOPE_MISSING"] * 2
-    assert door.servicer.calls == {name: 2}
+    assert keyed_server.rejected == ["SCOPE_MISSING"] * 2
+    assert keyed_server.servicer.calls == {name: 2}
 
 
 @pytest.mark.parametrize(("name", "request_"), SEARCHING)
-def test_what_needs_optimize_too(door: Door, name: str, request_: Any) -> None:
-    door.call("searching", name, request_)
-    assert door.servicer.calls == {name: 1}
-    rejection = rejects(lambda: door.call("age", name, request_))
+def test_what_needs_optimize_too(keyed_server: KeyedServer, name: str, request_: Any) -> None:
+    keyed_server.call("searching", name, request_)
+    assert keyed_server.servicer.calls == {name: 1}
+    rejection = rejects(lambda: keyed_server.call("age", name, request_))
     assert (rejection.code, rejection.info.reason) == ("PERMISSION_DENIED", "SCOPE_MISSING")
     assert f"lacks the scope 'optimize', which {name} needs here; it has age" in rejection.message
-    assert rejects(lambda: door.call("optimize", name, request_)).info.reason == "SCOPE_MISSING"
-    assert door.rejected == ["SCOPE_MISSING"] * 2
-    assert door.servicer.calls == {name: 1}
+    assert rejects(lambda: keyed_server.call("optimize", name, request_)).info.reason == "SCOPE_MISSING"
+    assert keyed_server.rejected == ["SCOPE_MISSING"] * 2
+    assert keyed_server.servicer.calls == {name: 1}
 
 
 def test_the_lists_above_have_every_method() -> None:
@@ -146,11 +150,11 @@ def test_the_lists_above_have_every_method() -> None:
     assert {name for name, _ in PLAIN + SEARCHING} == methods
 
 
-def test_admin_calls_need_admin_alone(door: Door) -> None:
-    reload = door.channel.unary_unary("/dorian.v1.Admin/Reload")
+def test_admin_calls_need_admin_alone(keyed_server: KeyedServer) -> None:
+    reload = keyed_server.channel.unary_unary("/dorian.v1.Admin/Reload")
 
     def call(key: str) -> object:
-        return reload(b"", metadata=(("authorization", f"Bearer {door.secrets[key]}"),), timeout=SECONDS)
+        return reload(b"", metadata=(("authorization", f"Bearer {keyed_server.secrets[key]}"),), timeout=SECONDS)
 
     assert call("admin") == b"reloaded"
     assert "lacks the scope 'admin'" in rejects(lambda: call("searching")).message
@@ -159,49 +163,51 @@ def test_admin_calls_need_admin_alone(door: Door) -> None:
 # --- the file ---
 
 
-def test_a_key_removed_from_the_file_stops_working(door: Door) -> None:
-    door.call("age")
-    removed = door.entries.pop(0)
-    door.add("new", ["age"])
-    door.write()
+def test_a_key_removed_from_the_file_stops_working(keyed_server: KeyedServer) -> None:
+    keyed_server.call("age")
+    removed = keyed_server.entries.pop(0)
+    keyed_server.add("new", ["age"])
+    keyed_server.write()
     assert removed.id == "age"
-    assert rejects(lambda: door.call("age")).info.reason == "API_KEY_UNKNOWN"
-    door.call("new")
-    door.call("searching")
+    assert rejects(lambda: keyed_server.call("age")).info.reason == "API_KEY_UNKNOWN"
+    keyed_server.call("new")
+    keyed_server.call("searching")
 
 
-def test_scopes_change_with_the_file(door: Door) -> None:
-    entry = door.entries[0]
-    door.entries[0] = ApiKey(entry.id, entry.sha256, frozenset({"admin"}))
-    door.write()
-    assert rejects(lambda: door.call("age")).info.reason == "SCOPE_MISSING"
+def test_scopes_change_with_the_file(keyed_server: KeyedServer) -> None:
+    entry = keyed_server.entries[0]
+    keyed_server.entries[0] = ApiKey(entry.id, entry.sha256, frozenset({"admin"}))
+    keyed_server.write()
+    assert rejects(lambda: keyed_server.call("age")).info.reason == "SCOPE_MISSING"
 
 
 @pytest.mark.parametrize("how", ["half", "gone", "no list", "a bad entry"])
-def test_a_broken_file_leaves_the_old_keys_in_use(door: Door, how: str, caplog: pytest.LogCaptureFixture) -> None:
-    text = door.path.read_text()
+def test_a_broken_file_leaves_the_old_keys_in_use(
+    keyed_server: KeyedServer, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = keyed_server.path.read_text()
     match how:
         case "half":
-            door.path.write_text(text[: len(text) // 2])
+            keyed_server.path.write_text(text[: len(text) // 2])
         case "gone":
-            door.path.unlink()
+            keyed_server.path.unlink()
         case "no list":
-            door.path.write_text("{}")
+            keyed_server.path.write_text("{}")
         case _:
-            door.path.write_text(json.dumps([*json.loads(text), {"id": "broken"}]))
+            keyed_server.path.write_text(json.dumps([*json.loads(text), {"id": "broken"}]))
     with caplog.at_level(logging.WARNING, logger="dorian_server.security"):
-        door.call("age")
-        door.call("age")
+        keyed_server.call("age")
+        keyed_server.call("age")
     (record,) = caplog.records
-    assert str(door.path) in record.getMessage()
+    assert str(keyed_server.path) in record.getMessage()
     assert "what was there before stays in use" in record.getMessage()
-    write_keys(door.path, door.entries[1:])
-    assert rejects(lambda: door.call("age")).info.reason == "API_KEY_UNKNOWN"
+    write_keys(keyed_server.path, keyed_server.entries[1:])
+    assert rejects(lambda: keyed_server.call("age")).info.reason == "API_KEY_UNKNOWN"
 
 
-def test_an_empty_list_shuts_everybody_out(door: Door) -> None:
-    write_keys(door.path, [])
-    assert rejects(lambda: door.call("age")).info.reason == "API_KEY_UNKNOWN"
+def test_an_empty_list_shuts_everybody_out(keyed_server: KeyedServer) -> None:
+    write_keys(keyed_server.path, [])
+    assert rejects(lambda: keyed_server.call("age")).info.reason == "API_KEY_UNKNOWN"
 
 
 ENTRY: dict[str, Any] = {"id": "mobile", "sha256": "ab" * 32, "scopes": ["age"]}

@@ -15,7 +15,7 @@ from dorian_server.domain.caller import Caller
 from dorian_server.domain.errors import CallCancelledError
 from dorian_server.runtimes.batcher import Batcher
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
-from tests.server.benches import SECONDS, Arrays, Bench, Floats, MakeBench, answered, of, sized
+from tests.server.batcher_bench import SECONDS, Arrays, Bench, Floats, MakeBench, answered, of, sized
 from tests.server.tiny_searches import EMBEDDING, LATENT, SIZE
 
 

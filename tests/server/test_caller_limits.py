@@ -31,7 +31,7 @@ NEVER = 10**9  # steps that no search of these tests ends with
 OWN = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own for each channel
 
 
-class House:
+class LimitedServer:
     """A server with limits, and what it counts. It lets a search take as long as it likes."""
 
     def __init__(self, stack: ExitStack, bundle: Bundle, load: Load, host: str, security: Security) -> None:
@@ -54,16 +54,16 @@ class House:
         return self.telemetry.metrics.registry.get_sample_value(f"{name}_total", labels) or 0.0
 
 
-Open = Callable[..., House]
+StartServer = Callable[..., LimitedServer]
 
 
 @pytest.fixture
-def house(searching_bundle: Bundle) -> Iterator[Open]:
+def start_server(searching_bundle: Bundle) -> Iterator[StartServer]:
     """Opens servers for the time of the test."""
     with ExitStack() as stack:
 
-        def begin(load: Load, host: str = "127.0.0.1", security: Security = Security()) -> House:  # noqa: B008 - frozen
-            return House(stack, searching_bundle, load, host, security)
+        def begin(load: Load, host: str = "127.0.0.1", security: Security = Security()) -> LimitedServer:  # noqa: B008 - frozen
+            return LimitedServer(stack, searching_bundle, load, host, security)
 
         yield begin
 
@@ -102,9 +102,9 @@ def allowed(channel: grpc.Channel, reason: str, metadata: Any = (), most: int = 
 # --- without keys ---
 
 
-def test_calls_at_once_of_an_address(house: Open, search: pb.OptimizeRequest) -> None:
+def test_calls_at_once_of_an_address(start_server: StartServer, search: pb.OptimizeRequest) -> None:
     """Over however many connections; health checks are none of them."""
-    here = house(Load(calls_at_once=2))
+    here = start_server(Load(calls_at_once=2))
     channels = [here.connect() for _ in range(3)]
     running = [FaceAgingStub(channel).Optimize(search, timeout=SECONDS) for channel in channels[:2]]
     for call in running:
@@ -132,8 +132,8 @@ def await_end(call: Any) -> None:
         list(call)
 
 
-def test_calls_of_a_minute_of_an_address(house: Open) -> None:
-    here = house(Load(calls_per_minute=3))
+def test_calls_of_a_minute_of_an_address(start_server: StartServer) -> None:
+    here = start_server(Load(calls_per_minute=3))
     assert allowed(here.connect(), "CALLS_PER_MINUTE") == 3
     rejection = rejection_of(here.connect())
     assert rejection.info.reason == "CALLS_PER_MINUTE"
@@ -142,24 +142,24 @@ def test_calls_of_a_minute_of_an_address(house: Open) -> None:
     assert here.count("dorian_refused", reason="CALLS_PER_MINUTE") == 2
 
 
-def test_every_address_is_a_caller_of_its_own(house: Open) -> None:
+def test_every_address_is_a_caller_of_its_own(start_server: StartServer) -> None:
     with socket.socket(socket.AF_INET6) as probe:
         try:
             probe.bind(("::1", 0))
         except OSError:
             pytest.skip("this machine has no IPv6")
-    here = house(Load(calls_per_minute=3), host="[::]")
+    here = start_server(Load(calls_per_minute=3), host="[::]")
     for host in ("127.0.0.1", "[::1]"):
         assert allowed(here.connect(host), "CALLS_PER_MINUTE") == 3
 
 
-def test_every_certificate_is_a_caller_of_its_own(house: Open, tmp_path: Path) -> None:
+def test_every_certificate_is_a_caller_of_its_own(start_server: StartServer, tmp_path: Path) -> None:
     authority = Authority("one")
     certificate, key = authority.issue().write(tmp_path)
     client_ca = tmp_path / "ca.pem"
     client_ca.write_bytes(authority.pem)
     security = Security(tls_certificate=certificate, tls_key=key, tls_client_ca=client_ca)
-    here = house(Load(calls_per_minute=2), security=security)
+    here = start_server(Load(calls_per_minute=2), security=security)
 
     def connect(issued: Issued) -> grpc.Channel:
         return here.connect(credentials=grpc.ssl_channel_credentials(authority.pem, issued.key, issued.certificate))
@@ -220,19 +220,21 @@ def keys(tmp_path: Path) -> Callable[..., tuple[Security, list[Any]]]:
     return make
 
 
-def test_a_keys_own_calls_of_a_minute_go_before_the_general_ones(house: Open, keys: Callable[..., Any]) -> None:
+def test_a_keys_own_calls_of_a_minute_go_before_the_general_ones(
+    start_server: StartServer, keys: Callable[..., Any]
+) -> None:
     security, callers = keys(more=(None, 5), fewer=(None, 1), general=(None, None), other=(9, None))
-    here = house(Load(calls_per_minute=3), security=security)
+    here = start_server(Load(calls_per_minute=3), security=security)
     channel = here.connect()
     assert [allowed(channel, "CALLS_PER_MINUTE", caller) for caller in callers] == [5, 1, 3, 3]
     assert here.count("dorian_refused", reason="CALLS_PER_MINUTE") == 4
 
 
 def test_a_keys_own_calls_at_once_go_before_the_general_ones(
-    house: Open, keys: Callable[..., Any], search: pb.OptimizeRequest
+    start_server: StartServer, keys: Callable[..., Any], search: pb.OptimizeRequest
 ) -> None:
     security, callers = keys(more=(2, None), general=(None, None))
-    here = house(Load(calls_at_once=1), security=security)
+    here = start_server(Load(calls_at_once=1), security=security)
     channel = here.connect()
     running = [FaceAgingStub(channel).Optimize(search, metadata=caller, timeout=SECONDS) for caller in callers]
     for call in running:
@@ -244,7 +246,9 @@ def test_a_keys_own_calls_at_once_go_before_the_general_ones(
         call.cancel()
 
 
-def test_without_general_limits_a_key_without_its_own_has_none(house: Open, keys: Callable[..., Any]) -> None:
+def test_without_general_limits_a_key_without_its_own_has_none(
+    start_server: StartServer, keys: Callable[..., Any]
+) -> None:
     security, callers = keys(limited=(None, 2), free=(None, None))
-    channel = house(Load(), security=security).connect()
+    channel = start_server(Load(), security=security).connect()
     assert [allowed(channel, "CALLS_PER_MINUTE", caller) for caller in callers] == [2, 20]

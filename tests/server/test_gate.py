@@ -22,7 +22,7 @@ from dorian_server.telemetry import calls
 from dorian_server.telemetry.telemetry import Telemetry
 from tests.server.rejections import SECONDS, Rejection
 from tests.server.tiny_searches import photo_of
-from tests.server.waits import until
+from tests.server.waiting import wait_until
 
 MAX_WAIT = 0.05  # seconds; less than anything counts that was never done before
 BATCH = (("dorian-priority", "batch"),)
@@ -37,7 +37,7 @@ DETECTIONS = {"grpc_type": "unary", "grpc_service": FACE_AGING_SERVICE, "grpc_me
 Call = Any  # gRPC's stubs have no name for it
 
 
-class House:
+class FullServer:
     """A server with one place; what it counts, and calls to it."""
 
     def __init__(self, channel: grpc.Channel, telemetry: Telemetry, image: pb.Image) -> None:
@@ -75,7 +75,7 @@ class House:
         return int(self.telemetry.metrics.registry.get_sample_value("dorian_queue_requests") or 0)
 
     def await_waiting(self, requests: int) -> None:
-        assert until(lambda: self.waiting == requests)
+        assert wait_until(lambda: self.waiting == requests)
 
     def count(self, name: str, **labels: str) -> float:
         return self.telemetry.metrics.registry.get_sample_value(f"{name}_total", labels) or 0.0
@@ -87,17 +87,17 @@ def max_wait() -> float:
 
 
 @pytest.fixture
-def house(searching_bundle: Bundle, write: Callable[..., bytes], max_wait: float) -> Iterator[House]:
+def full_server(searching_bundle: Bundle, write: Callable[..., bytes], max_wait: float) -> Iterator[FullServer]:
     telemetry = Telemetry()
     load = Load(workers=1, max_wait=max_wait)
     server = start(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=1, load=load), telemetry)
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        yield House(channel, telemetry, pb.Image(data=write(photo_of((220, 160, 60)))))
+        yield FullServer(channel, telemetry, pb.Image(data=write(photo_of((220, 160, 60)))))
     server.stop()
 
 
 @pytest.fixture
-def release(house: House, evaluations: Any) -> Iterator[Callable[[], None]]:
+def release(full_server: FullServer, evaluations: Any) -> Iterator[Callable[[], None]]:
     """The one place is taken, by a search that goes on when it is released."""
     begun, go = threading.Event(), threading.Event()
 
@@ -106,8 +106,8 @@ def release(house: House, evaluations: Any) -> Iterator[Callable[[], None]]:
         assert go.wait(SECONDS)
 
     evaluations.before = hold
-    request = pb.ReconstructRequest(image=house.image, mode=pb.RECONSTRUCTION_MODE_IDENTITY)
-    call = house.stub.Reconstruct.future(request, timeout=SECONDS)
+    request = pb.ReconstructRequest(image=full_server.image, mode=pb.RECONSTRUCTION_MODE_IDENTITY)
+    call = full_server.stub.Reconstruct.future(request, timeout=SECONDS)
     assert begun.wait(SECONDS)
 
     def let_go() -> None:
@@ -123,36 +123,41 @@ def release(house: House, evaluations: Any) -> Iterator[Callable[[], None]]:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_full_server_rejects_each_call_and_says_when_to_retry(
-    house: House, release: Callable[[], None], name: str
+    full_server: FullServer, release: Callable[[], None], name: str
 ) -> None:
-    house.queue()
-    rejection = house.rejection(name)
+    full_server.queue()
+    rejection = full_server.rejection(name)
     assert rejection.code == "RESOURCE_EXHAUSTED"
     assert (rejection.info.reason, rejection.info.domain) == ("QUEUE_FULL", "dorian.v1")
     assert rejection.message == "all the work that may wait here waits already"
     assert rejection.seconds_to_wait == pytest.approx(0.1)
     assert not rejection.bad_request.field_violations
-    assert house.count("dorian_refused", reason="QUEUE_FULL") == 1
+    assert full_server.count("dorian_refused", reason="QUEUE_FULL") == 1
     labels = {"grpc_type": KINDS[name], "grpc_service": FACE_AGING_SERVICE, "grpc_method": name}
-    assert until(lambda: house.count("grpc_server_handled", **labels, grpc_code="RESOURCE_EXHAUSTED") == 1)
-    assert house.waiting == 1
+    assert wait_until(lambda: full_server.count("grpc_server_handled", **labels, grpc_code="RESOURCE_EXHAUSTED") == 1)
+    assert full_server.waiting == 1
 
 
 def test_rejections_are_all_counted_but_hardly_logged(
-    house: House, release: Callable[[], None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    full_server: FullServer,
+    release: Callable[[], None],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(calls, "_QUIET", 3600.0)
-    house.queue()
+    full_server.queue()
     with caplog.at_level(logging.INFO, calls.log.name):
         for _ in range(4):
-            house.rejection()
-        assert until(lambda: house.count("grpc_server_handled", **DETECTIONS, grpc_code="RESOURCE_EXHAUSTED") == 4)
+            full_server.rejection()
+        assert wait_until(
+            lambda: full_server.count("grpc_server_handled", **DETECTIONS, grpc_code="RESOURCE_EXHAUSTED") == 4
+        )
     (line,) = [record.message for record in caplog.records if record.name == calls.log.name]
     assert line.startswith("DetectFaces RESOURCE_EXHAUSTED in ")
 
 
 def test_photos_are_worked_on_by_no_more_threads_than_there_are_workers(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    full_server: FullServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = set()
     detect = Pipeline.detect
@@ -163,107 +168,121 @@ def test_photos_are_worked_on_by_no_more_threads_than_there_are_workers(
 
     monkeypatch.setattr(Pipeline, "detect", noted)
     for _ in range(3):
-        together = [house.stub.DetectFaces.future(house.requests["DetectFaces"], timeout=SECONDS) for _ in range(2)]
+        together = [
+            full_server.stub.DetectFaces.future(full_server.requests["DetectFaces"], timeout=SECONDS) for _ in range(2)
+        ]
         assert all(
             call.exception() is None or Rejection(call.exception()).code == "RESOURCE_EXHAUSTED" for call in together
         )
     assert len(names) == 1
 
 
-def test_all_is_as_before_once_there_is_room(house: House, release: Callable[[], None]) -> None:
-    waits = house.queue()
-    house.rejection()
+def test_all_is_as_before_once_there_is_room(full_server: FullServer, release: Callable[[], None]) -> None:
+    waits = full_server.queue()
+    full_server.rejection()
     release()
     assert len(waits.result().faces) == 1
     for name in KINDS:
-        assert house.call(name)
-    assert house.waiting == 0
-    assert house.count("dorian_refused", reason="QUEUE_FULL") == 1
+        assert full_server.call(name)
+    assert full_server.waiting == 0
+    assert full_server.count("dorian_refused", reason="QUEUE_FULL") == 1
 
 
-def test_a_full_server_still_lists_its_methods_and_tells_its_health(house: House, release: Callable[[], None]) -> None:
-    house.queue()
-    assert house.rejection().info.reason == "QUEUE_FULL"
-    assert house.stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).methods
-    health = health_pb2_grpc.HealthStub(house.channel)
+def test_a_full_server_still_lists_its_methods_and_tells_its_health(
+    full_server: FullServer, release: Callable[[], None]
+) -> None:
+    full_server.queue()
+    assert full_server.rejection().info.reason == "QUEUE_FULL"
+    assert full_server.stub.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).methods
+    health = health_pb2_grpc.HealthStub(full_server.channel)
     for service in ("", "liveness", "readiness", FACE_AGING_SERVICE):
         answer = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=SECONDS)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 @pytest.mark.parametrize("size", [2**20, 20 * 2**20], ids=["large", "larger than it may be"])
-def test_the_request_of_one_who_is_rejected_is_not_read(house: House, release: Callable[[], None], size: int) -> None:
+def test_the_request_of_one_who_is_rejected_is_not_read(
+    full_server: FullServer, release: Callable[[], None], size: int
+) -> None:
     """What is no request at all, or too large, fails as soon as it is read."""
-    send = house.channel.unary_unary(f"/{FACE_AGING_SERVICE}/AgeTransform")
+    send = full_server.channel.unary_unary(f"/{FACE_AGING_SERVICE}/AgeTransform")
     with pytest.raises(grpc.RpcError) as read:
         send(b"\xff" * size, timeout=SECONDS)
     assert read.value.code() == (grpc.StatusCode.INTERNAL if size == 2**20 else grpc.StatusCode.RESOURCE_EXHAUSTED), (
         "there is room yet"
     )
-    house.queue()
+    full_server.queue()
     with pytest.raises(grpc.RpcError) as caught:
         send(b"\xff" * size, timeout=SECONDS)
     assert Rejection(caught.value).info.reason == "QUEUE_FULL"
 
 
 def test_batch_callers_are_rejected_where_interactive_ones_are_let_in(
-    house: House, release: Callable[[], None]
+    full_server: FullServer, release: Callable[[], None]
 ) -> None:
-    batch = house.queue(BATCH)
-    assert house.rejection(metadata=BATCH).info.reason == "QUEUE_FULL"
-    interactive = house.queue()
-    assert house.waiting == 2
+    batch = full_server.queue(BATCH)
+    assert full_server.rejection(metadata=BATCH).info.reason == "QUEUE_FULL"
+    interactive = full_server.queue()
+    assert full_server.waiting == 2
     for metadata in ((), BATCH, (("dorian-priority", "urgent"),)):
-        assert house.rejection(metadata=metadata).info.reason == "QUEUE_FULL"
+        assert full_server.rejection(metadata=metadata).info.reason == "QUEUE_FULL"
     release()
     assert all(len(call.result().faces) == 1 for call in (interactive, batch))
 
 
-def test_a_word_that_is_no_priority_stands_for_interactive(house: House, release: Callable[[], None]) -> None:
-    house.queue(BATCH)
-    assert house.queue((("dorian-priority", "urgent"),))
-    assert house.waiting == 2
+def test_a_word_that_is_no_priority_stands_for_interactive(
+    full_server: FullServer, release: Callable[[], None]
+) -> None:
+    full_server.queue(BATCH)
+    assert full_server.queue((("dorian-priority", "urgent"),))
+    assert full_server.waiting == 2
 
 
 # --- rejected behind it, as what is asked for is known ---
 
 
 @pytest.mark.parametrize("max_wait", [1.0])
-def test_what_is_too_much_work_for_the_room_that_is_left_is_rejected(house: House, release: Callable[[], None]) -> None:
-    house.queue()
-    house.requests["AgeTransform"].targets.extend([pb.Age(years=60)] * 31)
-    rejection = house.rejection("AgeTransform")
+def test_what_is_too_much_work_for_the_room_that_is_left_is_rejected(
+    full_server: FullServer, release: Callable[[], None]
+) -> None:
+    full_server.queue()
+    full_server.requests["AgeTransform"].targets.extend([pb.Age(years=60)] * 31)
+    rejection = full_server.rejection("AgeTransform")
     assert (rejection.code, rejection.info.reason) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
     assert rejection.message == "0.1 s of work wait already; this server lets 1 s wait"
     assert rejection.seconds_to_wait == pytest.approx(2.4), "33 units of 0.1 s"
-    assert house.count("dorian_refused", reason="QUEUE_FULL") == 1
-    house.queue()
-    assert house.waiting == 2
+    assert full_server.count("dorian_refused", reason="QUEUE_FULL") == 1
+    full_server.queue()
+    assert full_server.waiting == 2
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_deadline_that_is_too_short_is_told_at_once(house: House, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_deadline_that_is_too_short_is_told_at_once(
+    full_server: FullServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("dorian_server.admission.cost.Estimates.fastest", lambda estimates, cost: 2.0 * SECONDS)
-        rejection = house.rejection(name)
+        rejection = full_server.rejection(name)
         assert (rejection.code, rejection.info.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT")
         assert f"calls like this have taken {2 * SECONDS}.00 s at least" in rejection.message
-        assert house.count("dorian_refused", reason="DEADLINE_TOO_SHORT") == 1
-    assert house.call(name)
+        assert full_server.count("dorian_refused", reason="DEADLINE_TOO_SHORT") == 1
+    assert full_server.call(name)
 
 
 # --- who leaves ---
 
 
 @pytest.mark.parametrize("how", ["cancelled", "past its deadline"])
-def test_a_caller_that_leaves_while_it_waits_makes_room(house: House, release: Callable[[], None], how: str) -> None:
-    call = house.queue(timeout=SECONDS if how == "cancelled" else 3)
+def test_a_caller_that_leaves_while_it_waits_makes_room(
+    full_server: FullServer, release: Callable[[], None], how: str
+) -> None:
+    call = full_server.queue(timeout=SECONDS if how == "cancelled" else 3)
     if how == "cancelled":
         call.cancel()
     else:
         assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    house.await_waiting(0)
-    waits = house.queue()
+    full_server.await_waiting(0)
+    waits = full_server.queue()
     release()
     assert len(waits.result().faces) == 1
-    assert house.count("dorian_refused", reason="QUEUE_FULL") == 0
+    assert full_server.count("dorian_refused", reason="QUEUE_FULL") == 0

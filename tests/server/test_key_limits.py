@@ -12,54 +12,56 @@ import pytest
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_server.domain.errors import OverloadError
 from dorian_server.security.quotas import Quotas
-from tests.server.doors import SECONDS, Door, rejects
-from tests.server.waits import until
+from tests.server.keyed_server import SECONDS, KeyedServer, rejects
+from tests.server.waiting import wait_until
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
+def keyed_server(tmp_path: Path) -> Iterator[KeyedServer]:
     with ExitStack() as stack:
-        yield Door(tmp_path / "keys.json", stack)
+        yield KeyedServer(tmp_path / "keys.json", stack)
 
 
-def test_calls_at_once_are_counted_while_they_run(door: Door) -> None:
-    door.add("two", ["age"], calls_at_once=2)
-    door.write()
-    door.servicer.held.add("AgeTransform")
-    running = [door.send("two", "AgeTransform", pb.AgeTransformRequest()) for _ in range(2)]
-    assert until(lambda: door.servicer.calls["AgeTransform"] == 2)
-    rejection = rejects(lambda: door.call("two"))
+def test_calls_at_once_are_counted_while_they_run(keyed_server: KeyedServer) -> None:
+    keyed_server.add("two", ["age"], calls_at_once=2)
+    keyed_server.write()
+    keyed_server.servicer.held.add("AgeTransform")
+    running = [keyed_server.send("two", "AgeTransform", pb.AgeTransformRequest()) for _ in range(2)]
+    assert wait_until(lambda: keyed_server.servicer.calls["AgeTransform"] == 2)
+    rejection = rejects(lambda: keyed_server.call("two"))
     assert (rejection.code, rejection.info.reason) == ("RESOURCE_EXHAUSTED", "CALLS_AT_ONCE")
     assert rejection.seconds_to_wait == 1
     assert "2 calls under way" in rejection.message
-    assert door.rejected == ["CALLS_AT_ONCE"]
-    door.call("age")  # has no part in it
-    door.servicer.release.set()
+    assert keyed_server.rejected == ["CALLS_AT_ONCE"]
+    keyed_server.call("age")  # has no part in it
+    keyed_server.servicer.release.set()
     assert all(call.result() is not None for call in running)
     for _ in range(5):
-        door.call("two")
+        keyed_server.call("two")
 
 
-def test_one_call_after_the_other_is_never_too_many(door: Door) -> None:
-    door.add("one", ["age", "optimize"], calls_at_once=1)
-    door.write()
+def test_one_call_after_the_other_is_never_too_many(keyed_server: KeyedServer) -> None:
+    keyed_server.add("one", ["age", "optimize"], calls_at_once=1)
+    keyed_server.write()
     for _ in range(30):
-        door.call("one")
-        assert len(door.call("one", "Optimize", pb.OptimizeRequest())) == 1
+        keyed_server.call("one")
+        assert len(keyed_server.call("one", "Optimize", pb.OptimizeRequest())) == 1
 
 
 @pytest.mark.parametrize("how", ["cancelled", "past its deadline", "failed"])
-def test_a_call_that_ends_badly_gives_its_place_back(door: Door, how: str) -> None:
-    door.add("one", ["age", "optimize"], calls_at_once=1)
-    door.write()
+def test_a_call_that_ends_badly_gives_its_place_back(keyed_server: KeyedServer, how: str) -> None:
+    keyed_server.add("one", ["age", "optimize"], calls_at_once=1)
+    keyed_server.write()
     if how == "failed":
-        failed = door.send("one", "DetectFaces", pb.DetectFacesRequest(image=pb.Image(data=b"bad")))
+        failed = keyed_server.send("one", "DetectFaces", pb.DetectFacesRequest(image=pb.Image(data=b"bad")))
         assert failed.code() == grpc.StatusCode.INVALID_ARGUMENT
     else:
-        door.servicer.held.add("steps")
-        stream = door.send("one", "Optimize", pb.OptimizeRequest(), timeout=SECONDS if how == "cancelled" else 5)
+        keyed_server.servicer.held.add("steps")
+        stream = keyed_server.send(
+            "one", "Optimize", pb.OptimizeRequest(), timeout=SECONDS if how == "cancelled" else 5
+        )
         next(stream)
-        assert rejects(lambda: door.call("one")).info.reason == "CALLS_AT_ONCE"
+        assert rejects(lambda: keyed_server.call("one")).info.reason == "CALLS_AT_ONCE"
         if how == "cancelled":
             stream.cancel()
         else:
@@ -67,22 +69,22 @@ def test_a_call_that_ends_badly_gives_its_place_back(door: Door, how: str) -> No
                 next(stream)
 
     def let_in() -> bool:
-        call = door.send("one", "ListMethods", pb.ListMethodsRequest())
+        call = keyed_server.send("one", "ListMethods", pb.ListMethodsRequest())
         return call.exception() is None
 
-    assert until(let_in)
+    assert wait_until(let_in)
 
 
-def test_calls_of_a_minute(door: Door) -> None:
-    door.add("two", ["age"], calls_per_minute=2)
-    door.write()
+def test_calls_of_a_minute(keyed_server: KeyedServer) -> None:
+    keyed_server.add("two", ["age"], calls_per_minute=2)
+    keyed_server.write()
     for _ in range(2):
-        door.call("two")
-    rejection = rejects(lambda: door.call("two"))
+        keyed_server.call("two")
+    rejection = rejects(lambda: keyed_server.call("two"))
     assert (rejection.code, rejection.info.reason) == ("RESOURCE_EXHAUSTED", "CALLS_PER_MINUTE")
     assert 0 < rejection.seconds_to_wait <= 60
-    assert door.rejected == ["CALLS_PER_MINUTE"]
-    assert door.servicer.calls == {"ListMethods": 2}
+    assert keyed_server.rejected == ["CALLS_PER_MINUTE"]
+    assert keyed_server.servicer.calls == {"ListMethods": 2}
 
 
 def test_the_minute_moves_on_call_by_call() -> None:

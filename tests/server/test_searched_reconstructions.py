@@ -19,7 +19,7 @@ from dorian_server.domain.requests import Objective
 from dorian_server.runtimes.batcher import Batcher
 from dorian_server.runtimes.session import Session
 from dorian_server.settings import Limits, Load
-from tests.server.noted_queues import NotedQueue
+from tests.server.recorded_queue import RecordedQueue
 from tests.server.rejections import expect, rejected
 from tests.server.tiny_searches import (
     LATENT,
@@ -68,9 +68,9 @@ def reconstruct(searching: FaceAgingStub, write: Write) -> Call:
 
 
 @pytest.fixture
-def line(monkeypatch: pytest.MonkeyPatch) -> NotedQueue:
+def line(monkeypatch: pytest.MonkeyPatch) -> RecordedQueue:
     """Who waits for a graph of losses and gradients, which servers that are started from now on run one at a time."""
-    noted = NotedQueue()
+    noted = RecordedQueue()
 
     def watched(session: Session, **settings: Any) -> Batcher:
         searched = "weights" in {each.name for each in session.signature.inputs}
@@ -236,7 +236,7 @@ def test_concurrent_searches_share_runs(
     searching_bundle: Bundle,
     reconstruct: Call,
     evaluations: Any,
-    line: NotedQueue,
+    line: RecordedQueue,
     callers: int,
 ) -> None:
     """The first run waits until all have come; what they do then they do together, and find what they would alone."""
@@ -263,7 +263,7 @@ def test_the_faces_of_a_request_share_runs(
     searching_bundle: Bundle,
     reconstruct: Call,
     evaluations: Any,
-    line: NotedQueue,
+    line: RecordedQueue,
 ) -> None:
     stub = serve(searching_bundle)
     evaluations.before = lambda number: None if number else line.await_waiting(3)

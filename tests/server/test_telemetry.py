@@ -29,7 +29,7 @@ from dorian_server.telemetry.metrics import Metrics
 from dorian_server.telemetry.telemetry import Telemetry
 from dorian_server.telemetry.traces import Traces
 from tests.server.tiny_searches import photo_of
-from tests.server.waits import until
+from tests.server.waiting import wait_until
 
 SERVICE = "dorian.v1.FaceAging"
 SECONDS = 60
@@ -91,7 +91,7 @@ def test_calls_are_counted_and_timed(
     before = [values(telemetry.metrics, name, **labels) for name, labels in names]
     ask(watched, image)
     wanted = [count + 1 for count in before]
-    assert until(lambda: [values(telemetry.metrics, name, **labels) for name, labels in names] == wanted)
+    assert wait_until(lambda: [values(telemetry.metrics, name, **labels) for name, labels in names] == wanted)
     assert values(telemetry.metrics, "grpc_server_handling_seconds_sum", **labels) > 0
 
 
@@ -105,7 +105,7 @@ def test_failures_are_counted_by_their_status(watched: FaceAgingStub, telemetry:
     before = values(telemetry.metrics, "grpc_server_handled_total", **labels)
     with pytest.raises(grpc.RpcError):
         watched.DetectFaces(pb.DetectFacesRequest(image=pb.Image(data=b"no photo")))
-    assert until(lambda: values(telemetry.metrics, "grpc_server_handled_total", **labels) == before + 1)
+    assert wait_until(lambda: values(telemetry.metrics, "grpc_server_handled_total", **labels) == before + 1)
 
 
 def test_a_cancelled_stream_is_counted_as_cancelled(
@@ -123,7 +123,7 @@ def test_a_cancelled_stream_is_counted_as_cancelled(
     )
     next(call)
     call.cancel()
-    assert until(lambda: values(telemetry.metrics, "grpc_server_handled_total", **labels) == before + 1)
+    assert wait_until(lambda: values(telemetry.metrics, "grpc_server_handled_total", **labels) == before + 1)
 
 
 def test_prometheus_is_answered_with_the_bundle_and_the_calls(
@@ -199,7 +199,7 @@ def test_a_call_is_a_line_of_json(logged: Callable[..., io.StringIO], watched: F
     watched.DetectFaces(pb.DetectFacesRequest(image=image), metadata=[("x-request-id", "one")])
     with pytest.raises(grpc.RpcError):
         watched.DetectFaces(pb.DetectFacesRequest(), metadata=[("x-request-id", "two")])
-    assert until(lambda: stream.getvalue().count("\n") == 2)
+    assert wait_until(lambda: stream.getvalue().count("\n") == 2)
     entries = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [(entry["request_id"], entry["method"], entry["code"]) for entry in entries] == [
         ("one", "DetectFaces", "OK"),
@@ -212,7 +212,7 @@ def test_a_call_is_a_line_of_json(logged: Callable[..., io.StringIO], watched: F
 def test_a_call_is_a_line_for_people(logged: Callable[..., io.StringIO], watched: FaceAgingStub) -> None:
     stream = logged(logs.TextFormatter())
     watched.ListMethods(pb.ListMethodsRequest(), metadata=[("x-request-id", "one")])
-    assert until(lambda: "\n" in stream.getvalue())
+    assert wait_until(lambda: "\n" in stream.getvalue())
     assert re.search(
         r" INFO dorian_server.telemetry.calls: ListMethods OK in \d+\.\d{3} s \[one\]\n$", stream.getvalue()
     )
@@ -254,7 +254,7 @@ def test_nothing_of_a_photo_is_told(
     stream = logged(logs.JsonFormatter())
     spans.clear()
     response = watched.DetectFaces(pb.DetectFacesRequest(image=image))
-    assert until(lambda: stream.getvalue().endswith("\n"))
+    assert wait_until(lambda: stream.getvalue().endswith("\n"))
     (entry,) = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert entry["message"] == f"DetectFaces OK in {entry['seconds']:.3f} s"
     attributes = {key: value for span in spans.get_finished_spans() for key, value in (span.attributes or {}).items()}
@@ -272,7 +272,7 @@ def test_a_call_is_a_span_with_one_for_each_stage(
     spans.clear()
     parent = ("traceparent", f"00-{'4b' * 16}-{'00f0' * 4}-01")
     list(watched.Optimize(pb.OptimizeRequest(image=image), metadata=[parent]))
-    assert until(lambda: any(span.name == f"{SERVICE}/Optimize" for span in spans.get_finished_spans()))
+    assert wait_until(lambda: any(span.name == f"{SERVICE}/Optimize" for span in spans.get_finished_spans()))
     spans_by_name = {span.name: span for span in spans.get_finished_spans()}
     call = spans_by_name.pop(f"{SERVICE}/Optimize")
     assert {"decode", "detect", "align", "read", "encode", "optimise", "generate", "write"} <= spans_by_name.keys()
@@ -289,8 +289,8 @@ def test_a_failed_calls_span_says_so(watched: FaceAgingStub, spans: InMemorySpan
     spans.clear()
     with pytest.raises(grpc.RpcError):
         watched.DetectFaces(pb.DetectFacesRequest())
-    assert until(lambda: bool(spans.get_finished_spans()))
-    assert until(lambda: spans.get_finished_spans()[-1].name == f"{SERVICE}/DetectFaces")
+    assert wait_until(lambda: bool(spans.get_finished_spans()))
+    assert wait_until(lambda: spans.get_finished_spans()[-1].name == f"{SERVICE}/DetectFaces")
     call = spans.get_finished_spans()[-1]
     assert (call.attributes or {})["rpc.grpc.status_code"] == "INVALID_ARGUMENT"
     assert (call.status.is_ok, call.status.description) == (False, "INVALID_ARGUMENT")

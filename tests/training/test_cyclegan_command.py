@@ -18,7 +18,7 @@ from dorian_training.cli.train import main
 from dorian_training.data.records import split_of
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 from dorian_training.networks.cyclegan import PRESETS, CycleGanShape
-from tests.training.set_layouts import CELEBA_ALIGNED, paint
+from tests.training.dataset_layouts import CELEBA_ALIGNED, paint
 
 Train = Callable[..., Result]
 Refused = Callable[..., bool]

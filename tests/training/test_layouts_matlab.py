@@ -12,7 +12,7 @@ from dorian_training.data.cacd import load_cacd
 from dorian_training.data.imdb_wiki import load_imdb_wiki
 from dorian_training.data.records import split_of
 from dorian_training.errors import DataError
-from tests.training.set_layouts import BORN_1950_06_30, assert_aligned, cacd, imdb_wiki, in_box, paint, photo
+from tests.training.dataset_layouts import BORN_1950_06_30, assert_aligned, cacd, imdb_wiki, in_box, paint, photo
 
 
 def test_imdb_wiki_ages_boxes_and_people(tmp_path: Path) -> None:

@@ -10,7 +10,17 @@ import pytest
 from dorian_training.data.records import PictureReader
 from dorian_training.data.sources import LOADERS, load_sources
 from dorian_training.errors import DataError
-from tests.training.set_layouts import FAIRFACE_HEADER, cacd, celeba, fairface, imdb_wiki, in_box, paint, photo, utkface
+from tests.training.dataset_layouts import (
+    FAIRFACE_HEADER,
+    cacd,
+    celeba,
+    fairface,
+    imdb_wiki,
+    in_box,
+    paint,
+    photo,
+    utkface,
+)
 
 
 def make_fairface(folder: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 SECONDS = 60
 
 
-class NotedQueue:
+class RecordedQueue:
     """Jobs that are ``waiting`` now, and each batch that was run: its ``rows``, and how long its jobs have waited."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 SECONDS = 60
 
 
-def until(true: Callable[[], bool]) -> bool:
+def wait_until(true: Callable[[], bool]) -> bool:
     """Whether it becomes true within a while."""
     end = time.monotonic() + SECONDS
     while not true() and time.monotonic() < end:

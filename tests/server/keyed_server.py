@@ -64,7 +64,7 @@ class Servicer(FaceAgingServicer):
             over.wait(SECONDS)
 
 
-class Door:
+class KeyedServer:
     """A server behind ``Authentication``: its keys by name, its file of keys, what it rejected, and calls to it."""
 
     def __init__(self, path: Path, stack: ExitStack) -> None:

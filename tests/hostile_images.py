@@ -25,7 +25,7 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
-def hostile_pictures() -> dict[str, bytes]:
+def hostile_images() -> dict[str, bytes]:
     """All of them, by name; none has more than 16 MiB."""
     files: dict[str, bytes] = {}
     for kind in (_modes, _shapes, _cut, _foreign, _bombs, _headers, _scans, _exif, _profiles, _fuzzed):

@@ -15,7 +15,7 @@ from grpc_status import rpc_status
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from tests.e2e.server_process import ServerProcess, start_server
-from tests.hostile_pictures import MEGABYTE, hostile_pictures
+from tests.hostile_images import MEGABYTE, hostile_images
 
 REASONS = {"IMAGE_EMPTY", "IMAGE_UNREADABLE", "IMAGE_TOO_SMALL", "IMAGE_TOO_LARGE", "NO_FACE"}
 EVERY = 4
@@ -26,7 +26,7 @@ SECONDS = 60
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
     """Each fourth, and all that ask for much."""
-    every = hostile_pictures()
+    every = hostile_images()
     return {name: data for index, (name, data) in enumerate(every.items()) if index % EVERY == 0 or "bomb" in name}
 
 

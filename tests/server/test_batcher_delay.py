@@ -12,7 +12,7 @@ import pytest
 from dorian_server.domain.caller import PRIORITIES, Caller, working_for
 from dorian_server.domain.errors import CallCancelledError
 from dorian_server.runtimes.batcher import Batcher
-from tests.server.benches import SECONDS, Bench, Doubler, MakeBench, answered, of, sized
+from tests.server.batcher_bench import SECONDS, Bench, Doubler, MakeBench, answered, of, sized
 
 LEAST_DELAY = 0.05  # seconds
 LONG = 30.0  # seconds, in which a test would not end

@@ -13,7 +13,7 @@ from dorian_bundle.families.cyclegan import cyclegan_signature
 from dorian_bundle.graphs import MAX_BATCH_ROWS, Signature
 from dorian_server.domain.caller import Caller, working_for
 from dorian_server.runtimes.batcher import Batcher
-from tests.server.noted_queues import SECONDS, NotedQueue
+from tests.server.recorded_queue import SECONDS, RecordedQueue
 
 Floats = NDArray[np.float32]
 Arrays = Mapping[str, Floats]
@@ -75,7 +75,7 @@ class Bench:
     def __init__(
         self, pool: ThreadPoolExecutor, lanes: int = 1, max_rows: int = MAX_BATCH_ROWS, delay: float = 0
     ) -> None:
-        self.graph, self.queue, self.lanes = Doubler(), NotedQueue(), lanes
+        self.graph, self.queue, self.lanes = Doubler(), RecordedQueue(), lanes
         self.graph.open = False
         self.batcher = Batcher(self.graph, max_rows, lanes, delay, self.queue)
         self._pool = pool

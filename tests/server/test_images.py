@@ -17,7 +17,7 @@ from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import ImageFormat
 from dorian_server.images import FORMATS, decode, encode
 from dorian_server.settings import Limits
-from tests.hostile_pictures import deep_png, interlaced_png, segment
+from tests.hostile_images import deep_png, interlaced_png, segment
 
 Pixels = NDArray[np.uint8]
 Write = Callable[..., bytes]

@@ -14,7 +14,7 @@ from dorian_training.data.fairface import load_fairface
 from dorian_training.data.records import MEAN_LANDMARKS, split_of
 from dorian_training.data.utkface import load_utkface
 from dorian_training.errors import DataError
-from tests.training.set_layouts import (
+from tests.training.dataset_layouts import (
     CELEBA_ALIGNED,
     CELEBA_MARKS,
     FAIRFACE_HEADER,

@@ -14,7 +14,7 @@ import pytest
 from dorian_server.domain.errors import RequestError
 from dorian_server.images import FORMATS, Photo, decode, encode
 from dorian_server.settings import Limits
-from tests.hostile_pictures import MEGABYTE, hostile_pictures
+from tests.hostile_images import MEGABYTE, hostile_images
 
 LIMITS = Limits()
 REASONS = {
@@ -31,7 +31,7 @@ DESCRIPTORS = Path("/proc/self/fd")
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    return hostile_pictures()
+    return hostile_images()
 
 
 def outcome(data: bytes) -> str:
@@ -72,7 +72,7 @@ def resident() -> int:
 def test_the_files_are_many_and_always_the_same(files: dict[str, bytes]) -> None:
     assert len(files) >= 300
     assert max(map(len, files.values())) <= LIMITS.max_image_bytes
-    assert hostile_pictures() == files
+    assert hostile_images() == files
 
 
 def test_each_file_gives_a_photo_or_a_refusal_in_words(files: dict[str, bytes]) -> None:

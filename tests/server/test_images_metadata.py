@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 from dorian_server.domain.requests import ImageFormat
 from dorian_server.images import FORMATS, Metadata, Photo, decode, encode
 from dorian_server.settings import Limits
-from tests.hostile_pictures import segment, srgb_profile, tiff, with_segments
+from tests.hostile_images import segment, srgb_profile, tiff, with_segments
 
 Pixels = NDArray[np.uint8]
 Write = Callable[..., bytes]

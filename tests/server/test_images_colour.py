@@ -12,7 +12,7 @@ from PIL import Image
 
 from dorian_server.images import FORMATS, decode
 from dorian_server.settings import Limits
-from tests.hostile_pictures import srgb_profile
+from tests.hostile_images import srgb_profile
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
