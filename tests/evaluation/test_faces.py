@@ -49,7 +49,7 @@ def evaluate(bundle: Path, faces: Path, tmp_path: Path) -> Callable[..., Result]
 
 def test_all_parts(evaluate: Callable[..., Result], tmp_path: Path) -> None:
     out, tables = tmp_path / "faces.json", tmp_path / "faces.md"
-    result = evaluate("--out", out, "--markdown", tables)
+    result = evaluate("--out", out, "--table", tables)
     assert result.exit_code == 0, result.output
     for option in ("--yunet", "--age-judge", "--recogniser", "--server and --photos"):
         assert option in result.output  # what was left out for the lack of it
@@ -90,11 +90,22 @@ def test_all_parts(evaluate: Callable[..., Result], tmp_path: Path) -> None:
 
 
 def test_one_part_alone(evaluate: Callable[..., Result], tmp_path: Path) -> None:
-    result = evaluate("--only", "age_estimator", "--most", 1, "--out", tmp_path / "faces.json")
+    result = evaluate("--part", "age_estimator", "--max-count", 1, "--out", tmp_path / "faces.json")
     assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "faces.json").read_text())
     assert list(figures) == ["age_estimator"]
     assert figures["age_estimator"]["exact"]["all"]["faces"] == 1
+
+
+def test_former_names_of_options_work_with_a_warning(evaluate: Callable[..., Result], tmp_path: Path) -> None:
+    files = [tmp_path / "table.md", tmp_path / "markdown.md"]
+    result = evaluate("--part", "age_estimator", "--max-count", 1, "--table", files[0])
+    former = evaluate("--only", "age_estimator", "--most=1", "--markdown", files[1])
+    assert (result.exit_code, former.exit_code) == (0, 0)
+    assert files[0].read_text() == files[1].read_text()
+    assert "deprecated" not in result.output
+    for name in ("--only", "--most", "--markdown"):
+        assert f"{name} is deprecated" in former.output
 
 
 def test_ages_beside_a_judges(evaluate: Callable[..., Result], tmp_path: Path) -> None:
@@ -110,7 +121,7 @@ def test_ages_beside_a_judges(evaluate: Callable[..., Result], tmp_path: Path) -
         [helper.make_tensor_value_info("age", TensorProto.FLOAT, ["batch"])],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), str(judge))
-    result = evaluate("--only", "age_estimator", "--age-judge", judge)
+    result = evaluate("--part", "age_estimator", "--age-judge", judge)
     assert result.exit_code == 0, result.output
     assert "| all | 2 | 15.0 | 45.0 |" in result.output  # the judge says 0 of 30 and 60
 
@@ -120,7 +131,7 @@ def test_parts_without_faces_are_skipped(
 ) -> None:
     nameless = {"identity": "", "age_low": "", "age_high": ""}
     folder = write_archives(tmp_path / "few", [nameless | {"split": "test"}, nameless | {"split": "val"}])
-    result = evaluate("--only", "age_estimator", "--only", "facenet", data=folder)
+    result = evaluate("--part", "age_estimator", "--part", "facenet", data=folder)
     assert result.exit_code == 0, result.output
     assert "age estimator: skipped" in result.output
     assert "FaceNet: skipped" in result.output
@@ -131,13 +142,13 @@ def test_what_it_refuses(
 ) -> None:
     text = tmp_path / "text"
     text.write_text("text")
-    assert refused(evaluate("--only", "detector", "--yunet", text), "text is not a face detector")
-    assert refused(evaluate("--only", "age_estimator", "--age-judge", text), "cannot be opened as a judge of age")
-    assert refused(evaluate("--only", "detector", folder=tmp_path), "is no bundle")
+    assert refused(evaluate("--part", "detector", "--yunet", text), "text is not a face detector")
+    assert refused(evaluate("--part", "age_estimator", "--age-judge", text), "cannot be opened as a judge of age")
+    assert refused(evaluate("--part", "detector", folder=tmp_path), "is no bundle")
     lonely = write_archives(tmp_path / "lonely", [{"split": "val"}, {"split": "test"}])
-    assert refused(evaluate("--only", "facenet", data=lonely), "two people or more")
+    assert refused(evaluate("--part", "facenet", data=lonely), "two people or more")
     training = write_archives(tmp_path / "training", [{}])
-    assert refused(evaluate("--only", "detector", data=training), "has a box and landmarks")
+    assert refused(evaluate("--part", "detector", data=training), "has a box and landmarks")
 
 
 def test_a_server_and_photos_come_together(evaluate: Callable[..., Result], tmp_path: Path, refused: Refused) -> None:
@@ -145,8 +156,8 @@ def test_a_server_and_photos_come_together(evaluate: Callable[..., Result], tmp_
         result = evaluate(*options)
         assert result.exit_code == 2
         assert "--server and --photos are given together" in result.output
-    nobody = evaluate("--only", "ageing", "--server", "localhost:1", "--photos", tmp_path)
+    nobody = evaluate("--part", "ageing", "--server", "localhost:1", "--photos", tmp_path)
     assert refused(nobody, "has no photos")
     (tmp_path / "photo.png").write_bytes(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
-    silent = evaluate("--only", "ageing", "--server", "localhost:1", "--photos", tmp_path)
+    silent = evaluate("--part", "ageing", "--server", "localhost:1", "--photos", tmp_path)
     assert refused(silent, "localhost:1")

@@ -27,7 +27,7 @@ _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 @click.command("age-cgan")
 @click.argument("bundle", type=INPUT_FOLDER)
-@data_option("Real faces of the test split: those of known age are compared and aged, those of known people too.")
+@data_option("Real faces of the test split: those of known age are compared and aged, those of known people compared.")
 @judges_option()
 @click.option("--server", metavar="HOST:PORT", help=f"A server of the bundle, for {' and '.join(_SERVED_PARTS)}.")
 @click.option(

@@ -14,7 +14,7 @@ from dorian_bundle.alignment import AlignmentTemplate
 from dorian_client import DorianError
 from dorian_evaluation.ageing.photos import list_photos, measure_photos
 from dorian_evaluation.ageing.sheet import write_sheet
-from dorian_evaluation.cli.options import INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, cache_option
+from dorian_evaluation.cli.options import INPUT_FILE, INPUT_FOLDER, OUTPUT_FILE, RenamingCommand, cache_option
 from dorian_evaluation.cli.outputs import click_errors, write_report
 from dorian_evaluation.faces.age_errors import age_metrics
 from dorian_evaluation.faces.detector_metrics import (
@@ -179,7 +179,9 @@ _PARTS: Mapping[str, Callable[[Inputs], dict[str, Any] | None]] = {
 }
 
 
-@click.command("faces")
+@click.command(
+    "faces", cls=RenamingCommand, renamed={"--only": "--part", "--most": "--max-count", "--markdown": "--table"}
+)
 @click.argument("bundle", type=INPUT_FOLDER)
 @data_option("Real faces of the val and test splits: with boxes and landmarks, ages or identities.")
 @click.option("--yunet", type=INPUT_FILE, help="YuNet's ONNX file, to compare the detector with.")
@@ -192,21 +194,27 @@ _PARTS: Mapping[str, Callable[[Inputs], dict[str, Any] | None]] = {
 @click.option("--server", metavar="HOST:PORT", help="A server of the bundle, to age --photos end to end.")
 @click.option("--photos", type=INPUT_FOLDER, help="Folder of photos to age.")
 @click.option("--sheet", type=OUTPUT_FILE, help="Show the aged photos in this JPEG file.")
-@click.option("--only", "parts", multiple=True, type=click.Choice(list(_PARTS)), help="Part to measure; once per part.")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(list(_PARTS)),
+    help="Part to measure; once per part. All unless given.",
+)
 @click.option("--composites", type=click.IntRange(1), default=300, help="Scenes to render for the detector, per split.")
 @click.option("--repeats", type=click.IntRange(1), default=10, help="How often to time the detectors.")
-@click.option("--most", "max_count", type=click.IntRange(1), help="Images or faces of a set at most, for a quick look.")
+@click.option("--max-count", type=click.IntRange(1), help="Images or faces of a set at most, for a quick look.")
 @cache_option()
 @click.option("--out", type=OUTPUT_FILE, help="Write the metrics to this JSON file.")
-@click.option("--markdown", "table", type=OUTPUT_FILE, help="Write the report to this Markdown file.")
+@click.option("--table", type=OUTPUT_FILE, help="Write the report to this Markdown file.")
 def evaluate_faces(**options: Any) -> None:
     """Measure a bundle's face detector with its landmark refiner, age estimator and FaceNet, and ageing through a server.
 
     \b
     Examples:
       dorian-evaluate faces models/default --data faces/ --yunet yunet.onnx --age-judge age.onnx \\
-        --recogniser face-reid.xml --out faces.json --markdown faces.md
-      dorian-evaluate faces models/default --data faces/ --only ageing --server localhost:50051 --photos photos/
+        --recogniser face-reid.xml --out faces.json --table faces.md
+      dorian-evaluate faces models/default --data faces/ --part ageing --server localhost:50051 --photos photos/
     """
     config = FacesOptions(**options)
     if bool(config.server) != bool(config.photos) or (config.sheet and not config.server):

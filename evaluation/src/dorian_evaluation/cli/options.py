@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +14,30 @@ from dorian_training.cli.options import DEFAULT_CACHE, Command
 INPUT_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 INPUT_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 OUTPUT_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class RenamingCommand(click.Command):
+    """A command whose options may also be given by the names that they had before, with a warning.
+
+    Args:
+        renamed: The options' names by their former names.
+    """
+
+    def __init__(self, *args: Any, renamed: Mapping[str, str], **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self._renamed = renamed
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Replace former names, then parse."""
+        return super().parse_args(ctx, [self._rename(argument) for argument in args])
+
+    def _rename(self, argument: str) -> str:
+        former, equals, value = argument.partition("=")
+        if former not in self._renamed:
+            return argument
+        option = self._renamed[former]
+        click.echo(f"Warning: {former} is deprecated and will be removed in the next release; use {option}", err=True)
+        return f"{option}{equals}{value}"
 
 
 def judges_option() -> Callable[[Command], Command]:
