@@ -51,8 +51,10 @@ def save_weights(
     tensors: dict[str, Tensor] = {}
     for network, state in stored.items():
         average = stored.get(f"{network}{_AVERAGE}", {})
-        own = {name for name, tensor in state.items() if name not in average or not torch.equal(tensor, average[name])}
-        tensors |= {f"{network}/{name}": state[name] for name in own or state}
+        unshared = {
+            name for name, tensor in state.items() if name not in average or not torch.equal(tensor, average[name])
+        }
+        tensors |= {f"{network}/{name}": state[name] for name in unshared or state}
     with draft_file(path) as draft:
         save_file(tensors, draft, metadata={"about": json.dumps(metadata)})
 

@@ -104,8 +104,8 @@ class _Run:
     ) -> None:
         self.stage, self.batches, self.context, self.metadata = stage, batches, context, metadata
         self.folder = folder
-        self.own = folder if context.is_main else folder / f"rank{context.rank}"
-        self.own.mkdir(parents=True, exist_ok=True)
+        self.process_folder = folder if context.is_main else folder / f"rank{context.rank}"
+        self.process_folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, number: int) -> None:
         cuda = self.context.device.type == "cuda"
@@ -118,10 +118,10 @@ class _Run:
         }
         if self.context.is_main:
             save_weights(self.folder / WEIGHTS_FILE, self.stage.weights(), {**self.metadata, "steps": number})
-        save_resume(self.own, state)  # last: where it is, the weights are too
+        save_resume(self.process_folder, state)  # last: where it is, the weights are too
 
     def resume(self) -> int:
-        state = load_resume(self.own)
+        state = load_resume(self.process_folder)
         if state is None:
             return 0
         try:

@@ -55,15 +55,15 @@ def fetch(source: str, sha256: str | None, cache: Path) -> PublishedFile:
     ``sha256``: the sum that the file must have, in hexadecimal; a path may come without. ``ConfigError`` if a URL does.
     ``CheckpointError`` if there is no such file, or if it has another sum.
     """
-    wanted = sha256.strip().lower() if sha256 else None
-    if wanted is not None and not re.fullmatch("[0-9a-f]{64}", wanted):
+    expected = sha256.strip().lower() if sha256 else None
+    if expected is not None and not re.fullmatch("[0-9a-f]{64}", expected):
         raise ConfigError(f"{sha256!r} is not a sha256, which has 64 hexadecimal digits")
     if "://" in source:
-        return _from_url(source, wanted, cache)
+        return _from_url(source, expected, cache)
     path = Path(source).expanduser()
-    found = _sum_of(path)
-    _require_sum(source, found, wanted)
-    return PublishedFile(path, path.name, found)
+    actual = _sum_of(path)
+    _require_sum(source, actual, expected)
+    return PublishedFile(path, path.name, actual)
 
 
 def read_facenet(file: PublishedFile) -> PublishedFaceNet:
@@ -77,7 +77,7 @@ def read_facenet(file: PublishedFile) -> PublishedFaceNet:
     tensors = read_tensors(file.path)
     classifier = tensors.get(f"{_CLASSIFIER}weight")
     network = InceptionResNetV1(InceptionResNetShape())
-    fit(network, {name: each for name, each in tensors.items() if not name.startswith(_CLASSIFIER)}, file.name)
+    fit(network, {name: tensor for name, tensor in tensors.items() if not name.startswith(_CLASSIFIER)}, file.name)
     return PublishedFaceNet("Inception-ResNet-v1", network, None if classifier is None else len(classifier))
 
 
@@ -89,45 +89,45 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        actual = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict) or not all(isinstance(each, Tensor) for each in found.values()):
+    if not isinstance(actual, dict) or not all(isinstance(tensor, Tensor) for tensor in actual.values()):
         raise CheckpointError(f"{path} holds something other than tensors by name")
-    return dict(found)
+    return dict(actual)
 
 
 def fit(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Give ``network`` the ``tensors`` of ``source``; ``CheckpointError`` names the first of those that do not fit."""
-    own = network.state_dict()
+    state = network.state_dict()
     wrong = {
-        "missing": [name for name in own if name not in tensors and not name.endswith(_COUNTER)],
-        "unexpected": [name for name in tensors if name not in own],
+        "missing": [name for name in state if name not in tensors and not name.endswith(_COUNTER)],
+        "unexpected": [name for name in tensors if name not in state],
         "of another shape": [
-            f"{name} {tuple(tensor.shape)} in place of {tuple(own[name].shape)}"
+            f"{name} {tuple(tensor.shape)} in place of {tuple(state[name].shape)}"
             for name, tensor in tensors.items()
-            if name in own and tensor.shape != own[name].shape
+            if name in state and tensor.shape != state[name].shape
         ],
     }
-    told = [f"{len(names)} {words}: {_first(names)}" for words, names in wrong.items() if names]
-    if told:
-        raise CheckpointError(f"{source} does not fit the network; tensors {'; '.join(told)}")
-    network.load_state_dict({**own, **tensors})
+    problems = [f"{len(names)} {problem}: {_first(names)}" for problem, names in wrong.items() if names]
+    if problems:
+        raise CheckpointError(f"{source} does not fit the network; tensors {'; '.join(problems)}")
+    network.load_state_dict({**state, **tensors})
 
 
 def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
 
 
-def _from_url(url: str, wanted: str | None, cache: Path) -> PublishedFile:
+def _from_url(url: str, expected: str | None, cache: Path) -> PublishedFile:
     parts = _split(url)
-    if wanted is None:
+    if expected is None:
         raise ConfigError(f"{url} needs its sha256: nothing else tells that what comes is what was published")
     name = PurePosixPath(unquote(parts.path)).name
-    path = cache / "published" / f"{wanted}{PurePosixPath(name).suffix}"
-    if not (path.is_file() and _sum_of(path) == wanted):
-        _download(url, wanted, path)
-    return PublishedFile(path, name, wanted)
+    path = cache / "published" / f"{expected}{PurePosixPath(name).suffix}"
+    if not (path.is_file() and _sum_of(path) == expected):
+        _download(url, expected, path)
+    return PublishedFile(path, name, expected)
 
 
 def _split(url: str) -> SplitResult:
@@ -148,12 +148,12 @@ def _sum_of(path: Path) -> str:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def _require_sum(source: str, found: str, wanted: str | None) -> None:
-    if wanted is not None and found != wanted:
-        raise CheckpointError(f"{source} has the sha256 {found}, not {wanted}: it is another file, or not whole")
+def _require_sum(source: str, actual: str, expected: str | None) -> None:
+    if expected is not None and actual != expected:
+        raise CheckpointError(f"{source} has the sha256 {actual}, not {expected}: it is another file, or not whole")
 
 
-def _download(url: str, wanted: str, path: Path) -> None:
+def _download(url: str, expected: str, path: Path) -> None:
     """Write what ``url`` gives to ``path``, which is replaced only once the sum is right."""
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
@@ -168,6 +168,6 @@ def _download(url: str, wanted: str, path: Path) -> None:
                 digest.update(chunk)
                 file.write(chunk)
                 bar.update(len(chunk))
-            _require_sum(url, digest.hexdigest(), wanted)
+            _require_sum(url, digest.hexdigest(), expected)
     except (OSError, HTTPException) as error:
         raise CheckpointError(f"{url} cannot be fetched: {error}") from error

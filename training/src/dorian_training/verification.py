@@ -21,7 +21,7 @@ def balanced_pairs(identities: NDArray[np.int64], count: int, seed: int) -> Pair
     """``count`` random pairs of one person and as many of two, of the faces of ``identities`` (faces,)."""
     random = np.random.default_rng(seed)
     members = [np.flatnonzero(identities == identity) for identity in np.unique(identities)]
-    several = [own for own in members if len(own) > 1]
+    several = [faces for faces in members if len(faces) > 1]
     pairs: list[tuple[int, int]] = []
     for _ in range(count):
         first, second = random.choice(several[random.integers(len(several))], 2, replace=False)
@@ -41,13 +41,13 @@ def all_pairs(identities: NDArray[np.int64]) -> Pairs:
 
 def similarities(embeddings: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:
     """Cosine similarity of each pair's ``embeddings`` (faces, embedding), which have length 1."""
-    found = [
+    chunks = [
         np.einsum(
             "ij,ij->i", embeddings[pairs.first[start : start + 65536]], embeddings[pairs.second[start : start + 65536]]
         )
         for start in range(0, len(pairs.first), 65536)
     ]
-    return np.concatenate(found)
+    return np.concatenate(chunks)
 
 
 def best_threshold(similarity: NDArray[np.float32], same: NDArray[np.bool_]) -> float:

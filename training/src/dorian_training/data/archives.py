@@ -23,24 +23,24 @@ def load_archives(folder: Path, names: Sequence[str] = ()) -> list[FaceRecord]:
         raise DataError(f"{folder} has no faces.csv")
     with table.open(newline="") as lines:
         records = list(_records(folder, csv.DictReader(lines), {f"{name}.zip" for name in names}))
-    found = {record.source for record in records}
-    missing = set(names) - found
+    sources = {record.source for record in records}
+    missing = set(names) - sources
     if missing:
-        raise DataError(f"{table} has no faces of {', '.join(sorted(missing))}; it has {', '.join(sorted(found))}")
+        raise DataError(f"{table} has no faces of {', '.join(sorted(missing))}; it has {', '.join(sorted(sources))}")
     return records
 
 
-def _records(folder: Path, rows: csv.DictReader[str], wanted: set[str]) -> Iterator[FaceRecord]:
+def _records(folder: Path, rows: csv.DictReader[str], archives: set[str]) -> Iterator[FaceRecord]:
     present: dict[str, bool] = {}
     for row in rows:
         try:
             archive, split = row["archive"], row["split"]
-            if wanted and archive not in wanted:
+            if archives and archive not in archives:
                 continue
             if split not in SPLITS:
                 raise ValueError(f"split {split!r}")
             if not present.setdefault(archive, (folder / archive).is_file()):
-                if wanted:
+                if archives:
                     raise DataError(f"{folder / archive} is missing")
                 continue
             yield FaceRecord(

@@ -106,22 +106,22 @@ def recoloured(images: Tensor, how: Augmentation, generator: torch.Generator) ->
         return _between(-spread, spread, count, generator, device)[:, None, None, None]
 
     grey = images.mean(dim=1, keepdim=True)
-    kept = torch.where(_between(0, 1, count, generator, device)[:, None, None, None] < how.grey, 0.0, 1.0)
-    images = grey + (images - grey) * kept * (1 + each(how.saturation))
+    colour = torch.where(_between(0, 1, count, generator, device)[:, None, None, None] < how.grey, 0.0, 1.0)
+    images = grey + (images - grey) * colour * (1 + each(how.saturation))
     middle = images.mean(dim=(1, 2, 3), keepdim=True)
     return (middle + (images - middle) * (1 + each(how.contrast)) + each(how.light)).clamp(-1, 1)
 
 
 def coarsened(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """``images`` of which about a ``share`` has lost resolution, down to a third; (batch, 3, size, size)."""
-    chosen = torch.rand(len(images), generator=generator) < share
-    if not chosen.any():
+    selected = torch.rand(len(images), generator=generator) < share
+    if not selected.any():
         return images
     size = images.shape[2]
     side = int(torch.randint(size // 3, size, (1,), generator=generator))
-    chosen = chosen.to(images.device)
-    small = F.interpolate(images[chosen], (side, side), mode="area")
-    images[chosen] = F.interpolate(small, (size, size), mode="bilinear")
+    selected = selected.to(images.device)
+    small = F.interpolate(images[selected], (side, side), mode="area")
+    images[selected] = F.interpolate(small, (size, size), mode="bilinear")
     return images
 
 

@@ -61,13 +61,13 @@ class BalancedBatches:
     def next(self) -> Batch:
         """The next batch."""
         group = torch.randint(len(self._members), (self.batch_size,), generator=self._generator)
-        place = torch.rand(self.batch_size, generator=self._generator)
+        position = torch.rand(self.batch_size, generator=self._generator)
         mirrored = torch.rand(self.batch_size, generator=self._generator) < 0.5
-        chosen = torch.stack(
-            [self._members[g][int(p * len(self._members[g]))] for g, p in zip(group.tolist(), place, strict=True)]
+        selected = torch.stack(
+            [self._members[g][int(p * len(self._members[g]))] for g, p in zip(group.tolist(), position, strict=True)]
         )
         device = self._pixels.device
-        pixels = as_images(self._pixels[chosen.to(device)])
+        pixels = as_images(self._pixels[selected.to(device)])
         image = torch.where(mirrored.to(device)[:, None, None, None], pixels.flip(3), pixels)
         return Batch(image.contiguous(memory_format=torch.channels_last), group.to(device))
 
@@ -112,9 +112,9 @@ class LabelledBatches:
 
     def next(self) -> LabelledBatch:
         """The next batch."""
-        chosen = self._choose().to(self._pixels.device)
-        image = augmented(as_images(self._pixels[chosen]), self._size, self._augmentation, self._generator)
-        return LabelledBatch(image, self._labels[chosen])
+        selected = self._choose().to(self._pixels.device)
+        image = augmented(as_images(self._pixels[selected]), self._size, self._augmentation, self._generator)
+        return LabelledBatch(image, self._labels[selected])
 
     def _choose(self) -> Tensor:
         return torch.multinomial(self._weights, self.batch_size, replacement=True, generator=self._generator)
@@ -149,7 +149,7 @@ class IdentityBatches(LabelledBatches):
         people = torch.randperm(len(self._members), generator=self._generator)[: -(-self.batch_size // self.FACES_EACH)]
         faces = []
         for person in people.tolist():
-            own = self._members[person]
-            places = torch.randperm(len(own), generator=self._generator)[: self.FACES_EACH]
-            faces.append(own[places])
+            members = self._members[person]
+            shuffled = torch.randperm(len(members), generator=self._generator)[: self.FACES_EACH]
+            faces.append(members[shuffled])
         return torch.cat(faces)[: self.batch_size]

@@ -16,7 +16,7 @@ _LAYOUT = (
     "img_align_celeba/, identity_CelebA.txt and list_attr_celeba.txt (and, where at hand, "
     "list_landmarks_align_celeba.txt and list_eval_partition.txt), all in one folder or in Img/, Anno/ and Eval/"
 )
-_PLACES = (".", "Img", "Anno", "Eval")
+_SUBFOLDERS = (".", "Img", "Anno", "Eval")
 
 # "Left" is the viewer's here, thus the person's right: the file's order is ours.
 _POINTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
@@ -37,9 +37,9 @@ def load_celeba(folder: Path) -> list[FaceRecord]:
 
     ``DataError`` if a file or column is missing, if a line cannot be understood, or if a file lacks a picture's line.
     """
-    pictures = find_in(folder, "img_align_celeba", _LAYOUT, _PLACES)
-    identities = _read(find_in(folder, "identity_CelebA.txt", _LAYOUT, _PLACES))
-    attributes = _read(find_in(folder, "list_attr_celeba.txt", _LAYOUT, _PLACES), ("Male", "Young"), identities)
+    pictures = find_in(folder, "img_align_celeba", _LAYOUT, _SUBFOLDERS)
+    identities = _read(find_in(folder, "identity_CelebA.txt", _LAYOUT, _SUBFOLDERS))
+    attributes = _read(find_in(folder, "list_attr_celeba.txt", _LAYOUT, _SUBFOLDERS), ("Male", "Young"), identities)
     landmarks = _optional(folder, "list_landmarks_align_celeba.txt", _COLUMNS, identities)
     partitions = _optional(folder, "list_eval_partition.txt", (), identities)
     unknown = {number for (number,) in partitions.values()} - _PARTITIONS.keys()
@@ -65,7 +65,7 @@ def _points(values: tuple[int, ...]) -> Landmarks:
 
 
 def _optional(folder: Path, name: str, columns: Sequence[str], pictures: _Table) -> _Table:
-    paths = [folder / place / name for place in _PLACES if (folder / place / name).is_file()]
+    paths = [folder / subfolder / name for subfolder in _SUBFOLDERS if (folder / subfolder / name).is_file()]
     return _read(paths[0], columns, pictures) if paths else {}
 
 
@@ -76,18 +76,18 @@ def _read(path: Path, columns: Sequence[str] = (), pictures: _Table | None = Non
     """
     table: _Table = {}
     with path.open() as lines:
-        places = [0]
+        indices = [0]
         if columns:
             next(lines, "")
             header = next(lines, "").split()
             missing = [column for column in columns if column not in header]
             if missing:
                 raise DataError(f"{path} has no column {', '.join(missing)}; expected them in its second line")
-            places = [header.index(column) for column in columns]
+            indices = [header.index(column) for column in columns]
         for line in filter(str.strip, lines):
             name, *values = line.split()
             try:
-                table[name] = tuple(int(values[place]) for place in places)
+                table[name] = tuple(int(values[index]) for index in indices)
             except (IndexError, ValueError) as error:
                 raise DataError(f"{path}: cannot understand the line of {name}: {error}") from error
     if pictures is not None and pictures.keys() - table.keys():

@@ -42,7 +42,9 @@ class Crops:
 
     def where(self, keep: NDArray[np.bool_]) -> Crops:
         """The faces at which ``keep`` (faces,) is true."""
-        return Crops(self.pixels[keep], tuple(record for record, kept in zip(self.records, keep, strict=True) if kept))
+        return Crops(
+            self.pixels[keep], tuple(record for record, readable in zip(self.records, keep, strict=True) if readable)
+        )
 
 
 def with_margin(
@@ -73,35 +75,35 @@ def cut_crops(
     path = cache / f"crops-{size}px-{key}.npz" if cache else None
     if path and path.is_file():
         with np.load(path) as stored:
-            pixels, kept = stored["pixels"], stored["kept"]
+            pixels, readable = stored["pixels"], stored["kept"]
     else:
-        pixels, kept = _cut(records, size, template)
+        pixels, readable = _cut(records, size, template)
         if path:
-            _store(path, pixels, kept)
-    return Crops(pixels, tuple(records[index] for index in kept))
+            _store(path, pixels, readable)
+    return Crops(pixels, tuple(records[index] for index in readable))
 
 
 def _cut(
     records: Sequence[FaceRecord], size: int, template: AlignmentTemplate
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pixels = np.empty((len(records), size, size, 3), dtype=np.uint8)
-    kept: list[int] = []
+    readable: list[int] = []
     with PictureReader() as reader:
         for index, record in enumerate(tqdm(records, desc=f"cutting {size} px crops", unit="face", mininterval=2)):
             try:
-                pixels[len(kept)] = cut_face(reader.read(record), record, template, size)
+                pixels[len(readable)] = cut_face(reader.read(record), record, template, size)
             except DataError as error:
                 log.warning("left out: %s", error)
             except AlignmentError as error:
                 log.warning("left out: %s: %s: %s", record.container, record.name, error)
             else:
-                kept.append(index)
-    if not kept:
+                readable.append(index)
+    if not readable:
         raise DataError("none of the faces could be read")
-    return pixels[: len(kept)], np.asarray(kept, dtype=np.int64)
+    return pixels[: len(readable)], np.asarray(readable, dtype=np.int64)
 
 
-def _store(path: Path, pixels: NDArray[np.uint8], kept: NDArray[np.int64]) -> None:
+def _store(path: Path, pixels: NDArray[np.uint8], readable: NDArray[np.int64]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with draft_file(path, shared=True) as draft, draft.open("wb") as file:
-        np.savez(file, pixels=pixels, kept=kept)
+        np.savez(file, pixels=pixels, kept=readable)

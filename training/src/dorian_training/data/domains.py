@@ -27,13 +27,13 @@ def domains_by_age(records: Sequence[FaceRecord], young_until: int, old_from: in
         raise DataError(f"the young begin at {young_from} years and end at {young_until}")
     if young_until >= old_from:
         raise DataError(f"the young end at {young_until} years, the old begin at {old_from}; they must lie apart")
-    known = [(record, record.age_low, record.age_high) for record in records]
+    spans = [(record, record.age_low, record.age_high) for record in records]
     young = [
         record
-        for record, low, high in known
+        for record, low, high in spans
         if low is not None and high is not None and young_from <= low and high <= young_until
     ]
-    old = [record for record, low, _ in known if low is not None and low >= old_from]
+    old = [record for record, low, _ in spans if low is not None and low >= old_from]
     return young, old
 
 
@@ -48,8 +48,8 @@ def domains_by_folder(young: Path, old: Path) -> Domains:
     return _pictures(young), _pictures(old)
 
 
-def evenly(domains: Domains, most: int, seed: int) -> Domains:
-    """As many faces of each domain, drawn at random: all of the smaller, but at most ``most`` (0: no limit).
+def evenly(domains: Domains, limit: int, seed: int) -> Domains:
+    """As many faces of each domain, drawn at random: all of the smaller, but at most ``limit`` (0: no limit).
 
     ``DataError`` if a domain has none.
     """
@@ -57,9 +57,9 @@ def evenly(domains: Domains, most: int, seed: int) -> Domains:
         if not domain:
             raise DataError(f"the domain of the {name} has no faces")
     count = min(len(domain) for domain in domains)
-    count = min(count, most) if most else count
-    drawn = random.Random(seed)
-    young, old = (drawn.sample(domain, count) for domain in domains)
+    count = min(count, limit) if limit else count
+    rng = random.Random(seed)
+    young, old = (rng.sample(domain, count) for domain in domains)
     return young, old
 
 
@@ -85,9 +85,9 @@ class DomainBatches:
     ) -> None:
         self._streams = [
             LabelledBatches(
-                each, torch.zeros(len(each)), batch_size, 2 * seed + number, size, augmentation, device=device
+                domain, torch.zeros(len(domain)), batch_size, 2 * seed + number, size, augmentation, device=device
             )
-            for number, each in enumerate(crops)
+            for number, domain in enumerate(crops)
         ]
 
     def next(self) -> DomainBatch:
@@ -104,8 +104,8 @@ class DomainBatches:
 
 
 def _pictures(folder: Path) -> list[FaceRecord]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES)
     return [
         FaceRecord(source="own pictures", container=folder, name=name, split=split_of(name))
-        for name in (str(path.relative_to(folder)) for path in found)
+        for name in (str(path.relative_to(folder)) for path in paths)
     ]

@@ -41,22 +41,22 @@ def load_imdb_wiki(folder: Path) -> list[FaceRecord]:
     person's name, which both sets share. ``DataError`` if neither file is there or one lacks a field.
     """
     records: list[FaceRecord] = []
-    found = [mat for kind in _KINDS if (mat := _find(folder, kind))]
-    if not found:
+    files = [mat for kind in _KINDS if (mat := _find(folder, kind))]
+    if not files:
         raise DataError(
             f"{folder} has no imdb.mat and no wiki.mat; expected one or both, in it"
             " or in its imdb, imdb_crop, wiki or wiki_crop, beside the pictures' folders 00 to 99"
         )
-    for mat in found:
+    for mat in files:
         fields = read_struct(mat, mat.stem, _KINDS[mat.stem])
-        kept = list(_records(mat, fields))
-        log.info("%s: %d of %d photos kept", mat, len(kept), len(fields["dob"]))
-        records += kept
+        usable = list(_records(mat, fields))
+        log.info("%s: %d of %d photos kept", mat, len(usable), len(fields["dob"]))
+        records += usable
     return records
 
 
 def _find(folder: Path, kind: str) -> Path | None:
-    paths = (folder / place / f"{kind}.mat" for place in (".", kind, f"{kind}_crop"))
+    paths = (folder / subfolder / f"{kind}.mat" for subfolder in (".", kind, f"{kind}_crop"))
     return next((path for path in paths if path.is_file()), None)
 
 

@@ -63,9 +63,9 @@ class LandmarkBatches:
 
     def next(self) -> LandmarkBatch:
         """The next batch."""
-        chosen = torch.randint(len(self._pixels), (self.batch_size,), generator=self._generator)
-        chosen = chosen.to(self._pixels.device)
-        images, landmarks = self._viewed(as_images(self._pixels[chosen]), self._landmarks[chosen])
+        selected = torch.randint(len(self._pixels), (self.batch_size,), generator=self._generator)
+        selected = selected.to(self._pixels.device)
+        images, landmarks = self._viewed(as_images(self._pixels[selected]), self._landmarks[selected])
         images = coarsened(recoloured(images, _COLOURS, self._generator), _COLOURS.coarse, self._generator)
         return LandmarkBatch(images.contiguous(memory_format=torch.channels_last), landmarks)
 
@@ -91,9 +91,9 @@ class LandmarkBatches:
         rows = torch.cat([turn, shift[..., None]], dim=2)  # from a view's place to a crop's, both in [-1, 1]
         grid = F.affine_grid(rows, [count, 3, self._size, self._size], align_corners=False)
         views = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-        places = torch.linalg.solve(turn, (landmarks * 2 - 1 - shift[:, None]).transpose(1, 2)).transpose(1, 2)
-        places = torch.where(mirrored[:, None, None], places[:, _MIRRORED], places)
-        return views, places / 2 + 0.5
+        positions = torch.linalg.solve(turn, (landmarks * 2 - 1 - shift[:, None]).transpose(1, 2)).transpose(1, 2)
+        positions = torch.where(mirrored[:, None, None], positions[:, _MIRRORED], positions)
+        return views, positions / 2 + 0.5
 
 
 def cut_template(size: int, view: AlignmentTemplate) -> tuple[int, AlignmentTemplate]:
@@ -106,8 +106,10 @@ def landmarks_in(crops: Crops, template: AlignmentTemplate) -> Tensor:
 
     All records carry landmarks.
     """
-    places = np.empty((len(crops), 5, 2))
+    positions = np.empty((len(crops), 5, 2))
     for index, record in enumerate(crops.records):
         points = np.asarray(record.landmarks, dtype=np.float64)
-        places[index] = (cv2.transform(points[None], crop_matrix(points, template, crops.size))[0] + 0.5) / crops.size
-    return torch.from_numpy(places)
+        positions[index] = (
+            cv2.transform(points[None], crop_matrix(points, template, crops.size))[0] + 0.5
+        ) / crops.size
+    return torch.from_numpy(positions)

@@ -8,13 +8,13 @@ from pathlib import Path
 from dorian_training.errors import DataError
 
 
-def find_in(folder: Path, name: str, layout: str, places: Sequence[str] = (".",)) -> Path:
-    """``name`` in the first of ``places`` under ``folder`` that has it.
+def find_in(folder: Path, name: str, layout: str, subfolders: Sequence[str] = (".",)) -> Path:
+    """``name`` in the first of ``subfolders`` under ``folder`` that has it.
 
     ``DataError`` if none has: it says what is missing, and ``layout``, what was to be there.
     """
-    for place in places:
-        path = folder / place / name
+    for subfolder in subfolders:
+        path = folder / subfolder / name
         if path.exists():
             return path
     raise DataError(f"{folder} has no {name}; expected {layout}")

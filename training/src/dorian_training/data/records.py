@@ -97,5 +97,5 @@ class PictureReader:
 
 def split_of(key: str) -> Split:
     """A fixed split for sets that come without one: 90/5/5, by a hash of ``key`` (a file or, better, an identity)."""
-    place = zlib.crc32(key.encode()) % 100
-    return "train" if place < 90 else "val" if place < 95 else "test"
+    percentile = zlib.crc32(key.encode()) % 100
+    return "train" if percentile < 90 else "val" if percentile < 95 else "test"

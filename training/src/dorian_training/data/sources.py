@@ -51,14 +51,14 @@ def load_sources(sources: Sequence[str]) -> list[FaceRecord]:
     """
     records: list[FaceRecord] = []
     for source in sources:
-        kind, _, place = source.rpartition(":")
-        folder = Path(place).expanduser()
+        kind, _, location = source.rpartition(":")
+        folder = Path(location).expanduser()
         if (kind or "archives") not in LOADERS:
             raise DataError(f"unknown kind of data {kind!r} in {source!r}; known: {', '.join(LOADERS)}")
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder")
-        found = LOADERS[kind or "archives"](folder)
-        if not found:
+        loaded = LOADERS[kind or "archives"](folder)
+        if not loaded:
             raise DataError(f"{folder} holds no faces in the layout of {kind or 'archives'}")
-        records += found
+        records += loaded
     return records

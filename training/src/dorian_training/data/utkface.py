@@ -19,7 +19,7 @@ _RACES = ("White", "Black", "Asian", "Indian", "Other")
 _OLDEST = 116
 
 # The set's own downloads and their copies unpack to these; a picture in several of them counts once.
-_PLACES = ("", "UTKFace", "part1", "part2", "part3", "crop_part1")
+_SUBFOLDERS = ("", "UTKFace", "part1", "part2", "part3", "crop_part1")
 
 # age_gender_race_date; a few real names have a blank before, or letters missing from, the first .jpg.
 _NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+[^\d_]*\.chip\.jpg")
@@ -34,8 +34,8 @@ def load_utkface(folder: Path) -> list[FaceRecord]:
     """
     records: dict[str, FaceRecord] = {}
     left_out = 0
-    for place in _PLACES:
-        for path in sorted((folder / place).glob("*.jpg")):
+    for subfolder in _SUBFOLDERS:
+        for path in sorted((folder / subfolder).glob("*.jpg")):
             record = _record(folder, path)
             if record is None:
                 left_out += 1
@@ -44,7 +44,7 @@ def load_utkface(folder: Path) -> list[FaceRecord]:
     if not records:
         raise DataError(
             f"{folder} has no aligned crops of UTKFace; expected age_gender_race_date.jpg.chip.jpg in it"
-            f" or in its {', '.join(filter(None, _PLACES))}"
+            f" or in its {', '.join(filter(None, _SUBFOLDERS))}"
         )
     if left_out:
         log.warning("%s: left out %d pictures not named age_gender_race_date.jpg.chip.jpg", folder, left_out)

@@ -32,8 +32,8 @@ def wrong_group_loss(logits: Tensor, group: Tensor, distance: int) -> Tensor:
     ``logits`` (batch, groups). The mean of ``fake_loss`` over those pairs; without it the condition stays weak, because
     telling real from generated is easier than telling ages apart.
     """
-    every = torch.arange(logits.shape[1], device=logits.device)
-    wrong = (every[None] - group[:, None]).abs() >= distance
+    columns = torch.arange(logits.shape[1], device=logits.device)
+    wrong = (columns[None] - group[:, None]).abs() >= distance
     return (F.softplus(logits) * wrong).sum() / wrong.sum().clamp(min=1)
 
 

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 def age_logit(logits: Tensor, age: Tensor, years: float) -> Tensor:
     """The logit (batch,) at ``age`` (batch,): between the centres of two spans, a straight line."""
     bins = logits.shape[1]
-    place = (age / years - 0.5).clamp(0, bins - 1)
-    below = place.floor().clamp(max=bins - 2).long()
-    share = (place - below).to(logits.dtype)
+    position = (age / years - 0.5).clamp(0, bins - 1)
+    below = position.floor().clamp(max=bins - 2).long()
+    share = (position - below).to(logits.dtype)
     pair = logits.gather(1, torch.stack([below, below + 1], dim=1))
     return torch.lerp(pair[:, 0], pair[:, 1], share)
 

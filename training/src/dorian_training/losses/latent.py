@@ -32,9 +32,9 @@ class LatentObjective(nn.Module):
         Identity: ‖FR(x) - FR(G(z, y))‖² of ``embedding`` FR(x) (batch, embedding), from 0 to 4. Prior: how far the mean z² is from
         1, squared, as the generator was trained on standard normal latents.
         """
-        drawn = self.generator(latent, condition)
-        pixelwise = (drawn - image).square().mean(dim=(1, 2, 3)) / 4
-        identity = (mirrored_embedding(self.facenet, drawn) - embedding).square().sum(dim=1)
+        generated = self.generator(latent, condition)
+        pixelwise = (generated - image).square().mean(dim=(1, 2, 3)) / 4
+        identity = (mirrored_embedding(self.facenet, generated) - embedding).square().sum(dim=1)
         prior = (latent.square().mean(dim=1) - 1).square()
         terms = torch.stack([pixelwise, identity, prior], dim=1)
         return (terms * weights).sum(dim=1), terms
@@ -42,11 +42,11 @@ class LatentObjective(nn.Module):
 
 def mirrored_embedding(facenet: FaceNet, image: Tensor) -> Tensor:
     """FR(image): the direction of the sum of the embeddings of ``image`` (batch, 3, side, side) and of its mirror image."""
-    seen = image
+    resized = image
     if image.shape[2] != facenet.size:
         rows = resizing(image.shape[2], facenet.size).to(image)
-        seen = rows @ image @ rows.T
-    return F.normalize(facenet(seen) + facenet(seen.flip(3)), dim=1)
+        resized = rows @ image @ rows.T
+    return F.normalize(facenet(resized) + facenet(resized.flip(3)), dim=1)
 
 
 def loss_and_gradient(objective: nn.Module, latent: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -202,8 +202,8 @@ class LatentStage(Stage[Batch]):
                 return {"e/pairs": pairs.detach()}
             with torch.no_grad():
                 targets = self.discriminator.features(batch.image, condition)  # type: ignore[operator]
-            found = self.encoder(torch.cat([generated, batch.image])).float()
-            of_generated, of_real = found.chunk(2)
+            encoded = self.encoder(torch.cat([generated, batch.image])).float()
+            of_generated, of_real = encoded.chunk(2)
             rebuilt = self.generator(of_real, condition)
             features = self.discriminator.features(rebuilt, condition)  # type: ignore[operator]
             identity = self._identity_distance(rebuilt, batch.image)
@@ -226,8 +226,8 @@ class LatentStage(Stage[Batch]):
             return None
         size = self.facenet.size
         with torch.no_grad():
-            wanted = self.facenet(at_side(image, size))
-        similarity: Tensor = (self.facenet(at_side(rebuilt, size)) * wanted).sum(dim=1)
+            target = self.facenet(at_side(image, size))
+        similarity: Tensor = (self.facenet(at_side(rebuilt, size)) * target).sum(dim=1)
         return 1 - similarity.mean()
 
     @torch.no_grad()
@@ -239,8 +239,8 @@ class LatentStage(Stage[Batch]):
 @torch.no_grad()
 def reconstruction_samples(encoder: nn.Module, generator: nn.Module, watched: Batch) -> Tensor:
     """For each of the first ``watched`` faces a row: itself, G(E(x), y) of its own group y, then of every group."""
-    image, own = watched.image[:_SAMPLE_ROWS], watched.group[:_SAMPLE_ROWS]
+    image, group = watched.image[:_SAMPLE_ROWS], watched.group[:_SAMPLE_ROWS]
     groups = torch.eye(len(PAPER_GROUPS), device=image.device)
     latent = encoder(image)
     aged = [generator(latent, group.expand(len(latent), -1)) for group in groups]
-    return torch.stack([image, generator(latent, groups[own]), *aged], dim=1)
+    return torch.stack([image, generator(latent, groups[group]), *aged], dim=1)

@@ -86,26 +86,26 @@ class JointStage(AdversarialStage):
         count, half = len(group), len(group) // 2
         alone = number < settings.alone
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            latent = found = self.encoder(image)
+            latent = encoded = self.encoder(image)
             groups = group
             if not alone:
                 prior = torch.randn(count - half, self.shape.latent, device=self.device)
-                asked = torch.randint(self.shape.groups, (count,), device=self.device)
-                latent, groups = torch.cat([found, found[:half], prior]), torch.cat([group, asked])
-            drawn = self.generator(latent, F.one_hot(groups, self.shape.groups).float()).float()
-        rebuilt = shown = drawn[:count]
+                target_groups = torch.randint(self.shape.groups, (count,), device=self.device)
+                latent, groups = torch.cat([encoded, encoded[:half], prior]), torch.cat([group, target_groups])
+            generated = self.generator(latent, F.one_hot(groups, self.shape.groups).float()).float()
+        rebuilt = shown = generated[:count]
         losses: dict[str, Tensor] = {}
         terms: dict[str, tuple[float, Tensor]] = {}
         if not alone:
-            change_of_age = drawn[count : count + half] - rebuilt[:half]
+            change_of_age = generated[count : count + half] - rebuilt[:half]
             aged = (image[:half] + self._mask * change_of_age).clamp(-1, 1)
-            fake = torch.cat([aged, drawn[count + half :]])
+            fake = torch.cat([aged, generated[count + half :]])
             shown = torch.cat([rebuilt, aged])
             change = SharedChange.draw(settings.shift, settings.brightness)
-            losses = self.teach_discriminator(batch, fake.detach(), asked, change, number)
-            terms["adversarial"] = settings.adversarial_weight, self.adversarial_loss(fake, asked, change)
-            terms["age"] = settings.age_weight, self._age_distance(change(fake), asked)
-        terms |= self._rebuilding(image, shown, found.float())
+            losses = self.teach_discriminator(batch, fake.detach(), target_groups, change, number)
+            terms["adversarial"] = settings.adversarial_weight, self.adversarial_loss(fake, target_groups, change)
+            terms["age"] = settings.age_weight, self._age_distance(change(fake), target_groups)
+        terms |= self._rebuilding(image, shown, encoded.float())
         self.descend(("encoder", "generator"), torch.stack([weight * term for weight, term in terms.values()]).sum())
         self.discriminator.requires_grad_(True)
         for name, average in self.averages.items():
@@ -120,19 +120,22 @@ class JointStage(AdversarialStage):
         of_groups = torch.stack([likely[:, years].logsumexp(dim=1) for years in GROUP_YEARS], dim=1)
         return F.nll_loss(of_groups, group)
 
-    def _rebuilding(self, image: Tensor, shown: Tensor, found: Tensor) -> dict[str, tuple[float, Tensor]]:
+    def _rebuilding(self, image: Tensor, shown: Tensor, encoded: Tensor) -> dict[str, tuple[float, Tensor]]:
         """Weight and value of each term on what became of the faces of ``image``: ``shown``, rebuilt, then the first of them aged."""
         settings, count = self.settings, len(image)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             with torch.no_grad():
-                wanted, person = self.facenet.features_and_embedding(at_side(image, self.facenet.size))
+                target_features, person = self.facenet.features_and_embedding(at_side(image, self.facenet.size))
             features, embedding = self.facenet.features_and_embedding(at_side(shown, self.facenet.size))
         similarity = (embedding * torch.cat([person, person[: len(shown) - count]])).sum(dim=1)
         terms = {
             "pixel": (settings.pixel_weight, charbonnier(shown[:count] - image)),
-            "feature": (settings.feature_weight, feature_distance([layer[:count] for layer in features], wanted)),
+            "feature": (
+                settings.feature_weight,
+                feature_distance([layer[:count] for layer in features], target_features),
+            ),
             "identity": (settings.identity_weight, 1 - similarity[:count].mean()),
-            "divergence": (settings.divergence_weight, latent_divergence(found)),
+            "divergence": (settings.divergence_weight, latent_divergence(encoded)),
         }
         if len(shown) > count:
             terms["aged_identity"] = (settings.aged_identity_weight, 1 - similarity[count:].mean())

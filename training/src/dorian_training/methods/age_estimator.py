@@ -94,10 +94,10 @@ def flattening_weights(crops: Crops, width: int = 5, power: float = 0.5) -> Tens
 
 def read_ages(network: torch.nn.Module, crops: Crops, device: torch.device, amp: bool = False) -> np.ndarray:
     """Expected ages (faces,) in years of the centres of ``crops`` by ``network``, which is in evaluation mode."""
-    found = []
+    ages = []
     for start in range(0, len(crops), _BATCH):
         pixels = torch.from_numpy(crops.pixels[start : start + _BATCH]).to(device)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=amp):
             logits = network(centred(as_images(pixels), SIZE))
-        found.append(expected_age(logits.float()).cpu().numpy())
-    return np.concatenate(found)
+        ages.append(expected_age(logits.float()).cpu().numpy())
+    return np.concatenate(ages)

@@ -156,17 +156,19 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             logits = self.discriminator(change(fake)).float()
             terms["adversarial"] = real_loss(age_logit(logits, target, self.shape.discriminator.years))
             if settings.identity_weight:
-                few = max(1, round(len(image) * settings.identity_share))
+                sample_count = max(1, round(len(image) * settings.identity_share))
                 with torch.no_grad():
-                    before = self._embedding(image[:few])
-                similarity = (before * self._embedding(fake[:few])).sum(dim=1)
+                    before = self._embedding(image[:sample_count])
+                similarity = (before * self._embedding(fake[:sample_count])).sum(dim=1)
                 terms["identity"] = identity_loss(
-                    similarity, (target - source)[:few], settings.identity_floor, settings.identity_allowed
+                    similarity, (target - source)[:sample_count], settings.identity_floor, settings.identity_allowed
                 )
             if settings.cycle_weight:
-                few = max(1, round(len(image) * settings.cycle_share))
-                back = self.translator(fake[-few:], target[-few:], source[-few:]) * self._mask(image)
-                terms["cycle"] = charbonnier(fake[-few:] + back - image[-few:])
+                sample_count = max(1, round(len(image) * settings.cycle_share))
+                back = self.translator(
+                    fake[-sample_count:], target[-sample_count:], source[-sample_count:]
+                ) * self._mask(image)
+                terms["cycle"] = charbonnier(fake[-sample_count:] + back - image[-sample_count:])
         return terms
 
     def _targets(self, source: Tensor) -> Tensor:
@@ -175,8 +177,8 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         return (others + self.settings.target_spread * torch.randn_like(others)).clamp(0.5, _OLDEST)
 
     def _embedding(self, image: Tensor) -> Tensor:
-        found: Tensor = self.guides.facenet(at_side(image, self.guides.facenet.size))
-        return found
+        embedding: Tensor = self.guides.facenet(at_side(image, self.guides.facenet.size))
+        return embedding
 
     def _mask(self, image: Tensor) -> Tensor:
         side = image.shape[2]
@@ -205,15 +207,15 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         image, source = self._adults(200)
         if not len(image) or self.guides.age_estimator is None:
             return {}
-        found = {}
+        metrics = {}
         for age in _SAMPLE_AGES:
             aged = self._aged(image, source, age)
             read = expected_age(self.guides.age_estimator(at_side(aged, AGE_SIZE)).float())
             similarity = (self._embedding(image) * self._embedding(aged)).sum(dim=1)
-            found[f"age_{age:.0f}/read"] = float(read.mean())
-            found[f"age_{age:.0f}/error"] = float((read - age).abs().mean())
-            found[f"age_{age:.0f}/similarity"] = float(similarity.mean())
-        return found
+            metrics[f"age_{age:.0f}/read"] = float(read.mean())
+            metrics[f"age_{age:.0f}/error"] = float((read - age).abs().mean())
+            metrics[f"age_{age:.0f}/similarity"] = float(similarity.mean())
+        return metrics
 
     def _adults(self, count: int) -> tuple[Tensor, Tensor]:
         """``count`` of the watched adults, or all, at the resolution of training, and their ages."""
@@ -221,10 +223,10 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             return torch.empty(0, 3, 1, 1), torch.empty(0)
         ages = np.asarray([record.age for record in self.watched.records], dtype=np.float32)
         adults = np.flatnonzero((ages >= _ADULT) & (ages <= _ELDER))
-        chosen = np.random.default_rng(0).permutation(adults)[:count]
-        image = as_images(torch.from_numpy(self.watched.pixels[chosen])).to(self.device)
+        selected = np.random.default_rng(0).permutation(adults)[:count]
+        image = as_images(torch.from_numpy(self.watched.pixels[selected])).to(self.device)
         image = at_side(centred(image, self.shape.translator.size), self.settings.resolution)
-        return image.contiguous(memory_format=torch.channels_last), torch.from_numpy(ages[chosen]).to(self.device)
+        return image.contiguous(memory_format=torch.channels_last), torch.from_numpy(ages[selected]).to(self.device)
 
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
         for name, network in self.networks.items():

@@ -60,9 +60,9 @@ class ImagePool:
                 self.images.append(image)
                 shown.append(image)
             elif self.size and torch.rand(()) < 0.5:
-                place = int(torch.randint(self.size, ()))
-                shown.append(self.images[place])
-                self.images[place] = image
+                index = int(torch.randint(self.size, ()))
+                shown.append(self.images[index])
+                self.images[index] = image
             else:
                 shown.append(image)
         return torch.stack(shown)
@@ -146,9 +146,9 @@ class CycleGanStage(Stage[DomainBatch]):
         if self.watched is None:
             return None
         columns = []
-        for image, there, back in ((self.watched.young, "old", "young"), (self.watched.old, "young", "old")):
+        for image, target, back in ((self.watched.young, "old", "young"), (self.watched.old, "young", "old")):
             image = image[:_SAMPLE_ROWS]
-            translated = self.averages[f"to_{there}"](image)
+            translated = self.averages[f"to_{target}"](image)
             columns += [image, translated, self.averages[f"to_{back}"](translated)]
         return torch.stack(columns, dim=1)
 

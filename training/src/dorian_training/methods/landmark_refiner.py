@@ -49,8 +49,8 @@ class LandmarkRefinerStage(Stage[LandmarkBatch]):
     def step(self, batch: LandmarkBatch, number: int) -> dict[str, Tensor]:
         self.refiner.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            found = self.refiner(batch.image)
-        loss = F.smooth_l1_loss(found * 100, batch.landmarks * 100, beta=1.0)  # in hundredths of the view's side
+            predicted = self.refiner(batch.image)
+        loss = F.smooth_l1_loss(predicted * 100, batch.landmarks * 100, beta=1.0)  # in hundredths of the view's side
         self.descend("landmark_refiner", loss)
         self.averages["landmark_refiner"].update_parameters(self.refiner)
         return {"loss": loss.detach()}
@@ -60,10 +60,10 @@ class LandmarkRefinerStage(Stage[LandmarkBatch]):
         if self.watched is None:
             return {}
         with torch.no_grad():
-            found = self.averages["landmark_refiner"](self.watched.image)
+            predicted = self.averages["landmark_refiner"](self.watched.image)
         true = self.watched.landmarks
         between = (true[:, 0] - true[:, 1]).norm(dim=1)
-        return {"landmark_error": float(((found - true).norm(dim=2).mean(dim=1) / between).mean())}
+        return {"landmark_error": float(((predicted - true).norm(dim=2).mean(dim=1) / between).mean())}
 
     def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
         load_network(self.refiner, weights, "landmark_refiner")

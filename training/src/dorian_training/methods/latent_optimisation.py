@@ -53,7 +53,7 @@ def search_latents(
         _search(objective, start[row], (condition[row], image[row], embedding[row]), settings)
         for row in range(len(start))
     ]
-    latents, before, after = (np.stack(each).astype(np.float32) for each in zip(*rows, strict=True))
+    latents, before, after = (np.stack(item).astype(np.float32) for item in zip(*rows, strict=True))
     return Found(latents, before, after)
 
 
@@ -62,16 +62,16 @@ def _search(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     device = start.device
     weights = torch.tensor([settings.weights], device=device)
-    rows = [each[None] for each in subject]
-    seen: list[tuple[float, NDArray[np.float32], NDArray[np.float32]]] = []
+    rows = [item[None] for item in subject]
+    evaluations: list[tuple[float, NDArray[np.float32], NDArray[np.float32]]] = []
 
     def at(latent: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         point = torch.from_numpy(latent.astype(np.float32))[None].to(device)
         loss, gradient, terms = loss_and_gradient(objective, point, *rows, weights)
-        seen.append((float(loss), point[0].cpu().numpy(), terms[0].cpu().numpy()))
+        evaluations.append((float(loss), point[0].cpu().numpy(), terms[0].cpu().numpy()))
         return float(loss), gradient[0].double().cpu().numpy()
 
     options = {"maxiter": settings.steps, "maxfun": settings.steps, "ftol": 1e-5, "gtol": 0.0}
     minimize(at, start.double().cpu().numpy(), jac=True, method="L-BFGS-B", options=options)
-    _, latent, after = min(seen[: settings.steps], key=lambda each: each[0])
-    return latent, seen[0][2], after
+    _, latent, after = min(evaluations[: settings.steps], key=lambda item: item[0])
+    return latent, evaluations[0][2], after

@@ -65,8 +65,8 @@ class Stage(ABC, Generic[BatchKind]):
 
     def add_average(self, name: str, decay: float) -> AveragedModel:
         def average_one(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-            kept = min(decay, (1 + float(count)) / (10 + float(count)))  # short memory at the start
-            return averaged + (current - averaged) * (1 - kept)  # exactly itself where nothing changes
+            share = min(decay, (1 + float(count)) / (10 + float(count)))  # short memory at the start
+            return averaged + (current - averaged) * (1 - share)  # exactly itself where nothing changes
 
         average = AveragedModel(self.networks[name], avg_fn=average_one, use_buffers=True)
         self.averages[name] = average.eval().requires_grad_(False)
@@ -96,20 +96,20 @@ class Stage(ABC, Generic[BatchKind]):
 
     def descend(self, names: str | Sequence[str], loss: Tensor) -> Tensor:
         """One optimiser step of the network or networks ``names`` down ``loss``; returns the loss, detached."""
-        chosen = [names] if isinstance(names, str) else names
-        for name in chosen:
+        selected = [names] if isinstance(names, str) else names
+        for name in selected:
             self.optimizers[name].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        for name in chosen:
+        for name in selected:
             average_gradients(self.networks[name])
             self.optimizers[name].step()
         return loss.detach()
 
     def weights(self) -> dict[str, dict[str, Tensor]]:
         """State dicts by name: each network's, and each average's as ``<network>_ema``."""
-        found = {name: network.state_dict() for name, network in self.networks.items()}
-        found |= {f"{name}_ema": average.module.state_dict() for name, average in self.averages.items()}
-        return self.carried | found
+        state_dicts = {name: network.state_dict() for name, network in self.networks.items()}
+        state_dicts |= {f"{name}_ema": average.module.state_dict() for name, average in self.averages.items()}
+        return self.carried | state_dicts
 
     def state_dict(self) -> dict[str, Any]:
         """All that learning goes on from, but the random generators and the data stream."""

@@ -177,8 +177,8 @@ class Generator(nn.Module):
         features = self.dense(torch.cat([latent, condition], dim=1))
         features = features.unflatten(1, (-1, self.base, self.base))
         image: Tensor = self.stages(self.first(features.contiguous(memory_format=torch.channels_last)))
-        drawn: Tensor = self.bounds(image if self.eigenfaces is None else image + self.eigenfaces(latent))
-        return drawn
+        bounded: Tensor = self.bounds(image if self.eigenfaces is None else image + self.eigenfaces(latent))
+        return bounded
 
 
 def _begin_as_nothing(module: nn.Module) -> None:
@@ -218,10 +218,10 @@ class Discriminator(nn.Module):
         if self.planes:
             planes = condition.to(features.dtype)[:, :, None, None].expand(-1, -1, *features.shape[2:])
             features = torch.cat([features, planes], dim=1)
-        every = [features]
+        maps = [features]
         for block in self.blocks:
-            every.append(block(every[-1]))
-        return every
+            maps.append(block(maps[-1]))
+        return maps
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(image, condition)[-1])
@@ -236,10 +236,10 @@ class GroupDiscriminator(AgeDiscriminator):
 
     def features(self, image: Tensor, condition: Tensor) -> list[Tensor]:
         """What each convolution of the coarse tower makes of ``image``, as ``Discriminator.features``."""
-        every = [image]
+        maps = [image]
         for layer in self.coarse:
-            every.append(layer(every[-1]))
-        return every[2::2]  # after each rectifier
+            maps.append(layer(maps[-1]))
+        return maps[2::2]  # after each rectifier
 
     def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
         logits: Tensor = super().forward(image)

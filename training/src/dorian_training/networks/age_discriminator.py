@@ -84,10 +84,12 @@ class AgeDiscriminator(nn.Module):
     def start_tower(self, estimator: AgeEstimator) -> None:
         """Begin with what ``estimator`` sees, batch normalisation folded into the convolutions, but not with what it says of it."""
         convolutions = [layer for layer in self.coarse if isinstance(layer, nn.Conv2d)]
-        known = list(estimator.features)
+        source = list(estimator.features)
         try:
-            for own, given, norm in zip(convolutions, known[::3], known[1::3], strict=True):
-                own.load_state_dict(fuse_conv_bn_eval(cast(nn.Conv2d, given), cast(nn.BatchNorm2d, norm)).state_dict())
+            for convolution, source_conv, norm in zip(convolutions, source[::3], source[1::3], strict=True):
+                convolution.load_state_dict(
+                    fuse_conv_bn_eval(cast(nn.Conv2d, source_conv), cast(nn.BatchNorm2d, norm)).state_dict()
+                )
         except (ValueError, RuntimeError) as error:
             raise ConfigError("the age estimator is of another layout than the discriminator") from error
 

@@ -72,8 +72,8 @@ class AgeCode(nn.Module):
         ages = torch.stack([source, target], dim=1).float() / FULL_AGE
         change = ages[:, 1:] - ages[:, :1]
         phases = torch.stack([ages * frequency for frequency in self.frequencies], dim=2).flatten(1)
-        told = torch.cat([ages, change, change.abs(), phases.sin(), phases.cos()], dim=1)
-        style: Tensor = self.layers(told.to(next(self.layers.parameters()).dtype))
+        encoding = torch.cat([ages, change, change.abs(), phases.sin(), phases.cos()], dim=1)
+        style: Tensor = self.layers(encoding.to(next(self.layers.parameters()).dtype))
         return style
 
 

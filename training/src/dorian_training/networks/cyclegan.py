@@ -119,14 +119,14 @@ class UNetTranslator(nn.Module):
             self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), *ending))
 
     def forward(self, image: Tensor) -> Tensor:
-        kept = [image]
+        skips = [image]
         for down in self.down:
-            kept.append(down(kept[-1]))
-        features = kept.pop()
+            skips.append(down(skips[-1]))
+        features = skips.pop()
         for up in self.up:
             features = up(features)
-            if len(kept) > 1:
-                features = torch.cat([features, kept.pop()], dim=1)
+            if len(skips) > 1:
+                features = torch.cat([features, skips.pop()], dim=1)
         return features
 
 

@@ -72,12 +72,12 @@ def fit_eigenfaces(images: Tensor, latent: int, side: int) -> Eigenfaces:
     faces = torch.cat([_flat(images, side), _flat(images.flip(3), side)]).float()
     if len(faces) <= latent:
         raise ConfigError(f"{len(images)} faces do not differ in {latent} ways; latents of this size need more faces")
-    wanted = torch.atanh(faces * _REACH)
-    middle = wanted.mean(dim=0)
-    variances, directions = torch.linalg.eigh((wanted - middle).T @ (wanted - middle) / len(faces))
+    targets = torch.atanh(faces * _REACH)
+    middle = targets.mean(dim=0)
+    variances, directions = torch.linalg.eigh((targets - middle).T @ (targets - middle) / len(faces))
     spread = variances[-latent:].flip(0).clamp(min=1e-12).sqrt()
     directions = directions[:, -latent:].flip(1)
-    coordinates = (wanted - middle) @ directions / spread
+    coordinates = (targets - middle) @ directions / spread
     mean = faces.mean(dim=0)
     covariance = (faces - mean).T @ (faces - mean) / len(faces)
     covariance += torch.eye(len(mean)) * (_RIDGE * covariance.diagonal().mean())

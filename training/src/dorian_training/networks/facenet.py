@@ -44,5 +44,5 @@ def _built(shape: dict[str, Any]) -> FaceNet:
         case inception_resnet.LAYOUT:
             return InceptionResNetV1(InceptionResNetShape.from_dict(shape))
         case other:
-            known = f"{dlib_resnet.LAYOUT}, {inception_resnet.LAYOUT}"
-            raise CheckpointError(f"unknown layout {other!r} of a FaceNet; known: {known}, or none")
+            layouts = f"{dlib_resnet.LAYOUT}, {inception_resnet.LAYOUT}"
+            raise CheckpointError(f"unknown layout {other!r} of a FaceNet; known: {layouts}, or none")

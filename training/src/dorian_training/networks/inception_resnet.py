@@ -100,7 +100,7 @@ def _chain(inputs: int, steps: Sequence[tuple[int, Kernel]], halved: bool = Fals
 
 def _halving(inputs: int, steps: Sequence[Sequence[tuple[int, Kernel]]]) -> Branches:
     """Branches that halve the resolution, the last of them by taking maxima."""
-    return Branches([*(_chain(inputs, each, halved=True) for each in steps), nn.MaxPool2d(3, 2)])
+    return Branches([*(_chain(inputs, steps_of_branch, halved=True) for steps_of_branch in steps), nn.MaxPool2d(3, 2)])
 
 
 def _block35() -> ResidualBranches:

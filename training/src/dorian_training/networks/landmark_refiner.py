@@ -43,7 +43,7 @@ class LandmarkRefiner(nn.Module):
     maps move along, so that places are told finer than the maps' cells.
     """
 
-    places: Tensor
+    cell_centres: Tensor
 
     def __init__(self, shape: LandmarkRefinerShape) -> None:
         super().__init__()
@@ -58,12 +58,12 @@ class LandmarkRefiner(nn.Module):
         side = SIZE // 4
         line = (torch.arange(side) + 0.5) / side
         down, across = torch.meshgrid(line, line, indexing="ij")
-        self.register_buffer("places", torch.stack([across, down], dim=-1).reshape(-1, 2), persistent=False)
+        self.register_buffer("cell_centres", torch.stack([across, down], dim=-1).reshape(-1, 2), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         weights = self.maps(self.features(image)).float().flatten(2).softmax(dim=2)
         # Not a product of matrices, which autocast would round.
-        landmarks: Tensor = (weights[..., None] * self.places.float()).sum(dim=2)
+        landmarks: Tensor = (weights[..., None] * self.cell_centres.float()).sum(dim=2)
         return landmarks
 
 
