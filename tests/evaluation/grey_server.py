@@ -1,4 +1,4 @@
-"""A small server whose pictures are grey or red, on a real socket, and judges that read how bright and of what colour they are."""
+"""A small server on a real socket that draws grey or red images, and judges of their brightness and colour."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ RED = (255, 0, 0)  # of the initial reconstruction, which is nobody's; the other
 
 
 class GreyServer(FaceAgingServicer):
-    """Draws every face as a grey picture; sees no face in the first picture that it gets, and a false one in all.
+    """Draws every photo grey; detects no face in the first photo that it gets, and a false one beside the true one in others.
 
-    ``bundle``: the SHA-256 that it tells of its bundle.
+    Args:
+        bundle: SHA-256 of its bundle.
     """
 
     def __init__(self, bundle: str = "") -> None:
@@ -62,11 +63,11 @@ class GreyServer(FaceAgingServicer):
         return pb.ListMethodsResponse(bundle="grey", bundle_version="1", bundle_sha256=self.bundle, methods=methods)
 
     def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
-        photo, found = self._faces(request.image, context)
+        photo, faces = self._detect_some(request.image, context)
         if request.method == "filters" and any(target.WhichOneof("kind") != "filter" for target in request.targets):
-            refuse(context, "TARGET_UNSUITABLE")
+            reject(context, "TARGET_UNSUITABLE")
         if request.method != "age_cgan" and request.optimisation != pb.OPTIMISATION_BUDGET_NONE:
-            refuse(context, "METHOD_UNSUITABLE")
+            reject(context, "METHOD_UNSUITABLE")
         assert request.output.format == pb.IMAGE_FORMAT_PNG
         results = []
         for target in request.targets:
@@ -78,66 +79,66 @@ class GreyServer(FaceAgingServicer):
                 x, y, width, height = map(int, BOX)
                 inside = picture[y : y + height, x : x + width]
                 inside[:] = np.where(inside < 128, inside + 1, inside - 1)
-            reports = [pb.FaceReport(face=face, target=target) for face in found]
+            reports = [pb.FaceReport(face=face, target=target) for face in faces]
             results.append(pb.AgedImage(image=image_of(picture), faces=reports))
-        return pb.AgeTransformResponse(results=results, faces_found=len(found))
+        return pb.AgeTransformResponse(results=results, faces_found=len(faces))
 
     def DetectFaces(self, request: pb.DetectFacesRequest, context: grpc.ServicerContext) -> pb.DetectFacesResponse:
-        photo, found = self._seen(request.image)
-        return pb.DetectFacesResponse(faces=found, width=photo.shape[1], height=photo.shape[0])
+        photo, faces = self._detect(request.image)
+        return pb.DetectFacesResponse(faces=faces, width=photo.shape[1], height=photo.shape[0])
 
     def Reconstruct(self, request: pb.ReconstructRequest, context: grpc.ServicerContext) -> pb.ReconstructResponse:
-        photo, found = self._faces(request.image, context)
+        photo, faces = self._detect_some(request.image, context)
         if request.method != "age_cgan":
-            refuse(context, "METHOD_UNSUITABLE")
+            reject(context, "METHOD_UNSUITABLE")
         assert request.output.format == pb.IMAGE_FORMAT_PNG
-        (face,) = [face for face in found if face.box == request.faces[0].box]
+        (face,) = [face for face in faces if face.box == request.faces[0].box]
         crop = warp_crop(photo, crop_matrix(POINTS, DEFAULT_TEMPLATE, CROP), CROP)
         is_first = request.mode == pb.RECONSTRUCTION_MODE_INITIAL
-        drawn = np.full_like(crop, RED) if is_first else crop
+        drawing = np.full_like(crop, RED) if is_first else crop
         steps = min(STEPS[request.mode], request.search.max_steps or 100)
         latent = [float(steps), *[0.0] * (LATENT - 1)]
         reconstruction = pb.Reconstruction(
             face=face,
             crop=image_of(crop),
-            reconstruction=image_of(drawn),
+            reconstruction=image_of(drawing),
             latent=latent,
             pixel_error=steps / 100,
             steps=steps,
         )
         return pb.ReconstructResponse(faces=[reconstruction])
 
-    def _faces(self, image: pb.Image, context: grpc.ServicerContext) -> tuple[NDArray[np.uint8], list[pb.Face]]:
-        """What ``_seen`` says; refused if there is no face."""
-        photo, found = self._seen(image)
-        if not found:
-            refuse(context, "NO_FACE")
-        return photo, found
+    def _detect_some(self, image: pb.Image, context: grpc.ServicerContext) -> tuple[NDArray[np.uint8], list[pb.Face]]:
+        """Return the photo and its faces; reject a photo without one."""
+        photo, faces = self._detect(image)
+        if not faces:
+            reject(context, "NO_FACE")
+        return photo, faces
 
-    def _seen(self, image: pb.Image) -> tuple[NDArray[np.uint8], list[pb.Face]]:
-        """The photo as RGB, and its faces, of which the second is the true one."""
+    def _detect(self, image: pb.Image) -> tuple[NDArray[np.uint8], list[pb.Face]]:
+        """Return the photo as RGB, and its faces; the second is the true one."""
         photo = np.ascontiguousarray(cv2.imdecode(np.frombuffer(image.data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1])
         with self.lock:
             self.faceless = self.faceless or photo.tobytes()
         x, y, width, _ = BOX
-        found = [pb.Face(box=pb.Box(x=x, y=y, width=side, height=side)) for side in (10, width)]
-        found[1].landmarks.extend(pb.Point(x=x, y=y) for x, y in POINTS)
-        return photo, [] if photo.tobytes() == self.faceless else found
+        faces = [pb.Face(box=pb.Box(x=x, y=y, width=side, height=side)) for side in (10, width)]
+        faces[1].landmarks.extend(pb.Point(x=x, y=y) for x, y in POINTS)
+        return photo, [] if photo.tobytes() == self.faceless else faces
 
 
 def level(target: pb.Age) -> int:
-    """The grey that stands for what was aimed at."""
+    """Return the grey level that stands for a target."""
     if target.WhichOneof("kind") == "group":
         return round(next(group.centre for group in PAPER_GROUPS if group.label == target.group))
     return round(target.years) or LEVELS.get(target.filter, 0)
 
 
 def image_of(picture: NDArray[np.uint8]) -> pb.Image:
-    """A PNG of an RGB picture."""
+    """Return a PNG of an RGB image."""
     return pb.Image(data=cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes(), format=pb.IMAGE_FORMAT_PNG)
 
 
-def refuse(context: grpc.ServicerContext, reason: str) -> None:
+def reject(context: grpc.ServicerContext, reason: str) -> None:
     details = any_pb2.Any()
     details.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="dorian.v1"))
     status = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message=f"refused: {reason}", details=[details])
@@ -146,7 +147,7 @@ def refuse(context: grpc.ServicerContext, reason: str) -> None:
 
 @contextmanager
 def serving(servicer: FaceAgingServicer) -> Iterator[str]:
-    """The address at which ``servicer`` answers."""
+    """Serve, and yield the address."""
     running = grpc.server(ThreadPoolExecutor(2))
     add_FaceAgingServicer_to_server(servicer, running)
     port = running.add_insecure_port("127.0.0.1:0")
@@ -156,7 +157,7 @@ def serving(servicer: FaceAgingServicer) -> Iterator[str]:
 
 
 def write_judges(folder: Path) -> Path:
-    """Writes a judge that reads the mean grey level as years, and one that embeds the mean colour."""
+    """Write a judge whose ages are the mean grey level, and one whose embeddings are the mean colour; return the folder."""
     openvino = pytest.importorskip("openvino")
     for name, side, output, axes in (("age", 112, "age", [1, 2, 3]), ("identity", 128, "embedding", [2, 3])):
         graph = helper.make_graph(

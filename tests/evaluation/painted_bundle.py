@@ -1,4 +1,4 @@
-"""A small bundle whose networks see and draw what is written here: graphs of a few nodes, and an Age-cGAN that draws grey."""
+"""A small bundle of graphs with a few nodes, whose outputs are known, and an Age-cGAN that draws grey."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def constant(name: str, values: Any) -> Any:
 
 
 def save_detector(path: Path) -> None:
-    """Says that every picture has one face, in ``BOX``."""
+    """Save a detector of one face, in ``BOX``, in every image."""
     level = np.zeros((1, 15, 3, 3))
     x, y, width, height = BOX
     level[0, :, 1, 1] = [
@@ -80,7 +80,7 @@ def save_detector(path: Path) -> None:
 
 
 def save_refiner(path: Path) -> None:
-    """Says of every face that its landmarks are those of the view's template, moved by a tenth of the eyes' distance."""
+    """Save a refiner that places landmarks at those of its template, moved by a tenth of the distance between the eyes."""
     template = np.asarray(DEFAULT_TEMPLATE.zoomed(ZOOM).landmarks)
     off = 0.1 * (template[1, 0] - template[0, 0])
     shape = [
@@ -95,7 +95,7 @@ def save_refiner(path: Path) -> None:
 
 
 def save_age_estimator(path: Path) -> None:
-    """Says ``AGE`` of every face."""
+    """Save an estimator that returns ``AGE`` for every face."""
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
         constant("nothing", 0),
@@ -107,7 +107,7 @@ def save_age_estimator(path: Path) -> None:
 
 
 def save_facenet(path: Path) -> None:
-    """Tells faces apart by their mean colour."""
+    """Save a FaceNet whose embeddings follow the mean colour."""
     nodes = [
         helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
         constant("grey", 0.5),
@@ -118,7 +118,7 @@ def save_facenet(path: Path) -> None:
 
 
 def save_generator(path: Path) -> None:
-    """Draws the age groups in ``GREYS``, a level redder and less blue for each whole of the latent's first number."""
+    """Save a generator of the age groups in ``GREYS``, a level redder and less blue for each whole of the latent's first number."""
     tint = np.zeros((LATENT, 3))
     tint[0] = [1, 0, -1]
     nodes = [
@@ -136,14 +136,14 @@ def save_generator(path: Path) -> None:
 
 
 def save_pooling(path: Path, side: int | str = 16) -> Path:
-    """A network of pictures whose features are maps: the colours, at half the size."""
+    """Save a network of images whose features are maps: the colours, at half the size; return the path."""
     nodes = [helper.make_node("AveragePool", ["image"], ["maps"], kernel_shape=[2, 2], strides=[2, 2])]
     save(path, nodes, "maps", {"image": ["batch", 3, side, side]})
     return path
 
 
 def write_bundle(folder: Path, searched: bool = False) -> Path:
-    """Writes the bundle, whose encoder and ``latent_gradient``, which it has if its latents can be ``searched``, are no graphs."""
+    """Write the bundle and return its folder; its encoder, and ``latent_gradient`` if latents can be ``searched``, are no graphs."""
     folder.mkdir(parents=True, exist_ok=True)
     save_detector(folder / "detector.onnx")
     save_refiner(folder / "landmark_refiner.onnx")

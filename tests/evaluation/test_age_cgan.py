@@ -1,4 +1,4 @@
-"""Figures of Age-cGAN against closed forms: Fréchet distances, judged groups, and the networks that features come from."""
+"""Metrics of Age-cGAN against closed forms: Fréchet distances, judged groups, and the networks that features come from."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def method(tmp_path_factory: pytest.TempPathFactory) -> tuple[AgeCganMethod, Any
 
 
 def grey(levels: Any) -> NDArray[np.uint8]:
-    """Crops of one grey each."""
+    """Return crops of one grey each."""
     return np.broadcast_to(np.asarray(levels, np.uint8)[:, None, None, None], (len(levels), CROP, CROP, 3)).copy()
 
 
@@ -110,9 +110,9 @@ def test_judged_groups_of_faces() -> None:
 
 def test_real_faces_drawn_evenly(make_crops: MakeCrops) -> None:
     real = make_crops([*AGES, *AGES, 70, None], grey([100] * 14))
-    drawn = sample_evenly(real, PAPER_GROUPS, 10, seed=0)
-    assert [[face.age for face in faces.records] for faces in drawn[:5]] == [[age, age] for age in AGES[:5]]
-    assert len(drawn[5]) == 2  # of three
+    sample = sample_evenly(real, PAPER_GROUPS, 10, seed=0)
+    assert [[face.age for face in faces.records] for faces in sample[:5]] == [[age, age] for age in AGES[:5]]
+    assert len(sample[5]) == 2  # of three
     assert [len(faces) for faces in sample_evenly(real, PAPER_GROUPS, 1, seed=0)] == [1] * 6
     with pytest.raises(DataError, match=r"age group 30-39, 60\+"):
         sample_evenly(make_crops([5, 20, 40, 50], grey([1] * 4)), PAPER_GROUPS, 10, seed=0)
@@ -175,10 +175,10 @@ def test_metrics_of_the_distance(method: tuple[AgeCganMethod, Any], make_crops: 
         return seen[-1]
 
     metrics = frechet_metrics(features, method[1], method[0], real, seed=0)
-    first, second, drawn = seen
+    first, second, generated = seen
     assert sorted(np.concatenate([first, second]).ravel() / 10) == levels.tolist()  # halves that share no face
     # The generated faces are of the same groups as those of the first half.
-    assert np.allclose(drawn.ravel(), [GREYS[int(level / 10) % 6] for level in first.ravel()], atol=0.4)
+    assert np.allclose(generated.ravel(), [GREYS[int(level / 10) % 6] for level in first.ravel()], atol=0.4)
 
     def apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
         return float((one.mean() - other.mean()) ** 2 + (one.std(ddof=1) - other.std(ddof=1)) ** 2)
@@ -186,7 +186,7 @@ def test_metrics_of_the_distance(method: tuple[AgeCganMethod, Any], make_crops: 
     assert metrics == {
         "faces": 6,
         "dimensions": 1,
-        "distance": pytest.approx(apart(first, drawn), abs=1e-3),
+        "distance": pytest.approx(apart(first, generated), abs=1e-3),
         "floor": pytest.approx(apart(first, second), abs=1e-3),
         "seed": 0,
     }
@@ -201,22 +201,22 @@ def test_features_of_a_network_of_pictures(tmp_path: Path, values: tuple[float, 
     crops[:, :, :, 0] = 51
     crops[7, :, :, 2] = 255
     low, high = values
-    found = open_features(path, ImageInput(low, high), DEFAULT_TEMPLATE, sha256_of(path).upper())(crops)
+    features = open_features(path, ImageInput(low, high), DEFAULT_TEMPLATE, sha256_of(path).upper())(crops)
     expected = np.full((20, 3), low)
     expected[:, 0] += 0.2 * (high - low)
     expected[7, 2] = high
-    assert np.allclose(found, expected, atol=1e-5 * high)
+    assert np.allclose(features, expected, atol=1e-5 * high)
     any_size = save_pooling(tmp_path / "any.onnx", "side")
-    assert np.allclose(open_features(any_size, ImageInput(low, high, 32), DEFAULT_TEMPLATE)(crops), found)
+    assert np.allclose(open_features(any_size, ImageInput(low, high, 32), DEFAULT_TEMPLATE)(crops), features)
 
 
 def test_features_of_a_recogniser(judges: Path) -> None:
     crops = np.random.default_rng(0).integers(0, 256, (3, CROP, CROP, 3), dtype=np.uint8)
-    found = open_features(judges / reidentification.FILE_NAME, ImageInput(), DEFAULT_TEMPLATE)(crops)
+    features = open_features(judges / reidentification.FILE_NAME, ImageInput(), DEFAULT_TEMPLATE)(crops)
     judge = open_identity_judge(judges)
     views = np.stack([crop_for_judge(judge, crop, DEFAULT_TEMPLATE.points(CROP)) for crop in crops])
-    assert np.allclose(found, judge.embeddings(views))
-    assert np.allclose(np.linalg.norm(found, axis=1), 1)
+    assert np.allclose(features, judge.embeddings(views))
+    assert np.allclose(np.linalg.norm(features, axis=1), 1)
 
 
 def test_networks_that_have_no_features(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def evaluate(bundle: Path, server: str, judges: Path, faces: Path, tmp_path: Pat
 def whole(
     bundle: Path, judges: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], str, NDArray[np.uint8]]:
-    """Figures, tables and picture of all parts, of five of the faces."""
+    """Return metrics, report and image of all parts, of five of the faces."""
     folder = tmp_path_factory.mktemp("whole")
     files = {name: folder / f"found.{name}" for name in ("json", "md", "png")}
     options: list[object] = [bundle, "--data", faces, "--judges", judges, "--cache", folder, "--generated", 60]
@@ -102,11 +102,11 @@ def test_all_parts_are_metrics_of_age_cgan(whole: Whole) -> None:
 
 def test_generation(whole: Whole) -> None:
     metrics, text, _ = whole
-    found = metrics["age_cgan"]["judged_age"]
-    assert (found["faces_per_group"], found["real_per_group"]) == (10, 2)
-    assert found["generated"] == pytest.approx(dict(zip(LABELS, GREYS, strict=True)), abs=0.02)
+    values = metrics["age_cgan"]["judged_age"]
+    assert (values["faces_per_group"], values["real_per_group"]) == (10, 2)
+    assert values["generated"] == pytest.approx(dict(zip(LABELS, GREYS, strict=True)), abs=0.02)
     # Real faces are noise, so bright that all look 60 or more.
-    assert found["accuracy"] == {"generated": 0.8333, "real": 0.1667, "difference": 0.6667, "relative": -4.0}
+    assert values["accuracy"] == {"generated": 0.8333, "real": 0.1667, "difference": 0.6667, "relative": -4.0}
     assert "| generated | 83.3 % | 100.0 % | 100.0 % | 100.0 % | 100.0 % | 0.0 % | 100.0 % |" in text
     assert "| 50-59 | 0.0 % | 0.0 % | 0.0 % | 100.0 % | 0.0 % | 0.0 % |" in text
     assert "400.0 % (66.7 points) higher than on real ones" in text
@@ -115,19 +115,19 @@ def test_generation(whole: Whole) -> None:
 
 def test_reconstruction(whole: Whole) -> None:
     metrics, text, _ = whole
-    found = metrics["age_cgan"]["reconstruction"]
-    assert found["bundle"] == {"name": "grey", "version": "1"}
-    assert found["faces"] == {"asked": 6, "measured": 5, "left_out": {"NO_FACE": 1}}
-    assert (found["people"]["people"], found["people"]["faces"]) == (3, 6)
-    modes = found["modes"]
+    values = metrics["age_cgan"]["reconstruction"]
+    assert values["bundle"] == {"name": "grey", "version": "1"}
+    assert values["faces"] == {"asked": 6, "measured": 5, "left_out": {"NO_FACE": 1}}
+    assert (values["people"]["people"], values["people"]["faces"]) == (3, 6)
+    modes = values["modes"]
     assert list(modes) == list(MODES)
     assert [modes[mode]["steps"] for mode in MODES] == [0, 7, 11, 12]  # of 13, bounded by --max-steps
     assert [modes[mode]["pixel_error"] for mode in MODES] == [0, 0.07, 0.11, 0.12]
     assert modes["initial"]["accepted"] == modes["initial"]["to_crop"]["accepted"] == 0.0
     for mode in MODES[1:]:  # the crop itself
         assert modes[mode]["to_crop"] == {"similarity": 1.0, "accepted": 1.0}
-        assert {name: modes[mode][name] for name in ("similarity", "accepted")} == found["crop"]
-    groups = found["groups"]
+        assert {name: modes[mode][name] for name in ("similarity", "accepted")} == values["crop"]
+    groups = values["groups"]
     assert sum(row["faces"] for row in groups["decade"].values()) == 5
     assert set(groups["gender"]) == {"Male", "Female"}
     assert all(row["few"] for row in groups["gender"].values())
@@ -138,29 +138,29 @@ def test_reconstruction(whole: Whole) -> None:
 
 def test_ageing_by_budget(whole: Whole) -> None:
     metrics, text, _ = whole
-    found = metrics["age_cgan"]
-    assert list(found["ageing_searched"]) == ["fast", "full"]
-    budgets = {"none": found["ageing"], **found["ageing_searched"]}
+    values = metrics["age_cgan"]
+    assert list(values["ageing_searched"]) == ["fast", "full"]
+    budgets = {"none": values["ageing"], **values["ageing_searched"]}
     for budget, added in (("none", 0), ("fast", 2), ("full", 3)):  # what the server adds where it searches
-        its = budgets[budget]["strengths"]["1"]
-        assert list(its["targets"]) == [*LABELS, "25", "45"]
-        assert its["error"] == added  # of the targets in years alone: centres of groups are rounded here
-        assert [row["judged"] for row in its["targets"].values()] == [
+        at_full_strength = budgets[budget]["strengths"]["1"]
+        assert list(at_full_strength["targets"]) == [*LABELS, "25", "45"]
+        assert at_full_strength["error"] == added  # of the targets in years alone: centres of groups are rounded here
+        assert [row["judged"] for row in at_full_strength["targets"].values()] == [
             level + added for level in (9, 24, 34, 44, 54, 70, 25, 45)
         ]
-        assert its["targets"]["30-39"]["error"] == abs(added - 0.5)
-        assert its["faces"]["measured"] == 5
-        assert set(its["groups"]) == {"decade", "gender", "ethnicity"}
+        assert at_full_strength["targets"]["30-39"]["error"] == abs(added - 0.5)
+        assert at_full_strength["faces"]["measured"] == 5
+        assert set(at_full_strength["groups"]) == {"decade", "gender", "ethnicity"}
     assert "| age_cgan | 1 | 5 (left out: 1 NO_FACE) | 0.0 |" in text
     assert "| age_cgan, full search | 1 | 5 (left out: 1 NO_FACE) | 3.0 |" in text
 
 
 def test_the_distance_from_real_faces(whole: Whole) -> None:
     metrics, text, _ = whole
-    found = metrics["age_cgan"]["frechet"]
-    assert (found["features"], found["faces"], found["dimensions"]) == (reidentification.FILE_NAME, 6, 3)
-    assert found["distance"] >= 0
-    assert found["floor"] > 0
+    values = metrics["age_cgan"]["frechet"]
+    assert (values["features"], values["faces"], values["dimensions"]) == (reidentification.FILE_NAME, 6, 3)
+    assert values["distance"] >= 0
+    assert values["floor"] > 0
     assert f"`{reidentification.FILE_NAME}`, between 6 generated faces" in text
 
 
@@ -181,10 +181,10 @@ def test_parts_that_need_no_server(evaluate: Callable[..., Result], tmp_path: Pa
     options = ["--part", "frechet", "--features", network, "--features-range", "0..255", "--out", out]
     result = evaluate(*options, "--features-sha256", sha256_of(network), at=None)
     assert result.exit_code == 0, result.output
-    found = json.loads(out.read_text())["age_cgan"]
-    assert list(found) == ["frechet"]
-    assert found["frechet"]["features"] == "network.onnx"
-    assert found["frechet"]["distance"] > 3 * found["frechet"]["floor"]  # dark greys and bright noise
+    values = json.loads(out.read_text())["age_cgan"]
+    assert list(values) == ["frechet"]
+    assert values["frechet"]["features"] == "network.onnx"
+    assert values["frechet"]["distance"] > 3 * values["frechet"]["floor"]  # dark greys and bright noise
     assert "fewer faces than features" not in result.output
 
 
@@ -199,9 +199,9 @@ def test_a_bundle_whose_latents_cannot_be_searched(
         least = ["--mode", "initial", "--optimisation", "none", "--faces", 6, "--picture", tmp_path / "picture.jpg"]
         result = evaluate(*least, "--out", tmp_path / "out.json", folder=folder, at=address)
     assert result.exit_code == 0, result.output
-    found = json.loads((tmp_path / "out.json").read_text())["age_cgan"]
-    assert list(found["reconstruction"]["modes"]) == ["initial"]
-    assert "ageing_searched" not in found
+    values = json.loads((tmp_path / "out.json").read_text())["age_cgan"]
+    assert list(values["reconstruction"]["modes"]) == ["initial"]
+    assert "ageing_searched" not in values
     assert cv2.imread(str(tmp_path / "picture.jpg")) is not None
 
 
@@ -267,23 +267,23 @@ def test_similarities_of_plain_faces(server: str, judges: Path, photo: Callable[
         assert client.detect(plain((1, 1, 1))).faces == ()  # the first picture, in which the server sees nobody
         judge = open_identity_judge(judges)
         modes = ("initial", "identity")
-        found = measure_reconstructions(client, judge, records, "age_cgan", DEFAULT_TEMPLATE, modes, shown=2)
+        measurements = measure_reconstructions(client, judge, records, "age_cgan", DEFAULT_TEMPLATE, modes, shown=2)
         with pytest.raises(DataError, match="METHOD_UNSUITABLE"):  # no picture is to blame
             measure_reconstructions(client, judge, records[1:], "ages", DEFAULT_TEMPLATE, modes)
-    assert (found.records, sorted(found.skipped)) == (records[1:4], ["ANOTHER_FACE", "NO_FACE"])
+    assert (measurements.records, sorted(measurements.skipped)) == (records[1:4], ["ANOTHER_FACE", "NO_FACE"])
     red = [colour[0] / float(np.linalg.norm(colour)) for colour in colours]
-    assert np.allclose(found.similarity, [[cosine, 1] for cosine in red], atol=1e-4)
-    assert np.allclose(found.similarity_to_crop, found.similarity, atol=1e-4)
-    assert np.allclose(found.crop_similarity, 1, atol=1e-4)
-    assert [face.crop[0, 0].tolist() for face in found.shown] == [list(colour) for colour in colours[:2]]
-    assert [face.latents[:, 0].tolist() for face in found.shown] == [[0, 11]] * 2
+    assert np.allclose(measurements.similarity, [[cosine, 1] for cosine in red], atol=1e-4)
+    assert np.allclose(measurements.similarity_to_crop, measurements.similarity, atol=1e-4)
+    assert np.allclose(measurements.crop_similarity, 1, atol=1e-4)
+    assert [face.crop[0, 0].tolist() for face in measurements.shown] == [list(colour) for colour in colours[:2]]
+    assert [face.latents[:, 0].tolist() for face in measurements.shown] == [[0, 11]] * 2
 
-    metrics = reconstruction_metrics(found, modes, KnownPeople(2, 4, 0.9, 0.95))
+    metrics = reconstruction_metrics(measurements, modes, KnownPeople(2, 4, 0.9, 0.95))
     accepted = round(sum(cosine >= 0.9 for cosine in red) / 3, 4)
     assert metrics["modes"]["initial"]["accepted"] == accepted == 0.3333
     assert metrics["modes"]["initial"]["similarity"] == pytest.approx(np.mean(red), abs=1e-4)
     assert metrics["groups"]["gender"]["Male"]["modes"]["identity"] == {"similarity": 1.0, "accepted": 1.0}
-    assert reconstruction_metrics(found, modes, None)["modes"]["identity"]["accepted"] is None
+    assert reconstruction_metrics(measurements, modes, None)["modes"]["identity"]["accepted"] is None
 
 
 def test_the_judge_sees_photo_and_crop_alike(server: str, photo: Callable[..., FaceRecord]) -> None:
@@ -295,9 +295,9 @@ def test_the_judge_sees_photo_and_crop_alike(server: str, photo: Callable[..., F
         client.detect(plain((1, 1, 1)))
         records = [photo("face.png", smooth, off=4)]
         measure_reconstructions(client, judge, records, "age_cgan", DEFAULT_TEMPLATE, ("identity",))
-    of_photo, of_crop, drawn = (view.astype(int)[30:-10, 10:-10] for view in judge.seen)
+    of_photo, of_crop, drawing = (view.astype(int)[30:-10, 10:-10] for view in judge.seen)
     assert np.abs(of_photo - of_crop).mean() < 3
-    assert (of_crop == drawn).all()
+    assert (of_crop == drawing).all()
     assert np.abs(of_photo - np.roll(of_crop, 6, axis=1)).mean() > 9  # what two pixels of the crop would do
 
 
@@ -310,8 +310,8 @@ def test_the_embedded_bundle_by_the_real_judge(reference_data: Path, tmp_path: P
         main, ["age-cgan", *map(str, [ROOT / "models" / "default", *options, "--cache", tmp_path, "--out", out])]
     )
     assert result.exit_code == 0, result.output
-    found = json.loads(out.read_text())["age_cgan"]["judged_age"]
-    assert found["judge_error_on_real"] < 8
-    assert found["accuracy"]["real"] > 0.4
-    assert found["accuracy"]["generated"] > 0.35
-    assert found["span"] > 40
+    values = json.loads(out.read_text())["age_cgan"]["judged_age"]
+    assert values["judge_error_on_real"] < 8
+    assert values["accuracy"]["real"] > 0.4
+    assert values["accuracy"]["generated"] > 0.35
+    assert values["span"] > 40

@@ -1,4 +1,4 @@
-"""Figures of ageing against closed forms: who is aged, errors against ages and real faces, identity, groups, and the chart."""
+"""Metrics of ageing against closed forms: the sample of faces, errors against ages and real faces, identity, groups, and the chart."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def record(low: int | None, high: int | None = None, gender: str = "Male", ethni
 
 def test_faces_are_drawn_flat_over_decades_and_people() -> None:
     many = [record(age, gender=gender) for age in (25, 45) for gender in ("Male", "Female") for _ in range(50)]
-    drawn = sample_faces([*many, *[record(65)] * 3, record(17), record(71), record(None)], 23, seed=0)
-    assert Counter(face.age for face in drawn) == {25: 10, 45: 10, 65: 3}
-    assert Counter((face.age, face.gender) for face in drawn if face.age == 25) == {(25, "Male"): 5, (25, "Female"): 5}
-    assert drawn == sample_faces([*many, *[record(65)] * 3], 23, seed=0)
-    assert len({face.age for face in drawn[:3]}) == 3  # decades take turns
+    sample = sample_faces([*many, *[record(65)] * 3, record(17), record(71), record(None)], 23, seed=0)
+    assert Counter(face.age for face in sample) == {25: 10, 45: 10, 65: 3}
+    assert Counter((face.age, face.gender) for face in sample if face.age == 25) == {(25, "Male"): 5, (25, "Female"): 5}
+    assert sample == sample_faces([*many, *[record(65)] * 3], 23, seed=0)
+    assert len({face.age for face in sample[:3]}) == 3  # decades take turns
     assert len(sample_faces(many, 1000, seed=0)) == 200
     assert sample_faces([record(60, 69)], 1, seed=0)[0].age == 64.5
     with pytest.raises(DataError, match="18 to 70 years"):
@@ -147,8 +147,8 @@ def test_all_metrics_of_ages() -> None:
     metrics = ageing_metrics(measurements(3), age_targets([10, 25, 70]), real, KnownPeople(2, 4, 0.4, 0.6))
     assert metrics["faces"] == {"asked": 6, "measured": 3, "left_out": {"NO_FACE": 2, "ANOTHER_FACE": 1}}
     assert metrics["judged_before"] == 30
-    assert [found["judged"] for found in metrics["targets"].values()] == [20, 40, 60]
-    assert [found["error"] for found in metrics["targets"].values()] == [10, 15, 10]
+    assert [values["judged"] for values in metrics["targets"].values()] == [20, 40, 60]
+    assert [values["error"] for values in metrics["targets"].values()] == [10, 15, 10]
     assert "off" not in metrics["targets"]["10"]
     # A child's age is no part of the mean error.
     assert (metrics["error"], metrics["error_real"], metrics["error_ratio"]) == (

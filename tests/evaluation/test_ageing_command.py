@@ -1,4 +1,4 @@
-"""``dorian-evaluate ageing`` against a small server whose pictures are grey, and judges that read how bright they are."""
+"""``dorian-evaluate ageing`` against a small server that draws grey images, and a judge of their brightness."""
 
 from __future__ import annotations
 
@@ -67,15 +67,17 @@ def test_ages_and_filters(evaluate: Callable[..., Result], tmp_path: Path) -> No
     assert about["bundle"] == {"name": "grey", "version": "1"}
     assert (about["people"]["people"], about["people"]["faces"]) == (3, 6)
     assert list(about["strengths"]) == ["1", "0.5"]
-    found = about["strengths"]["1"]
-    assert found["faces"] == {"asked": 7, "measured": 6, "left_out": {"NO_FACE": 1}}
-    assert [its["judged"] for its in found["targets"].values()] == [25.0, 45.0, 60.0]
-    assert found["error"] == 0.0
-    assert found["targets"]["45"]["real_faces"] == 2  # the bracket's middle, 34.5, is too far
-    assert "off" in found["targets"]["25"]
-    assert len({its["similarity"] for its in found["targets"].values()}) == 1  # a grey has no colour, however bright
-    assert found["unchanged"] == {"faces": 6, "face": 1.0, "picture": round(70 * 70 / 80**2, 3)}
-    assert sum(row["faces"] for row in found["groups"]["decade"].values()) == 6
+    at_full_strength = about["strengths"]["1"]
+    assert at_full_strength["faces"] == {"asked": 7, "measured": 6, "left_out": {"NO_FACE": 1}}
+    assert [values["judged"] for values in at_full_strength["targets"].values()] == [25.0, 45.0, 60.0]
+    assert at_full_strength["error"] == 0.0
+    assert at_full_strength["targets"]["45"]["real_faces"] == 2  # the bracket's middle, 34.5, is too far
+    assert "off" in at_full_strength["targets"]["25"]
+    assert (
+        len({values["similarity"] for values in at_full_strength["targets"].values()}) == 1
+    )  # a grey has no colour, however bright
+    assert at_full_strength["unchanged"] == {"faces": 6, "face": 1.0, "picture": round(70 * 70 / 80**2, 3)}
+    assert sum(row["faces"] for row in at_full_strength["groups"]["decade"].values()) == 6
 
     young = metrics["filters"]["ageing"]["strengths"]["0.5"]["targets"]["young"]
     assert (young["judged"], "error" in young) == (20.0, False)

@@ -38,7 +38,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory, write_archives: Callable[...
 
 @pytest.fixture
 def evaluate(bundle: Path, faces: Path, tmp_path: Path) -> Callable[..., Result]:
-    """Runs the command on ``bundle`` and ``faces``, quickly."""
+    """Run the command on ``bundle`` and ``faces``, quickly."""
 
     def evaluate(*options: object, data: Path = faces, folder: Path = bundle) -> Result:
         quick = ["--composites", 2, "--repeats", 1, "--cache", tmp_path / "cache"]

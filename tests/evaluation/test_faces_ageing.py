@@ -75,7 +75,7 @@ def test_a_photos_own_gradient_is_taken_in_the_same_places() -> None:
 
 @dataclass
 class Server:
-    """Brightens a square of each photo by the age asked for, and says what it is told to of the face."""
+    """A client whose server brightens a square of each photo by the target age, and reports of faces what it is given."""
 
     reports: Callable[[int], Sequence[FaceReport]]
 

@@ -1,4 +1,4 @@
-"""Findings against listed faces: overlap, cutting, pairing, false faces, landmarks, and the detectors that are compared."""
+"""Detections against annotated faces: overlap, clipping, matching, false detections, landmarks, and the compared detectors."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from dorian_training.errors import DataError
 EYES_50_APART = np.array([[25.0, 30], [75, 30], [50, 50], [30, 70], [70, 70]])
 
 
-def boxes(*each: tuple[float, float, float, float]) -> np.ndarray:
-    return np.asarray(each, dtype=np.float64).reshape(-1, 4)
+def boxes(*rows: tuple[float, float, float, float]) -> np.ndarray:
+    return np.asarray(rows, dtype=np.float64).reshape(-1, 4)
 
 
-def detections(*each: tuple[float, float, float, float], landmarks: np.ndarray | None = None) -> Detections:
-    return Detections(boxes(*each), np.ones(len(each)), landmarks)
+def detections(*rows: tuple[float, float, float, float], landmarks: np.ndarray | None = None) -> Detections:
+    return Detections(boxes(*rows), np.ones(len(rows)), landmarks)
 
 
 def annotations(
-    *each: tuple[float, float, float, float], ignored: np.ndarray | None = None, side: int = 200
+    *rows: tuple[float, float, float, float], ignored: np.ndarray | None = None, side: int = 200
 ) -> Annotations:
-    landmarks = np.tile(EYES_50_APART, (len(each), 1, 1))
-    return Annotations(side, side, boxes(*each), landmarks, boxes() if ignored is None else ignored)
+    landmarks = np.tile(EYES_50_APART, (len(rows), 1, 1))
+    return Annotations(side, side, boxes(*rows), landmarks, boxes() if ignored is None else ignored)
 
 
 def test_overlap_is_intersection_over_union() -> None:
@@ -80,8 +80,8 @@ def test_each_face_takes_one_finding_and_the_closest_pairs_first() -> None:
 def test_a_finding_is_false_unless_it_is_near_something_known(
     finding: tuple[float, float, float, float], false: int
 ) -> None:
-    known = annotations((0, 0, 100, 100), ignored=boxes((150, 150, 40, 40)))
-    assert match_detections(detections(finding), known).false_count == false
+    annotated = annotations((0, 0, 100, 100), ignored=boxes((150, 150, 40, 40)))
+    assert match_detections(detections(finding), annotated).false_count == false
 
 
 def test_landmark_errors_are_shares_of_the_distance_between_the_eyes() -> None:

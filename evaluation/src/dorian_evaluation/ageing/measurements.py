@@ -140,8 +140,8 @@ def measure_real_faces(judge: AgeJudge, records: Sequence[FaceRecord], ages: Seq
         faces = [records[index] for index in indices]
         pairs = [(face.age, judged_age[face]) for face in faces if face in judged_age and face.age is not None]
         if pairs:
-            known, judged = np.asarray(pairs, dtype=np.float64).T
-            real[years] = RealFaces(known, judged, window)
+            actual, judged = np.asarray(pairs, dtype=np.float64).T
+            real[years] = RealFaces(actual, judged, window)
     return real
 
 

@@ -104,8 +104,8 @@ def _measure(options: AgeingOptions) -> tuple[dict[str, Any], dict[str, list[Row
         faces = sample_faces(records, options.faces, options.seed)
         shown = _rows_to_show(faces, options)
         judges = Judges(open_age_judge(options.judges), open_identity_judge(options.judges))
-        known = [record for record in records if record.age is not None]
-        real = measure_real_faces(judges.age, known, options.targets)
+        dated = [record for record in records if record.age is not None]
+        real = measure_real_faces(judges.age, dated, options.targets)
         people = measure_people(judges.identity, records, options.cache)
         metrics: dict[str, Any] = {}
         sheets: dict[str, list[Row]] = {}

@@ -107,17 +107,17 @@ def _measure_detector(inputs: Inputs) -> dict[str, Any]:
 
 def _measure_age_estimator(inputs: Inputs) -> dict[str, Any] | None:
     manifest, options = inputs.bundle.manifest, inputs.options
-    known = [record for record in inputs.split("test") if record.age is not None]
-    if not known:
+    dated = [record for record in inputs.split("test") if record.age is not None]
+    if not dated:
         click.echo("age estimator: skipped, no face of the test split has a known age")
         return None
-    known = spread(known, options.max_count)
+    dated = spread(dated, options.max_count)
     entry = manifest.readers.age_estimator
-    crops = cut_crops(known, entry.crop_size, options.cache, manifest.alignment)
+    crops = cut_crops(dated, entry.crop_size, options.cache, manifest.alignment)
     estimates: dict[str, Any] = {"bundle": run_on_crops(open_graph(inputs.bundle, entry.graph), "age", crops.pixels)}
     if options.age_judge:
         judge = FaceApiJudge(options.age_judge)
-        judge_crops = cut_crops(known, judge.crop_size, options.cache, manifest.alignment)
+        judge_crops = cut_crops(dated, judge.crop_size, options.cache, manifest.alignment)
         estimates["judge"] = judge.ages(judge_crops.pixels)
     else:
         click.echo("age estimator: without --age-judge it is compared with nothing")
