@@ -50,7 +50,7 @@ def objective() -> LatentObjective:
 
 def main() -> None:
     pipeline = build_pipeline(Settings(ROOT / "models" / "default"))
-    method = pipeline.encoding_method("", searches=True)
+    method = pipeline.encoding_method("", searchable=True)
     face, searched = subject(pipeline, method), objective()
     start = method.encode([face.crop])[0]
     pixelwise, identity, prior = WEIGHTS["identity"]

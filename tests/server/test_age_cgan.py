@@ -113,7 +113,7 @@ def test_drawings_are_each_faces_own_at_its_source_and_at_its_targets(
         for aim, drawing in zip(aims, drawn, strict=True):
             red = float(crop[0, 0, 0]) / 255
             assert np.allclose(drawing.before, np.array([red, group_levels[source], 0.5], np.float32), atol=1e-6)
-            assert np.allclose(drawing.picture, np.array([red, group_levels[aim], 0.5], np.float32), atol=1e-6)
+            assert np.allclose(drawing.image, np.array([red, group_levels[aim], 0.5], np.float32), atol=1e-6)
             assert np.allclose(drawing.delta[..., 1], group_levels[aim] - group_levels[source], atol=1e-6)
 
 

@@ -15,7 +15,7 @@ from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import Age, AgeRequest, Box, FaceSelector, FaceTarget, ReconstructRequest
 from dorian_server.domain.results import AgeResult, FailedFace, ReconstructedFace
-from dorian_server.pipeline.face_selection import MIN_OVERLAP, Wish, find, wishes
+from dorian_server.pipeline.face_selection import MIN_OVERLAP, SelectedFace, find_face, select_faces
 from dorian_server.pipeline.pipeline import Pipeline
 from dorian_server.settings import Limits
 
@@ -102,7 +102,7 @@ def changed(row: Pixels, read: Read) -> Callable[[bytes], list[int]]:
     [(LARGEST, 0), (face(0), 0), (face(2), 2), (face(3), None), (face(-1), None), (face(2**31 - 1), None)],
 )
 def test_a_face_by_its_place(three: list[DetectedFace], selector: FaceSelector, index: int | None) -> None:
-    assert find(selector, three) == index
+    assert find_face(selector, three) == index
 
 
 @pytest.mark.parametrize(
@@ -121,22 +121,22 @@ def test_a_face_by_its_place(three: list[DetectedFace], selector: FaceSelector, 
     ],
 )
 def test_a_face_by_a_box(three: list[DetectedFace], box: Box, index: int | None) -> None:
-    assert find(FaceSelector(box=box), three) == index
+    assert find_face(FaceSelector(box=box), three) == index
 
 
 def test_of_two_faces_under_a_box_the_one_that_it_overlaps_more(face_at: FaceAt) -> None:
     faces = [face_at(0, 0, 100), face_at(20, 0, 90)]
-    assert find(at_box(22, 0, 88, 90), faces) == 1
-    assert find(at_box(2, 0, 98, 100), faces) == 0
+    assert find_face(at_box(22, 0, 88, 90), faces) == 1
+    assert find_face(at_box(2, 0, 98, 100), faces) == 0
 
 
 def test_three_tenths_of_the_union_are_enough(face_at: FaceAt) -> None:
     assert MIN_OVERLAP == 0.3
-    assert find(at_box(0, 0, 100, 30), [face_at(0, 0, 100)]) == 0
+    assert find_face(at_box(0, 0, 100, 30), [face_at(0, 0, 100)]) == 0
 
 
 def test_in_a_photo_without_faces_none_is_found() -> None:
-    assert [find(selector, []) for selector in (LARGEST, face(0), at_box(0, 0, 9, 9))] == [None] * 3
+    assert [find_face(selector, []) for selector in (LARGEST, face(0), at_box(0, 0, 9, 9))] == [None] * 3
 
 
 @pytest.mark.parametrize(
@@ -152,31 +152,31 @@ def test_a_selector_in_words(selector: FaceSelector, words: str) -> None:
 
 def wished(
     faces: Sequence[DetectedFace], common: bool = True, selectors: Sequence[FaceSelector] = (), *own: FaceTarget
-) -> list[Wish]:
-    found, _ = wishes(faces, common, OWN, selectors, own, most=2)
+) -> list[SelectedFace]:
+    found, _ = select_faces(faces, common, OWN, selectors, own, max_faces=2)
     return found
 
 
 def test_without_names_the_largest_faces_change_up_to_a_limit(three: list[DetectedFace]) -> None:
-    assert wished(three) == [Wish(0, None, OWN), Wish(1, None, OWN)]
+    assert wished(three) == [SelectedFace(0, None, OWN), SelectedFace(1, None, OWN)]
 
 
 def test_named_faces_change_each_once_largest_first(three: list[DetectedFace]) -> None:
     names = [face(2), face(0), LARGEST, at_box(200, 5, 90, 90)]
-    assert wished(three, True, names) == [Wish(0, None, OWN), Wish(2, None, OWN)]
+    assert wished(three, True, names) == [SelectedFace(0, None, OWN), SelectedFace(2, None, OWN)]
 
 
 def test_a_face_with_an_age_of_its_own_has_that_and_its_own_source(three: list[DetectedFace]) -> None:
     own = [FaceTarget(face(1), OLD, YOUNG), FaceTarget(face(2), YOUNG)]
-    expected = [Wish(1, OLD, YOUNG), Wish(2, YOUNG, OWN)]
+    expected = [SelectedFace(1, OLD, YOUNG), SelectedFace(2, YOUNG, OWN)]
     assert wished(three, False, (), *own) == expected
-    assert wished(three, True, (), *own) == [Wish(0, None, OWN), *expected]
+    assert wished(three, True, (), *own) == [SelectedFace(0, None, OWN), *expected]
     assert wished(three, True, [face(1)], *own) == expected
 
 
 def test_names_of_no_face_are_told_with_the_field_they_came_in(three: list[DetectedFace]) -> None:
     own = [FaceTarget(face(0), OLD), FaceTarget(at_box(0, 0, 1, 1), YOUNG)]
-    found, missing = wishes(three, True, None, [face(9), face(1)], own, most=32)
+    found, missing = select_faces(three, True, None, [face(9), face(1)], own, max_faces=32)
     assert [wish.index for wish in found] == [0, 1]
     assert [(each.field, each.target) for each in missing] == [("faces[0]", None), ("face_targets[1].face", YOUNG)]
     error = missing[0].error()

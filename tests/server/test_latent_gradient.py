@@ -18,7 +18,7 @@ from dorian_server.domain.requests import Age, Objective
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.method import EncodingMethod, Subject
 from dorian_server.pipeline.latent_search import WEIGHTS
-from dorian_server.pipeline.method_selection import encodes
+from dorian_server.pipeline.method_selection import can_encode
 from dorian_server.runtimes.session import Session
 from dorian_server.serving.bundles import build_pipeline
 from dorian_server.settings import Settings
@@ -85,10 +85,10 @@ def subject_of(colour: Sequence[int] = FACE, years: float = YEARS) -> Subject:
 
 
 def test_methods_with_the_graph_search_and_others_do_not(methods: dict[str, Any]) -> None:
-    assert (methods["searching"].searches, methods["encoding"].searches) == (True, False)
+    assert (methods["searching"].is_searchable, methods["encoding"].is_searchable) == (True, False)
     assert [isinstance(method, EncodingMethod) for method in methods.values()] == [False, True, True]
-    assert [encodes(method, searches=False) for method in methods.values()] == [False, True, True]
-    assert [encodes(method, searches=True) for method in methods.values()] == [False, False, True]
+    assert [can_encode(method, searchable=False) for method in methods.values()] == [False, True, True]
+    assert [can_encode(method, searchable=True) for method in methods.values()] == [False, False, True]
 
 
 def test_the_graphs_that_there_are_are_opened(open_with: Callable[..., tuple[AgeCgan, list[str]]]) -> None:

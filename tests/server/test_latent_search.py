@@ -151,7 +151,7 @@ def test_the_start_is_the_first_step(optimizer: OptimizerName) -> None:
 @BOTH
 def test_each_step_is_told_once_in_order_as_it_was_evaluated(optimizer: OptimizerName) -> None:
     function, told = valley(), []
-    best, taken = search(function, [-1.2, 1.0], optimizer, 25, tell=told.append)
+    best, taken = search(function, [-1.2, 1.0], optimizer, 25, on_step=told.append)
     assert [step.number for step in told] == list(range(taken)) == list(range(25))
     assert np.array_equal([step.latent for step in told], function.latents), "and no later step has changed it"
     assert [step.loss for step in told] == [valley()(latent)[0] for latent in function.latents]
@@ -173,7 +173,7 @@ def test_the_best_step_is_kept_where_l_bfgs_b_goes_too_far() -> None:
     """Its first step goes beyond the narrow middle, where the loss is higher."""
     told: list[Step] = []
     function = quadratic(np.zeros(1), np.array([50.0]))
-    best, taken = search(function, [0.1], "l-bfgs-b", 2, tell=told.append)
+    best, taken = search(function, [0.1], "l-bfgs-b", 2, on_step=told.append)
     assert taken == 2
     assert told[1].loss > told[0].loss
     assert best is told[0]
@@ -183,7 +183,7 @@ def test_the_terms_are_those_of_the_step() -> None:
     terms = [np.array([value, 0, 0], np.float32) for value in (0.5, 0.25, 0.75)]
     left = list(terms)
     told: list[Step] = []
-    search(lambda latent: (1.0, np.ones_like(latent), left.pop(0)), np.zeros(2), "adam", 3, tell=told.append)
+    search(lambda latent: (1.0, np.ones_like(latent), left.pop(0)), np.zeros(2), "adam", 3, on_step=told.append)
     assert [step.terms for step in told] == terms
 
 
@@ -225,7 +225,7 @@ def test_a_caller_who_has_gone_ends_it_at_the_next_step(optimizer: OptimizerName
             cancelled.set()
 
     with pytest.raises(CallCancelledError):
-        search(function, np.zeros(3), optimizer, 500, tell=leave, cancelled=cancelled)
+        search(function, np.zeros(3), optimizer, 500, on_step=leave, cancelled=cancelled)
     assert len(function.latents) == 4
 
 
@@ -246,4 +246,4 @@ def test_an_error_ends_it(optimizer: OptimizerName, where: str) -> None:
 
     function = fail if where == "evaluate" else endless()
     with pytest.raises(ArithmeticError, match="out of numbers"):
-        search(function, np.zeros(3), optimizer, 500, tell=fail if where == "tell" else lambda step: None)
+        search(function, np.zeros(3), optimizer, 500, on_step=fail if where == "tell" else lambda step: None)

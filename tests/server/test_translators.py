@@ -135,7 +135,7 @@ def test_each_delta_is_of_its_own_face_and_ages(translate: Callable[..., tuple[A
             pixels = face.astype(np.float32) / 255
             assert np.allclose(drawing.before, pixels, atol=1e-6)
             assert np.allclose(drawing.delta, pixels * (aim - source) / 100, atol=1e-6)
-            assert np.allclose(drawing.picture, np.clip(pixels * (1 + (aim - source) / 100), 0, 1), atol=1e-6)
+            assert np.allclose(drawing.image, np.clip(pixels * (1 + (aim - source) / 100), 0, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("mirrored", [True, False])
@@ -229,7 +229,7 @@ def test_each_filter_runs_once_for_the_faces_that_it_is_wished_for(
         for change, drawing in zip(changes, drawn, strict=True):
             assert np.allclose(drawing.before, face / 255, atol=1e-6)
             assert np.allclose(drawing.delta, change, atol=1e-6)
-            assert np.allclose(drawing.picture, np.clip(face / 255 + change, 0, 1), atol=1e-6)
+            assert np.allclose(drawing.image, np.clip(face / 255 + change, 0, 1), atol=1e-6)
 
 
 def test_a_filter_that_nobody_asks_for_does_not_run(entries: tuple[AgeTranslatorMethod, CycleGanMethod]) -> None:

@@ -29,7 +29,7 @@ class AgeCgan:
         self._generator = open_session(manifest.graphs["generator"])
         gradient = manifest.graphs.get("latent_gradient")
         self._gradient = open_session(gradient) if gradient else None
-        self.searches = self._gradient is not None
+        self.is_searchable = self._gradient is not None
 
     def draw(
         self, crops: Sequence[Crop], sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
@@ -70,5 +70,5 @@ class AgeCgan:
             "embedding": subject.embedding[None],
             "weights": np.asarray([weights], dtype=np.float32),
         }
-        found = self._gradient.run(inputs)
-        return float(found["loss"][0]), found["gradient"][0], found["terms"][0]
+        outputs = self._gradient.run(inputs)
+        return float(outputs["loss"][0]), outputs["gradient"][0], outputs["terms"][0]

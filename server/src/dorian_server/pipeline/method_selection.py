@@ -1,4 +1,4 @@
-"""Which of a bundle's methods serves a request, and what is said of a target that a method cannot draw."""
+"""Method selection: which of a bundle's methods serves a request, and the errors for a target that a method cannot draw."""
 
 from __future__ import annotations
 
@@ -11,84 +11,94 @@ from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.methods.method import EncodingMethod, Method
 
 
-def method_for(methods: Sequence[Method], request: AgeRequest) -> Method:
-    """The first of ``methods`` that can draw all targets of ``request``, from latents if it needs them; or else the first of all."""
-    return next((method for method in methods if _serves(method, methods, request)), methods[0])
+def select_method(methods: Sequence[Method], request: AgeRequest) -> Method:
+    """Return the first of ``methods`` that can serve ``request``, or else the first of all."""
+    return next((method for method in methods if _can_serve(method, methods, request)), methods[0])
 
 
-def encodes(method: Method, searches: bool) -> TypeGuard[EncodingMethod]:
-    """Whether ``method`` has an encoder and, with ``searches``, latents that can be searched."""
-    return isinstance(method, EncodingMethod) and (method.searches or not searches)
+def can_encode(method: Method, searchable: bool) -> TypeGuard[EncodingMethod]:
+    """Return whether ``method`` has an encoder and, if ``searchable``, whether its latents can be searched."""
+    return isinstance(method, EncodingMethod) and (method.is_searchable or not searchable)
 
 
-def require_encoder(method: Method, methods: Sequence[Method], searches: bool = False) -> EncodingMethod:
-    """``method``, if it ``encodes``; ``RequestError`` names those of ``methods`` that do."""
-    if encodes(method, searches):
+def require_encoder(method: Method, methods: Sequence[Method], searchable: bool = False) -> EncodingMethod:
+    """Return ``method`` if ``can_encode`` holds for it.
+
+    Raises:
+        RequestError: It does not; the message names those of ``methods`` for which it does.
+    """
+    if can_encode(method, searchable):
         return method
-    able = ", ".join(each.manifest.name for each in methods if encodes(each, searches)) or "no method"
+    names = ", ".join(other.manifest.name for other in methods if can_encode(other, searchable)) or "no method"
     if isinstance(method, EncodingMethod):
-        words = f"the latents of {method.manifest.name} cannot be searched; those of {able} can"
+        message = f"the latents of {method.manifest.name} cannot be searched; those of {names} can"
     else:
-        words = f"{method.manifest.name} has no encoder, so it cannot reconstruct or optimise; {able} can"
-    raise RequestError(Reason.METHOD_UNSUITABLE, "method", words)
+        message = f"{method.manifest.name} has no encoder, so it cannot reconstruct or optimise; {names} can"
+    raise RequestError(Reason.METHOD_UNSUITABLE, "method", message)
 
 
-def require_known(request: AgeRequest, method: Method, methods: Sequence[Method]) -> None:
-    """``RequestError`` for the first target or source of ``request`` that ``method``, one of ``methods``, cannot take."""
+def check_request(request: AgeRequest, method: Method, methods: Sequence[Method]) -> None:
+    """Raise ``RequestError`` for the first target or source age of ``request`` that ``method`` does not take.
+
+    Args:
+        request: The request.
+        method: What is to serve it.
+        methods: All methods of the bundle, for the message.
+    """
     for field, age in _targets(request):
-        _require_target(age, method, methods, field)
+        _check_target(age, method, methods, field)
     if request.needs_latents:
         require_encoder(method, methods, request.optimisation != "none")
     if request.source is not None:
-        require_source(request.source, method, "source")
-    for index, own in enumerate(request.face_targets):
-        if own.source is not None:
-            require_source(own.source, method, f"face_targets[{index}].source")
+        check_source(request.source, method, "source")
+    for index, face_target in enumerate(request.face_targets):
+        if face_target.source is not None:
+            check_source(face_target.source, method, f"face_targets[{index}].source")
 
 
-def require_source(age: Age, method: Method, field: str) -> None:
-    """``RequestError`` for ``field`` unless a face can be told to ``method`` to have ``age``."""
+def check_source(age: Age, method: Method, field: str) -> None:
+    """Raise ``RequestError`` for ``field`` unless ``method`` takes ``age`` as a source age."""
     if age.filter is not None:
-        words = f"the filter {age.filter!r} is no age that a face has; give an age group or a number of years"
-        raise RequestError(Reason.TARGET_UNSUITABLE, field, words)
+        message = f"the filter {age.filter!r} is no age that a face has; give an age group or a number of years"
+        raise RequestError(Reason.TARGET_UNSUITABLE, field, message)
     if age.group is not None and not method.groups:
-        words = f"{method.manifest.name} has no age groups; give a number of years, or no {field}"
-        raise RequestError(Reason.AGE_GROUP_UNKNOWN, field, words)
-    _require_age(age, method, field)
+        message = f"{method.manifest.name} has no age groups; give a number of years, or no {field}"
+        raise RequestError(Reason.AGE_GROUP_UNKNOWN, field, message)
+    _check_age(age, method, field)
 
 
-def _serves(method: Method, methods: Sequence[Method], request: AgeRequest) -> bool:
-    if request.needs_latents and not encodes(method, request.optimisation != "none"):
+def _can_serve(method: Method, methods: Sequence[Method], request: AgeRequest) -> bool:
+    if request.needs_latents and not can_encode(method, request.optimisation != "none"):
         return False
     try:
         for field, age in _targets(request):
-            _require_target(age, method, methods, field)
+            _check_target(age, method, methods, field)
     except RequestError:
         return False
     return True
 
 
 def _targets(request: AgeRequest) -> Iterator[tuple[str, Age]]:
-    """Each target of ``request``, with its field."""
+    """Yield each target of ``request`` after its field."""
     for index, age in enumerate(request.targets):
         yield f"targets[{index}]", age
-    for index, own in enumerate(request.face_targets):
-        yield f"face_targets[{index}].target", own.target
+    for index, face_target in enumerate(request.face_targets):
+        yield f"face_targets[{index}].target", face_target.target
 
 
-def _require_target(age: Age, method: Method, methods: Sequence[Method], field: str) -> None:
-    name, filters = method.manifest.name, [each.name for each in method.filters]
+def _check_target(age: Age, method: Method, methods: Sequence[Method], field: str) -> None:
+    name, filters = method.manifest.name, [entry.name for entry in method.filters]
     if age.filter is not None and age.filter not in filters:
-        words = f"{name} has no filter {age.filter!r}; the bundle has {_filters_of(methods)}"
-        raise RequestError(Reason.FILTER_UNKNOWN, field, words)
+        message = f"{name} has no filter {age.filter!r}; the bundle has {_list_filters(methods)}"
+        raise RequestError(Reason.FILTER_UNKNOWN, field, message)
     if age.filter is None and not method.groups:
-        words = f"{name} draws no ages, but filters: {', '.join(filters)}"
-        raise RequestError(Reason.TARGET_UNSUITABLE, field, words)
+        message = f"{name} draws no ages, but filters: {', '.join(filters)}"
+        raise RequestError(Reason.TARGET_UNSUITABLE, field, message)
     if age.filter is None:
-        _require_age(age, method, field)
+        _check_age(age, method, field)
 
 
-def _require_age(age: Age, method: Method, field: str) -> None:
+def _check_age(age: Age, method: Method, field: str) -> None:
     try:
         age.years_in(method.groups)
     except AgeError as error:
@@ -96,11 +106,11 @@ def _require_age(age: Age, method: Method, field: str) -> None:
         raise RequestError(reason, field, str(error)) from error
 
 
-def _filters_of(methods: Sequence[Method]) -> str:
-    """All filters in words: "young, old (cyclegan)"."""
-    known = [
-        f"{', '.join(each.name for each in method.filters)} ({method.manifest.name})"
+def _list_filters(methods: Sequence[Method]) -> str:
+    """Return all filters for a message: "young, old (cyclegan)"."""
+    lists = [
+        f"{', '.join(entry.name for entry in method.filters)} ({method.manifest.name})"
         for method in methods
         if method.filters
     ]
-    return "; ".join(known) or "no filters"
+    return "; ".join(lists) or "no filters"

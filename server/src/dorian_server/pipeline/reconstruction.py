@@ -1,4 +1,4 @@
-"""Latents: what the encoder says of a face, the search for a better one, and the picture that is drawn of it."""
+"""Reconstruction: the latents of faces, by the encoder or by a search, and the images that are drawn from them."""
 
 from __future__ import annotations
 
@@ -29,23 +29,19 @@ from dorian_server.domain.results import FailedFace, ReconstructedFace, SearchPr
 from dorian_server.faces.reader import cosine_similarity
 from dorian_server.images import Photo
 from dorian_server.methods.method import EncodingMethod, Subject
-from dorian_server.pipeline import method_selection as choice
-from dorian_server.pipeline.face_selection import Missing, Wish, find, wishes
+from dorian_server.pipeline.face_selection import SelectedFace, UnmatchedSelector, find_face, select_faces
 from dorian_server.pipeline.latent_search import WEIGHTS, Search, Step
-from dorian_server.pipeline.outputs import store_crop
-from dorian_server.pipeline.preparation import FOUND_FIELD, Preparation, Work
+from dorian_server.pipeline.method_selection import check_source
+from dorian_server.pipeline.outputs import encode_crop
+from dorian_server.pipeline.preparation import IMAGE_FIELD, Preparation, PreparedFace
 
-_SEARCHED_AT_ONCE = 8  # faces of one request; their steps share batches
-_LARGEST_LATENT = (
-    100  # of any one number: encoders and searches stay within some tens, and far beyond them half precision ends
-)
+_MAX_PARALLEL_SEARCHES = 8  # of one request; their steps share batches
+# Encoders and searches stay within some tens; half precision fails far beyond them.
+_MAX_LATENT_VALUE = 100
 
 
 class Reconstruction:
-    """What an encoding method makes of faces; safe to call from several threads. Errors are as ``Pipeline.age``'s.
-
-    ``cancelled``, of the callers: set when they do not wait any longer; what is under way then ends with ``CallCancelledError``.
-    """
+    """Serves what needs the latents of an encoding method; safe to call from several threads."""
 
     def __init__(self, preparation: Preparation) -> None:
         self._preparation = preparation
@@ -53,26 +49,39 @@ class Reconstruction:
     def reconstruct(
         self, request: ReconstructRequest, method: EncodingMethod, clock: Clock, cancelled: threading.Event
     ) -> list[ReconstructedFace | FailedFace]:
-        """What ``method``'s networks make of the faces in the request's photo."""
+        """Return reconstructions of the faces in the request's photo.
+
+        Args:
+            request: The request.
+            method: What encodes and draws the faces.
+            clock: Times the stages.
+            cancelled: Ends latent searches, once set.
+
+        Returns:
+            The faces by index, then those of selectors that matched none.
+
+        Raises:
+            RequestError: No face can be reconstructed.
+            CallCancelledError: The call was cancelled during a latent search.
+        """
         self.check(request, method)
-        search = self._whole(request.search) if request.search is not None else None
-        photo, found = self._preparation.find_some(request.data, FOUND_FIELD, clock)
-        most = self._preparation.limits.max_faces
-        wished, missing = wishes(found, True, request.source, request.faces, (), most)
-        work, failed = self._preparation.prepare(photo, found, wished, method, clock)
-        lost = [FailedFace(None, each.error()) for each in missing]
-        if not work:
-            raise (failed or lost)[0].error
+        photo, faces = self._preparation.detect_some(request.data, IMAGE_FIELD, clock)
+        max_faces = self._preparation.limits.max_faces
+        selected_faces, unmatched = select_faces(faces, True, request.source, request.faces, (), max_faces)
+        prepared, failed = self._preparation.prepare(photo, faces, selected_faces, method, clock)
+        missing = [FailedFace(None, selector.error()) for selector in unmatched]
+        if not prepared:
+            raise (failed or missing)[0].error
         with clock.stage("encode"):
-            latents = method.encode([each.crop for each in work])
-        steps = [0] * len(work)
-        if search is not None:
+            latents = method.encode([face.crop for face in prepared])  # (faces, latent)
+        steps = [0] * len(prepared)
+        if request.search is not None:
+            settings = self._with_steps(request.search)
             with clock.stage("optimise"):
-                best = self._searched(work, latents, method, search, cancelled)
-            latents, steps = np.stack([step.latent for step, _ in best]), [taken for _, taken in best]
-        drawn = self._drawn(photo, work, latents, steps, method, request, clock)
-        results: list[ReconstructedFace | FailedFace] = [*failed, *drawn]
-        return [*sorted(results, key=lambda result: result.face.index if result.face else 0), *lost]
+                latents, steps = self._search_latents(prepared, latents, method, settings, cancelled)
+        reconstructed = self._draw(photo, prepared, latents, steps, method, request, clock)
+        results: list[ReconstructedFace | FailedFace] = [*failed, *reconstructed]
+        return [*sorted(results, key=lambda result: result.face.index if result.face else 0), *missing]
 
     def optimize(
         self,
@@ -80,161 +89,196 @@ class Reconstruction:
         method: EncodingMethod,
         clock: Clock,
         cancelled: threading.Event,
-        tell: Callable[[SearchProgress], None],
+        on_progress: Callable[[SearchProgress], None],
     ) -> ReconstructedFace:
-        """The best latent of the request's face; ``tell`` hears of each step on the way."""
+        """Return the reconstruction of the request's face from the best latent of a search.
+
+        Args:
+            request: The request.
+            method: What encodes and draws the face.
+            clock: Times the stages.
+            cancelled: Ends the search, once set.
+            on_progress: Called after every step.
+
+        Raises:
+            RequestError: The photo has no such face.
+            CallCancelledError: The call was cancelled during the search.
+        """
         self.check(request, method)
-        settings = self._whole(request.search)
-        photo, found = self._preparation.find_some(request.data, FOUND_FIELD, clock)
-        index = find(request.face, found)
+        settings = self._with_steps(request.search)
+        photo, faces = self._preparation.detect_some(request.data, IMAGE_FIELD, clock)
+        index = find_face(request.face, faces)
         if index is None:
-            raise Missing("face", request.face, None, len(found)).error()
-        work, failed = self._preparation.prepare(photo, found, [Wish(index, None, request.source)], method, clock)
+            raise UnmatchedSelector("face", request.face, None, len(faces)).error()
+        selected = SelectedFace(index, None, request.source)
+        prepared, failed = self._preparation.prepare(photo, faces, [selected], method, clock)
         if failed:
             raise failed[0].error
+        (face,) = prepared
         with clock.stage("encode"):
-            start = method.encode([work[0].crop])[0] if request.start is None else request.start
-        best: list[Step] = []
+            start = method.encode([face.crop])[0] if request.start is None else request.start  # (latent,)
+        best: Step | None = None
 
-        def told(step: Step) -> None:
-            if not best or step.loss < best[0].loss:
-                best[:] = [step]
-            due = request.preview_every and step.number and step.number % request.preview_every == 0
-            shown = _pictures(best[0].latent[None], work, method)[0] if due else None
-            preview = store_crop(shown, photo, request.output) if shown is not None else None
-            tell(SearchProgress(step.number, step.loss, best[0].loss, step.similarity, step.pixel_error, preview))
+        def report_step(step: Step) -> None:
+            nonlocal best
+            if best is None or step.loss < best.loss:
+                best = step
+            preview = None
+            if request.preview_every and step.number and step.number % request.preview_every == 0:
+                preview = encode_crop(_draw_pixels(best.latent[None], [face], method)[0], photo, request.output)
+            on_progress(SearchProgress(step.number, step.loss, best.loss, step.similarity, step.pixel_error, preview))
 
         with clock.stage("optimise"):
-            search = _search(work[0], start, method, settings, cancelled, told)
+            search = _new_search(face, start, method, settings, cancelled, report_step)
             step = search.run()
-        return self._drawn(photo, work, step.latent[None], [search.steps], method, request, clock)[0]
+        return self._draw(photo, prepared, step.latent[None], [search.steps], method, request, clock)[0]
 
     def latents(
         self,
-        work: Sequence[Work],
-        found: Sequence[DetectedFace],
+        prepared: Sequence[PreparedFace],
+        faces: Sequence[DetectedFace],
         request: AgeRequest,
         method: EncodingMethod,
         clock: Clock,
         cancelled: threading.Event,
     ) -> Array:
-        """The latents (faces, latent) to age the faces of ``work`` from: those that were given, the others searched as asked."""
-        known = _given(request, found, method)
-        unknown = [each for each in work if each.face.index not in known]
-        if unknown:
+        """Return the latents (faces, latent) to age the prepared faces from: the request's, or else encoded and searched.
+
+        Args:
+            prepared: The faces that change.
+            faces: All faces of the photo.
+            request: The request, which has latents of faces, and a budget for searches.
+            method: What encodes the faces.
+            clock: Times the stages.
+            cancelled: Ends latent searches, once set.
+
+        Raises:
+            RequestError: A latent of the request is not one of the method, or its face is not in the photo.
+            CallCancelledError: The call was cancelled during a latent search.
+        """
+        latents = _requested_latents(request, faces, method)
+        remaining = [face for face in prepared if face.face.index not in latents]
+        if remaining:
             with clock.stage("encode"):
-                latents = method.encode([each.crop for each in unknown])
-            search = SEARCH_BUDGETS[request.optimisation]
-            if search is not None:
-                search = replace(search, steps=min(search.steps, self._preparation.limits.max_steps))
+                encoded = method.encode([face.crop for face in remaining])  # (remaining, latent)
+            budget = SEARCH_BUDGETS[request.optimisation]
+            if budget is not None:
+                settings = replace(budget, steps=min(budget.steps, self._preparation.limits.max_steps))
                 with clock.stage("optimise"):
-                    best = self._searched(unknown, latents, method, search, cancelled)
-                latents = np.stack([step.latent for step, _ in best])
-            known |= {each.face.index: latent for each, latent in zip(unknown, latents, strict=True)}
-        return np.stack([known[each.face.index] for each in work])
+                    encoded, _ = self._search_latents(remaining, encoded, method, settings, cancelled)
+            latents |= {face.face.index: latent for face, latent in zip(remaining, encoded, strict=True)}
+        return np.stack([latents[face.face.index] for face in prepared])
 
     def check(self, request: ReconstructRequest | OptimizeRequest, method: EncodingMethod) -> None:
-        """``RequestError`` for what can be seen to be wrong with ``request`` without a look at its photo."""
+        """Raise ``RequestError`` for what is wrong with ``request`` whatever its photo is."""
         if request.source is not None:
-            choice.require_source(request.source, method, "source")
-        most = self._preparation.limits.max_steps
-        if request.search is not None and not 0 <= request.search.steps <= most:
-            words = f"{request.search.steps} steps are out of range; they must be between 1 and {most}, or 0 for the usual number"
-            raise RequestError(Reason.SETTING_OUT_OF_RANGE, "search.max_steps", words)
+            check_source(request.source, method, "source")
+        max_steps = self._preparation.limits.max_steps
+        if request.search is not None and not 0 <= request.search.steps <= max_steps:
+            limits = f"they must be between 1 and {max_steps}, or 0 for the usual number"
+            message = f"{request.search.steps} steps are out of range; {limits}"
+            raise RequestError(Reason.SETTING_OUT_OF_RANGE, "search.max_steps", message)
         match request:
             case ReconstructRequest():
-                self._preparation.check_count(len(request.faces), "faces")
+                self._preparation.check_face_count(len(request.faces), "faces")
             case OptimizeRequest() if request.start is not None:
-                _require_latent(request.start, method, "latent")
+                _check_latent(request.start, method, "latent")
 
-    def _whole(self, search: SearchSettings) -> SearchSettings:
-        """``search`` with its number of steps."""
-        return replace(search, steps=search.steps or min(DEFAULT_STEPS, self._preparation.limits.max_steps))
+    def _with_steps(self, settings: SearchSettings) -> SearchSettings:
+        """Return ``settings`` with the default number of steps in place of 0."""
+        return replace(settings, steps=settings.steps or min(DEFAULT_STEPS, self._preparation.limits.max_steps))
 
-    def _searched(
+    def _search_latents(
         self,
-        work: Sequence[Work],
+        prepared: Sequence[PreparedFace],
         starts: Array,
         method: EncodingMethod,
         settings: SearchSettings,
         cancelled: threading.Event,
-    ) -> list[tuple[Step, int]]:
-        """The best step for each face of ``work`` from its row of ``starts``, and how many were taken."""
-        searches = [_search(each, start, method, settings, cancelled) for each, start in zip(work, starts, strict=True)]
-        with ThreadPoolExecutor(min(len(searches), _SEARCHED_AT_ONCE), thread_name_prefix="search") as pool:
-            # Each in a copy of this thread's context, so that what it runs is for the same caller.
-            steps = [pool.submit(copy_context().run, search.run) for search in searches]
-            return [(step.result(), search.steps) for step, search in zip(steps, searches, strict=True)]
+    ) -> tuple[Array, list[int]]:
+        """Return the best latents (faces, latent) from ``starts`` (faces, latent), and the steps that each search took."""
+        searches = [
+            _new_search(face, start, method, settings, cancelled) for face, start in zip(prepared, starts, strict=True)
+        ]
+        with ThreadPoolExecutor(min(len(searches), _MAX_PARALLEL_SEARCHES), thread_name_prefix="search") as pool:
+            # Each in a copy of this thread's context, so that its graphs run for the same caller.
+            results = [pool.submit(copy_context().run, search.run) for search in searches]
+            latents = np.stack([result.result().latent for result in results])
+        return latents, [search.steps for search in searches]
 
-    def _drawn(
+    def _draw(
         self,
         photo: Photo,
-        work: Sequence[Work],
+        prepared: Sequence[PreparedFace],
         latents: Array,
         steps: Sequence[int],
         method: EncodingMethod,
         request: ReconstructRequest | OptimizeRequest,
         clock: Clock,
     ) -> list[ReconstructedFace]:
-        """The faces of ``work`` drawn from ``latents`` (faces, latent), and how near that comes."""
+        """Return the prepared faces drawn from ``latents`` (faces, latent), and how close the drawings come."""
         with clock.stage("generate"):
-            shown = _pictures(latents, work, method)
+            images = _draw_pixels(latents, prepared, method)
         embedder = self._preparation.face_reader.embedder
         size = embedder.crop_size
         with clock.stage("reread"):
-            resized = [np.asarray(cv2.resize(picture, (size, size)), dtype=np.uint8) for picture in shown]
-            after = embedder.embed(resized)
+            resized = [np.asarray(cv2.resize(image, (size, size)), dtype=np.uint8) for image in images]
+            embeddings = embedder.embed(resized)  # (faces, embedding)
         results = []
         with clock.stage("write"):
-            for each, latent, taken, picture, embedding in zip(work, latents, steps, shown, after, strict=True):
-                difference = (picture.astype(np.float32) - each.crop) / 255
+            for face, latent, count, image, embedding in zip(prepared, latents, steps, images, embeddings, strict=True):
+                difference = (image.astype(np.float32) - face.crop) / 255
                 results.append(
                     ReconstructedFace(
-                        face=each.face,
-                        source=each.source,
-                        source_given=each.wish.source is not None,
-                        crop=store_crop(each.crop, photo, request.output),
-                        image=store_crop(picture, photo, request.output),
+                        face=face.face,
+                        source=face.source,
+                        source_given=face.selected.source is not None,
+                        crop=encode_crop(face.crop, photo, request.output),
+                        image=encode_crop(image, photo, request.output),
                         latent=latent,
-                        steps=taken,
+                        steps=count,
                         pixel_error=float(np.sqrt(np.square(difference).mean())),
-                        similarity=cosine_similarity(each.before.embedding, embedding),
+                        similarity=cosine_similarity(face.before.embedding, embedding),
                     )
                 )
         return results
 
 
-def _search(
-    work: Work,
+def _new_search(
+    face: PreparedFace,
     start: Array,
     method: EncodingMethod,
     settings: SearchSettings,
     cancelled: threading.Event,
-    tell: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[Step], None] = lambda step: None,
 ) -> Search:
-    subject, weights = Subject(work.crop, work.before.embedding, work.source), WEIGHTS[settings.objective]
-    return Search(lambda latent: method.loss_and_gradient(latent, subject, weights), start, settings, tell, cancelled)
+    subject, weights = Subject(face.crop, face.before.embedding, face.source), WEIGHTS[settings.objective]
+    return Search(
+        lambda latent: method.loss_and_gradient(latent, subject, weights), start, settings, on_step, cancelled
+    )
 
 
-def _pictures(latents: Array, work: Sequence[Work], method: EncodingMethod) -> list[NDArray[np.uint8]]:
-    drawn = method.generate(latents, [each.source for each in work])
-    return list(floats_to_pixels(drawn))
+def _draw_pixels(latents: Array, prepared: Sequence[PreparedFace], method: EncodingMethod) -> list[NDArray[np.uint8]]:
+    """Return the prepared faces at their source ages, drawn from ``latents`` (faces, latent): RGB uint8 (size, size, 3)."""
+    return list(floats_to_pixels(method.generate(latents, [face.source for face in prepared])))
 
 
-def _given(request: AgeRequest, found: Sequence[DetectedFace], method: EncodingMethod) -> dict[int, Array]:
-    """The latents that came with the request, by the index of their face. ``RequestError`` for one that cannot be."""
-    given = {}
-    for place, each in enumerate(request.latents):
-        _require_latent(each.latent, method, f"latents[{place}].latent")
-        index = find(each.face, found)
+def _requested_latents(request: AgeRequest, faces: Sequence[DetectedFace], method: EncodingMethod) -> dict[int, Array]:
+    """Return the latents (latent,) in ``request`` by the index of their face; ``RequestError`` for an invalid one."""
+    latents = {}
+    for position, entry in enumerate(request.latents):
+        _check_latent(entry.latent, method, f"latents[{position}].latent")
+        index = find_face(entry.face, faces)
         if index is None:
-            raise Missing(f"latents[{place}].face", each.face, None, len(found)).error()
-        given[index] = each.latent
-    return given
+            raise UnmatchedSelector(f"latents[{position}].face", entry.face, None, len(faces)).error()
+        latents[index] = entry.latent
+    return latents
 
 
-def _require_latent(latent: Array, method: EncodingMethod, field: str) -> None:
+def _check_latent(latent: Array, method: EncodingMethod, field: str) -> None:
+    """Raise ``RequestError`` for ``field`` unless ``latent`` is one that ``method`` can draw."""
     size = method.latent_size
-    if latent.shape != (size,) or not (np.abs(latent) <= _LARGEST_LATENT).all():  # NaN is not, either
-        words = f"{field} has {len(latent)} numbers; {method.manifest.name} has latents of {size}, all from -{_LARGEST_LATENT} to {_LARGEST_LATENT}"
-        raise RequestError(Reason.LATENT_UNSUITABLE, field, words)
+    if latent.shape != (size,) or not (np.abs(latent) <= _MAX_LATENT_VALUE).all():  # false for NaN, too
+        limits = f"latents of {size}, all from -{_MAX_LATENT_VALUE} to {_MAX_LATENT_VALUE}"
+        message = f"{field} has {len(latent)} numbers; {method.manifest.name} has {limits}"
+        raise RequestError(Reason.LATENT_UNSUITABLE, field, message)

@@ -175,7 +175,7 @@ def open_bundle(bundle: Bundle, settings: Settings, metrics: Metrics) -> Pipelin
     """
     counter = RunCounter()
     # A search that comes before it has ended waits for it.
-    threading.Thread(target=latent_search.prepare, name="prepare").start()
+    threading.Thread(target=latent_search.import_optimizers, name="prepare").start()
     with ThreadPoolExecutor(thread_name_prefix="open") as pool:
         sessions = pool.map(lambda name: _open_graph(bundle, name, settings, counter), bundle.manifest.graphs)
         batchers = {

@@ -42,7 +42,7 @@ from dorian_server.domain.results import (
 )
 from dorian_server.images import FORMATS, list_labels
 from dorian_server.methods.method import Method
-from dorian_server.pipeline.method_selection import encodes
+from dorian_server.pipeline.method_selection import can_encode
 from dorian_server.pipeline.pipeline import Pipeline
 
 _BLENDS: Mapping[pb.Blend, BlendMode] = {
@@ -373,8 +373,8 @@ def write_methods(pipeline: Pipeline, bundles: Sequence[str]) -> pb.ListMethodsR
             crop_size=method.manifest.crop_size,
             is_default=index == 0,
             filters=[pb.Filter(name=entry.name, description=entry.description) for entry in method.filters],
-            reconstructs=encodes(method, searches=False),
-            optimises=encodes(method, searches=True),
+            reconstructs=can_encode(method, searchable=False),
+            optimises=can_encode(method, searchable=True),
         )
         for group in method.groups:
             entry.age_groups.add(label=group.label, low=group.low, high=group.high, centre=group.centre)

@@ -104,7 +104,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         """Return the latent of each face, and what is drawn from it."""
         pipeline = self._bundles.pipeline(request.bundle)
         reconstruct_request = conversion.read_reconstruct_request(request)
-        method = pipeline.encoding_method(request.method, searches=reconstruct_request.search is not None)
+        method = pipeline.encoding_method(request.method, searchable=reconstruct_request.search is not None)
         reconstruct = pipeline.reconstruction.reconstruct
         pipeline.reconstruction.check(reconstruct_request, method)
         with self._admit(cost_of(reconstruct_request), read_caller(context)) as call:
@@ -116,7 +116,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         """Search the latent of a face; yield each step, then the result."""
         pipeline = self._bundles.pipeline(request.bundle)
         optimize_request = conversion.read_optimize_request(request)
-        method = pipeline.encoding_method(request.method, searches=True)
+        method = pipeline.encoding_method(request.method, searchable=True)
         optimize = pipeline.reconstruction.optimize
         pipeline.reconstruction.check(optimize_request, method)
         caller = read_caller(context)
