@@ -6,6 +6,9 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
 CURVES_FILE = "curves.csv"
 _MAX_POINTS = 200  # per curve
 
@@ -30,8 +33,6 @@ def write_curves(path: Path, curves: Curves) -> None:
 
 def draw_curves(path: Path, curves: Curves) -> None:
     """Draw ``curves`` as an image at ``path``, with a panel for each network, named before the slash."""
-    from matplotlib.figure import Figure
-
     panels = sorted({name.partition("/")[0] for name in curves})
     figure = Figure(figsize=(4 * len(panels), 3), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -54,8 +55,6 @@ def _from_csv(table: Path) -> Curves:
 
 
 def _from_events(folder: Path) -> Curves:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
