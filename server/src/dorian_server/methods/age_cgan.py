@@ -42,21 +42,21 @@ class AgeCgan:
         self, latents: Array, sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
     ) -> list[list[Drawing]]:
         with clock.stage("generate"):
-            ages = [[source, *aims] for source, aims in zip(sources, targets, strict=True)]
-            rows = np.repeat(latents, [len(each) for each in ages], axis=0)
-            drawn = iter(self.generate(rows, [age for each in ages for age in each]))
+            ages = [[source, *face_targets] for source, face_targets in zip(sources, targets, strict=True)]
+            rows = np.repeat(latents, [len(face_ages) for face_ages in ages], axis=0)
+            drawn = iter(self.generate(rows, [age for face_ages in ages for age in face_ages]))
             drawings = []
-            for aims in targets:
-                own = next(drawn)
-                drawings.append([Drawing(own, next(drawn)) for _ in aims])
+            for face_targets in targets:
+                before = next(drawn)
+                drawings.append([Drawing(before, next(drawn)) for _ in face_targets])
             return drawings
 
     def encode(self, crops: Sequence[Crop]) -> Array:
-        """Latents (faces, latent) of ``crops``: the initial approximation of Antipov et al. 2017, §3.2."""
+        """Return the latents (faces, latent) of ``crops``: the initial approximation of Antipov et al. 2017, §3.2."""
         return self._encoder.run({"image": crops_to_images(crops)})["latent"]
 
     def generate(self, latents: Array, ages: Sequence[Age]) -> Array:
-        """Pictures float32 RGB (faces, size, size, 3) in [0, 1] of ``latents`` (faces, latent), each at its age."""
+        """Return images, float32 RGB (faces, size, size, 3) in [0, 1] of ``latents`` (faces, latent), each at its age."""
         conditions = np.stack([age.condition(self.groups) for age in ages])
         images = self._generator.run({"latent": latents, "condition": conditions})["image"]
         return images.transpose(0, 2, 3, 1)

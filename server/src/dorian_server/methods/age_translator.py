@@ -33,9 +33,11 @@ class AgeTranslator:
     ) -> list[list[Drawing]]:
         with clock.stage("generate"):
             pictures = crops_to_images(crops)
-            aims = [self._aim(source, age) for source, ages in zip(sources, targets, strict=True) for age in ages]
+            conditions = [
+                self._condition(source, age) for source, ages in zip(sources, targets, strict=True) for age in ages
+            ]
             faces = np.repeat(np.arange(len(crops)), [len(ages) for ages in targets])
-            own, drawn, factors = np.asarray(aims, dtype=np.float32).T  # each (rows,), a row per face and target
+            own, drawn, factors = np.asarray(conditions, dtype=np.float32).T  # each (rows,), a row per face and target
             deltas = self._deltas(pictures, faces, own, drawn) * factors[:, None, None, None]
             rows = iter(deltas.transpose(0, 2, 3, 1))
             befores = pictures.transpose(0, 2, 3, 1)
@@ -44,7 +46,7 @@ class AgeTranslator:
                 for before, ages in zip(befores, targets, strict=True)
             ]
 
-    def _aim(self, source: Age, target: Age) -> tuple[float, float, float]:
+    def _condition(self, source: Age, target: Age) -> tuple[float, float, float]:
         """The ages in years to tell the network for a face of ``source`` that is to look like ``target``, and the delta's factor."""
         least, most = self.manifest.min_years, self.manifest.max_years
         own, asked = (min(max(age.years_in(self.groups), least), most) for age in (source, target))
