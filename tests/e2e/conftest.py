@@ -14,6 +14,8 @@ from PIL import Image
 
 from dorian_bundle import Bundle
 from tests.e2e.server_process import ROOT, ServerProcess, start_server
+from tests.server.tiny_bundles import rewrite as rewrite_manifest
+from tests.server.tiny_searches import photo_of, write_search_bundle
 
 
 @pytest.fixture(scope="session")
@@ -39,35 +41,21 @@ def environment() -> dict[str, str]:
 # --- tiny bundles, and servers that a test may bring down ---
 
 
-@pytest.fixture(scope="session")
-def _beside_the_servers_tests() -> Iterator[None]:
-    """Lets modules of tests/server be imported."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tests" / "server"))
-        yield
-
-
 @pytest.fixture
-def tiny_bundle(_beside_the_servers_tests: None, tmp_path: Path) -> Bundle:
+def tiny_bundle(tmp_path: Path) -> Bundle:
     """A bundle whose graphs are of a few nodes each; see ``tiny_searches`` of the server's tests."""
-    from tests.server.tiny_searches import write_search_bundle
-
     return write_search_bundle(tmp_path / "bundle", "searching")
 
 
 @pytest.fixture
-def rewrite(_beside_the_servers_tests: None) -> Callable[..., Bundle]:
+def rewrite() -> Callable[..., Bundle]:
     """Changes fields of a folder's manifest, as ``tiny_bundles`` of the server's tests does."""
-    from tests.server.tiny_bundles import rewrite
-
-    return rewrite
+    return rewrite_manifest
 
 
 @pytest.fixture
-def tiny_photo(_beside_the_servers_tests: None) -> bytes:
+def tiny_photo() -> bytes:
     """A photo that has one face for ``tiny_bundle``."""
-    from tests.server.tiny_searches import photo_of
-
     buffer = io.BytesIO()
     Image.fromarray(photo_of((220, 160, 60))).save(buffer, "PNG")
     return buffer.getvalue()

@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from prometheus_client import generate_latest
 
 from dorian.v1 import face_aging_pb2 as pb
@@ -89,8 +90,6 @@ def jpeg(write: Write) -> bytes:
 @pytest.fixture
 def png(write: Write) -> bytes:
     """One face; words in a chunk of text, in EXIF, and after the end."""
-    from PIL.PngImagePlugin import PngInfo
-
     exif, text = Image.Exif(), PngInfo()
     exif[DESCRIPTION] = OF_EXIF
     text.add_text("Comment", OF_TEXT)
