@@ -44,7 +44,7 @@ from dorian_training.networks.cyclegan import CycleGanShape, build_translator
 from dorian_training.networks.detector import Detector, DetectorShape
 from dorian_training.networks.facenet import facenet_of
 from dorian_training.networks.landmark_refiner import LandmarkRefiner, LandmarkRefinerShape
-from dorian_training.networks.resizing import at_side
+from dorian_training.networks.layers import at_side
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINTS = ROOT / "models" / "checkpoints"

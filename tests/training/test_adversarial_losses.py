@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from dorian_training.losses.adversarial import fake_loss, own_logit, r1_penalty, real_loss, wrong_group_loss
+from dorian_training.losses.adversarial import fake_loss, group_logit, r1_penalty, real_loss, wrong_group_loss
 
 
 def softplus(x: float) -> float:
@@ -34,8 +34,8 @@ def test_certain_logits_neither_overflow_nor_vanish() -> None:
 
 def test_the_own_logit_is_that_of_the_group_or_the_only_one() -> None:
     logits = torch.arange(12.0).reshape(3, 4)
-    assert own_logit(logits, torch.tensor([2, 0, 3])).tolist() == [2.0, 4.0, 11.0]
-    assert own_logit(logits[:, :1], torch.tensor([2, 0, 3])).tolist() == [0.0, 4.0, 8.0]
+    assert group_logit(logits, torch.tensor([2, 0, 3])).tolist() == [2.0, 4.0, 11.0]
+    assert group_logit(logits[:, :1], torch.tensor([2, 0, 3])).tolist() == [0.0, 4.0, 8.0]
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_the_latent_stage_measures_by_it(shape: AgeCganShape, make_batches: Make
     batch = make_batches().next()
     torch.manual_seed(3)
     stage = LatentStage(shape, LatentSettings(), CPU, False, watched=batch)
-    stage.start_from(begun_as(None, shape).weights())
+    stage.load_pretrained(begun_as(None, shape).weights())
     discriminator, generator, encoder = stage.discriminator, stage.generator, stage.encoder
     torch.manual_seed(4)
     condition = torch.eye(6)[batch.group]

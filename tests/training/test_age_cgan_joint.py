@@ -24,7 +24,7 @@ from dorian_training.networks.age_cgan import AgeCganShape, DiscriminatorShape, 
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 from dorian_training.networks.compact_facenet import CompactFaceNet
 from dorian_training.networks.facenet import FaceNet
-from dorian_training.networks.resizing import at_side
+from dorian_training.networks.layers import at_side
 
 MakeStage = Callable[..., Stage[Batch]]
 MakeJoint = Callable[..., JointStage]
@@ -341,7 +341,7 @@ def test_real_and_drawn_faces_are_shown_with_one_change(
 def test_each_network_learns_by_its_own_losses_alone(make_joint: MakeJoint, batch: Batch) -> None:
     """Drawing teaches the discriminator nothing, and judging nothing the two that draw."""
     stage = make_joint(r1_every=1)
-    step, touched = stage.descend, list[tuple[Any, set[str]]]()
+    step, touched = stage.optimizer_step, list[tuple[Any, set[str]]]()
 
     def gradients(network: nn.Module) -> dict[str, Tensor | None]:
         return {name: None if p.grad is None else p.grad.clone() for name, p in network.named_parameters()}
@@ -358,7 +358,7 @@ def test_each_network_learns_by_its_own_losses_alone(make_joint: MakeJoint, batc
             for name, slope in gradients(network).items()
         )
 
-    stage.descend = note  # type: ignore[method-assign]
+    stage.optimizer_step = note  # type: ignore[method-assign]
     for number in (0, 1):
         touched.clear()
         stage.step(batch, number)
@@ -481,7 +481,7 @@ def test_a_joint_run_goes_on_from_another(make_joint: MakeJoint, make_batches: M
     batches = make_batches()
     weights, stage = learnt(make_joint(seed=1), batches), make_joint(seed=2)
     assert changed(weights, copied(stage)) == NETWORKS
-    stage.start_from(weights)
+    stage.load_pretrained(weights)
     assert changed(weights, copied(stage)) == set()
     stage.step(batches.next(), 1)
     found, decay = stage.weights(), JointSettings().ema_decay
@@ -499,7 +499,7 @@ def test_a_joint_run_goes_on_from_an_adversarial_one(
     batches = make_batches()
     weights, stage = learnt(make_stage("adversarial", seed=1), batches), make_joint(seed=2)
     before = copied(stage)
-    stage.start_from(weights)
+    stage.load_pretrained(weights)
     assert weights.keys() == {"generator", "generator_ema", "discriminator"}
     assert changed(weights, copied(stage)) == set()
     assert changed(before, copied(stage)) == weights.keys()
@@ -514,9 +514,9 @@ def test_a_joint_run_goes_on_from_a_latent_one(
 ) -> None:
     """Whose encoder it takes over, and trains: nothing is merely carried along."""
     batches, latent = make_batches(), make_stage("latent", seed=1)
-    latent.start_from(learnt(make_stage("adversarial", seed=2), batches))
+    latent.load_pretrained(learnt(make_stage("adversarial", seed=2), batches))
     weights, stage = learnt(latent, batches), make_joint(seed=3)
-    stage.start_from(weights)
+    stage.load_pretrained(weights)
     assert weights.keys() == NETWORKS
     assert changed(weights, copied(stage)) == set()
     assert stage.state_dict()["carried"] == {}
@@ -534,7 +534,7 @@ def test_other_stages_go_on_from_a_joint_run(
         ("adversarial", {"generator", "generator_ema", "discriminator"}),
     ):
         stage = make_stage(kind, seed=2)
-        stage.start_from(weights)
+        stage.load_pretrained(weights)
         assert changed(weights, copied(stage)) == set()
         stage.step(batches.next(), 1)
         assert changed(weights, copied(stage)) == changing
@@ -547,10 +547,10 @@ def test_weights_that_do_not_fit(make_joint: MakeJoint) -> None:
     weights = copied(make_joint())
     for name in NETWORKS - {"encoder"}:
         with pytest.raises(CheckpointError, match=f"no '{name}'"):
-            make_joint().start_from({key: state for key, state in weights.items() if key != name})
+            make_joint().load_pretrained({key: state for key, state in weights.items() if key != name})
     for name in ("encoder", "discriminator"):
         with pytest.raises(CheckpointError, match=f"'{name}' does not fit"):
-            make_joint().start_from(weights | {name: weights["generator"]})
+            make_joint().load_pretrained(weights | {name: weights["generator"]})
 
 
 def test_a_run_resumes_where_it_stopped(make_joint: MakeJoint, make_batches: MakeBatches, differing: Differing) -> None:

@@ -19,7 +19,7 @@ from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import AgeCganShape
 from dorian_training.networks.compact_facenet import CompactFaceNet
 from dorian_training.networks.facenet import FaceNet
-from dorian_training.networks.resizing import at_side
+from dorian_training.networks.layers import at_side
 
 MakeStage = Callable[..., Stage]
 MakeBatches = Callable[..., BalancedBatches]
@@ -45,7 +45,7 @@ def changed(before: Weights, after: Weights) -> dict[str, bool]:
 def latent_stage(make_stage: MakeStage) -> LatentStage:
     """A latent stage that begins with the weights of an adversarial one."""
     earlier, stage = make_stage("adversarial", seed=1), make_stage("latent", seed=2)
-    stage.start_from(copied(earlier))
+    stage.load_pretrained(copied(earlier))
     assert isinstance(stage, LatentStage)
     return stage
 
@@ -140,7 +140,7 @@ def test_an_adversarial_run_goes_on_from_another(make_stage: MakeStage) -> None:
     earlier, stage = make_stage("adversarial", seed=1), make_stage("adversarial", seed=2)
     weights = copied(earlier)
     assert changed(weights, copied(stage)) == dict.fromkeys(weights, True)
-    stage.start_from(weights)
+    stage.load_pretrained(weights)
     assert changed(weights, copied(stage)) == dict.fromkeys(weights, False)
 
 
@@ -168,12 +168,12 @@ def test_the_latent_stage_takes_the_averaged_generator_and_carries_the_raw_one(
         earlier.step(batches.next(), number)
     weights = copied(earlier)
     stage = make_stage("latent", seed=2)
-    stage.start_from(weights)
+    stage.load_pretrained(weights)
     found = copied(stage)
     assert changed(weights, found) == {"generator": False, "discriminator": False, "generator_ema": False}
     assert not torch.equal(found["generator"]["dense.0.weight"], found["generator_ema"]["dense.0.weight"])
     again = make_stage("latent", seed=3)
-    again.start_from(found)  # with its encoder
+    again.load_pretrained(found)  # with its encoder
     assert changed(found, copied(again)) == dict.fromkeys(found, False)
     resumed = make_stage("latent", seed=4)
     resumed.load_state_dict(stage.state_dict())
@@ -187,7 +187,7 @@ def test_an_average_that_is_carried_on_keeps_its_memory(make_stage: MakeStage, m
         earlier.step(batches.next(), number)
     weights = copied(earlier)
     stage = make_stage("adversarial", seed=2)
-    stage.start_from(weights)
+    stage.load_pretrained(weights)
     stage.step(batches.next(), 1)
     found = stage.weights()
     decay = AdversarialSettings().ema_decay
@@ -200,7 +200,7 @@ def test_an_average_that_is_carried_on_keeps_its_memory(make_stage: MakeStage, m
 def test_an_encoder_comes_through_an_adversarial_stage(make_stage: MakeStage, latent_stage: LatentStage) -> None:
     weights = copied(latent_stage)
     stage = make_stage("adversarial", seed=3)
-    stage.start_from(weights)
+    stage.load_pretrained(weights)
     found = copied(stage)
     assert found.keys() == weights.keys()
     assert changed(weights, found) == dict.fromkeys(weights, False)
@@ -240,7 +240,7 @@ def test_the_encoder_learns_to_undo_the_generator(make_stage: MakeStage, make_ba
         if tensor.ndim > 1:  # untrained, it would draw nearly the same picture for every latent
             tensor *= 2
     stage, batches = make_stage("latent", seed=2, learning_rate=3e-3), make_batches(batch_size=12)
-    stage.start_from(weights)
+    stage.load_pretrained(weights)
     pairs = [float(stage.step(batches.next(), number)["e/pairs"]) for number in range(60)]
     assert sum(pairs[-5:]) < 0.8 * sum(pairs[:5])
 
@@ -258,16 +258,18 @@ def test_weights_that_do_not_fit(make_stage: MakeStage) -> None:
     weights = copied(make_stage("adversarial"))
     for kind in ("adversarial", "latent"):
         with pytest.raises(CheckpointError, match="no 'discriminator'"):
-            make_stage(kind).start_from({name: state for name, state in weights.items() if name != "discriminator"})
+            make_stage(kind).load_pretrained(
+                {name: state for name, state in weights.items() if name != "discriminator"}
+            )
         with pytest.raises(CheckpointError, match="'discriminator' does not fit"):
-            make_stage(kind).start_from(weights | {"discriminator": weights["generator"]})
+            make_stage(kind).load_pretrained(weights | {"discriminator": weights["generator"]})
 
 
 # --- the person, in the latent stage ---
 
 
 def of_a_trained(stage: Stage, make_stage: MakeStage) -> LatentStage:
-    stage.start_from(copied(make_stage("adversarial", seed=1)))
+    stage.load_pretrained(copied(make_stage("adversarial", seed=1)))
     assert isinstance(stage, LatentStage)
     return stage
 
@@ -331,7 +333,7 @@ def test_the_person_is_learned_to_be_kept(
         if tensor.ndim > 1:  # untrained, it would draw nearly the same picture for every latent
             tensor *= 2
     stage = make_stage("latent", facenet=facenet.train(), learning_rate=3e-3, identity_weight=30.0)
-    stage.start_from(weights)
+    stage.load_pretrained(weights)
     batch = make_batches().next()
     found = [float(stage.step(batch, number)["e/identity"]) for number in range(20)]
     assert min(found[-3:]) < 0.9 * found[0]

@@ -228,7 +228,7 @@ def test_both_are_shown_to_the_discriminator_with_one_change(
 
 def test_drawing_teaches_the_discriminator_nothing(make: MakeStage, batch: LabelledBatch) -> None:
     stage = make()
-    step, seen = stage.descend, list[tuple[str, bool]]()
+    step, seen = stage.optimizer_step, list[tuple[str, bool]]()
 
     def note(name: str, loss: Tensor) -> Tensor:
         before = [None if p.grad is None else p.grad.clone() for p in stage.discriminator.parameters()]
@@ -237,7 +237,7 @@ def test_drawing_teaches_the_discriminator_nothing(make: MakeStage, batch: Label
         seen.append((name, all(b is not None and torch.equal(a, b) for a, b in zip(after, before, strict=True))))
         return result
 
-    stage.descend = note  # type: ignore[assignment]
+    stage.optimizer_step = note  # type: ignore[assignment]
     stage.step(batch, 1)
     assert seen == [("discriminator", False), ("translator", True)]
 
@@ -428,14 +428,14 @@ def test_a_run_goes_on_from_another(make: MakeStage, differing: Differing) -> No
     nn.init.normal_(earlier.average.module.head.weight, std=0.1)  # type: ignore[union-attr,arg-type]
     weights = copied(earlier)
     assert differing(weights["translator"], weights["translator_ema"]) != []
-    stage.start_from(weights)
+    stage.load_pretrained(weights)
     assert differing(weights, stage.weights()) == []
     assert int(stage.average.n_averaged) > 10_000  # with the long memory of one that has seen many steps
     for name in weights:
         with pytest.raises(CheckpointError, match=f"no '{name}'"):
-            make().start_from({other: state for other, state in weights.items() if other != name})
+            make().load_pretrained({other: state for other, state in weights.items() if other != name})
     with pytest.raises(CheckpointError, match="'discriminator' does not fit"):
-        make().start_from(weights | {"discriminator": weights["translator"]})
+        make().load_pretrained(weights | {"discriminator": weights["translator"]})
 
 
 def test_the_discriminator_begins_as_the_age_estimator(make: MakeStage, batch: LabelledBatch) -> None:

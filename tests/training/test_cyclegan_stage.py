@@ -288,7 +288,7 @@ def test_a_run_goes_on_from_another(make_stage: MakeStage) -> None:
     weights = copied(earlier)
     assert not torch.equal(weights["to_old"]["layers.1.weight"], weights["to_old_ema"]["layers.1.weight"])
     assert sorted(changed(weights, copied(stage))) == sorted(weights)
-    stage.start_from(weights)
+    stage.load_pretrained(weights)
     assert changed(weights, copied(stage)) == []
     stage.step(batch(), 0)  # without learning, but for the averages, which keep their long memory
     for name, averaged in weights["to_old_ema"].items():
@@ -301,7 +301,7 @@ def test_weights_that_do_not_fit(make_stage: MakeStage, lacking: str) -> None:
     weights = copied(make_stage())
     without = {name: state for name, state in weights.items() if name != lacking}
     with pytest.raises(CheckpointError, match=f"no '{lacking}'"):
-        make_stage().start_from(without)
+        make_stage().load_pretrained(without)
 
 
 def test_samples_show_pairs_there_and_back(make_stage: MakeStage) -> None:

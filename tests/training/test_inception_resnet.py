@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1, ResidualBranches
-from dorian_training.networks.resizing import at_side
+from dorian_training.networks.layers import at_side
 
 SMALL = InceptionResNetShape(repeats=(1, 2, 1), embedding=16)
 Shapes = dict[str, tuple[int, ...]]

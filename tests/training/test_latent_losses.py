@@ -14,7 +14,7 @@ from dorian_training.losses.latent import TERMS, LatentObjective, loss_and_gradi
 from dorian_training.networks.age_cgan import AgeCganShape, build_generator
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.facenet import FaceNet
-from dorian_training.networks.resizing import at_side, resizing
+from dorian_training.networks.layers import at_side, resizing
 
 
 class Grey(nn.Module):

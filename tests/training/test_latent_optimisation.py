@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dorian_training.losses.latent import LatentObjective, mirrored_embedding
-from dorian_training.methods.latent_optimisation import Found, SearchSettings, search_latents
+from dorian_training.methods.latent_optimisation import LatentSearchResult, SearchSettings, search_latents
 from dorian_training.networks.age_cgan import AgeCganShape, build_generator
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.facenet import FaceNet
 
 Subject = tuple[Tensor, Tensor, Tensor, Tensor]  # start, condition, image and embedding
-Search = Callable[..., Found]
+Search = Callable[..., LatentSearchResult]
 
 
 class Watched(LatentObjective):
@@ -58,7 +58,7 @@ def subject(objective: Watched) -> Subject:
 
 @pytest.fixture
 def search(objective: Watched, subject: Subject) -> Search:
-    def search(subject: Subject = subject, **changes: float) -> Found:
+    def search(subject: Subject = subject, **changes: float) -> LatentSearchResult:
         objective.asked.clear()
         return search_latents(objective, *subject, SearchSettings(**changes))  # type: ignore[arg-type]
 

@@ -21,7 +21,7 @@ from dorian_training.data.archives import load_archives
 from dorian_training.data.batches import as_images, groups_of
 from dorian_training.data.crops import cut_crops
 from dorian_training.losses.latent import LatentObjective, mirrored_embedding
-from dorian_training.methods.latent_optimisation import Found, SearchSettings, search_latents
+from dorian_training.methods.latent_optimisation import LatentSearchResult, SearchSettings, search_latents
 from dorian_training.networks.age_cgan import AgeCganShape, build_encoder, build_generator
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 
@@ -99,7 +99,7 @@ def same(one: Parts, other: Parts) -> bool:
     )
 
 
-def expected(faces: Path, checkpoint: Path, facenet: Path, shape: AgeCganShape) -> Found:
+def expected(faces: Path, checkpoint: Path, facenet: Path, shape: AgeCganShape) -> LatentSearchResult:
     """The search of the training faces, by hand."""
     weights, _ = load_weights(checkpoint)
     encoder, generator = build_encoder(shape).eval(), build_generator(shape)
@@ -166,7 +166,7 @@ def test_a_run_goes_on_where_it_stopped(optimise: Optimise, tmp_path: Path, monk
     assert optimise("whole").exit_code == 0
     calls: list[int] = []
 
-    def stopping(objective: Any, start: torch.Tensor, *rest: Any) -> Found:
+    def stopping(objective: Any, start: torch.Tensor, *rest: Any) -> LatentSearchResult:
         calls.append(len(start))
         if len(calls) == 2:
             raise KeyboardInterrupt

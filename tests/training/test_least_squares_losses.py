@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dorian_training.losses.least_squares import fake_score_loss, real_score_loss
+from dorian_training.losses.adversarial import fake_score_loss, real_score_loss
 
 
 def test_scores_are_held_against_one_and_nought() -> None:

@@ -50,7 +50,7 @@ def run(make_stage: MakeStage, make_batches: MakeBatches) -> Callable[..., Stage
         changes = {"r1_every": 3} if kind == "adversarial" else {}
         stage = make_stage(kind, seed, amp=amp, **changes)
         if kind == "latent" and fresh:
-            stage.start_from(make_stage("adversarial", seed=50).weights())
+            stage.load_pretrained(make_stage("adversarial", seed=50).weights())
         torch.manual_seed(seed)
         done = train(stage, make_batches(seed), LoopSettings(steps, **often), folder, PLACE, ABOUT)
         assert done == steps
@@ -188,7 +188,7 @@ class Watched(Stage[Batch]):
             raise KeyboardInterrupt
         return {"watched/error": 1 / self.steps}
 
-    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+    def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         raise NotImplementedError
 
 

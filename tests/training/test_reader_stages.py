@@ -208,13 +208,13 @@ def test_a_run_goes_on_from_another(kind: str, make: Callable[..., Stage[Any]], 
     earlier, stage = make(kind, seed=1), make(kind, seed=2)
     weights = copied(earlier)
     assert differing(weights, stage.weights()) != []
-    stage.start_from(weights)
+    stage.load_pretrained(weights)
     assert differing(weights, stage.weights()) == []
     assert int(stage.averages[kind].n_averaged) > 10_000  # with the long memory of one that has seen many steps
     with pytest.raises(CheckpointError, match=f"no '{kind}_ema'"):
-        stage.start_from({name: state for name, state in weights.items() if name != f"{kind}_ema"})
+        stage.load_pretrained({name: state for name, state in weights.items() if name != f"{kind}_ema"})
     with pytest.raises(CheckpointError, match=f"no '{kind}'"):
-        stage.start_from({})
+        stage.load_pretrained({})
 
 
 def test_the_rate_follows_the_run(kind: str, make: Callable[..., Stage[Any]]) -> None:

@@ -26,7 +26,7 @@ class OneLayer(Stage[Batch]):
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
         raise NotImplementedError
 
-    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+    def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         raise NotImplementedError
 
     def average_of(self, value: float) -> tuple[float, float]:
@@ -79,7 +79,7 @@ def test_one_step_down_a_loss() -> None:
     with torch.no_grad():
         weight.fill_(3.0)
     weight.grad = torch.full_like(weight, -1e6)  # left over from another loss
-    loss = stage.descend("net", (weight * 2).sum())
+    loss = stage.optimizer_step("net", (weight * 2).sum())
     assert (float(loss), loss.requires_grad) == (6.0, False)
     assert float(weight.detach()) == pytest.approx(3.0 - 0.1, abs=1e-5)  # Adam's first step is as long as its rate
 
@@ -93,7 +93,7 @@ def test_one_loss_moves_all_networks_that_it_is_for() -> None:
         with torch.no_grad():
             weight.fill_(3.0)  # type: ignore[operator]
         weight.grad = torch.full_like(weight, -1e6)  # type: ignore[arg-type]
-    loss = stage.descend(("net", "head"), sum(weight.sum() for weight in weights))  # type: ignore[operator,misc]
+    loss = stage.optimizer_step(("net", "head"), sum(weight.sum() for weight in weights))  # type: ignore[operator,misc]
     assert float(loss) == 6.0
     assert [float(weight.detach()) for weight in weights] == pytest.approx([2.9, 2.8], abs=1e-5)  # type: ignore[arg-type]
 
@@ -106,7 +106,7 @@ def test_weights_decay_in_matrices_and_kernels_alone() -> None:
         for parameter in network.parameters():
             parameter.fill_(2.0)
     stage.add_optimizer("conv", 0.1, (0.9, 0.999), weight_decay=0.5)
-    stage.descend("conv", sum((0 * parameter).sum() for parameter in network.parameters()))  # type: ignore[arg-type]
+    stage.optimizer_step("conv", sum((0 * parameter).sum() for parameter in network.parameters()))  # type: ignore[arg-type]
     found = {name: float(parameter.detach().mean()) for name, parameter in network.named_parameters()}
     shrunk = {name: value for name, value in found.items() if value != 2.0}
     assert shrunk == pytest.approx({"0.weight": 2 * (1 - 0.1 * 0.5), "4.weight": 2 * (1 - 0.1 * 0.5)})
@@ -122,7 +122,7 @@ def test_without_decay_it_is_plain_adam() -> None:
     adam = torch.optim.Adam(plain.parameters(), lr=0.1, betas=(0.5, 0.9))
     for step in range(5):
         values = torch.randn(8, 2, generator=torch.Generator().manual_seed(step))
-        stage.descend("head", (head(values) - values**2).square().mean())
+        stage.optimizer_step("head", (head(values) - values**2).square().mean())
         adam.zero_grad()
         (plain(values) - values**2).square().mean().backward()
         adam.step()
@@ -165,10 +165,10 @@ def test_what_a_checkpoint_holds() -> None:
 def test_state_goes_into_another_stage() -> None:
     first, second = OneLayer(0.9), OneLayer(0.9)
     for value in (5.0, 7.0):
-        first.descend("net", first.network(torch.tensor([[1.0], [2.0]])).square().sum())
+        first.optimizer_step("net", first.network(torch.tensor([[1.0], [2.0]])).square().sum())
         first.average_of(value)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     assert second.average_of(9.0) == first.average_of(9.0)  # the averages know how many they have seen
     for stage in (first, second):
-        stage.descend("net", (stage.network[0].weight * 2).sum())  # type: ignore[index]
+        stage.optimizer_step("net", (stage.network[0].weight * 2).sum())  # type: ignore[index]
     assert torch.equal(second.network.state_dict()["0.weight"], first.network.state_dict()["0.weight"])

@@ -26,7 +26,7 @@ def save_resume(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load_resume(folder: Path) -> dict[str, Any] | None:
-    """The state last written to the run folder, on the CPU; ``None`` if there is none."""
+    """Return the state last written to the run folder, on the CPU; ``None`` if there is none."""
     path = folder / RESUME_FILE
     if not path.is_file():
         return None
@@ -60,7 +60,7 @@ def save_weights(
 
 
 def load_weights(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """State dicts by network (floating-point tensors as float32), and what the file says about them.
+    """Return the state dicts by network (floating-point tensors as float32), and what the file says about them.
 
     ``path``: the file, or a folder that holds ``networks.safetensors``. ``CheckpointError`` if it cannot be read.
     """

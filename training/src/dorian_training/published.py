@@ -50,7 +50,7 @@ class PublishedFaceNet:
 
 
 def fetch(source: str, sha256: str | None, cache: Path) -> PublishedFile:
-    """The file at ``source``, a path or an http(s) URL; what a URL gives is kept in the folder ``cache``.
+    """Fetch the file at ``source``, a path or an http(s) URL; what a URL gives is kept in the folder ``cache``.
 
     ``sha256``: the sum that the file must have, in hexadecimal; a path may come without. ``ConfigError`` if a URL does.
     ``CheckpointError`` if there is no such file, or if it has another sum.
@@ -82,19 +82,19 @@ def read_facenet(file: PublishedFile) -> PublishedFaceNet:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, from a ``.safetensors`` file or else from a state dict that ``torch.save`` wrote.
+    """Read tensors by name from a ``.safetensors`` file or else from a state dict that ``torch.save`` wrote.
 
     ``CheckpointError`` if ``path`` holds neither; of other objects none is made.
     """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        actual = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if not isinstance(actual, dict) or not all(isinstance(tensor, Tensor) for tensor in actual.values()):
+    if not isinstance(loaded, dict) or not all(isinstance(tensor, Tensor) for tensor in loaded.values()):
         raise CheckpointError(f"{path} holds something other than tensors by name")
-    return dict(actual)
+    return dict(loaded)
 
 
 def fit(network: nn.Module, tensors: dict[str, Tensor], source: str) -> None:

@@ -18,7 +18,7 @@ class Pairs:
 
 
 def balanced_pairs(identities: NDArray[np.int64], count: int, seed: int) -> Pairs:
-    """``count`` random pairs of one person and as many of two, of the faces of ``identities`` (faces,)."""
+    """Draw ``count`` random pairs of one person and as many of two, of the faces of ``identities`` (faces,)."""
     random = np.random.default_rng(seed)
     members = [np.flatnonzero(identities == identity) for identity in np.unique(identities)]
     several = [faces for faces in members if len(faces) > 1]
@@ -34,13 +34,13 @@ def balanced_pairs(identities: NDArray[np.int64], count: int, seed: int) -> Pair
 
 
 def all_pairs(identities: NDArray[np.int64]) -> Pairs:
-    """Every pair of the faces of ``identities`` (faces,)."""
+    """Return every pair of the faces of ``identities`` (faces,)."""
     first, second = np.triu_indices(len(identities), 1)
     return Pairs(first, second, identities[first] == identities[second])
 
 
 def similarities(embeddings: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float32]:
-    """Cosine similarity of each pair's ``embeddings`` (faces, embedding), which have length 1."""
+    """Return the cosine similarity of each pair's ``embeddings`` (faces, embedding), which have length 1."""
     chunks = [
         np.einsum(
             "ij,ij->i", embeddings[pairs.first[start : start + 65536]], embeddings[pairs.second[start : start + 65536]]
@@ -51,28 +51,28 @@ def similarities(embeddings: NDArray[np.float32], pairs: Pairs) -> NDArray[np.fl
 
 
 def best_threshold(similarity: NDArray[np.float32], same: NDArray[np.bool_]) -> float:
-    """The threshold at which most pairs are told right; a pair is one person's at or above it."""
+    """Return the threshold at which most pairs are classified correctly; a pair is one person's at or above it."""
     order = np.argsort(-similarity)
     right = np.cumsum(np.where(same[order], 1, -1))
     return float(similarity[order[int(right.argmax())]])
 
 
 def accuracy(similarity: NDArray[np.float32], same: NDArray[np.bool_], threshold: float) -> float:
-    """Share of pairs told right at ``threshold``."""
+    """Return the share of pairs classified correctly at ``threshold``."""
     return float(((similarity >= threshold) == same).mean())
 
 
 def threshold_at(similarity: NDArray[np.float32], same: NDArray[np.bool_], false_accepts: float) -> float:
-    """The lowest threshold that takes at most a share ``false_accepts`` of pairs of two people for one."""
+    """Return the lowest threshold that takes at most a share ``false_accepts`` of pairs of two people for one."""
     others = np.sort(similarity[~same])[::-1]
     return float(np.nextafter(others[int(false_accepts * len(others))], np.float32(2)))
 
 
 def true_accepts(similarity: NDArray[np.float32], same: NDArray[np.bool_], threshold: float) -> float:
-    """Share of pairs of one person that are taken for one at ``threshold``."""
+    """Return the share of pairs of one person that are taken for one at ``threshold``."""
     return float((similarity[same] >= threshold).mean())
 
 
 def false_accepts(similarity: NDArray[np.float32], same: NDArray[np.bool_], threshold: float) -> float:
-    """Share of pairs of two people that are taken for one at ``threshold``."""
+    """Return the share of pairs of two people that are taken for one at ``threshold``."""
     return float((similarity[~same] >= threshold).mean())

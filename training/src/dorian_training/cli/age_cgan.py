@@ -121,7 +121,7 @@ def _train(context: DistributedContext, config: AgeCganConfig) -> None:
     if weights and config.new_discriminator:
         weights["discriminator"] = stage.networks["discriminator"].state_dict()
     if weights:
-        stage.start_from(weights)
+        stage.load_pretrained(weights)
     if not resumed:
         _start_from_eigenfaces(stage, shape, weights, crops)
     metadata = {

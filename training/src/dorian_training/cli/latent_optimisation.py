@@ -37,7 +37,7 @@ from dorian_training.data.sources import load_sources
 from dorian_training.distributed import DistributedContext
 from dorian_training.errors import ConfigError, DataError
 from dorian_training.losses.latent import TERMS, LatentObjective, mirrored_embedding
-from dorian_training.methods.latent_optimisation import Found, SearchSettings, search_latents
+from dorian_training.methods.latent_optimisation import LatentSearchResult, SearchSettings, search_latents
 from dorian_training.networks.age_cgan import SIZE, AgeCganShape, build_encoder, build_generator
 from dorian_training.networks.facenet import load_facenet
 
@@ -167,6 +167,6 @@ def _write_metadata(folder: Path, metadata: dict[str, Any]) -> None:
     file.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
 
 
-def _write(path: Path, result: Found, names: Sequence[str]) -> None:
+def _write(path: Path, result: LatentSearchResult, names: Sequence[str]) -> None:
     with draft_file(path) as draft, draft.open("wb") as stream:
         np.savez(stream, latents=result.latents, before=result.before, after=result.after, names=np.asarray(names))

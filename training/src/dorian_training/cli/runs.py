@@ -115,7 +115,7 @@ def run_stage(
     earlier: list[dict[str, Any]] = resumed.get("earlier", [])
     if config.start and not resumed:
         weights, start = load_weights(config.start)
-        stage.start_from(weights)
+        stage.load_pretrained(weights)
         earlier = earlier_stages(start)
     metadata = {
         "family": stage.name,

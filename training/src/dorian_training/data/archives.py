@@ -14,7 +14,7 @@ _POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 
 
 def load_archives(folder: Path, names: Sequence[str] = ()) -> list[FaceRecord]:
-    """Faces of the archives in ``folder`` (all, or those named, as ``utkface`` for ``utkface.zip``).
+    """Load the faces of the archives in ``folder`` (all, or those named, as ``utkface`` for ``utkface.zip``).
 
     ``DataError`` if ``faces.csv`` or a named archive is missing, or if a row cannot be understood.
     """

@@ -51,7 +51,7 @@ class SharedChange:
 
     @classmethod
     def draw(cls, shift: int, brightness: float) -> SharedChange:
-        """One by up to ``shift`` pixels each way and ``brightness`` up or down, by torch's own random generator."""
+        """Draw a change by up to ``shift`` pixels each way and ``brightness`` up or down, by torch's own random generator."""
         dx, dy = torch.randint(0, 2 * shift + 1, (2,)).tolist()
         return cls(dx, dy, shift, brightness * float(torch.rand(()) * 2 - 1))
 
@@ -63,19 +63,19 @@ class SharedChange:
         return padded[:, :, self.dy : self.dy + height, self.dx : self.dx + width] + self.light
 
 
-def augmented(images: Tensor, size: int, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """``images``, float RGB in [-1, 1] (batch, 3, side, side), as ``size`` × ``size`` views of their centre, each changed.
+def augmented(images: Tensor, size: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Return ``size`` × ``size`` views of the centres of ``images``, float RGB in [-1, 1] (batch, 3, side, side), each changed.
 
     Mirrored at random, too. The sides of ``images`` are ``size`` and ``MARGIN`` of it on each side.
     """
-    images = _moved(images, size, how, generator)
-    images = recoloured(images, how, generator)
-    images = coarsened(images, how.coarse, generator)
-    return _erased(images, how.erase, generator).contiguous(memory_format=torch.channels_last)
+    images = _moved(images, size, augmentation, generator)
+    images = recoloured(images, augmentation, generator)
+    images = coarsened(images, augmentation.coarse, generator)
+    return _erased(images, augmentation.erase, generator).contiguous(memory_format=torch.channels_last)
 
 
 def centred(images: Tensor, size: int) -> Tensor:
-    """The unchanged ``size`` × ``size`` centres of ``images`` (batch, 3, side, side)."""
+    """Return the unchanged ``size`` × ``size`` centres of ``images`` (batch, 3, side, side)."""
     margin = (images.shape[2] - size) // 2
     return images[:, :, margin : margin + size, margin : margin + size].contiguous(memory_format=torch.channels_last)
 
@@ -84,36 +84,40 @@ def _between(low: float, high: float, count: int, generator: torch.Generator, de
     return (low + (high - low) * torch.rand(count, generator=generator)).to(device)
 
 
-def _moved(images: Tensor, size: int, how: Augmentation, generator: torch.Generator) -> Tensor:
+def _moved(images: Tensor, size: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
     count, device = len(images), images.device
     part = size / images.shape[2]
-    angle = _between(-how.turn, how.turn, count, generator, device) * (math.pi / 180)
-    scale = part * (1 + _between(-how.scale, how.scale, count, generator, device))
+    angle = _between(-augmentation.turn, augmentation.turn, count, generator, device) * (math.pi / 180)
+    scale = part * (1 + _between(-augmentation.scale, augmentation.scale, count, generator, device))
     mirror = torch.where(_between(0, 1, count, generator, device) < 0.5, -1.0, 1.0)
     cosine, sine = scale * angle.cos(), scale * angle.sin()
-    across = _between(-2 * how.shift, 2 * how.shift, count, generator, device)
-    down = _between(-2 * how.shift, 2 * how.shift, count, generator, device)
+    across = _between(-2 * augmentation.shift, 2 * augmentation.shift, count, generator, device)
+    down = _between(-2 * augmentation.shift, 2 * augmentation.shift, count, generator, device)
     rows = torch.stack([cosine * mirror, -sine, across, sine * mirror, cosine, down], dim=1).view(count, 2, 3)
     grid = F.affine_grid(rows, [count, 3, size, size], align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def recoloured(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """``images`` with light, contrast and saturation changed, and some without colour; (batch, 3, height, width)."""
+def recoloured(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Return ``images`` with light, contrast and saturation changed, and some without colour; (batch, 3, height, width)."""
     count, device = len(images), images.device
 
-    def each(spread: float) -> Tensor:
+    def spread_evenly(spread: float) -> Tensor:
         return _between(-spread, spread, count, generator, device)[:, None, None, None]
 
     grey = images.mean(dim=1, keepdim=True)
-    colour = torch.where(_between(0, 1, count, generator, device)[:, None, None, None] < how.grey, 0.0, 1.0)
-    images = grey + (images - grey) * colour * (1 + each(how.saturation))
+    keep_colour = torch.where(
+        _between(0, 1, count, generator, device)[:, None, None, None] < augmentation.grey, 0.0, 1.0
+    )
+    images = grey + (images - grey) * keep_colour * (1 + spread_evenly(augmentation.saturation))
     middle = images.mean(dim=(1, 2, 3), keepdim=True)
-    return (middle + (images - middle) * (1 + each(how.contrast)) + each(how.light)).clamp(-1, 1)
+    return (
+        middle + (images - middle) * (1 + spread_evenly(augmentation.contrast)) + spread_evenly(augmentation.light)
+    ).clamp(-1, 1)
 
 
 def coarsened(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """``images`` of which about a ``share`` has lost resolution, down to a third; (batch, 3, size, size)."""
+    """Return ``images`` of which about a ``share`` has lost resolution, down to a third; (batch, 3, size, size)."""
     selected = torch.rand(len(images), generator=generator) < share
     if not selected.any():
         return images

@@ -25,12 +25,12 @@ class Batch:
 
 
 def as_images(pixels: Tensor) -> Tensor:
-    """``pixels`` uint8 RGB (batch, height, width, 3) as float32 in [-1, 1], (batch, 3, height, width)."""
+    """Return ``pixels``, uint8 RGB (batch, height, width, 3), as float32 in [-1, 1], (batch, 3, height, width)."""
     return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def groups_of(crops: Crops, groups: Sequence[AgeGroup]) -> np.ndarray:
-    """Age group index of each crop, int64 (faces,); -1 where the age is unknown.
+    """Return the age group index of each crop, int64 (faces,); -1 where the age is unknown.
 
     A bracket belongs to the group that holds its middle (FairFace's 10-19 so falls into 0-18).
     """
@@ -59,7 +59,7 @@ class BalancedBatches:
         self._generator = torch.Generator().manual_seed(seed)
 
     def next(self) -> Batch:
-        """The next batch."""
+        """Return the next batch."""
         group = torch.randint(len(self._members), (self.batch_size,), generator=self._generator)
         position = torch.rand(self.batch_size, generator=self._generator)
         mirrored = torch.rand(self.batch_size, generator=self._generator) < 0.5
@@ -111,7 +111,7 @@ class LabelledBatches:
         self._generator = torch.Generator().manual_seed(seed)
 
     def next(self) -> LabelledBatch:
-        """The next batch."""
+        """Return the next batch."""
         selected = self._choose().to(self._pixels.device)
         image = augmented(as_images(self._pixels[selected]), self._size, self._augmentation, self._generator)
         return LabelledBatch(image, self._labels[selected])

@@ -21,7 +21,7 @@ _BOX = (51.0, 65.0, 148.0, 148.0)
 
 
 def load_cacd(folder: Path) -> list[FaceRecord]:
-    """Faces of ``celebrity2000_meta.mat``, split by identity. Genders are unknown.
+    """Load the faces of ``celebrity2000_meta.mat``, split by identity. Genders are unknown.
 
     ``DataError`` if that file, its struct ``celebrityImageData`` or a field of it is missing, or if pictures are.
     """

@@ -33,7 +33,7 @@ _Table = dict[str, tuple[int, ...]]
 
 
 def load_celeba(folder: Path) -> list[FaceRecord]:
-    """Faces of ``identity_CelebA.txt``, split by the set's own partition or, without that file, by identity.
+    """Load the faces of ``identity_CelebA.txt``, split by the set's own partition or, without that file, by identity.
 
     ``DataError`` if a file or column is missing, if a line cannot be understood, or if a file lacks a picture's line.
     """

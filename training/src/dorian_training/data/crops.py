@@ -41,16 +41,16 @@ class Crops:
         return int(self.pixels.shape[1])
 
     def where(self, keep: NDArray[np.bool_]) -> Crops:
-        """The faces at which ``keep`` (faces,) is true."""
+        """Return the faces at which ``keep`` (faces,) is true."""
         return Crops(
-            self.pixels[keep], tuple(record for record, readable in zip(self.records, keep, strict=True) if readable)
+            self.pixels[keep], tuple(record for record, is_kept in zip(self.records, keep, strict=True) if is_kept)
         )
 
 
 def with_margin(
     size: int, template: AlignmentTemplate = DEFAULT_TEMPLATE, margin: float = MARGIN
 ) -> tuple[int, AlignmentTemplate]:
-    """Side and template of crops whose centres are ``size`` pixels wide and aligned to ``template``.
+    """Return side and template of crops whose centres are ``size`` pixels wide and aligned to ``template``.
 
     ``margin`` is what they show beyond it, as a fraction of ``size``, on each side; see ``augmented``.
     """
@@ -59,7 +59,7 @@ def with_margin(
 
 
 def cut_face(image: NDArray[np.uint8], record: FaceRecord, template: AlignmentTemplate, size: int) -> NDArray[np.uint8]:
-    """The aligned ``size`` × ``size`` RGB crop of ``record``'s face in its picture ``image`` (height, width, 3)."""
+    """Return the aligned ``size`` × ``size`` RGB crop of ``record``'s face in its picture ``image`` (height, width, 3)."""
     height, width = image.shape[:2]
     return warp_crop(image, crop_matrix(record.points(width, height), template, size), size)
 
@@ -67,7 +67,7 @@ def cut_face(image: NDArray[np.uint8], record: FaceRecord, template: AlignmentTe
 def cut_crops(
     records: Sequence[FaceRecord], size: int, cache: Path | None = None, template: AlignmentTemplate = DEFAULT_TEMPLATE
 ) -> Crops:
-    """Crops of all ``records``, ``size`` pixels square; from ``cache`` (a folder) if they were cut before.
+    """Cut the crops of all ``records``, ``size`` pixels square; read them from ``cache`` (a folder) if they were cut before.
 
     Pictures that cannot be read are left out with a warning, as public sets hold a few; ``DataError`` if none is left.
     """
@@ -75,35 +75,35 @@ def cut_crops(
     path = cache / f"crops-{size}px-{key}.npz" if cache else None
     if path and path.is_file():
         with np.load(path) as stored:
-            pixels, readable = stored["pixels"], stored["kept"]
+            pixels, readable_indices = stored["pixels"], stored["kept"]
     else:
-        pixels, readable = _cut(records, size, template)
+        pixels, readable_indices = _cut(records, size, template)
         if path:
-            _store(path, pixels, readable)
-    return Crops(pixels, tuple(records[index] for index in readable))
+            _store(path, pixels, readable_indices)
+    return Crops(pixels, tuple(records[index] for index in readable_indices))
 
 
 def _cut(
     records: Sequence[FaceRecord], size: int, template: AlignmentTemplate
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pixels = np.empty((len(records), size, size, 3), dtype=np.uint8)
-    readable: list[int] = []
+    readable_indices: list[int] = []
     with PictureReader() as reader:
         for index, record in enumerate(tqdm(records, desc=f"cutting {size} px crops", unit="face", mininterval=2)):
             try:
-                pixels[len(readable)] = cut_face(reader.read(record), record, template, size)
+                pixels[len(readable_indices)] = cut_face(reader.read(record), record, template, size)
             except DataError as error:
                 log.warning("left out: %s", error)
             except AlignmentError as error:
                 log.warning("left out: %s: %s: %s", record.container, record.name, error)
             else:
-                readable.append(index)
-    if not readable:
+                readable_indices.append(index)
+    if not readable_indices:
         raise DataError("none of the faces could be read")
-    return pixels[: len(readable)], np.asarray(readable, dtype=np.int64)
+    return pixels[: len(readable_indices)], np.asarray(readable_indices, dtype=np.int64)
 
 
-def _store(path: Path, pixels: NDArray[np.uint8], readable: NDArray[np.int64]) -> None:
+def _store(path: Path, pixels: NDArray[np.uint8], readable_indices: NDArray[np.int64]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with draft_file(path, shared=True) as draft, draft.open("wb") as file:
-        np.savez(file, pixels=pixels, kept=readable)
+        np.savez(file, pixels=pixels, kept=readable_indices)

@@ -22,7 +22,7 @@ Domains = tuple[list[FaceRecord], list[FaceRecord]]
 
 
 def domains_by_age(records: Sequence[FaceRecord], young_until: int, old_from: int, young_from: int = 0) -> Domains:
-    """Faces whose whole label lies from ``young_from`` to ``young_until`` years, and those at ``old_from`` or above."""
+    """Return the faces whose whole label lies from ``young_from`` to ``young_until`` years, and those at ``old_from`` or above."""
     if young_from > young_until:
         raise DataError(f"the young begin at {young_from} years and end at {young_until}")
     if young_until >= old_from:
@@ -38,18 +38,18 @@ def domains_by_age(records: Sequence[FaceRecord], young_until: int, old_from: in
 
 
 def domains_by_attribute(records: Sequence[FaceRecord]) -> Domains:
-    """Faces with and without CelebA's attribute "Young"."""
+    """Return the faces with and without CelebA's attribute "Young"."""
     young = [record for record in records if record.young is True]
     return young, [record for record in records if record.young is False]
 
 
 def domains_by_folder(young: Path, old: Path) -> Domains:
-    """The pictures in two folders and their sub-folders: faces cut out alike, as those of aligned public sets."""
+    """Return the images in two folders and their subfolders: faces that are all cropped alike, as in aligned public sets."""
     return _pictures(young), _pictures(old)
 
 
 def evenly(domains: Domains, limit: int, seed: int) -> Domains:
-    """As many faces of each domain, drawn at random: all of the smaller, but at most ``limit`` (0: no limit).
+    """Return as many faces of each domain, drawn at random: all of the smaller, but at most ``limit`` (0: no limit).
 
     ``DataError`` if a domain has none.
     """
@@ -91,7 +91,7 @@ class DomainBatches:
         ]
 
     def next(self) -> DomainBatch:
-        """The next batch."""
+        """Return the next batch."""
         young, old = (stream.next().image for stream in self._streams)
         return DomainBatch(young, old)
 

@@ -34,7 +34,7 @@ _DATES = {"3-Sep": "3-9", "9-Mar": "3-9", "Sep-3": "3-9", "Mar-9": "3-9", "Oct-1
 
 
 def load_fairface(folder: Path) -> list[FaceRecord]:
-    """Faces of both label files. ``train`` stays; ``val`` is halved into ``val`` and ``test``, by a hash of the file.
+    """Load the faces of both label files. ``train`` stays; ``val`` is halved into ``val`` and ``test``, by a hash of the file.
 
     ``DataError`` if a label file, picture folder or column is missing, or if a row cannot be understood.
     """

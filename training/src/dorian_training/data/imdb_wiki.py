@@ -34,7 +34,7 @@ _CROP_MARGIN = 0.4
 
 
 def load_imdb_wiki(folder: Path) -> list[FaceRecord]:
-    """Faces of ``imdb.mat`` and ``wiki.mat``, whichever are there; pictures lie beside them in ``00`` to ``99``.
+    """Load the faces of ``imdb.mat`` and ``wiki.mat``, whichever are there; pictures lie beside them in ``00`` to ``99``.
 
     Each is looked for in ``folder``, in its ``imdb`` or ``wiki``, and in its ``imdb_crop`` or ``wiki_crop``.
     Left out are photos without a face or with a second sure one, and ages outside of 0 to 100. Splits go by the

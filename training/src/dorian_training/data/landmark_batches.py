@@ -62,7 +62,7 @@ class LandmarkBatches:
         self._generator = torch.Generator().manual_seed(seed)
 
     def next(self) -> LandmarkBatch:
-        """The next batch."""
+        """Return the next batch."""
         selected = torch.randint(len(self._pixels), (self.batch_size,), generator=self._generator)
         selected = selected.to(self._pixels.device)
         images, landmarks = self._viewed(as_images(self._pixels[selected]), self._landmarks[selected])
@@ -97,12 +97,12 @@ class LandmarkBatches:
 
 
 def cut_template(size: int, view: AlignmentTemplate) -> tuple[int, AlignmentTemplate]:
-    """Side and template of the crops from which views of ``size`` aligned to ``view`` are drawn."""
+    """Return side and template of the crops from which views of ``size`` aligned to ``view`` are drawn."""
     return with_margin(size, view, MARGIN)
 
 
 def landmarks_in(crops: Crops, template: AlignmentTemplate) -> Tensor:
-    """Where the landmarks of ``crops``, cut to ``template``, lie in them: fractions of their side (faces, 5, 2).
+    """Return the landmarks of ``crops``, which are cut to ``template``, as fractions of their side (faces, 5, 2).
 
     All records carry landmarks.
     """

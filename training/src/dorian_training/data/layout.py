@@ -9,7 +9,7 @@ from dorian_training.errors import DataError
 
 
 def find_in(folder: Path, name: str, layout: str, subfolders: Sequence[str] = (".",)) -> Path:
-    """``name`` in the first of ``subfolders`` under ``folder`` that has it.
+    """Return the path of ``name`` in the first of ``subfolders`` under ``folder`` that has it.
 
     ``DataError`` if none has: it says what is missing, and ``layout``, what was to be there.
     """

@@ -15,7 +15,7 @@ from dorian_training.errors import DataError
 
 
 def read_struct(path: Path, name: str, fields: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """The ``fields`` of the 1 × 1 struct ``name``, each as a vector (entries,); cells stay arrays inside of it.
+    """Read the ``fields`` of the 1 × 1 struct ``name``, each as a vector (entries,); cells stay arrays inside of it.
 
     ``DataError`` if the file is not of version 5 to 7.2, lacks the struct or a field, or has fields of unequal length.
     """
@@ -36,5 +36,5 @@ def read_struct(path: Path, name: str, fields: Sequence[str]) -> dict[str, NDArr
 
 
 def text_of(cell: NDArray[Any]) -> str:
-    """The text in a cell; empty for an empty cell."""
+    """Return the text in a cell; empty for an empty cell."""
     return str(cell.flat[0]) if cell.size else ""

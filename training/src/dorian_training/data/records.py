@@ -52,7 +52,7 @@ class FaceRecord:
         return (self.age_low + self.age_high) / 2
 
     def points(self, width: int, height: int) -> NDArray[np.float64]:
-        """Landmarks in pixels of a ``width`` × ``height`` picture, shape (5, 2)."""
+        """Return the landmarks in pixels of a ``width`` × ``height`` picture, shape (5, 2)."""
         if self.landmarks is not None:
             return np.asarray(self.landmarks, dtype=np.float64)
         x, y, w, h = self.box or (0.0, 0.0, float(width), float(height))
@@ -77,7 +77,7 @@ class PictureReader:
         self._archives.clear()
 
     def read(self, record: FaceRecord) -> NDArray[np.uint8]:
-        """The picture as RGB uint8 (height, width, 3). ``DataError`` if it is missing or cannot be decoded."""
+        """Return the image as RGB uint8 (height, width, 3). ``DataError`` if it is missing or cannot be decoded."""
         try:
             data = self._bytes(record)
         except (OSError, KeyError, BadZipFile) as error:
@@ -96,6 +96,6 @@ class PictureReader:
 
 
 def split_of(key: str) -> Split:
-    """A fixed split for sets that come without one: 90/5/5, by a hash of ``key`` (a file or, better, an identity)."""
+    """Return a fixed split for sets that come without one: 90/5/5, by a hash of ``key`` (a file or, better, an identity)."""
     percentile = zlib.crc32(key.encode()) % 100
     return "train" if percentile < 90 else "val" if percentile < 95 else "test"

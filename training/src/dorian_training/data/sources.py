@@ -45,7 +45,7 @@ LICENCES: dict[str, SetTerms] = {
 
 
 def load_sources(sources: Sequence[str]) -> list[FaceRecord]:
-    """All faces of ``sources``, each ``KIND:FOLDER``; a bare folder is taken for ``archives``.
+    """Load all faces of ``sources``, each ``KIND:FOLDER``; a bare folder is taken for ``archives``.
 
     ``DataError`` for an unknown kind, a folder that is missing, or one not in the layout of its kind.
     """

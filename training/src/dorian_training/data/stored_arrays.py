@@ -11,12 +11,12 @@ from dorian_bundle.files import draft_file
 
 
 def key_of(*made_of: object) -> str:
-    """16 hexadecimal digits, the same for values that are written the same."""
+    """Return 16 hexadecimal digits, the same for values that are written the same."""
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
 
 
 def digest(file: Path) -> str:
-    """The SHA-256 of ``file``."""
+    """Return the SHA-256 of ``file``."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 

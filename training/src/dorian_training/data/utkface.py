@@ -26,7 +26,7 @@ _NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d+[^\d_]*\.chip\.jpg")
 
 
 def load_utkface(folder: Path) -> list[FaceRecord]:
-    """Faces of pictures such as ``26_0_1_20170116….jpg.chip.jpg``, in ``folder`` or in the set's sub-folders.
+    """Load the faces of images such as ``26_0_1_20170116….jpg.chip.jpg``, in ``folder`` or in the set's sub-folders.
 
     Pictures that are named otherwise, as a few that lack a field and the uncropped ones are, and ages outside of
     0 to 116 are left out. The set has no splits or identities, so the file's name chooses the split.

@@ -9,7 +9,7 @@ from dorian_training.networks.age_estimator import expected_age
 
 
 def age_likelihood(logits: Tensor, low: Tensor, high: Tensor, blur: float) -> Tensor:
-    """Mean negative log-likelihood of labels from ``low`` to ``high`` whole years (batch,) under ``logits`` (batch, years).
+    """Return the mean negative log-likelihood of labels from ``low`` to ``high`` whole years (batch,) under ``logits`` (batch, years).
 
     A bracket is any year of it. A single year is spread as a Gaussian of ``blur`` years, since no face tells its birthday.
     """
@@ -24,6 +24,6 @@ def age_likelihood(logits: Tensor, low: Tensor, high: Tensor, blur: float) -> Te
 
 
 def years_outside(logits: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Mean distance in years of the expected age from the label's bracket; 0 inside it."""
+    """Return the mean distance in years of the expected age from the label's bracket; 0 inside it."""
     age = expected_age(logits)
     return ((low - age).clamp(min=0) + (age - high).clamp(min=0)).mean()

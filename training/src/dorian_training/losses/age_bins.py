@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def age_logit(logits: Tensor, age: Tensor, years: float) -> Tensor:
-    """The logit (batch,) at ``age`` (batch,): between the centres of two spans, a straight line."""
+    """Return the logit (batch,) at ``age`` (batch,): between the centres of two spans, a straight line."""
     bins = logits.shape[1]
     position = (age / years - 0.5).clamp(0, bins - 1)
     below = position.floor().clamp(max=bins - 2).long()
@@ -21,7 +21,7 @@ def age_logit(logits: Tensor, age: Tensor, years: float) -> Tensor:
 
 
 def wrong_age_loss(logits: Tensor, low: Tensor, high: Tensor, years: float, distance: float) -> Tensor:
-    """Real faces are fakes for every span whose centre lies more than ``distance`` years from their own age.
+    """Return the loss by which real faces are fakes for every span whose centre lies more than ``distance`` years from their own age.
 
     Their age is somewhere from ``low`` to ``high`` (batch,). The mean of -log(1 - σ) over those spans; without it the age
     stays a weak condition, because telling real from drawn is easier than telling ages apart.

@@ -1,4 +1,4 @@
-"""What a latent is searched by: the objectives of Antipov et al. 2017, §3.2, weighed, with a prior on the latent."""
+"""The objective of a latent search: those of Antipov et al. 2017, §3.2, weighed, with a prior on the latent."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dorian_training.networks.facenet import FaceNet
-from dorian_training.networks.resizing import resizing
+from dorian_training.networks.layers import resizing
 
 TERMS = ("pixelwise", "identity", "prior")  # in the order of weights and terms
 
 
 class LatentObjective(nn.Module):
-    """Latents and what they are to draw → a loss for each face, and its terms; differentiable in the latent.
+    """Latents and target faces → a loss for each face, and its terms; differentiable in the latent.
 
     ``generator`` takes latent (batch, latent) and condition (batch, groups) to images (batch, 3, side, side) in [-1, 1].
     Both networks are for inference.
@@ -26,13 +26,14 @@ class LatentObjective(nn.Module):
     def forward(
         self, latent: Tensor, condition: Tensor, image: Tensor, embedding: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Loss (batch,) = Σ ``weights`` (batch, 3) · terms, and the terms (batch, 3), in the order of ``TERMS``.
+        """Return the loss (batch,) = Σ ``weights`` (batch, 3) · terms, and the terms (batch, 3), in the order of ``TERMS``.
 
         Pixelwise: mean ‖x - G(z, y)‖² per value, of ``image`` x (batch, 3, side, side) in [-1, 1], in units of [0, 1].
         Identity: ‖FR(x) - FR(G(z, y))‖² of ``embedding`` FR(x) (batch, embedding), from 0 to 4. Prior: how far the mean z² is from
         1, squared, as the generator was trained on standard normal latents.
         """
-        generated = self.generator(latent, condition)
+        generated = self.generator(latent, condition)  # (batch, 3, side, side)
+        # Each term is (batch,).
         pixelwise = (generated - image).square().mean(dim=(1, 2, 3)) / 4
         identity = (mirrored_embedding(self.facenet, generated) - embedding).square().sum(dim=1)
         prior = (latent.square().mean(dim=1) - 1).square()
@@ -41,7 +42,7 @@ class LatentObjective(nn.Module):
 
 
 def mirrored_embedding(facenet: FaceNet, image: Tensor) -> Tensor:
-    """FR(image): the direction of the sum of the embeddings of ``image`` (batch, 3, side, side) and of its mirror image."""
+    """Return FR(image): the direction of the sum of the embeddings of ``image`` (batch, 3, side, side) and of its mirror image."""
     resized = image
     if image.shape[2] != facenet.size:
         rows = resizing(image.shape[2], facenet.size).to(image)
@@ -50,7 +51,7 @@ def mirrored_embedding(facenet: FaceNet, image: Tensor) -> Tensor:
 
 
 def loss_and_gradient(objective: nn.Module, latent: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of ``objective`` at ``latent``: loss (batch,), its gradient by the latent (batch, latent), and terms (batch, 3).
+    """Return, of ``objective`` at ``latent``: the loss (batch,), its gradient by the latent (batch, latent), and terms (batch, 3).
 
     ``objective`` is, or is called as, a ``LatentObjective``; ``rest`` are its other arguments.
     """

@@ -13,7 +13,7 @@ _LIFE = 50.0  # years of change for which all that is allowed is allowed
 
 
 def identity_loss(similarity: Tensor, change: Tensor, floor: float, allowed: float) -> Tensor:
-    """How far the cosine ``similarity`` (batch,) of embeddings falls below what ``change`` (batch,) in years allows; mean.
+    """Return how far the cosine ``similarity`` (batch,) of embeddings falls below what ``change`` (batch,) in years allows; mean.
 
     Allowed is a distance (1 - similarity) of ``floor``, growing in a line by ``allowed`` up to 50 years.
     """
@@ -22,12 +22,12 @@ def identity_loss(similarity: Tensor, change: Tensor, floor: float, allowed: flo
 
 
 def broad_tint(delta: Tensor) -> Tensor:
-    """Mean square of the colour, apart from light, that ``delta`` has in broad patches: tints and blotches."""
+    """Return the mean square of the colour, apart from light, that ``delta`` has in broad patches: tints and blotches."""
     broad = F.adaptive_avg_pool2d(delta, _COARSE)
     return (broad - broad.mean(dim=1, keepdim=True)).square().mean()
 
 
 def broad_imbalance(delta: Tensor) -> Tensor:
-    """Mean square of the difference between ``delta`` and its mirror image in broad patches: two-toned faces."""
+    """Return the mean square of the difference between ``delta`` and its mirror image in broad patches: two-toned faces."""
     broad = F.adaptive_avg_pool2d(delta, _COARSE)
     return (broad - broad.flip(3)).square().mean()

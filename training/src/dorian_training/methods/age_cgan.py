@@ -12,7 +12,7 @@ from dorian_bundle.ages import PAPER_GROUPS
 from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import SharedChange
 from dorian_training.data.batches import Batch
-from dorian_training.losses.adversarial import fake_loss, own_logit, r1_penalty, real_loss, wrong_group_loss
+from dorian_training.losses.adversarial import fake_loss, group_logit, r1_penalty, real_loss, wrong_group_loss
 from dorian_training.losses.reconstruction import charbonnier, feature_distance, latent_norm_penalty
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import (
@@ -24,7 +24,7 @@ from dorian_training.networks.age_cgan import (
 )
 from dorian_training.networks.age_estimator import AgeEstimator
 from dorian_training.networks.facenet import FaceNet
-from dorian_training.networks.resizing import at_side
+from dorian_training.networks.layers import at_side
 
 _SAMPLE_ROWS = 8
 # The years of the paper's groups, as an age estimator has them, up to 90.
@@ -97,7 +97,7 @@ class AdversarialStage(Stage[Batch]):
         fixed = torch.Generator().manual_seed(0)
         self._sample_latent = torch.randn(_SAMPLE_ROWS, shape.latent, generator=fixed).to(device)
 
-    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+    def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         load_network(self.generator, weights, "generator")
         load_network(self.discriminator, weights, "discriminator")
         self.load_average("generator", weights)
@@ -110,7 +110,7 @@ class AdversarialStage(Stage[Batch]):
             fake = self.generator(latent, condition)
         change = SharedChange.draw(self.settings.shift, self.settings.brightness)
         losses = self.teach_discriminator(batch, fake.detach(), batch.group, change, number)
-        losses["g/adversarial"] = self.descend("generator", self.adversarial_loss(fake, batch.group, change))
+        losses["g/adversarial"] = self.optimizer_step("generator", self.adversarial_loss(fake, batch.group, change))
         self.discriminator.requires_grad_(True)
         self.average.update_parameters(self.generator)
         return losses
@@ -118,37 +118,37 @@ class AdversarialStage(Stage[Batch]):
     def teach_discriminator(
         self, batch: Batch, fake: Tensor, fake_group: Tensor, change: SharedChange, number: int
     ) -> dict[str, Tensor]:
-        """One step of D on real faces and on ``fake`` (batch, 3, 64, 64) ones, which were drawn as of ``fake_group``; its losses."""
+        """Take one step of D on real faces and on ``fake`` (batch, 3, 64, 64) ones, which were generated as of ``fake_group``; return its losses."""
         settings, group = self.settings, batch.group
         condition = F.one_hot(group, self.shape.groups).float()
         fake_condition = F.one_hot(fake_group, self.shape.groups).float()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             real_logits = self.discriminator(change(batch.image), condition).float()
             fake_logits = self.discriminator(change(fake), fake_condition).float()
-        real, faked = real_loss(own_logit(real_logits, group)), fake_loss(own_logit(fake_logits, fake_group))
+        real, faked = real_loss(group_logit(real_logits, group)), fake_loss(group_logit(fake_logits, fake_group))
         losses = {"d/real": real.detach(), "d/fake": faked.detach()}
         total = real + faked
         if settings.wrong_group_weight and real_logits.shape[1] > 1:
             wrong = wrong_group_loss(real_logits, group, settings.wrong_group_distance)
             losses["d/wrong_group"] = wrong.detach()
             total = total + settings.wrong_group_weight * wrong
-        self.descend("discriminator", total)
+        self.optimizer_step("discriminator", total)
         if settings.r1_weight and number % settings.r1_every == 0:
-            penalty = r1_penalty(lambda image: own_logit(self.discriminator(image, condition), group), batch.image)
-            self.descend("discriminator", penalty * (settings.r1_weight / 2 * settings.r1_every))
+            penalty = r1_penalty(lambda image: group_logit(self.discriminator(image, condition), group), batch.image)
+            self.optimizer_step("discriminator", penalty * (settings.r1_weight / 2 * settings.r1_every))
             losses["d/r1"] = penalty.detach()
         return losses
 
     def adversarial_loss(self, fake: Tensor, fake_group: Tensor, change: SharedChange) -> Tensor:
-        """What D holds against ``fake`` faces of ``fake_group``. D learns nothing from it, until its gradients are on again."""
+        """Return the generator's adversarial loss on ``fake`` faces of ``fake_group``. D learns nothing from it, until its gradients are on again."""
         condition = F.one_hot(fake_group, self.shape.groups).float()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             judged = self.discriminator.requires_grad_(False)(change(fake), condition).float()
-        return real_loss(own_logit(judged, fake_group))
+        return real_loss(group_logit(judged, fake_group))
 
     @torch.no_grad()
     def samples(self) -> Tensor:
-        """A latent per row, an age group per column."""
+        """Return a latent per row, an age group per column."""
         groups = self.shape.groups
         condition = torch.eye(groups, device=self.device).repeat(_SAMPLE_ROWS, 1)
         images: Tensor = self.average(self._sample_latent.repeat_interleave(groups, dim=0), condition)
@@ -179,8 +179,8 @@ class LatentStage(Stage[Batch]):
         self.facenet = facenet.to(device).eval().requires_grad_(False) if facenet is not None else None
         self._watched = watched
 
-    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
-        """Takes G and D from the adversarial stage, and E too if ``weights`` hold one; the rest is carried along."""
+    def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        """Take G and D from the adversarial stage, and E too if ``weights`` hold one; the rest is carried along."""
         load_network(self.generator, weights, "generator_ema")
         load_network(self.discriminator, weights, "discriminator")
         if "encoder" in weights:
@@ -197,7 +197,7 @@ class LatentStage(Stage[Batch]):
                 generated = self.generator(latent, condition).to(batch.image.dtype)
             if number < settings.pairs_alone:
                 pairs = F.mse_loss(self.encoder(generated).float(), latent)
-                self.descend("encoder", pairs)
+                self.optimizer_step("encoder", pairs)
                 self.average.update_parameters(self.encoder)
                 return {"e/pairs": pairs.detach()}
             with torch.no_grad():
@@ -216,7 +216,7 @@ class LatentStage(Stage[Batch]):
         if identity is not None:
             terms["identity"] = identity
             total = total + settings.identity_weight * identity
-        self.descend("encoder", total)
+        self.optimizer_step("encoder", total)
         self.average.update_parameters(self.encoder)
         return {f"e/{name}": term.detach() for name, term in terms.items()}
 
@@ -232,13 +232,13 @@ class LatentStage(Stage[Batch]):
 
     @torch.no_grad()
     def samples(self) -> Tensor:
-        """A real face per row: itself, its reconstruction at its own group, then at every group."""
+        """Return a real face per row: itself, its reconstruction at its own group, then at every group."""
         return reconstruction_samples(self.average, self.generator, self._watched)
 
 
 @torch.no_grad()
 def reconstruction_samples(encoder: nn.Module, generator: nn.Module, watched: Batch) -> Tensor:
-    """For each of the first ``watched`` faces a row: itself, G(E(x), y) of its own group y, then of every group."""
+    """Return, for each of the first ``watched`` faces, a row: itself, G(E(x), y) of its own group y, then of every group."""
     image, group = watched.image[:_SAMPLE_ROWS], watched.group[:_SAMPLE_ROWS]
     groups = torch.eye(len(PAPER_GROUPS), device=image.device)
     latent = encoder(image)

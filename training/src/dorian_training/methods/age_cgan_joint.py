@@ -23,7 +23,7 @@ from dorian_training.networks.age_cgan import SIZE, AgeCganShape, build_encoder
 from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
 from dorian_training.networks.age_estimator import AgeEstimator
 from dorian_training.networks.facenet import FaceNet
-from dorian_training.networks.resizing import at_side
+from dorian_training.networks.layers import at_side
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class JointStage(AdversarialStage):
         self._mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(SIZE), SIZE)).to(device)
         self._watched = watched
 
-    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
-        super().start_from(weights)
+    def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        super().load_pretrained(weights)
         self.carried = {}
         if "encoder" in weights:
             load_network(self.encoder, weights, "encoder")
@@ -106,7 +106,9 @@ class JointStage(AdversarialStage):
             terms["adversarial"] = settings.adversarial_weight, self.adversarial_loss(fake, target_groups, change)
             terms["age"] = settings.age_weight, self._age_distance(change(fake), target_groups)
         terms |= self._rebuilding(image, shown, encoded.float())
-        self.descend(("encoder", "generator"), torch.stack([weight * term for weight, term in terms.values()]).sum())
+        self.optimizer_step(
+            ("encoder", "generator"), torch.stack([weight * term for weight, term in terms.values()]).sum()
+        )
         self.discriminator.requires_grad_(True)
         for name, average in self.averages.items():
             average.update_parameters(self.networks[name])
@@ -143,5 +145,5 @@ class JointStage(AdversarialStage):
 
     @torch.no_grad()
     def samples(self) -> Tensor:
-        """As the latent stage's."""
+        """Return samples as the latent stage's."""
         return reconstruction_samples(self.averages["encoder"], self.average, self._watched)

@@ -60,12 +60,12 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
         logits, low, high = logits.float(), batch.label[:, 0], batch.label[:, 1]
         likelihood = age_likelihood(logits, low, high, self.settings.blur)
         distance = years_outside(logits, low, high)
-        self.descend("age_estimator", likelihood + self.settings.distance_weight * distance)
+        self.optimizer_step("age_estimator", likelihood + self.settings.distance_weight * distance)
         self.averages["age_estimator"].update_parameters(self.estimator)
         return {"likelihood": likelihood.detach(), "years_outside": distance.detach()}
 
     def measure(self) -> dict[str, float]:
-        """Mean absolute error in years on the watched faces whose age is exact, if there are any."""
+        """Return the mean absolute error in years on the validation faces whose age is exact, if there are any."""
         if self.watched is None:
             return {}
         exact = np.asarray([r.age_low is not None and r.age_low == r.age_high for r in self.watched.records])
@@ -76,24 +76,24 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
         read = read_ages(self.averages["age_estimator"], faces, self.device, self.amp)
         return {"error_in_years": float(np.abs(true - read).mean())}
 
-    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+    def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         load_network(self.estimator, weights, "age_estimator")
         self.load_average("age_estimator", weights)
 
 
 def age_labels(crops: Crops) -> Tensor:
-    """First and last whole year of each face's label, (faces, 2); all ages are known."""
+    """Return the first and last whole year of each face's label, (faces, 2); all ages are known."""
     return torch.tensor([(record.age_low, record.age_high) for record in crops.records])
 
 
 def flattening_weights(crops: Crops, width: int = 5, power: float = 0.5) -> Tensor:
-    """Chances (faces,) that lift rare ages: one over how many faces share a label's ``width`` years, to a ``power``."""
+    """Return the chances (faces,) that lift rare ages: one over how many faces share a label's ``width`` years, to a ``power``."""
     bins = np.asarray([int(record.age or 0) // width for record in crops.records])
     return torch.from_numpy(np.bincount(bins)[bins] ** -power).float()
 
 
 def read_ages(network: torch.nn.Module, crops: Crops, device: torch.device, amp: bool = False) -> np.ndarray:
-    """Expected ages (faces,) in years of the centres of ``crops`` by ``network``, which is in evaluation mode."""
+    """Return the expected ages (faces,) in years of the centres of ``crops`` by ``network``, which is in evaluation mode."""
     ages = []
     for start in range(0, len(crops), _BATCH):
         pixels = torch.from_numpy(crops.pixels[start : start + _BATCH]).to(device)

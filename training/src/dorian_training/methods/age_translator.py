@@ -25,7 +25,7 @@ from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
 from dorian_training.networks.age_estimator import AgeEstimator, expected_age
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.facenet import FaceNet
-from dorian_training.networks.resizing import at_side
+from dorian_training.networks.layers import at_side
 
 _OLDEST = 90.0
 _SAMPLE_AGES = (10.0, 25.0, 40.0, 55.0, 70.0)
@@ -125,11 +125,11 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         real_logits, fake_logits = judged.chunk(2)
         real, faked = real_loss(age_logit(real_logits, source, years)), fake_loss(age_logit(fake_logits, target, years))
         wrong = wrong_age_loss(real_logits, low, high, years, settings.wrong_age_distance)
-        self.descend("discriminator", real + faked + settings.wrong_age_weight * wrong)
+        self.optimizer_step("discriminator", real + faked + settings.wrong_age_weight * wrong)
         losses = {"d/real": real.detach(), "d/fake": faked.detach(), "d/wrong_age": wrong.detach()}
         if settings.r1_weight and number % settings.r1_every == 0:
             penalty = r1_penalty(lambda real: age_logit(self.discriminator(real), source, years), image)
-            self.descend("discriminator", penalty * (settings.r1_weight / 2 * settings.r1_every))
+            self.optimizer_step("discriminator", penalty * (settings.r1_weight / 2 * settings.r1_every))
             losses["d/r1"] = penalty.detach()
         self.discriminator.requires_grad_(False)
         terms = self._terms(image, fake, delta, source, target, change)
@@ -142,7 +142,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             "tint": settings.tint_weight,
             "imbalance": settings.imbalance_weight,
         }
-        self.descend("translator", torch.stack([weights[name] * term for name, term in terms.items()]).sum())
+        self.optimizer_step("translator", torch.stack([weights[name] * term for name, term in terms.items()]).sum())
         self.average.update_parameters(self.translator)
         return losses | {f"g/{name}": term.detach() for name, term in terms.items()}
 
@@ -156,19 +156,19 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             logits = self.discriminator(change(fake)).float()
             terms["adversarial"] = real_loss(age_logit(logits, target, self.shape.discriminator.years))
             if settings.identity_weight:
-                sample_count = max(1, round(len(image) * settings.identity_share))
+                identity_count = max(1, round(len(image) * settings.identity_share))
                 with torch.no_grad():
-                    before = self._embedding(image[:sample_count])
-                similarity = (before * self._embedding(fake[:sample_count])).sum(dim=1)
+                    before = self._embedding(image[:identity_count])
+                similarity = (before * self._embedding(fake[:identity_count])).sum(dim=1)
                 terms["identity"] = identity_loss(
-                    similarity, (target - source)[:sample_count], settings.identity_floor, settings.identity_allowed
+                    similarity, (target - source)[:identity_count], settings.identity_floor, settings.identity_allowed
                 )
             if settings.cycle_weight:
-                sample_count = max(1, round(len(image) * settings.cycle_share))
-                back = self.translator(
-                    fake[-sample_count:], target[-sample_count:], source[-sample_count:]
-                ) * self._mask(image)
-                terms["cycle"] = charbonnier(fake[-sample_count:] + back - image[-sample_count:])
+                cycle_count = max(1, round(len(image) * settings.cycle_share))
+                back = self.translator(fake[-cycle_count:], target[-cycle_count:], source[-cycle_count:]) * self._mask(
+                    image
+                )
+                terms["cycle"] = charbonnier(fake[-cycle_count:] + back - image[-cycle_count:])
         return terms
 
     def _targets(self, source: Tensor) -> Tensor:
@@ -195,7 +195,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         return result
 
     def samples(self) -> Tensor | None:
-        """A watched face per row: itself, then at 10, 25, 40, 55 and 70."""
+        """Return a validation face per row: itself, then at 10, 25, 40, 55 and 70."""
         image, source = self._adults(_SAMPLE_ROWS)
         if not len(image):
             return None
@@ -203,7 +203,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """Watched adults at five ages: mean age then read, and mean similarity that the FaceNet of the loss sees."""
+        """Measure validation adults at five ages: mean estimated age, and mean similarity by the FaceNet of the loss."""
         image, source = self._adults(200)
         if not len(image) or self.guides.age_estimator is None:
             return {}
@@ -228,7 +228,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         image = at_side(centred(image, self.shape.translator.size), self.settings.resolution)
         return image.contiguous(memory_format=torch.channels_last), torch.from_numpy(ages[selected]).to(self.device)
 
-    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+    def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         for name, network in self.networks.items():
             load_network(network, weights, name)
         self.load_average("translator", weights)

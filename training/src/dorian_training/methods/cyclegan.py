@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from dorian_training.checkpoint import load_network
 from dorian_training.data.domains import DomainBatch
-from dorian_training.losses.least_squares import fake_score_loss, real_score_loss
+from dorian_training.losses.adversarial import fake_score_loss, real_score_loss
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_estimator import AgeEstimator
 from dorian_training.networks.cyclegan import (
@@ -53,7 +53,7 @@ class ImagePool:
         self.images: list[Tensor] = []
 
     def exchange(self, images: Tensor) -> Tensor:
-        """``images`` (batch, 3, side, side), some of them exchanged for older ones; those that go stay in the pool."""
+        """Return ``images`` (batch, 3, side, side), some of them exchanged for older ones; those that go stay in the pool."""
         shown = []
         for image in images.detach():
             if len(self.images) < self.size:
@@ -124,7 +124,7 @@ class CycleGanStage(Stage[DomainBatch]):
             "identity": self.settings.cycle_weight * self.settings.identity_weight,
         }
         total = torch.stack([weights[name.partition("_")[0]] * term for name, term in terms.items()]).sum()
-        self.descend(tuple(f"to_{domain}" for domain in TRANSLATORS), total)
+        self.optimizer_step(tuple(f"to_{domain}" for domain in TRANSLATORS), total)
         losses = {f"g/{name}": term.detach() for name, term in terms.items()}
         for critic in critics:
             critic.requires_grad_(True)
@@ -133,7 +133,7 @@ class CycleGanStage(Stage[DomainBatch]):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
                 of_real, of_fake = (self._critic(domain)(image).float() for image in (real[domain], shown))
             loss = (real_score_loss(of_real) + fake_score_loss(of_fake)) / 2
-            losses[f"d/{domain}"] = self.descend(f"discriminator_{domain}", loss)
+            losses[f"d/{domain}"] = self.optimizer_step(f"discriminator_{domain}", loss)
             self.averages[f"to_{domain}"].update_parameters(self.networks[f"to_{domain}"])
         return losses
 
@@ -142,7 +142,7 @@ class CycleGanStage(Stage[DomainBatch]):
 
     @torch.no_grad()
     def samples(self) -> Tensor | None:
-        """A watched pair per row: young, made old, and back; old, made young, and back."""
+        """Return a validation pair per row: young, made old, and back; old, made young, and back."""
         if self.watched is None:
             return None
         columns = []
@@ -161,7 +161,7 @@ class CycleGanStage(Stage[DomainBatch]):
         for domain, images in state["pools"].items():
             self.pools[domain].images = list(images.to(self.device))
 
-    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+    def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         for name, network in self.networks.items():
             load_network(network, weights, name)
         for domain in TRANSLATORS:

@@ -47,10 +47,10 @@ class DetectorStage(Stage[SceneBatch]):
             maps = self.detector(batch.image)
         losses = detection_losses(read_cells(maps), Truth(batch.boxes, batch.landmarks, batch.kind))
         weights = {"score": 1.0, "box": self.settings.box_weight, "landmarks": self.settings.landmark_weight}
-        self.descend("detector", torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
+        self.optimizer_step("detector", torch.stack([weights[name] * loss for name, loss in losses.items()]).sum())
         self.averages["detector"].update_parameters(self.detector)
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+    def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         load_network(self.detector, weights, "detector")
         self.load_average("detector", weights)

@@ -80,7 +80,7 @@ class FaceNetStage(Stage[LabelledBatch]):
             embedding = self.facenet(batch.image)
         margin = self.networks["classifier"](embedding, batch.label, self._margin_part)
         contrast = supervised_contrastive(embedding, batch.label, self.settings.temperature)
-        self.descend(("facenet", "classifier"), margin + self.settings.contrast_weight * contrast)
+        self.optimizer_step(("facenet", "classifier"), margin + self.settings.contrast_weight * contrast)
         self.averages["facenet"].update_parameters(self.facenet)
         return {"margin": margin.detach(), "contrast": contrast.detach()}
 
@@ -97,7 +97,7 @@ class FaceNetStage(Stage[LabelledBatch]):
         similarity = similarities(found, pairs)
         return {"verification": accuracy(similarity, pairs.same, best_threshold(similarity, pairs.same))}
 
-    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+    def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         for name, network in self.networks.items():
             load_network(network, weights, name)
         self.load_average("facenet", weights)

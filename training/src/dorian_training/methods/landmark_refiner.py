@@ -51,12 +51,12 @@ class LandmarkRefinerStage(Stage[LandmarkBatch]):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             predicted = self.refiner(batch.image)
         loss = F.smooth_l1_loss(predicted * 100, batch.landmarks * 100, beta=1.0)  # in hundredths of the view's side
-        self.descend("landmark_refiner", loss)
+        self.optimizer_step("landmark_refiner", loss)
         self.averages["landmark_refiner"].update_parameters(self.refiner)
         return {"loss": loss.detach()}
 
     def measure(self) -> dict[str, float]:
-        """Mean distance of the watched views' landmarks from the true ones, as a part of the distance between the eyes."""
+        """Return the mean distance of the validation views' landmarks from the true ones, as a fraction of the distance between the eyes."""
         if self.watched is None:
             return {}
         with torch.no_grad():
@@ -65,6 +65,6 @@ class LandmarkRefinerStage(Stage[LandmarkBatch]):
         between = (true[:, 0] - true[:, 1]).norm(dim=1)
         return {"landmark_error": float(((predicted - true).norm(dim=2).mean(dim=1) / between).mean())}
 
-    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+    def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         load_network(self.refiner, weights, "landmark_refiner")
         self.load_average("landmark_refiner", weights)

@@ -32,7 +32,7 @@ class SearchSettings:
 
 
 @dataclass(frozen=True)
-class Found:
+class LatentSearchResult:
     """The best latents (faces, latent), float32, and their unweighed terms (faces, 3) before and after the search."""
 
     latents: NDArray[np.float32]
@@ -47,14 +47,14 @@ def search_latents(
     image: Tensor,
     embedding: Tensor,
     settings: SearchSettings,
-) -> Found:
-    """From ``start`` (faces, latent) on, each face by itself with SciPy's L-BFGS-B; the rest as ``LatentObjective`` takes it."""
+) -> LatentSearchResult:
+    """Search from ``start`` (faces, latent), each face by itself with SciPy's L-BFGS-B; the rest as ``LatentObjective`` takes it."""
     rows = [
         _search(objective, start[row], (condition[row], image[row], embedding[row]), settings)
         for row in range(len(start))
     ]
     latents, before, after = (np.stack(item).astype(np.float32) for item in zip(*rows, strict=True))
-    return Found(latents, before, after)
+    return LatentSearchResult(latents, before, after)
 
 
 def _search(

@@ -41,18 +41,18 @@ class Stage(ABC, Generic[BatchKind]):
         """Learn from ``batch``; returns losses by name, detached. ``number`` counts from 0."""
 
     @abstractmethod
-    def start_from(self, weights: dict[str, dict[str, Tensor]]) -> None:
+    def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         """Begin with the ``weights`` of an earlier run (see ``weights``); ``CheckpointError`` if they do not fit."""
 
     def samples(self) -> Tensor | None:
-        """Pictures to look at: float RGB in [-1, 1], (rows, columns, 3, height, width), the same faces each time.
+        """Return images to look at: float RGB in [-1, 1], (rows, columns, 3, height, width), the same faces each time.
 
         ``None`` where a stage draws nothing.
         """
         return None
 
     def measure(self) -> dict[str, float]:
-        """Figures to watch on faces that the stage does not learn from, by name."""
+        """Return metrics on faces that the stage does not learn from, by name."""
         return {}
 
     def schedule(self, done: float) -> None:
@@ -79,7 +79,7 @@ class Stage(ABC, Generic[BatchKind]):
         average.n_averaged.fill_(_MANY_STEPS)
 
     def add_optimizer(self, name: str, rate: float, betas: tuple[float, float], weight_decay: float = 0.0) -> Optimizer:
-        """Adam for network ``name``; with ``weight_decay``, decoupled, on matrices and kernels alone."""
+        """Add Adam for network ``name``; with ``weight_decay``, decoupled, on matrices and kernels alone."""
         matrices = [parameter for parameter in self.networks[name].parameters() if parameter.ndim > 1]
         others = [parameter for parameter in self.networks[name].parameters() if parameter.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -94,25 +94,25 @@ class Stage(ABC, Generic[BatchKind]):
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-    def descend(self, names: str | Sequence[str], loss: Tensor) -> Tensor:
-        """One optimiser step of the network or networks ``names`` down ``loss``; returns the loss, detached."""
-        selected = [names] if isinstance(names, str) else names
-        for name in selected:
+    def optimizer_step(self, names: str | Sequence[str], loss: Tensor) -> Tensor:
+        """Take one optimiser step of the network or networks ``names`` down ``loss``; return the loss, detached."""
+        network_names = [names] if isinstance(names, str) else names
+        for name in network_names:
             self.optimizers[name].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        for name in selected:
+        for name in network_names:
             average_gradients(self.networks[name])
             self.optimizers[name].step()
         return loss.detach()
 
     def weights(self) -> dict[str, dict[str, Tensor]]:
-        """State dicts by name: each network's, and each average's as ``<network>_ema``."""
+        """Return the state dicts by name: each network's, and each average's as ``<network>_ema``."""
         state_dicts = {name: network.state_dict() for name, network in self.networks.items()}
         state_dicts |= {f"{name}_ema": average.module.state_dict() for name, average in self.averages.items()}
         return self.carried | state_dicts
 
     def state_dict(self) -> dict[str, Any]:
-        """All that learning goes on from, but the random generators and the data stream."""
+        """Return all that training resumes from, except the random generators and the data stream."""
         return {
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "averages": {name: average.state_dict() for name, average in self.averages.items()},
@@ -128,7 +128,7 @@ class Stage(ABC, Generic[BatchKind]):
 
 
 def cosine_rate(done: float, warm_up: float) -> float:
-    """Share of the full learning rate when ``done`` of a run lies behind: up in a line to 1 at ``warm_up``, down in a cosine."""
+    """Return the share of the full learning rate at ``done`` of a run: up in a line to 1 at ``warm_up``, down in a cosine."""
     if done < warm_up:
         return done / warm_up
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warm_up) / (1 - warm_up))))

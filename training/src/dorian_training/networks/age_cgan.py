@@ -7,21 +7,22 @@ at its input. ``lean`` has latents that hold a person (docs/decisions/0011-joint
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, cast
+from dataclasses import dataclass, field
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
-from dorian_training.networks.convolutions import LEAK, strided_convolutions
 from dorian_training.networks.eigenfaces import EigenEncoder, EigenGenerator
+from dorian_training.networks.layers import LEAK, strided_convolutions
+from dorian_training.networks.shape import NetworkShape
 
 SIZE = 64
 
 
 @dataclass(frozen=True)
-class EncoderShape:
+class EncoderShape(NetworkShape):
     """Strided convolutions of ``widths`` channels, a dense layer of ``hidden`` units (0: none), then the latent.
 
     ``eigenfaces``: side in pixels of the image whose coordinates among eigenfaces the latent begins as (0: none).
@@ -34,7 +35,7 @@ class EncoderShape:
 
 
 @dataclass(frozen=True)
-class GeneratorShape:
+class GeneratorShape(NetworkShape):
     """Dense layers to a map of ``widths[0]`` channels, then a doubling stage to each next width and to RGB at 64×64.
 
     Three widths start from 8×8, four from 4×4.
@@ -42,7 +43,7 @@ class GeneratorShape:
     ``hidden``: units of a dense layer before the map (0: none). ``refine``: convolutions added at the last width.
     ``leak``: slope of the rectifiers for negative input (0: ReLU). ``eigenfaces``: side in pixels of the image that eigenfaces
     make of the latent, to which all else is added (0: none). ``condition_gain``: how many times larger the first layer's
-    weights of the condition begin, so that a few numbers are heard beside hundreds.
+    weights of the condition are at the start, so that a few numbers count beside hundreds.
     """
 
     widths: tuple[int, ...] = (256, 128, 64)
@@ -57,7 +58,7 @@ class GeneratorShape:
 
 
 @dataclass(frozen=True)
-class DiscriminatorShape:
+class DiscriminatorShape(NetworkShape):
     """Strided convolutions of ``widths`` channels; or, of ``layout`` ``ages``, an ``AgeDiscriminator``, whose layers are its own.
 
     ``condition``: ``planes`` joins the condition, one plane per group, after the first convolution (32×32×6), with one
@@ -72,7 +73,7 @@ class DiscriminatorShape:
 
 
 @dataclass(frozen=True)
-class AgeCganShape:
+class AgeCganShape(NetworkShape):
     """The plain numbers from which all three networks are built; checkpoints carry them."""
 
     latent: int = 100
@@ -80,24 +81,6 @@ class AgeCganShape:
     encoder: EncoderShape = field(default_factory=EncoderShape)
     generator: GeneratorShape = field(default_factory=GeneratorShape)
     discriminator: DiscriminatorShape = field(default_factory=DiscriminatorShape)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> AgeCganShape:
-        """The shape whose ``as_dict`` gave ``values``, also after a trip through YAML or JSON."""
-
-        def part(kind: Any, entries: dict[str, Any]) -> Any:
-            return kind(**{**entries, "widths": tuple(entries["widths"])})
-
-        return cls(
-            latent=values["latent"],
-            groups=values["groups"],
-            encoder=part(EncoderShape, values["encoder"]),
-            generator=part(GeneratorShape, values["generator"]),
-            discriminator=part(DiscriminatorShape, values["discriminator"]),
-        )
 
 
 # Widths of the lean preset avoid powers of two, whose gradients cost more than their arithmetic on x86
@@ -135,10 +118,11 @@ class Encoder(nn.Module):
         self.head = nn.Sequential(nn.Flatten(), *dense, nn.Linear(shape.hidden or features, latent))
         self.eigenfaces = EigenEncoder(latent, shape.eigenfaces) if shape.eigenfaces else None
         if self.eigenfaces is not None:
-            _begin_as_nothing(self.head[-1])
+            _zero_init(self.head[-1])
 
     def forward(self, image: Tensor) -> Tensor:
-        latent: Tensor = self.head(self.blocks(image))
+        features = self.blocks(image)  # (batch, widths[-1], side, side)
+        latent: Tensor = self.head(features)  # (batch, latent)
         return latent if self.eigenfaces is None else latent + self.eigenfaces(image)
 
 
@@ -156,9 +140,9 @@ class Generator(nn.Module):
         if shape.hidden:
             dense = [nn.Linear(inputs, shape.hidden), nn.LeakyReLU(shape.leak), nn.Dropout(shape.dropout)]
         self.dense = nn.Sequential(*dense, nn.Linear(shape.hidden or inputs, shape.widths[0] * self.base**2))
-        heard = cast(nn.Linear, self.dense[0])
+        input_layer = cast(nn.Linear, self.dense[0])
         with torch.no_grad():
-            heard.weight[:, latent:] *= shape.condition_gain
+            input_layer.weight[:, latent:] *= shape.condition_gain
         first = [nn.BatchNorm2d(shape.widths[0]), nn.LeakyReLU(shape.leak)]
         self.first = nn.Sequential(*first, *([nn.Dropout(shape.dropout)] if shape.dropout else []))
         stages: list[nn.Module] = []
@@ -171,18 +155,19 @@ class Generator(nn.Module):
         self.bounds = nn.Tanh()
         self.eigenfaces = EigenGenerator(latent, shape.eigenfaces, SIZE) if shape.eigenfaces else None
         if self.eigenfaces is not None:
-            _begin_as_nothing(self.stages[-1])
+            _zero_init(self.stages[-1])
 
     def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
-        features = self.dense(torch.cat([latent, condition], dim=1))
-        features = features.unflatten(1, (-1, self.base, self.base))
-        image: Tensor = self.stages(self.first(features.contiguous(memory_format=torch.channels_last)))
+        features = self.dense(torch.cat([latent, condition], dim=1))  # (batch, widths[0] * base²)
+        features = features.unflatten(1, (-1, self.base, self.base))  # (batch, widths[0], base, base)
+        features = self.first(features.contiguous(memory_format=torch.channels_last))
+        image: Tensor = self.stages(features)  # (batch, 3, 64, 64)
         bounded: Tensor = self.bounds(image if self.eigenfaces is None else image + self.eigenfaces(latent))
         return bounded
 
 
-def _begin_as_nothing(module: nn.Module) -> None:
-    """So that what it is added to is all that there is at the start."""
+def _zero_init(module: nn.Module) -> None:
+    """Set the parameters to zero, so that at the start only what ``module`` is added to remains."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
 
@@ -213,29 +198,29 @@ class Discriminator(nn.Module):
                 nn.init.kaiming_normal_(module[0].weight, a=LEAK)
 
     def features(self, image: Tensor, condition: Tensor) -> list[Tensor]:
-        """What each convolution makes of ``image``, coarser and coarser: a metric that needs no other network."""
-        features = self.first(image)
+        """Return what each convolution makes of ``image``, coarser and coarser: a metric that needs no other network."""
+        features = self.first(image)  # (batch, widths[0], 32, 32)
         if self.planes:
             planes = condition.to(features.dtype)[:, :, None, None].expand(-1, -1, *features.shape[2:])
-            features = torch.cat([features, planes], dim=1)
+            features = torch.cat([features, planes], dim=1)  # (batch, widths[0] + groups, 32, 32)
         maps = [features]
         for block in self.blocks:
             maps.append(block(maps[-1]))
         return maps
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.features(image, condition)[-1])
+        logits: Tensor = self.head(self.features(image, condition)[-1])  # (batch, 1 or groups)
         return logits
 
 
 class GroupDiscriminator(AgeDiscriminator):
-    """D that can begin as an age estimator: image (batch, 3, 64, 64) → logits (batch, groups); a condition has no part in it."""
+    """D that can start as an age estimator: image (batch, 3, 64, 64) → logits (batch, groups); it ignores the condition."""
 
     def __init__(self, groups: int) -> None:
         super().__init__(AgeDiscriminatorShape(bins=groups))
 
     def features(self, image: Tensor, condition: Tensor) -> list[Tensor]:
-        """What each convolution of the coarse tower makes of ``image``, as ``Discriminator.features``."""
+        """Return what each convolution of the coarse tower makes of ``image``, as ``Discriminator.features``."""
         maps = [image]
         for layer in self.coarse:
             maps.append(layer(maps[-1]))
@@ -247,17 +232,17 @@ class GroupDiscriminator(AgeDiscriminator):
 
 
 def build_encoder(shape: AgeCganShape) -> Encoder:
-    """E of ``shape``, freshly initialised."""
+    """Build E of ``shape``, freshly initialised."""
     return Encoder(shape.encoder, shape.latent)
 
 
 def build_generator(shape: AgeCganShape) -> Generator:
-    """G of ``shape``, freshly initialised."""
+    """Build G of ``shape``, freshly initialised."""
     return Generator(shape.generator, shape.latent, shape.groups)
 
 
 def build_discriminator(shape: AgeCganShape) -> Discriminator | GroupDiscriminator:
-    """D of ``shape``, freshly initialised."""
+    """Build D of ``shape``, freshly initialised."""
     if shape.discriminator.layout == "ages":
         return GroupDiscriminator(shape.groups)
     return Discriminator(shape.discriminator, shape.groups)

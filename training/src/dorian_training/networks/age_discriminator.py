@@ -16,12 +16,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from dorian_training.errors import ConfigError
 from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
-from dorian_training.networks.convolutions import LEAK, strided_convolutions
-from dorian_training.networks.resizing import at_side
+from dorian_training.networks.layers import LEAK, at_side, strided_convolutions
+from dorian_training.networks.shape import NetworkShape
 
 
 @dataclass(frozen=True)
-class AgeDiscriminatorShape:
+class AgeDiscriminatorShape(NetworkShape):
     """Two towers whose outputs, one for each of ``bins`` spans of ``years`` years, are added.
 
     ``widths`` and ``strides``: of the tower that sees 64 px, the layout of an age estimator (see ``start_from_estimator``).
@@ -38,7 +38,7 @@ class AgeDiscriminatorShape:
 class AgeDiscriminator(nn.Module):
     """Image (batch, 3, side, side) → logits (batch, bins): how real it looks as a face of each span of ages.
 
-    ``side`` is at least 64. The coarse tower judges ages and shapes, the fine one, which begins by saying nothing, the rest.
+    ``side`` is at least 64. The coarse tower judges ages and shapes, the fine one, whose output starts at zero, the rest.
     """
 
     def __init__(self, shape: AgeDiscriminatorShape) -> None:
@@ -61,14 +61,15 @@ class AgeDiscriminator(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.coarse_head(self.coarse(at_side(image, AGE_SIZE))) + self.fine_head(self.fine(image))
+        coarse = self.coarse_head(self.coarse(at_side(image, AGE_SIZE)))  # (batch, bins)
+        logits: Tensor = coarse + self.fine_head(self.fine(image))  # (batch, bins)
         return logits
 
     @torch.no_grad()
     def start_from_estimator(self, estimator: AgeEstimator, spans: Sequence[slice] | None = None) -> None:
-        """Begin with what ``estimator``, of the same layout and in evaluation mode, knows of ages: it then learns what is real, not ages too.
+        """Start from the weights of ``estimator``, of the same layout and in evaluation mode, so that only realism is left to learn.
 
-        A span's logit is the mean of its years'. ``spans``: the years of each output, where they are not ``shape.years`` each.
+        A span's logit is the mean of its years' logits. ``spans``: the years of each output, unless ``shape.years`` each.
         ``ConfigError`` if the layouts differ.
         """
         self.start_tower(estimator)
@@ -82,7 +83,7 @@ class AgeDiscriminator(nn.Module):
 
     @torch.no_grad()
     def start_tower(self, estimator: AgeEstimator) -> None:
-        """Begin with what ``estimator`` sees, batch normalisation folded into the convolutions, but not with what it says of it."""
+        """Start the coarse tower from the convolutions of ``estimator``, with batch normalisation folded in, but not its head."""
         convolutions = [layer for layer in self.coarse if isinstance(layer, nn.Conv2d)]
         source = list(estimator.features)
         try:

@@ -1,35 +1,27 @@
-"""The age estimator: a small convolutional network that spreads its belief over years, as DEX does (Rothe et al. 2018)."""
+"""The age estimator: a small convolutional network that gives a distribution over years, as DEX does (Rothe et al. 2018)."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dorian_training.checkpoint import load_network, load_weights, require_network
+from dorian_training.networks.shape import NetworkShape
 
 SIZE = 64
 YEARS = 101  # bins of one year, 0 to 100
 
 
 @dataclass(frozen=True)
-class AgeEstimatorShape:
+class AgeEstimatorShape(NetworkShape):
     """3×3 convolutions of ``widths`` channels, of which those with stride 2 halve the map; batch-normalised."""
 
     widths: tuple[int, ...] = (32, 64, 96, 96, 192, 192, 208, 208)
     strides: tuple[int, ...] = (2, 1, 2, 1, 2, 1, 2, 1)
     dropout: float = 0.3
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> AgeEstimatorShape:
-        """The shape whose ``as_dict`` gave ``values``, also after a trip through JSON."""
-        return cls(**{**values, "widths": tuple(values["widths"]), "strides": tuple(values["strides"])})
 
 
 class AgeEstimator(nn.Module):
@@ -48,18 +40,19 @@ class AgeEstimator(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.features(image))
+        features = self.features(image)  # (batch, widths[-1], 4, 4)
+        logits: Tensor = self.head(features)  # (batch, 101)
         return logits
 
 
 def expected_age(logits: Tensor) -> Tensor:
-    """Years (batch,): the mean of the distribution that ``logits`` (batch, 101) stand for (Rothe et al. 2018, §3.3)."""
+    """Return years (batch,): the mean of the distribution that ``logits`` (batch, 101) stand for (Rothe et al. 2018, §3.3)."""
     years = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device)
     return logits.softmax(dim=1) @ years
 
 
 def load_age_estimator(path: Path) -> AgeEstimator:
-    """The averaged age estimator of the checkpoint at ``path``, for inference; ``CheckpointError`` if it has none."""
+    """Load the EMA of the age estimator of the checkpoint at ``path``, for inference; ``CheckpointError`` if it has none."""
     weights, metadata = load_weights(path)
     require_network(weights, "age_estimator_ema")  # before its shape is read: any checkpoint has one
     network = AgeEstimator(AgeEstimatorShape.from_dict(metadata["shape"]))

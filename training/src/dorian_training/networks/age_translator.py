@@ -8,21 +8,21 @@ Images are RGB in [-1, 1], ages in years.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
-from dorian_training.networks.convolutions import LEAK
+from dorian_training.networks.layers import LEAK
+from dorian_training.networks.shape import NetworkShape
 
 FULL_AGE = 100.0  # years, the unit in which ages enter the network
 
 
 @dataclass(frozen=True)
-class TranslatorShape:
+class TranslatorShape(NetworkShape):
     """A U-Net that works at a half, a quarter and an eighth of ``size`` with ``widths`` channels.
 
     ``middle``: residual blocks at the coarsest level. ``fine``: channels at full size, where only the head works. ``style``:
@@ -39,23 +39,11 @@ class TranslatorShape:
 
 
 @dataclass(frozen=True)
-class AgeTranslatorShape:
+class AgeTranslatorShape(NetworkShape):
     """The plain numbers from which both networks are built; checkpoints carry them."""
 
     translator: TranslatorShape = field(default_factory=TranslatorShape)
     discriminator: AgeDiscriminatorShape = field(default_factory=AgeDiscriminatorShape)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> AgeTranslatorShape:
-        """The shape whose ``as_dict`` gave ``values``, also after a trip through JSON."""
-        parts: dict[str, dict[str, Any]] = {
-            name: {key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in part.items()}
-            for name, part in values.items()
-        }
-        return cls(TranslatorShape(**parts["translator"]), AgeDiscriminatorShape(**parts["discriminator"]))
 
 
 class AgeCode(nn.Module):
@@ -69,10 +57,12 @@ class AgeCode(nn.Module):
         )
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        ages = torch.stack([source, target], dim=1).float() / FULL_AGE
-        change = ages[:, 1:] - ages[:, :1]
-        phases = torch.stack([ages * frequency for frequency in self.frequencies], dim=2).flatten(1)
-        encoding = torch.cat([ages, change, change.abs(), phases.sin(), phases.cos()], dim=1)
+        ages = torch.stack([source, target], dim=1).float() / FULL_AGE  # (batch, 2)
+        change = ages[:, 1:] - ages[:, :1]  # (batch, 1)
+        phases = torch.stack([ages * frequency for frequency in self.frequencies], dim=2).flatten(
+            1
+        )  # (batch, 2 * waves)
+        encoding = torch.cat([ages, change, change.abs(), phases.sin(), phases.cos()], dim=1)  # (batch, 4 * waves + 4)
         style: Tensor = self.layers(encoding.to(next(self.layers.parameters()).dtype))
         return style
 
@@ -85,12 +75,12 @@ class ModulatedBlock(nn.Module):
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.modulation = nn.Linear(style, 2 * width)
-        for convolution, gain in ((self.first, 1.0), (self.second, 0.3)):  # blocks start near to doing nothing
+        for convolution, gain in ((self.first, 1.0), (self.second, 0.3)):  # blocks start close to the identity
             nn.init.kaiming_normal_(convolution.weight, a=LEAK)
             convolution.weight.data.mul_(gain)
 
     def forward(self, features: Tensor, style: Tensor) -> Tensor:
-        scale, shift = self.modulation(style)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = self.modulation(style)[:, :, None, None].chunk(2, dim=1)  # (batch, width, 1, 1) each
         changed = self.first(F.leaky_relu(features, LEAK)) * (1 + scale) + shift
         result: Tensor = features + self.second(F.leaky_relu(changed, LEAK))
         return result
@@ -100,7 +90,7 @@ class AgeTranslator(nn.Module):
     """Image (batch, 3, size, size), source and target age (batch,) → delta (batch, 3, size, size) to be added.
 
     The heavy part works at half resolution and below. Its way back up repeats pixels and convolves, so that no grid of
-    sub-pixels shows. The delta carries the factor ``1 - exp(-|target - source| / gentle)``: no change asked, none made.
+    sub-pixels shows. The delta has the factor ``1 - exp(-|target - source| / gentle)``: it is zero where the target is the source age.
     """
 
     def __init__(self, shape: TranslatorShape) -> None:
@@ -124,20 +114,23 @@ class AgeTranslator(nn.Module):
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        style = self.code(source, target)
+        style = self.code(source, target)  # (batch, style)
         features, skips = image, []
         for down, block in zip(self.down, [*self.seen, None], strict=True):
-            features = down(features)
+            features = down(features)  # half the size
             if block is not None:
                 features = block(features, style)
                 skips.append(features)
         for block in self.middle:
             features = block(features, style)
         for up, block in zip(self.up, self.drawn, strict=True):
-            features = block(_doubled(up(features)) + skips.pop(), style)
-        fine = torch.cat([_doubled(self.fine(F.leaky_relu(features, LEAK))), image], dim=1)
-        delta = self.head(F.leaky_relu(self.refine(fine), LEAK)).float()
-        gate = 1 - torch.exp(-(target - source).abs().float() / self.gentle)
+            features = block(_doubled(up(features)) + skips.pop(), style)  # twice the size
+        # features: (batch, widths[0], size / 2, size / 2)
+        fine = torch.cat(
+            [_doubled(self.fine(F.leaky_relu(features, LEAK))), image], dim=1
+        )  # (batch, fine + 3, size, size)
+        delta = self.head(F.leaky_relu(self.refine(fine), LEAK)).float()  # (batch, 3, size, size)
+        gate = 1 - torch.exp(-(target - source).abs().float() / self.gentle)  # (batch,)
         result: Tensor = delta * gate[:, None, None, None]
         return result
 

@@ -6,17 +6,18 @@ it takes over; plain 3×3 convolutions stand in for depthwise ones, since CPUs r
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dorian_training.networks.shape import NetworkShape
 
 SIZE = 64
 
 
 @dataclass(frozen=True)
-class FaceNetShape:
+class FaceNetShape(NetworkShape):
     """``stem`` channels at half resolution, then a halving stage of each of ``widths``, with ``blocks`` residual blocks each."""
 
     stem: int = 32
@@ -24,14 +25,6 @@ class FaceNetShape:
     blocks: tuple[int, ...] = (2, 2, 1)
     embedding: int = 128
     dropout: float = 0.2
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> FaceNetShape:
-        """The shape whose ``as_dict`` gave ``values``, also after a trip through JSON."""
-        return cls(**{**values, "widths": tuple(values["widths"]), "blocks": tuple(values["blocks"])})
 
 
 class ResidualBlock(nn.Module):

@@ -9,8 +9,8 @@ estimator, in place of ones that first have to learn what is old. Images are RGB
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +18,15 @@ from torch import Tensor, nn
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
-from dorian_training.networks.convolutions import LEAK
+from dorian_training.networks.layers import LEAK
+from dorian_training.networks.shape import NetworkShape
 
 _SPREAD = 0.02  # of the weights at the start, in the paper
 _FAINT = 0.05  # of that, for the last convolution of a translator whose drawing is added
 
 
 @dataclass(frozen=True)
-class CycleGanShape:
+class CycleGanShape(NetworkShape):
     """The plain numbers from which all four networks are built; checkpoints carry them.
 
     ``width``: channels at full size. ``depth``: residual blocks of a ``resnet``, halvings of a ``unet``. ``outer``: kernel of a
@@ -40,14 +41,6 @@ class CycleGanShape:
     outer: int = 7
     residual: bool = False
     patches: tuple[int, ...] = (64, 128, 256, 512)
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> CycleGanShape:
-        """The shape whose ``as_dict`` gave ``values``, also after a trip through JSON."""
-        return cls(**{**values, "patches": tuple(values["patches"])})
 
 
 PRESETS: dict[str, CycleGanShape] = {
@@ -108,7 +101,7 @@ class UNetTranslator(nn.Module):
         for level, (before, after) in enumerate(zip([3, *widths], widths, strict=False)):
             layers: list[nn.Module] = [nn.LeakyReLU(LEAK)] if level else []
             layers.append(nn.Conv2d(before, after, 4, 2, 1))
-            if 0 < level < shape.depth - 1:  # the image and a map of a single cell bear no normalisation
+            if 0 < level < shape.depth - 1:  # neither the image nor a map of a single cell is normalised
                 layers.append(nn.InstanceNorm2d(after))
             self.down.append(nn.Sequential(*layers))
         self.up = nn.ModuleList()
@@ -119,7 +112,7 @@ class UNetTranslator(nn.Module):
             self.up.append(nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), *ending))
 
     def forward(self, image: Tensor) -> Tensor:
-        skips = [image]
+        skips = [image]  # level by level, each half the size of the one before
         for down in self.down:
             skips.append(down(skips[-1]))
         features = skips.pop()
@@ -127,11 +120,11 @@ class UNetTranslator(nn.Module):
             features = up(features)
             if len(skips) > 1:
                 features = torch.cat([features, skips.pop()], dim=1)
-        return features
+        return features  # (batch, 3, size, size)
 
 
 class Added(nn.Module):
-    """Image (batch, 3, size, size) → the image and what ``network`` draws on its face, added; little at the start."""
+    """Image (batch, 3, size, size) → the image plus what ``network`` draws, under the face mask; close to the image at the start."""
 
     mask: Tensor
 
@@ -167,7 +160,7 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(inputs, 1, 4, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        scores: Tensor = self.layers(image)
+        scores: Tensor = self.layers(image)  # (batch, 1, rows, columns)
         return scores
 
 
@@ -181,13 +174,13 @@ class FaceDiscriminator(AgeDiscriminator):
 
 
 def build_translator(shape: CycleGanShape) -> nn.Module:
-    """A translator of ``shape``, freshly initialised as in the paper."""
+    """Build a translator of ``shape``, freshly initialised as in the paper."""
     network = _started(ResidualTranslator(shape) if shape.layout == "resnet" else UNetTranslator(shape))
     return Added(network, shape.size) if shape.residual else network
 
 
 def build_discriminator(shape: CycleGanShape) -> nn.Module:
-    """A discriminator of ``shape``, freshly initialised; one of patches as in the paper."""
+    """Build a discriminator of ``shape``, freshly initialised; one of patches as in the paper."""
     return _started(PatchDiscriminator(shape)) if shape.patches else FaceDiscriminator()
 
 

@@ -6,34 +6,26 @@ landmarks as seen from there.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dorian_training.networks.shape import NetworkShape
 
 STRIDES = (8, 16, 32)
 CHANNELS = 15  # score, box (4), landmarks (10)
 
 
 @dataclass(frozen=True)
-class DetectorShape:
+class DetectorShape(NetworkShape):
     """``stem`` channels at strides 2 and 4; ``widths`` at 8, 16 and 32, with ``depths`` convolutions each; ``neck`` in the head."""
 
     stem: tuple[int, int] = (16, 32)
     widths: tuple[int, ...] = (48, 96, 128)
     depths: tuple[int, ...] = (2, 2, 3)
     neck: int = 48
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> DetectorShape:
-        """The shape whose ``as_dict`` gave ``values``, also after a trip through JSON."""
-        stem = (values["stem"][0], values["stem"][1])
-        return cls(stem, tuple(values["widths"]), tuple(values["depths"]), values["neck"])
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:

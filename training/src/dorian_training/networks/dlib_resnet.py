@@ -8,12 +8,14 @@ different people alike in all groups.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dorian_training.networks.shape import NetworkShape
 
 SIZE = 150
 EMBEDDING_SIZE = 128
@@ -28,19 +30,11 @@ _MEAN = (122.782, 117.001, 104.298)  # RGB of 0 to 255, subtracted before dividi
 
 
 @dataclass(frozen=True)
-class DlibResNetShape:
+class DlibResNetShape(NetworkShape):
     """The layout is fixed, so there is nothing to choose."""
 
+    layout_name: ClassVar[str | None] = LAYOUT
     embedding: int = EMBEDDING_SIZE
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the shape with the name of its layout."""
-        return {"layout": LAYOUT, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> DlibResNetShape:
-        """Return the shape whose ``as_dict`` gave ``values``."""
-        return cls(**{name: value for name, value in values.items() if name != "layout"})
 
 
 class ResidualBlock(nn.Module):

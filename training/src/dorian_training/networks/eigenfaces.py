@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dorian_training.errors import ConfigError
-from dorian_training.networks.resizing import resizing
+from dorian_training.networks.layers import resizing
 
 _REACH = 0.97  # of tanh: pixels are as this much of their value, since those at the very ends would be infinitely far
 _RIDGE = 1e-3  # of the mean variance of a pixel, so that pixels that are all but the same have no huge weights
@@ -65,7 +65,7 @@ class Eigenfaces:
 
 @torch.no_grad()
 def fit_eigenfaces(images: Tensor, latent: int, side: int) -> Eigenfaces:
-    """The ``latent`` directions in which ``images`` (faces, 3, n·side, n·side), in [-1, 1], and their mirror images differ most.
+    """Fit the ``latent`` directions in which ``images`` (faces, 3, n·side, n·side), in [-1, 1], and their mirror images differ most.
 
     They are found before tanh, the encoder by least squares. ``ConfigError`` if there are not more faces than directions.
     """

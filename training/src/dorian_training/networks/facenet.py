@@ -20,7 +20,7 @@ FaceNet = CompactFaceNet | DlibResNet | InceptionResNetV1
 
 
 def facenet_of(weights: dict[str, dict[str, Tensor]], metadata: dict[str, Any]) -> FaceNet:
-    """The averaged FaceNet of a checkpoint, for inference; ``weights`` and ``metadata`` as ``load_weights`` gives them.
+    """Return the EMA of a checkpoint's FaceNet, for inference; ``weights`` and ``metadata`` as ``load_weights`` gives them.
 
     A shape without a layout is the compact network's. ``CheckpointError`` if there is no FaceNet, or none of a known layout.
     """
@@ -31,7 +31,7 @@ def facenet_of(weights: dict[str, dict[str, Tensor]], metadata: dict[str, Any]) 
 
 
 def load_facenet(path: Path) -> FaceNet:
-    """``facenet_of`` the checkpoint at ``path``."""
+    """Return ``facenet_of`` the checkpoint at ``path``."""
     return facenet_of(*load_weights(path))
 
 

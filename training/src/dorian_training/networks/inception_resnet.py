@@ -8,12 +8,14 @@ the port to PyTorch in which those weights are known, so that they can be loaded
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dorian_training.networks.shape import NetworkShape
 
 SIZE = 160
 LAYOUT = "inception_resnet_v1"
@@ -25,22 +27,13 @@ _PIXEL_SCALE = 127.5 / 128  # the weights expect pixels of 0 to 255 as (pixel - 
 
 
 @dataclass(frozen=True)
-class InceptionResNetShape:
+class InceptionResNetShape(NetworkShape):
     """``repeats``: residual blocks at 17, at 8 and at 3 cells a side. The defaults are what the published weights fit."""
 
+    layout_name: ClassVar[str | None] = LAYOUT
     repeats: tuple[int, int, int] = (5, 10, 5)
     embedding: int = 512
     dropout: float = 0.6
-
-    def as_dict(self) -> dict[str, Any]:
-        """The shape with the name of its layout, which tells it from the compact FaceNet's."""
-        return {"layout": LAYOUT, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> InceptionResNetShape:
-        """The shape whose ``as_dict`` gave ``values``, also after a trip through JSON."""
-        numbers = {name: value for name, value in values.items() if name != "layout"}
-        return cls(**{**numbers, "repeats": tuple(values["repeats"])})
 
 
 class Unit(nn.Module):
@@ -155,7 +148,7 @@ class InceptionResNetV1(nn.Module):
         return self.features_and_embedding(image)[1]
 
     def features_and_embedding(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
-        """What the network makes of ``image`` at each resolution, finest first: a metric of how faces look; and the embedding."""
+        """Return what the network makes of ``image`` at each resolution, finest first: a metric of how faces look; and the embedding."""
         fine = self.conv2d_2b(self.conv2d_2a(self.conv2d_1a(image * _PIXEL_SCALE)))
         cells_35 = self.repeat_1(self.conv2d_4b(self.conv2d_4a(self.conv2d_3b(self.maxpool_3a(fine)))))
         cells_17 = self.repeat_2(self.mixed_6a(cells_35))

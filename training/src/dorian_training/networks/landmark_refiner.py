@@ -1,46 +1,38 @@
-"""The landmark refiner: a small network that looks at one found face and says where its five landmarks are."""
+"""The landmark refiner: a small network that locates the five landmarks of a detected face."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE, AlignmentTemplate
+from dorian_training.networks.shape import NetworkShape
 
 SIZE = 64
 ZOOM = 0.8  # how large the face appears in a view, against a crop: what is around it tells where it is
 
 
 @dataclass(frozen=True)
-class LandmarkRefinerShape:
+class LandmarkRefinerShape(NetworkShape):
     """Two 3×3 convolutions of stride 2 to ``stem`` channels, then one of ``width`` for each of ``dilations``, at a quarter of the size."""
 
     stem: tuple[int, int] = (24, 48)
     width: int = 64
     dilations: tuple[int, ...] = (1, 2, 4)
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> LandmarkRefinerShape:
-        """The shape whose ``as_dict`` gave ``values``, also after a trip through JSON."""
-        return cls((values["stem"][0], values["stem"][1]), values["width"], tuple(values["dilations"]))
-
 
 def view_template() -> AlignmentTemplate:
-    """Where the landmarks of a view would lie, were those it was aligned by right."""
+    """Return where the landmarks of a view lie if those that it is aligned by are right."""
     return DEFAULT_TEMPLATE.zoomed(ZOOM)
 
 
 class LandmarkRefiner(nn.Module):
     """View (batch, 3, 64, 64), RGB in [-1, 1] → landmarks (batch, 5, 2), x and y as fractions of the view's side.
 
-    Each is the mean place under a map of its own, normalised by a softmax (Nibali et al. 2018): where the face moves, the
-    maps move along, so that places are told finer than the maps' cells.
+    Each is the mean position under a heat map of its own, normalised by a softmax (Nibali et al. 2018), so that positions
+    are finer than the cells of the map.
     """
 
     cell_centres: Tensor
@@ -61,9 +53,9 @@ class LandmarkRefiner(nn.Module):
         self.register_buffer("cell_centres", torch.stack([across, down], dim=-1).reshape(-1, 2), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        weights = self.maps(self.features(image)).float().flatten(2).softmax(dim=2)
+        weights = self.maps(self.features(image)).float().flatten(2).softmax(dim=2)  # (batch, 5, cells)
         # Not a product of matrices, which autocast would round.
-        landmarks: Tensor = (weights[..., None] * self.cell_centres.float()).sum(dim=2)
+        landmarks: Tensor = (weights[..., None] * self.cell_centres.float()).sum(dim=2)  # (batch, 5, 2)
         return landmarks
 
 
