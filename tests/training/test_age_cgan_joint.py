@@ -243,7 +243,7 @@ def test_all_terms_are_descended_at_once_by_their_weights(
 ) -> None:
     stage = make_joint(alone=alone, wrong_group_weight=2.0, **{f"{name}_weight": w for name, w in WEIGHTS.items()})
     steps: list[tuple[Any, Tensor]] = []
-    monkeypatch.setattr(stage, "descend", lambda names, loss: steps.append((names, loss)))
+    monkeypatch.setattr(stage, "optimizer_step", lambda names, loss: steps.append((names, loss)))
     losses = {name: float(loss) for name, loss in stage.step(batch, 1 - alone).items()}
     names, total = steps.pop()
     assert set(names) == {"encoder", "generator"}
@@ -264,7 +264,7 @@ def test_every_term_pulls_at_what_it_is_of(
     """The divergence at the encoder alone; all others at both networks. A weight of 0 leaves no pull at all."""
     stage = make_joint(**(NOTHING | ({} if term == "nothing" else {f"{term}_weight": 1.0})))
     steps: list[Tensor] = []
-    monkeypatch.setattr(stage, "descend", lambda names, loss: steps.append(loss))
+    monkeypatch.setattr(stage, "optimizer_step", lambda names, loss: steps.append(loss))
     stage.step(batch, 1)
     pulls = {}
     for name, network in (("encoder", stage.encoder), ("generator", stage.generator)):

@@ -312,7 +312,7 @@ def test_the_identity_term_pulls_at_the_encoder_by_its_weight(
     for weight in (0.0, 1.0, 3.0):
         stage = of_a_trained(make_stage("latent", facenet=facenet, identity_weight=weight), make_stage)
         given: list[Tensor] = []
-        monkeypatch.setattr(stage, "descend", lambda _, loss, given=given: given.append(loss))
+        monkeypatch.setattr(stage, "optimizer_step", lambda _, loss, given=given: given.append(loss))
         torch.manual_seed(5)
         losses[weight] = stage.step(batch, 0)
         total[weight] = given[0].detach()

@@ -117,7 +117,7 @@ def copied(stage: AgeTranslatorStage) -> dict[str, dict[str, Tensor]]:
 def undescended(stage: AgeTranslatorStage, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Tensor]]:
     """Lets ``stage`` learn nothing, and gives the losses that it would have gone down, by network, as they come."""
     losses: list[tuple[str, Tensor]] = []
-    monkeypatch.setattr(stage, "descend", lambda name, loss: losses.append((name, loss)))
+    monkeypatch.setattr(stage, "optimizer_step", lambda name, loss: losses.append((name, loss)))
     return losses
 
 

@@ -382,7 +382,7 @@ def test_landmark_losses_are_in_hundredths_of_the_view(
     off = torch.zeros_like(batch.landmarks)
     off[0, 0, 0], off[1, 2, 1] = 0.03, -0.005
     stage.refiner.forward = lambda image: (batch.landmarks + off).requires_grad_()  # type: ignore[attr-defined]
-    monkeypatch.setattr(stage, "descend", lambda name, loss: loss)
+    monkeypatch.setattr(stage, "optimizer_step", lambda name, loss: loss)
     expected = (2.5 + 0.5**2 / 2) / off.numel()
     assert float(stage.step(batch, 0)["loss"]) == pytest.approx(expected, rel=1e-3)
 
@@ -394,7 +394,7 @@ def test_the_parts_of_the_detectors_loss_have_their_weights(
     make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage, seen = make("detector", box_weight=3.0, landmark_weight=5.0), list[float]()
-    monkeypatch.setattr(stage, "descend", lambda name, loss: seen.append(float(loss.detach())))
+    monkeypatch.setattr(stage, "optimizer_step", lambda name, loss: seen.append(float(loss.detach())))
     losses = {name: float(loss) for name, loss in stage.step(batches_of("detector").next(), 0).items()}
     assert seen == pytest.approx([losses["score"] + 3 * losses["box"] + 5 * losses["landmarks"]], rel=1e-5)
 
