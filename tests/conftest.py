@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from zipfile import ZipFile
 import cv2
 import numpy as np
 import pytest
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports ONNX Runtime
 
 WriteArchives = Callable[[Path, Sequence[Mapping[str, object]]], Path]
 REFERENCE_DATA = Path(__file__).parents[2] / "shared" / "data"

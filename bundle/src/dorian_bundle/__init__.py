@@ -12,6 +12,7 @@ from dorian_bundle.errors import (
     GraphFileError,
     GraphSignatureError,
     ManifestError,
+    TelemetryError,
 )
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "GraphFileError",
     "GraphSignatureError",
     "ManifestError",
+    "TelemetryError",
     "load_bundle",
     "write_manifest",
 ]

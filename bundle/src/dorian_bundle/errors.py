@@ -6,7 +6,8 @@ BundleError
 ├── ManifestError          manifest missing, unreadable, of another schema, or contradicting itself
 ├── GraphFileError         a graph's file missing or not the one that the manifest describes
 ├── GraphSignatureError    a graph's inputs or outputs differ from what the manifest says
-└── EngineError            a TensorRT engine cannot be built or loaded
+├── EngineError            a TensorRT engine cannot be built or loaded
+└── TelemetryError         ONNX Runtime was imported with its telemetry on
 """
 
 
@@ -36,3 +37,7 @@ class GraphSignatureError(BundleError):
 
 class EngineError(BundleError):
     """A TensorRT engine cannot be built or loaded."""
+
+
+class TelemetryError(BundleError):
+    """ONNX Runtime was imported with its telemetry on."""
