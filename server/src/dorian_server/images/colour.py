@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
-from contextlib import suppress
+import logging
 
 import numpy as np
 from PIL import Image, ImageCms
+
+from dorian_server.images.profiles import UnusableProfileError, rebuild_profile
+
+log = logging.getLogger(__name__)
 
 # By a profile's colour space: the mode of an image that it describes.
 _MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}
@@ -18,11 +22,16 @@ _MAX_ROUNDING = 2
 def convert_to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Return ``image``, of mode L, RGB or CMYK, in sRGB (mode RGB); it may be changed in place.
 
-    A profile that is broken, or describes another mode, is ignored: RGB stays as it is, and CMYK is converted without one.
+    A profile that is broken, asks for unbounded work, or describes another mode, is ignored, and the log says so: RGB stays as
+    it is, and CMYK is converted without one.
     """
     if profile:
-        with suppress(Exception):  # Little CMS's errors, and Pillow's, are of many kinds
-            image = _apply_profile(image, profile)
+        try:
+            image = _apply_profile(image, rebuild_profile(profile))
+        except UnusableProfileError as error:
+            log.info("colours are taken as sRGB; their profile cannot be used: %s", error)
+        except Exception as error:  # Little CMS's errors, and Pillow's, are of many kinds
+            log.info("colours are taken as sRGB; their profile cannot be used: %s", type(error).__name__)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
