@@ -21,7 +21,7 @@ REASONS = {
     "IMAGE_EMPTY": "send the bytes of a JPEG, PNG or WebP file",
     "IMAGE_UNREADABLE": "send a whole JPEG, PNG or WebP file",
     "IMAGE_TOO_SMALL": "each side must be at least 32",
-    "IMAGE_TOO_LARGE": "at most 50,000,000 pixels are allowed",
+    "IMAGE_TOO_LARGE": "at most 64,000,000 pixels are allowed",
 }
 SECONDS = 10  # of one processor, for all files, which take about half a second
 LEAK = 8 * MEGABYTE  # two rounds have 50 MB of photos, from 100 MB of files

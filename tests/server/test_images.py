@@ -246,7 +246,7 @@ def test_too_large_is_seen_before_a_pixel_is_decoded(kind: str, side: int, huge_
     finally:
         tracemalloc.stop()
     assert error.reason == "IMAGE_TOO_LARGE"
-    assert str(error) == f"the image is {side}×{side} pixels; at most 50,000,000 pixels are allowed"
+    assert str(error) == f"the image is {side}×{side} pixels; at most 64,000,000 pixels are allowed"
     assert peak < 2**20
 
 

@@ -46,6 +46,8 @@ def photos(huge_png: bytes, astronaut_file: bytes, portrait_file: bytes, write: 
         "30000x30000": huge_png,
         "no face": write(np.full((300, 300, 3), 127, np.uint8)),
         "a strip": write(np.full((40, 60_000, 3), 127, np.uint8)),
+        "wide": write(np.full((32, 16_384, 3), 127, np.uint8)),
+        "wider": write(np.full((32, 65_536, 3), 127, np.uint8)),
         "grass": write(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)),
     }
 
@@ -56,7 +58,21 @@ AGE_TRANSFORM: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("text", {}, "IMAGE_UNREADABLE", DATA, "cannot be decoded; send a whole JPEG, PNG or WebP"),
     ("truncated", {}, "IMAGE_UNREADABLE", DATA, "send a whole JPEG"),
     ("1x1", {}, "IMAGE_TOO_SMALL", DATA, "the image is 1×1 pixels; each side must be at least 32"),
-    ("30000x30000", {}, "IMAGE_TOO_LARGE", DATA, "30000×30000 pixels; at most 50,000,000"),
+    ("30000x30000", {}, "IMAGE_TOO_LARGE", DATA, "30000×30000 pixels; at most 64,000,000"),
+    (
+        "wide",
+        {"output": pb.OutputOptions(format=pb.IMAGE_FORMAT_WEBP)},
+        "IMAGE_TOO_LARGE",
+        DATA,
+        "16384×32 pixels; a WebP file has at most 16,383 on a side, so set output.format to JPEG or PNG",
+    ),
+    (
+        "wider",
+        {"output": pb.OutputOptions(format=pb.IMAGE_FORMAT_JPEG)},
+        "IMAGE_TOO_LARGE",
+        DATA,
+        "65536×32 pixels; a JPEG file has at most 65,535 on a side, so set output.format to PNG",
+    ),
     ("no face", {}, "NO_FACE", DATA, "no face was found"),
     ("a strip", {}, "NO_FACE", DATA, "no face was found"),
     ("grass", {}, "NO_FACE", DATA, "no face was found"),
@@ -202,7 +218,7 @@ DETECT_FACES: list[tuple[str, str, str, str]] = [
     ("text", "IMAGE_UNREADABLE", DATA, "cannot be decoded"),
     ("truncated", "IMAGE_UNREADABLE", DATA, "send a whole JPEG"),
     ("1x1", "IMAGE_TOO_SMALL", DATA, "at least 32"),
-    ("30000x30000", "IMAGE_TOO_LARGE", DATA, "at most 50,000,000"),
+    ("30000x30000", "IMAGE_TOO_LARGE", DATA, "at most 64,000,000"),
 ]
 # both photos, what else is in the request, and then as above
 COMPARE_FACES: list[tuple[str, str, dict[str, Any], str, str, str]] = [

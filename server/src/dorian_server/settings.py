@@ -74,7 +74,7 @@ class Limits:
     # Smaller than a message, so that a photo that is slightly too large gets our message, not gRPC's.
     max_image_bytes: Annotated[int, Field(ge=1)] = 15 * 2**20
     """Largest photo, in bytes of its file."""
-    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    max_pixels: Annotated[int, Field(ge=1)] = 64_000_000
     """Largest photo, in pixels; rejected before it is decoded."""
     max_steps: Annotated[int, Field(ge=1)] = 500
     """Most steps of the search for one face's latent."""

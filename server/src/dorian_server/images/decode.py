@@ -50,14 +50,19 @@ class Photo:
     metadata: Metadata | None = None
 
 
-def decode(data: bytes, limits: Limits) -> Photo:
+def decode(data: bytes, limits: Limits, output_format: ImageFormat | None = None) -> Photo:
     """Decode a file of one of ``FORMATS``; of an animation the first image.
 
     The photo is turned upright by its EXIF orientation. Colours, inks and greys are converted to sRGB by the file's ICC
     profile; 16 bits are rounded to 8.
 
+    Args:
+        data: The file.
+        limits: How large it may be.
+        output_format: The format in which the photo is to be returned, if not its own; it must hold as many pixels.
+
     Raises:
-        RequestError: The file is empty, no such image, broken, or beyond ``limits``.
+        RequestError: The file is empty, no such image, broken, or beyond ``limits`` or those of ``output_format``.
     """
     if not data:
         message = f"the image is empty; send the bytes of a {list_labels('or')} file"
@@ -69,7 +74,7 @@ def decode(data: bytes, limits: Limits) -> Photo:
     try:
         image_format, file = _parse(data)
         orientation, metadata = read_exif(file.exif)
-        pixels, alpha = _decode_pixels(image_format, file, orientation, limits)
+        pixels, alpha = _decode_pixels(image_format, file, orientation, limits, output_format)
     except BrokenFileError as error:
         raise RequestError(Reason.IMAGE_UNREADABLE, _FIELD, f"{unreadable}: {error}") from error
     except (RequestError, MemoryError):
@@ -90,13 +95,14 @@ def _parse(data: bytes) -> tuple[ImageFormat, ParsedFile]:
 
 
 def _decode_pixels(
-    image_format: ImageFormat, file: ParsedFile, orientation: int, limits: Limits
+    image_format: ImageFormat, file: ParsedFile, orientation: int, limits: Limits, output_format: ImageFormat | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Return the pixels (height, width, 3) and the alpha (height, width), both upright."""
     if file.size:  # a WebP's decoder takes memory for all pixels when it is opened
         _check_size(*file.size, limits)
     with Image.open(io.BytesIO(file.image), formats=[image_format]) as image:
         _check_size(*image.size, limits)
+        _check_output(*image.size, output_format or image_format)
         image.load()
         colours, alpha = _split_alpha(image)
     colours = convert_to_srgb(colours, file.profile)
@@ -113,6 +119,15 @@ def _check_size(width: int, height: int, limits: Limits) -> None:
         raise RequestError(Reason.IMAGE_TOO_SMALL, _FIELD, message)
     if width * height > limits.max_pixels:
         message = f"the image is {width}×{height} pixels; at most {limits.max_pixels:,} pixels are allowed"
+        raise RequestError(Reason.IMAGE_TOO_LARGE, _FIELD, message)
+
+
+def _check_output(width: int, height: int, output_format: ImageFormat) -> None:
+    spec = FORMATS[output_format]
+    if max(width, height) > spec.max_side:
+        labels = " or ".join(other.label for other in FORMATS.values() if other.max_side >= max(width, height))
+        limit = f"a {spec.label} file has at most {spec.max_side:,} on a side"
+        message = f"the image is {width}×{height} pixels; {limit}, so set output.format to {labels}"
         raise RequestError(Reason.IMAGE_TOO_LARGE, _FIELD, message)
 
 

@@ -23,6 +23,7 @@ class FormatSpec:
         parse: Takes a file apart; ``BrokenFileError`` if it is broken.
         save: Writes an image to a file, with a quality from 1 to 100 and EXIF with its header, or none.
         has_alpha: Whether the format stores transparency.
+        max_side: Longest side of an image, in pixels.
     """
 
     label: str
@@ -30,12 +31,17 @@ class FormatSpec:
     parse: Callable[[bytes], ParsedFile]
     save: Callable[[Image.Image, BytesIO, int, bytes | None], None]
     has_alpha: bool
+    max_side: int
 
 
 FORMATS: Mapping[ImageFormat, FormatSpec] = {
-    "JPEG": FormatSpec("JPEG", lambda data: data.startswith(jpeg.MAGIC), jpeg.parse, jpeg.save, has_alpha=False),
-    "PNG": FormatSpec("PNG", lambda data: data.startswith(png.MAGIC), png.parse, png.save, has_alpha=True),
-    "WEBP": FormatSpec("WebP", webp.matches, webp.parse, webp.save, has_alpha=True),
+    "JPEG": FormatSpec(
+        "JPEG", lambda data: data.startswith(jpeg.MAGIC), jpeg.parse, jpeg.save, has_alpha=False, max_side=65_535
+    ),
+    "PNG": FormatSpec(
+        "PNG", lambda data: data.startswith(png.MAGIC), png.parse, png.save, has_alpha=True, max_side=2**31 - 1
+    ),
+    "WEBP": FormatSpec("WebP", webp.matches, webp.parse, webp.save, has_alpha=True, max_side=16_383),
 }
 
 

@@ -120,7 +120,9 @@ class Pipeline:
             CallCancelledError: The call was cancelled during a latent search.
         """
         self.check(request, method)
-        photo, faces = self._preparation.detect_some(request.data, IMAGE_FIELD, clock)
+        photo, faces = self._preparation.detect_some(
+            request.data, IMAGE_FIELD, clock, output_format=request.output.format
+        )
         selected_faces, unmatched = select_faces(
             faces, bool(request.targets), request.source, request.faces, request.face_targets, self._limits.max_faces
         )

@@ -13,7 +13,7 @@ from dorian_bundle.alignment import warp_crop
 from dorian_bundle.face_detection import DetectedFace
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
-from dorian_server.domain.requests import Age
+from dorian_server.domain.requests import Age, ImageFormat
 from dorian_server.domain.results import Face, FaceReading, FailedFace
 from dorian_server.faces.reader import FaceReader, unusable_face_error
 from dorian_server.images import Photo, decode
@@ -57,7 +57,9 @@ class Preparation:
             message = f"{count} faces are named; at most {self.limits.max_faces} are allowed"
             raise RequestError(Reason.FACE_TOO_MANY, field, message)
 
-    def detect(self, data: bytes, field: str, clock: Clock, prefix: str = "") -> tuple[Photo, list[DetectedFace]]:
+    def detect(
+        self, data: bytes, field: str, clock: Clock, prefix: str = "", output_format: ImageFormat | None = None
+    ) -> tuple[Photo, list[DetectedFace]]:
         """Decode a photo and detect its faces.
 
         Args:
@@ -65,6 +67,7 @@ class Preparation:
             field: The field of the request that it was in.
             clock: Times the stages "decode" and "detect".
             prefix: Begins the message of an error, where a request has several photos.
+            output_format: The format in which the photo is to be returned, if not its own.
 
         Returns:
             The photo, and its faces, largest first.
@@ -74,15 +77,17 @@ class Preparation:
         """
         with clock.stage("decode"):
             try:
-                photo = decode(data, self.limits)
+                photo = decode(data, self.limits, output_format)
             except RequestError as error:
                 raise RequestError(error.reason, field, f"{prefix}{error}") from error
         with clock.stage("detect"):
             return photo, self.face_reader.detector.detect(photo.pixels)[: self.limits.max_detections]
 
-    def detect_some(self, data: bytes, field: str, clock: Clock, prefix: str = "") -> tuple[Photo, list[DetectedFace]]:
+    def detect_some(
+        self, data: bytes, field: str, clock: Clock, prefix: str = "", output_format: ImageFormat | None = None
+    ) -> tuple[Photo, list[DetectedFace]]:
         """As ``detect``, but ``RequestError`` for a photo without a face."""
-        photo, faces = self.detect(data, field, clock, prefix)
+        photo, faces = self.detect(data, field, clock, prefix, output_format)
         if not faces:
             message = "no face was found; send a photo in which a face is seen from the front, at least 20 pixels wide"
             raise RequestError(Reason.NO_FACE, field, f"{prefix}{message}")
