@@ -85,6 +85,19 @@ def test_calls_without_a_known_key_are_rejected_and_counted(
     assert not keyed_server.servicer.calls
 
 
+@pytest.mark.parametrize("other", ["Bearer wrong", "Bearer {key}", ""])
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_keys_in_one_call_are_rejected(keyed_server: KeyedServer, other: str, order: int) -> None:
+    key = keyed_server.secrets["age"]
+    values = [f"Bearer {key}", other.format(key=key)][::order]
+    metadata = tuple(("authorization", value) for value in values)
+    rejection = rejects(
+        lambda: keyed_server.stub.ListMethods(pb.ListMethodsRequest(), metadata=metadata, timeout=SECONDS)
+    )
+    assert (rejection.code, rejection.info.reason) == ("UNAUTHENTICATED", "API_KEY_UNKNOWN")
+    assert "several authorization entries" in rejection.message
+
+
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_scheme_is_written_in_any_case(keyed_server: KeyedServer, scheme: str) -> None:
     metadata = (("authorization", f"{scheme} {keyed_server.secrets['age']}"),)

@@ -17,6 +17,7 @@ from dorian_server.rpc.health_service import LIVENESS, READINESS
 from dorian_server.serving.server import Server
 from dorian_server.settings import Settings
 from dorian_server.telemetry.telemetry import Telemetry
+from tests.fake_proxy import fake_proxy
 
 Status = health_pb2.HealthCheckResponse
 
@@ -57,6 +58,12 @@ def test_the_command_ends_with_0_where_a_server_serves(address: str) -> None:
     result = ask(address.rpartition(":")[2])
     assert result.exit_code == 0
     assert result.output == "serving\n"
+
+
+def test_the_command_asks_no_proxy(address: str) -> None:
+    with fake_proxy() as (url, heard):
+        result = ask(address.rpartition(":")[2], http_proxy=url, no_proxy="", no_grpc_proxy="")
+    assert (result.exit_code, heard) == (0, [])
 
 
 def test_the_port_comes_from_the_environment_as_the_servers_does(address: str) -> None:

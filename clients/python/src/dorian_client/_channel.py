@@ -26,7 +26,14 @@ _OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),  # gRPC's 1000 would outlast all retries
+    # While a call waits, a connection that something between forgot is found within 28 s; servers permit a ping every 10 s.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 8_000),
+    ("grpc.http2.max_pings_without_data", 0),
 ]
+# The variables that gRPC reads, the first that is set.
+_PROXY_VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy")
+_NO_PROXY_VARIABLES = ("no_grpc_proxy", "no_proxy")
 _LOCAL_SCHEMES = ("unix:", "unix-abstract:")
 _TARGET = re.compile(r"(?:dns:///|ipv4:|ipv6:)?(?P<host>\[[^\]]*\]|[^:/]*)(?::[0-9]+)?")
 _KEY = re.compile(r"[\x21-\x7e]+")
@@ -68,11 +75,13 @@ def open_channel(address: str, tls: Tls | None, credentials: grpc.ChannelCredent
     """
     if tls is not None and credentials is not None:
         raise ValueError("give tls or credentials, not both")
-    options = _OPTIONS
+    options = list(_OPTIONS)
+    if is_loopback(address):
+        options.append(("grpc.enable_http_proxy", 0))
     if tls is not None:
         credentials = _read_credentials(tls)
         if tls.server_name is not None:
-            options = [*options, ("grpc.ssl_target_name_override", tls.server_name)]
+            options.append(("grpc.ssl_target_name_override", tls.server_name))
     if credentials is None:
         return grpc.insecure_channel(address, options)
     return grpc.secure_channel(address, credentials, options)
@@ -107,12 +116,27 @@ def is_loopback(address: str) -> bool:
     """Tell whether what is sent to an address stays on this machine; False if the address cannot be parsed."""
     if address.startswith(_LOCAL_SCHEMES):
         return True
-    target = _TARGET.fullmatch(address)
-    host = target["host"].strip("[]") if target else ""
+    host = _host_of(address)
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def describe_route(address: str) -> str:
+    """Return the address for messages, with the proxy on the way to it if the environment names one."""
+    proxy = next(filter(None, map(os.environ.get, _PROXY_VARIABLES)), None)
+    exceptions = next(filter(None, map(os.environ.get, _NO_PROXY_VARIABLES)), "")
+    host = _host_of(address)
+    is_exception = any(host.endswith(name.strip()) for name in exceptions.split(",") if name.strip())
+    if proxy is None or is_loopback(address) or is_exception:
+        return address
+    return f"{address} through the proxy {proxy.rpartition('@')[2].removeprefix('http://')}"
+
+
+def _host_of(address: str) -> str:
+    target = _TARGET.fullmatch(address)
+    return target["host"].strip("[]") if target else ""
 
 
 def _read_credentials(tls: Tls) -> grpc.ChannelCredentials:

@@ -25,6 +25,7 @@ from dorian_client._channel import (
     Tls,
     call_metadata,
     check_settings,
+    describe_route,
     forbid_unencrypted_key,
     open_channel,
 )
@@ -395,7 +396,9 @@ class Client:
             retries.sleep(delay)
 
     def _error_from_rpc(self, error: grpc.RpcError) -> ServerError:
-        return error_from_rpc(error, address=self.address, timeout=self.timeout, is_connected=self._is_connected)
+        return error_from_rpc(
+            error, address=describe_route(self.address), timeout=self.timeout, is_connected=self._is_connected
+        )
 
     def _is_connected(self) -> bool:
         ready = grpc.channel_ready_future(self._channel)

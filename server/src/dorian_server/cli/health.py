@@ -65,12 +65,14 @@ def main(
     if (tls_certificate is None) != (tls_key is None):
         raise click.UsageError("--tls-certificate and --tls-key go together")
     address = f"127.0.0.1:{port}"
+    options: list[tuple[str, int | str]] = [("grpc.enable_http_proxy", 0)]  # the server is on this machine
     if tls_ca or tls_certificate or tls_server_name:
         pems = [None if file is None else file.read() for file in (tls_ca, tls_key, tls_certificate)]
-        options = [("grpc.ssl_target_name_override", tls_server_name)] if tls_server_name else []
+        if tls_server_name:
+            options.append(("grpc.ssl_target_name_override", tls_server_name))
         new_channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(*pems), options)
     else:
-        new_channel = grpc.insecure_channel(address)
+        new_channel = grpc.insecure_channel(address, options)
     with new_channel as channel:
         try:
             request = health_pb2.HealthCheckRequest(service=service)

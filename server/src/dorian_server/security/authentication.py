@@ -65,8 +65,11 @@ class Authentication(grpc.ServerInterceptor):  # type: ignore[type-arg]
         return wrap_handler(handler, partial(self._admit, method=method, key=key))
 
     def _identify(self, details: grpc.HandlerCallDetails) -> ApiKey:
-        header = dict(details.invocation_metadata or ()).get("authorization", "")
-        scheme, _, secret = str(header).partition(" ")
+        headers = [value for name, value in details.invocation_metadata or () if name == "authorization"]
+        if len(headers) > 1:
+            message = "the call has several authorization entries in its metadata; send one"
+            raise RequestError(Reason.API_KEY_UNKNOWN, "", message)
+        scheme, _, secret = str(headers[0] if headers else "").partition(" ")
         if scheme.lower() != _SCHEME or not secret.strip():
             message = "the call has no API key; send the metadata authorization: Bearer KEY"
             raise RequestError(Reason.API_KEY_MISSING, "", message)

@@ -73,6 +73,9 @@ class Server:
                 ("grpc.max_receive_message_length", settings.limits.max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", int(shares_port)),
+                # Callers may ping every 10 s, between calls as well.
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 9_000),
             ],
             interceptors=[CallWatcher(telemetry), *authentication, Gate(admission, metrics.count_rejection)],
         )
