@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,12 @@ def test_a_process_leaves_no_file_and_opens_no_socket(
     assert len(sockets) == 4, "and this test's connection"
     written = [str(path.relative_to(tmp_path)) for path in (tmp_path / "user").rglob("*") if not path.is_dir()]
     assert written == []
+
+
+def test_a_process_dumps_no_core(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    process.stdout.readline()
+    assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0)
 
 
 @pytest.mark.parametrize("package", ["dorian_server.settings", "dorian_server.cli.serve"])

@@ -60,6 +60,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "log_level": ("error", "error"),
     "log_format": ("json", "json"),
     "metrics_port": ("9090", 9090),
+    "metrics_host": ("0.0.0.0", "0.0.0.0"),
     "otlp_endpoint": ("http://collector:4317", "http://collector:4317"),
 }
 
@@ -164,6 +165,16 @@ def test_every_setting_is_a_flag_with_the_same_default(started: list[Settings]) 
     of_settings = {field.name for field in fields(Settings)} - {"limits", "load", "security", "observability"}
     assert of_settings | of_parts == set(VALUES) | {"processes"}, "more than one are started in another way"
     assert set(VALUES) | {"processes"} == set(FLAGS)
+
+
+def test_metrics_are_for_this_machine_whatever_the_server_listens_on(
+    started: list[Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts: list[str] = []
+    monkeypatch.setattr(Metrics, "served", lambda _, host, port: nullcontext(hosts.append(host)))
+    for flags in ([], ["--metrics-host", "0.0.0.0"]):
+        CliRunner().invoke(command.main, ["--host", "0.0.0.0", "--metrics-port", "9090", *flags])
+    assert hosts == ["127.0.0.1", "0.0.0.0"]
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -114,6 +114,8 @@ class Observability:
     """Lines of text, or JSON objects."""
     metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
     """Port for Prometheus; none unless given."""
+    metrics_host: str = "127.0.0.1"
+    """Address that Prometheus reaches that port at, without key or TLS; 0.0.0.0: from other machines."""
     otlp_endpoint: Annotated[str | None, Flag(metavar="URL")] = None
     """OpenTelemetry collector to send traces to, as http://collector:4317; none unless given."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -38,6 +39,7 @@ def main(**options: Any) -> None:
     """
     logs.configure(options["log_level"], options["log_format"])
     settings = read_settings(options)
+    _forbid_core_dumps()
 
     def announce(port: int) -> None:
         click.echo(f"listening on {settings.host}:{port}")
@@ -49,6 +51,11 @@ def main(**options: Any) -> None:
             sys.exit(_supervise(settings, announce))
     except StartupError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _forbid_core_dumps() -> None:
+    """Keep the memory of this process and its children, and photos with it, from being written to disk when one crashes."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _serve(settings: Settings, on_ready: Callable[[int], None], on_reload: Callable[[], None] | None = None) -> None:
@@ -67,7 +74,7 @@ def _serve(settings: Settings, on_ready: Callable[[int], None], on_reload: Calla
             stack.callback(traces.close)
         telemetry = Telemetry(traces=traces)
         if observability.metrics_port:
-            stack.enter_context(telemetry.metrics.served(settings.host, observability.metrics_port))
+            stack.enter_context(telemetry.metrics.served(observability.metrics_host, observability.metrics_port))
         server = None
         with signals.interrupting():
             server = start(settings, telemetry, on_reload is not None, on_reload or (lambda: None))
