@@ -84,6 +84,8 @@ class Limits:
     """Most target ages of a request."""
     max_faces: Annotated[int, _NO_FLAG] = 32
     """Most faces that a request may name."""
+    max_latent_size: Annotated[int, _NO_FLAG] = 4096
+    """Most numbers of a latent in a request."""
     max_detections: Annotated[int, _NO_FLAG] = 256
     """Most faces of a photo that are processed, the largest first."""
 

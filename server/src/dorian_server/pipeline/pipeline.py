@@ -48,7 +48,7 @@ class Pipeline:
         self.bundle = bundle
         self.methods = list(methods)
         self.face_reader = face_reader
-        self._limits = limits
+        self.limits = limits
         self._preparation = Preparation(face_reader, limits)
         self.reconstruction = Reconstruction(self._preparation)
 
@@ -124,7 +124,7 @@ class Pipeline:
             request.data, IMAGE_FIELD, clock, output_format=request.output.format
         )
         selected_faces, unmatched = select_faces(
-            faces, bool(request.targets), request.source, request.faces, request.face_targets, self._limits.max_faces
+            faces, bool(request.targets), request.source, request.faces, request.face_targets, self.limits.max_faces
         )
         prepared, failed = self._preparation.prepare(photo, faces, selected_faces, method, clock)
         if not prepared:
@@ -156,8 +156,8 @@ class Pipeline:
                 "faces are named, but no target age is given for them; give one, or name them in face_targets alone"
             )
             raise RequestError(Reason.TARGET_MISSING, "targets", message)
-        if len(request.targets) > self._limits.max_targets:
-            message = f"{len(request.targets)} target ages are given; at most {self._limits.max_targets} are allowed"
+        if len(request.targets) > self.limits.max_targets:
+            message = f"{len(request.targets)} target ages are given; at most {self.limits.max_targets} are allowed"
             raise RequestError(Reason.TARGET_TOO_MANY, "targets", message)
         field = "faces" if request.faces else "face_targets"
         self._preparation.check_face_count(len(request.faces) + len(request.face_targets), field)

@@ -16,6 +16,9 @@ from dorian_server.rpc.call_details import FACE_AGING_SERVICE
 # What checks may ask for. The empty name and that of the service are gRPC's own names for readiness.
 LIVENESS, READINESS = "liveness", ("", FACE_AGING_SERVICE, "readiness")
 
+# Enough for the balancers in front of a server; each watch stays open, and takes memory.
+MAX_WATCHES = 1000
+
 log = logging.getLogger(__name__)
 
 _Response: TypeAlias = health_pb2.HealthCheckResponse
@@ -30,7 +33,7 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self._states: dict[str, int] = {LIVENESS: _Response.SERVING} | dict.fromkeys(READINESS, _Response.NOT_SERVING)
-        self._watchers: dict[_Send, str] = {}
+        self._watchers: dict[_Send, str | None] = {}
         self._is_closed = False
         self._lock = threading.Lock()
         self._outbox: queue.SimpleQueue[tuple[_Send, _Response | None] | None] = queue.SimpleQueue()
@@ -55,7 +58,10 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         """Return the state of a service; ``NOT_FOUND`` for one that does not exist."""
         status = self._states.get(request.service)
         if status is None:
-            context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service!r} here")
+            context.abort(
+                grpc.StatusCode.NOT_FOUND,
+                f"there is no such service here; known: {', '.join(filter(None, self._states))}",
+            )
         return _Response(status=status)
 
     def Watch(
@@ -69,7 +75,12 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         with self._lock:
             if self._is_closed:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
-            self._watchers[send] = request.service
+            if len(self._watchers) >= MAX_WATCHES:
+                context.abort(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MAX_WATCHES} watches are open; no more are allowed"
+                )
+            # An unknown name is not kept, however long it is.
+            self._watchers[send] = request.service if request.service in self._states else None
             status = self._states.get(request.service, _Response.SERVICE_UNKNOWN)
             self._outbox.put((send, _Response(status=status)))
         if not context.add_callback(lambda: self._remove_watcher(send)):

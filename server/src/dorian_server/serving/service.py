@@ -26,6 +26,7 @@ from dorian_server.rpc.call_details import read_caller
 from dorian_server.rpc.statuses import ends_with_status
 from dorian_server.serving import conversion
 from dorian_server.serving.bundles import Bundles
+from dorian_server.serving.counts import check_counts
 from dorian_server.telemetry.telemetry import Telemetry
 
 Parameters = ParamSpec("Parameters")
@@ -75,6 +76,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
     def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
         """Return the photo with its faces at each target."""
         pipeline = self._bundles.pipeline(request.bundle)
+        check_counts(request, pipeline.limits)
         age_request = conversion.read_age_request(request)
         method = pipeline.method_for(age_request, request.method)
         pipeline.check(age_request, method)  # before it waits
@@ -103,6 +105,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
     def Reconstruct(self, request: pb.ReconstructRequest, context: grpc.ServicerContext) -> pb.ReconstructResponse:
         """Return the latent of each face, and what is drawn from it."""
         pipeline = self._bundles.pipeline(request.bundle)
+        check_counts(request, pipeline.limits)
         reconstruct_request = conversion.read_reconstruct_request(request)
         method = pipeline.encoding_method(request.method, searchable=reconstruct_request.search is not None)
         reconstruct = pipeline.reconstruction.reconstruct
@@ -115,6 +118,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
     def Optimize(self, request: pb.OptimizeRequest, context: grpc.ServicerContext) -> Iterator[pb.OptimizeResponse]:
         """Search the latent of a face; yield each step, then the result."""
         pipeline = self._bundles.pipeline(request.bundle)
+        check_counts(request, pipeline.limits)
         optimize_request = conversion.read_optimize_request(request)
         method = pipeline.encoding_method(request.method, searchable=True)
         optimize = pipeline.reconstruction.optimize

@@ -1,0 +1,35 @@
+"""How much of each repeated field a request may hold; checked before anything of it is copied."""
+
+from __future__ import annotations
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian_server.domain.errors import Reason, RequestError
+from dorian_server.settings import Limits
+
+
+def check_counts(message: pb.AgeTransformRequest | pb.ReconstructRequest | pb.OptimizeRequest, limits: Limits) -> None:
+    """Raise ``RequestError`` for a repeated field of ``message`` with more entries than ``limits`` allow."""
+    if isinstance(message, pb.OptimizeRequest):
+        _check_latent(len(message.latent), "latent", limits)
+        return
+    if isinstance(message, pb.AgeTransformRequest):
+        _check_count(
+            len(message.targets), limits.max_targets, "targets", "target ages are given", Reason.TARGET_TOO_MANY
+        )
+        face_count = len(message.face_targets)
+        _check_count(face_count, limits.max_faces, "face_targets", "faces are named", Reason.FACE_TOO_MANY)
+        _check_count(len(message.latents), limits.max_faces, "latents", "latents are given", Reason.FACE_TOO_MANY)
+        for index, entry in enumerate(message.latents):
+            _check_latent(len(entry.latent), f"latents[{index}].latent", limits)
+    _check_count(len(message.faces), limits.max_faces, "faces", "faces are named", Reason.FACE_TOO_MANY)
+
+
+def _check_count(count: int, limit: int, field: str, what: str, reason: Reason) -> None:
+    if count > limit:
+        raise RequestError(reason, field, f"{count} {what}; at most {limit} are allowed")
+
+
+def _check_latent(size: int, field: str, limits: Limits) -> None:
+    if size > limits.max_latent_size:
+        message = f"{field} has {size} numbers; no latent has more than {limits.max_latent_size}"
+        raise RequestError(Reason.LATENT_UNSUITABLE, field, message)
