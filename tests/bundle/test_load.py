@@ -294,3 +294,18 @@ def test_a_missing_model_card(folder: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         load_bundle(folder)
     assert str(caught.value) == f"{folder} has no model card (README.md)"
+
+
+def test_links_do_not_leave_the_bundle(folder: Path, tmp_path: Path) -> None:
+    graph, elsewhere = folder / ENCODER, tmp_path / "elsewhere.onnx"
+    graph.rename(elsewhere)
+    graph.symlink_to(elsewhere)
+    with pytest.raises(GraphFileError, match="is a link to outside of the bundle"):
+        load_bundle(folder)
+
+
+def test_links_within_the_bundle_are_followed(folder: Path) -> None:
+    graph = folder / ENCODER
+    graph.rename(graph.with_name("real.onnx"))
+    graph.symlink_to("real.onnx")
+    load_bundle(folder)

@@ -83,6 +83,10 @@ class GraphFile(BaseModel):
             raise GraphFileError(f"graph file {self.path} is missing from {folder}")
         if (size := file.stat().st_size) != self.bytes:
             raise GraphFileError(f"graph file {self.path} has {size} bytes; the manifest says {self.bytes}")
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise GraphFileError(
+                f"graph file {self.path} is a link to outside of the bundle; copy the file into the bundle"
+            )
         if (sha256 := sha256_of(file)) != self.sha256:
             raise GraphFileError(f"graph file {self.path} has SHA-256 {sha256}; the manifest says {self.sha256}")
 
