@@ -57,11 +57,11 @@ def write_archives() -> WriteArchives:
 def refused() -> Callable[..., bool]:
     """Whether a command, run by click's ``CliRunner``, ended with an error that holds certain words, and no traceback."""
 
-    def refused(result: Any, *words: str) -> bool:
+    def refused(result: Any, *messages: str) -> bool:
         assert isinstance(result.exception, SystemExit), result.exception
         assert "Traceback" not in result.output
         _, _, message = result.output.rpartition("Error: ")
-        return result.exit_code == 1 and message != result.output and all(word in message for word in words)
+        return result.exit_code == 1 and message != result.output and all(word in message for word in messages)
 
     return refused
 

@@ -117,22 +117,22 @@ def srgb_profile() -> bytes:
 
 def boundaries(data: bytes) -> list[int]:
     """Where the segments or chunks of a JPEG, PNG or WebP file begin."""
-    found = []
+    result = []
     if data[:2] == b"\xff\xd8":
         position = 2
         while data[position + 1] != 0xDA:
-            found.append(position)
+            result.append(position)
             position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        return [*found, position, len(data) - 2]
+        return [*result, position, len(data) - 2]
     is_png = data.startswith(PNG_MAGIC)
     position = 8 if is_png else 12
     while position < len(data):
-        found.append(position)
+        result.append(position)
         length = int.from_bytes(data[position : position + 4], "big")
         if not is_png:
             length = int.from_bytes(data[position + 4 : position + 8], "little")
         position += length + (12 if is_png else 8 + length % 2)
-    return found
+    return result
 
 
 @cache

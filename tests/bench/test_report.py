@@ -72,7 +72,7 @@ def test_pictures_differ_by_levels_and_pixels() -> None:
     picture = np.full((4, 4, 3), 100, np.uint8)
     other = picture.copy()
     other[0, :3, 1] += 2
-    files = [cv2.imencode(".png", each)[1].tobytes() for each in (picture, other, picture[:2])]
+    files = [cv2.imencode(".png", item)[1].tobytes() for item in (picture, other, picture[:2])]
     assert difference(files[0], files[0]) == (0, 0)
     assert difference(files[0], files[1]) == (2, 3)
     assert difference(files[0], files[2]) == (255, 16)

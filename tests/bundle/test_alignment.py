@@ -165,8 +165,8 @@ def test_painted_landmarks_land_on_the_template(scale: float, degrees: float) ->
     v, u = np.mgrid[:SIZE, :SIZE]
     for x, y in TEMPLATE:
         weight = light * (np.hypot(u - x, v - y) < 5.2)
-        found = (weight * u).sum() / weight.sum(), (weight * v).sum() / weight.sum()
-        assert found == pytest.approx((x, y), abs=0.2)
+        result = (weight * u).sum() / weight.sum(), (weight * v).sum() / weight.sum()
+        assert result == pytest.approx((x, y), abs=0.2)
 
 
 @pytest.mark.parametrize("scale", [8.0, 7.3])
@@ -246,6 +246,6 @@ def test_a_zoomed_template_shows_the_face_smaller_about_the_middle(factor: float
     assert zoomed - middle == pytest.approx((TEMPLATE - middle) * factor)
     photo = smooth_scene(300, 300)
     landmarks = face_in_the_middle(300, 2.0, 15.0)
-    near, far = (crop_matrix(landmarks, each, SIZE) for each in (DEFAULT_TEMPLATE, DEFAULT_TEMPLATE.zoomed(factor)))
+    near, far = (crop_matrix(landmarks, item, SIZE) for item in (DEFAULT_TEMPLATE, DEFAULT_TEMPLATE.zoomed(factor)))
     assert np.hypot(*far[:, 0]) == pytest.approx(factor * np.hypot(*near[:, 0]))
     assert warp_crop(photo, far, SIZE).shape == (SIZE, SIZE, 3)

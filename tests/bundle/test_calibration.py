@@ -66,8 +66,8 @@ def test_a_single_point_is_level_everywhere(asked: float) -> None:
 @pytest.mark.parametrize("ages", [(20, 20), (40, 20), (10, 40, 20)])
 def test_points_ascend(ages: tuple[float, ...]) -> None:
     points = tuple(CalibrationPoint(asked=age, offset=0, strength=1) for age in ages)
-    words = f"calibration points must ascend: {ages[-1]} follows {ages[-2]}"
-    with pytest.raises(ValidationError, match=words):
+    message = f"calibration points must ascend: {ages[-1]} follows {ages[-2]}"
+    with pytest.raises(ValidationError, match=message):
         Calibration(points=points)
 
 

@@ -190,7 +190,7 @@ class FakeTensorrt(ModuleType):
 
     def Builder(self, logger: object) -> Any:
         shapes: list[str] = []
-        profile = SimpleNamespace(set_shape=lambda *words: shapes.append(str(words)))
+        profile = SimpleNamespace(set_shape=lambda *message: shapes.append(str(message)))
         return SimpleNamespace(
             create_network=lambda flags: SimpleNamespace(flags=flags),
             create_builder_config=lambda: SimpleNamespace(add_optimization_profile=lambda profile: None),
@@ -199,8 +199,8 @@ class FakeTensorrt(ModuleType):
         )
 
     def _built(self, network: Any, shapes: list[str]) -> bytes | None:
-        words = f"{self.__version__}|{network.flags}|{network.onnx.decode()}|{shapes}"
-        return words.encode() if self.buildable else None
+        message = f"{self.__version__}|{network.flags}|{network.onnx.decode()}|{shapes}"
+        return message.encode() if self.buildable else None
 
     def OnnxParser(self, network: Any, logger: object) -> Any:
         def parse(data: bytes) -> bool:

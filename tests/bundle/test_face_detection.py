@@ -82,11 +82,11 @@ def test_a_cell_is_read_from_its_centre_in_strides() -> None:
     level = empty_map(4, 6)
     offsets = np.arange(10) / 4 - 1
     level[:, 2, 5] = [0.75, 0.25, -0.5, np.log(3), np.log(2), *offsets]
-    found = decode_map(level, 16, 0.5)
+    result = decode_map(level, 16, 0.5)
     x, y = 16 * 5.5, 16 * 2.5
-    assert found.scores.tolist() == [0.75]
-    assert found.boxes[0] == pytest.approx([x + 4 - 24, y - 8 - 16, 48, 32], rel=1e-6)
-    assert found.landmarks[0] == pytest.approx(np.array([x, y]) + 16 * offsets.reshape(5, 2), rel=1e-6)
+    assert result.scores.tolist() == [0.75]
+    assert result.boxes[0] == pytest.approx([x + 4 - 24, y - 8 - 16, 48, 32], rel=1e-6)
+    assert result.landmarks[0] == pytest.approx(np.array([x, y]) + 16 * offsets.reshape(5, 2), rel=1e-6)
 
 
 def test_a_score_counts_from_the_least_on() -> None:
@@ -108,9 +108,9 @@ def test_scaling_keeps_the_centres_of_pixels() -> None:
     level = np.zeros((DETECTOR_CHANNELS, 1, 1), dtype=np.float32)
     level[0], level[5:] = 1, -0.5  # landmarks at (0, 0)
     level[3:5] = np.log(0.5)
-    found = decode_map(level, 8, 0.5).scaled(4)
-    assert found.landmarks[0] == pytest.approx(np.full((5, 2), 1.5))
-    assert found.boxes[0] == pytest.approx([8, 8, 16, 16], rel=1e-6)
+    result = decode_map(level, 8, 0.5).scaled(4)
+    assert result.landmarks[0] == pytest.approx(np.full((5, 2), 1.5))
+    assert result.boxes[0] == pytest.approx([8, 8, 16, 16], rel=1e-6)
 
 
 # --- overlaps ---
@@ -212,8 +212,8 @@ def test_what_both_looks_find_is_one_face() -> None:
             320: [((50.5, 50.5, 29.5, 35.0), 0.8, 8)],
         }
     )
-    found = find_faces(run, picture(640, 640), 0.5)
-    assert [face.score for face in found] == pytest.approx([0.8, 0.6])  # the better of the two, and the other face
+    result = find_faces(run, picture(640, 640), 0.5)
+    assert [face.score for face in result] == pytest.approx([0.8, 0.6])  # the better of the two, and the other face
 
 
 def test_the_largest_face_comes_first() -> None:
@@ -296,12 +296,12 @@ def face(side: float, degrees: float = 0.0, middle: tuple[float, float] = (100.0
 
 @pytest.mark.parametrize(("side", "degrees"), [(32, 0), (80, 0), (64, 90), (50, -37)])
 def test_landmarks_are_brought_back_from_the_view(side: float, degrees: float) -> None:
-    run, found = Seen(off=(0.1, -0.05)), face(side, degrees)
-    (refined,) = refine_landmarks(run, picture(200, 220), [found], TEMPLATE, VIEW)
+    run, result = Seen(off=(0.1, -0.05)), face(side, degrees)
+    (refined,) = refine_landmarks(run, picture(200, 220), [result], TEMPLATE, VIEW)
     angle = np.deg2rad(degrees)
     shift = side * np.array([0.1 * np.cos(angle) + 0.05 * np.sin(angle), 0.1 * np.sin(angle) - 0.05 * np.cos(angle)])
-    assert refined.landmarks == pytest.approx(found.landmarks + shift, abs=1e-3)
-    assert (refined.box, refined.score) == (found.box, found.score)
+    assert refined.landmarks == pytest.approx(result.landmarks + shift, abs=1e-3)
+    assert (refined.box, refined.score) == (result.box, result.score)
 
 
 def test_landmarks_that_were_right_stay() -> None:
@@ -315,8 +315,8 @@ def test_a_view_is_the_photo_aligned_to_the_template() -> None:
     refine_landmarks(run, pixels, faces, TEMPLATE, VIEW)
     (images,) = run.images
     assert (images.shape, images.dtype) == ((2, 3, VIEW, VIEW), np.float32)
-    for image, each in zip(images, faces, strict=True):
-        view = warp_crop(pixels, crop_matrix(each.landmarks, TEMPLATE, VIEW), VIEW)
+    for image, item in zip(images, faces, strict=True):
+        view = warp_crop(pixels, crop_matrix(item.landmarks, TEMPLATE, VIEW), VIEW)
         assert image.transpose(1, 2, 0) == pytest.approx(view / 255, abs=1e-6)
 
 

@@ -74,7 +74,7 @@ def test_methods_that_can_be_searched_and_others_stand_side_by_side(searchable: 
     del other["graphs"]["latent_gradient"]
     searchable["methods"].append(other | {"name": "other", "embedding_size": None})
     first, second = Manifest.model_validate(searchable).methods
-    assert [isinstance(each, AgeCganMethod) and each.embedding_size is not None for each in (first, second)] == [
+    assert [isinstance(item, AgeCganMethod) and item.embedding_size is not None for item in (first, second)] == [
         True,
         False,
     ]

@@ -237,9 +237,9 @@ def test_methods_that_contradict_themselves_or_their_schema(
     edit(three)
     with pytest.raises(ValidationError) as caught:
         Manifest.model_validate(three)
-    found = {".".join(map(str, problem["loc"])): problem["msg"] for problem in caught.value.errors()}
-    assert place in found, found
-    assert [part for part in words if part not in found[place]] == [], found[place]
+    result = {".".join(map(str, problem["loc"])): problem["msg"] for problem in caught.value.errors()}
+    assert place in result, result
+    assert [part for part in words if part not in result[place]] == [], result[place]
 
 
 @pytest.mark.parametrize("method", [TRANSLATOR, CYCLEGAN])

@@ -138,8 +138,8 @@ def test_faces_as_they_are_written(text: str, selector: pb.FaceSelector, run: Ru
     run("age", "portrait.png", "--to", "8", "--face", text, "--face", "1", "-o", "a.png")
     run("age", "portrait.png", "--face", f"{text}=19-29", "--face", "1=45.5", "-o", "a.png")
     run("reconstruct", "portrait.png", "--face", text, "--face", "1", "-o", "a.png")
-    shared, own, seen = fake.requests
-    assert list(shared.faces) == list(seen.faces) == [selector, pb.FaceSelector(index=1)]
+    shared, own, recorded = fake.requests
+    assert list(shared.faces) == list(recorded.faces) == [selector, pb.FaceSelector(index=1)]
     assert (list(shared.face_targets), list(own.faces), list(own.targets)) == ([], [], [])
     assert list(own.face_targets) == [
         pb.FaceTarget(face=selector, target=pb.Age(group="19-29")),

@@ -23,8 +23,8 @@ def _draw(face: Face, width: int = 400, height: int = 300) -> npt.NDArray[np.uin
     return np.asarray(draw_faces(Image.new("RGB", (width, height), GREY), [face]))
 
 
-def _edges(found: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    rows, columns = np.nonzero(found)
+def _edges(result: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero(result)
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
 

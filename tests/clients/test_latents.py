@@ -81,10 +81,10 @@ def test_reconstructions_are_accepted_as_latents(client: Client, fake: Any, pixe
     fake.unusable_faces = {0}
     reconstructions = client.reconstruct(pixels, faces=[0, 1, 7]).faces
     fake.unusable_faces = set()
-    found = client.optimize(pixels).result().reconstruction
+    actual = client.optimize(pixels).result().reconstruction
     client.age(pixels, 60, latents=reconstructions)
-    client.sweep(pixels, latents=found)
-    client.optimize(pixels, latent=found.latent).result()
+    client.sweep(pixels, latents=actual)
+    client.optimize(pixels, latent=actual.latent).result()
     *_, age, _, sweep, search = fake.requests
     latent = [0.5, -0.25, 0.1]
     assert list(age.latents) == [pb.FaceLatent(face=BOXES[1], latent=latent)]  # the others were not reconstructed

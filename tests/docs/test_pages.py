@@ -64,20 +64,20 @@ def make_targets() -> set[str]:
 def uses(page: Path) -> Iterator[list[str]]:
     """Yield the words of each use of a ``dorian`` command in a page's shell blocks, beginning with its name."""
     for line in shell_lines(page):
-        words = shlex.split(line)
-        for index, word in enumerate(words):
+        message = shlex.split(line)
+        for index, word in enumerate(message):
             name = word.rpartition("/")[2]
-            begins = index == 0 or "=" in words[index - 1] or words[index - 1] == "do"
+            begins = index == 0 or "=" in message[index - 1] or message[index - 1] == "do"
             if begins and re.fullmatch(r"dorian(-[a-z]+)*", name):
-                yield [name, *words[index + 1 :]]
+                yield [name, *message[index + 1 :]]
 
 
-def resolve(command: click.Command, words: list[str]) -> tuple[click.Command, list[str]]:
-    """Return the subcommand that ``words`` lead to, and the words after it."""
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        assert words[0] in command.commands, f"{command.name} has no command {words[0]}"
-        command, words = command.commands[words[0]], words[1:]
-    return command, words
+def resolve(command: click.Command, message: list[str]) -> tuple[click.Command, list[str]]:
+    """Return the subcommand that ``message`` lead to, and the words after it."""
+    while isinstance(command, click.Group) and message and not message[0].startswith("-"):
+        assert message[0] in command.commands, f"{command.name} has no command {message[0]}"
+        command, message = command.commands[message[0]], message[1:]
+    return command, message
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -100,9 +100,9 @@ def test_make_targets_exist(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_take_the_options_that_they_are_given(name: str) -> None:
     commands = scripts()
-    for command_name, *words in uses(ROOT / name):
+    for command_name, *message in uses(ROOT / name):
         assert command_name in commands, command_name
-        command, rest = resolve(commands[command_name], words)
+        command, rest = resolve(commands[command_name], message)
         context = click.Context(command, help_option_names=["-h", "--help"])
         options = {option for param in command.get_params(context) for option in (*param.opts, *param.secondary_opts)}
         given = {word.partition("=")[0] for word in rest if re.match(r"--?[a-z]", word)}

@@ -79,8 +79,8 @@ def test_command_sweeps_all_groups(
 def test_command_reconstructs(server: ServerProcess, environment: dict[str, str], photo: Path, tmp_path: Path) -> None:
     done = dorian(server, environment, "reconstruct", photo, "-o", tmp_path / "seen.png")
     assert done.returncode == 0, done.stderr
-    with Image.open(tmp_path / "seen.png") as seen:
-        assert seen.width > seen.height
+    with Image.open(tmp_path / "seen.png") as recorded:
+        assert recorded.width > recorded.height
 
 
 def test_command_lists_methods(server: ServerProcess, environment: dict[str, str]) -> None:

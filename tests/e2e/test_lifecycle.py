@@ -102,9 +102,9 @@ def test_sighup_under_load_fails_no_call(
             callers.wait_until(lambda outcomes: outcomes[-1].bundle == hashes[-1])
     assert callers.failures == []
     for outcomes in callers.outcomes:
-        seen = [hashes.index(outcome.bundle) for outcome in outcomes]
-        assert seen == sorted(seen)
-        assert set(seen) == {0, 1, 2, 3}
+        recorded = [hashes.index(outcome.bundle) for outcome in outcomes]
+        assert recorded == sorted(recorded)
+        assert set(recorded) == {0, 1, 2, 3}
     assert server.stop() == 0
 
 

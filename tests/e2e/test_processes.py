@@ -93,9 +93,9 @@ class PatientCallers:
     def await_more(self, count: int) -> None:
         """Returns when each has had so many more answers."""
         with self._changed:
-            wanted = [answers + count for answers in self._answers]
+            expected = [answers + count for answers in self._answers]
             assert self._changed.wait_for(
-                lambda: self.errors or all(map(int.__ge__, self._answers, wanted)), SECONDS
+                lambda: self.errors or all(map(int.__ge__, self._answers, expected)), SECONDS
             ), self._answers
         assert self.errors == []
 

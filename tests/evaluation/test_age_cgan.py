@@ -168,14 +168,14 @@ def test_metrics_of_the_distance(method: tuple[AgeCganMethod, Any], make_crops: 
     """Faces are their level: the distance is that of two normal distributions of one dimension."""
     levels = np.arange(12)
     real = make_crops([AGES[index % 6] for index in levels], grey(levels * 10))
-    seen: list[NDArray[np.float64]] = []
+    recorded: list[NDArray[np.float64]] = []
 
     def features(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-        seen.append(crops.mean(axis=(1, 2, 3), dtype=np.float64)[:, None])
-        return seen[-1]
+        recorded.append(crops.mean(axis=(1, 2, 3), dtype=np.float64)[:, None])
+        return recorded[-1]
 
     metrics = frechet_metrics(features, method[1], method[0], real, seed=0)
-    first, second, generated = seen
+    first, second, generated = recorded
     assert sorted(np.concatenate([first, second]).ravel() / 10) == levels.tolist()  # halves that share no face
     # The generated faces are of the same groups as those of the first half.
     assert np.allclose(generated.ravel(), [GREYS[int(level / 10) % 6] for level in first.ravel()], atol=0.4)
@@ -220,16 +220,16 @@ def test_features_of_a_recogniser(judges: Path) -> None:
 
 
 def test_networks_that_have_no_features(tmp_path: Path) -> None:
-    def refused(path: Path, words: str, sha256: str | None = None) -> None:
-        with pytest.raises(DataError, match=words):
+    def refused(path: Path, message: str, sha256: str | None = None) -> None:
+        with pytest.raises(DataError, match=message):
             open_features(path, ImageInput(), DEFAULT_TEMPLATE, sha256)
 
     refused(tmp_path / "none.onnx", "is not there")
     refused(save_pooling(tmp_path / "network.onnx"), r"SHA-256 .*, not ab12", "ab12")
     refused(save_pooling(tmp_path / "any.onnx", "side"), "--features-side")
-    for name, words in (("text.onnx", "cannot be opened as a network of images"), ("text.pt", "is no network")):
+    for name, message in (("text.onnx", "cannot be opened as a network of images"), ("text.pt", "is no network")):
         (tmp_path / name).write_text("text")
-        refused(tmp_path / name, words)
+        refused(tmp_path / name, message)
 
 
 def test_a_picture_has_a_column_for_each_name(tmp_path: Path) -> None:

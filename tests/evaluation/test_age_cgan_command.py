@@ -192,9 +192,9 @@ def test_a_bundle_whose_latents_cannot_be_searched(
     evaluate: Callable[..., Result], tmp_path: Path, refused: Callable[..., bool]
 ) -> None:
     folder = write_bundle(tmp_path / "bundle")
-    words = ("latents of age_cgan", "cannot be searched", "--mode initial and --optimisation none")
-    assert refused(evaluate(folder=folder), *words, "pixelwise, identity, blended, fast, full")
-    assert refused(evaluate("--part", "ageing", folder=folder), *words)
+    message = ("latents of age_cgan", "cannot be searched", "--mode initial and --optimisation none")
+    assert refused(evaluate(folder=folder), *message, "pixelwise, identity, blended, fast, full")
+    assert refused(evaluate("--part", "ageing", folder=folder), *message)
     with serving(GreyServer(load_bundle(folder).sha256)) as address:
         least = ["--mode", "initial", "--optimisation", "none", "--faces", 6, "--picture", tmp_path / "picture.jpg"]
         result = evaluate(*least, "--out", tmp_path / "out.json", folder=folder, at=address)

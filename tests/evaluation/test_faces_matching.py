@@ -151,11 +151,11 @@ def test_yunet_sees_the_picture_at_its_size(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(cv2, "FaceDetectorYN", Maker)
     find = yunet_detector(Path("yunet.onnx"))
     red = np.full((30, 40, 3), (255, 0, 0), dtype=np.uint8)
-    seen = find(red)
-    assert seen.boxes.tolist() == [[1, 2, 40, 30]]
-    assert seen.scores == pytest.approx([0.7])
-    assert seen.landmarks is not None
-    assert seen.landmarks[0, 4].tolist() == [8, 9]
+    recorded = find(red)
+    assert recorded.boxes.tolist() == [[1, 2, 40, 30]]
+    assert recorded.scores == pytest.approx([0.7])
+    assert recorded.landmarks is not None
+    assert recorded.landmarks[0, 4].tolist() == [8, 9]
     assert len(find(red[:, :, ::-1].copy()).boxes) == 0
 
 
@@ -166,9 +166,9 @@ def test_what_is_no_yunet(tmp_path: Path) -> None:
 
 
 def test_the_cascade_gives_boxes_alone() -> None:
-    seen = cascade_detector()(np.zeros((60, 60, 3), dtype=np.uint8))
-    assert seen.boxes.shape == (0, 4)
-    assert seen.landmarks is None
+    recorded = cascade_detector()(np.zeros((60, 60, 3), dtype=np.uint8))
+    assert recorded.boxes.shape == (0, 4)
+    assert recorded.landmarks is None
 
 
 def test_a_photo_is_tiled_from_pictures() -> None:

@@ -243,8 +243,8 @@ def reader_runs(reader_shapes: dict[str, Any], readers: dict[str, nn.Module], tm
 def export() -> Callable[..., Result]:
     """Runs ``dorian-export`` with these words."""
 
-    def export(*words: object) -> Result:
-        return CliRunner().invoke(main, list(map(str, words)))
+    def export(*message: object) -> Result:
+        return CliRunner().invoke(main, list(map(str, message)))
 
     return export
 
@@ -278,8 +278,8 @@ def export_onto(export: Callable[..., Result], checkpoints: dict[str, Path], fac
 
     def export_onto(folder: Path, *options: object, data: Path = faces, **others: Path | None) -> Result:
         given = {name.replace("_", "-"): path for name, path in {**checkpoints, **others}.items() if path}
-        words = [word for name, path in given.items() for word in (f"--{name}", path)]
-        return export("onnx", *words, "--out", folder, "--data", data, *options)
+        message = [word for name, path in given.items() for word in (f"--{name}", path)]
+        return export("onnx", *message, "--out", folder, "--data", data, *options)
 
     return export_onto
 

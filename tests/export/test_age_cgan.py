@@ -210,10 +210,10 @@ def test_the_published_layout_exports_too(
         "encoder_ema": randomised(build_encoder(shape), 6).state_dict(),
         "generator_ema": randomised(build_generator(shape), 7).state_dict(),
     }
-    asked: list[Signature] = []
+    requested: list[Signature] = []
 
     def note(name: str, objective: nn.Module, signature: Signature, *_: Any) -> tuple[Graph, dict[str, float]]:
-        asked.append(signature)
+        requested.append(signature)
         return bundle.manifest.graphs[name], {}
 
     monkeypatch.setattr(age_cgan, "export_latent_gradient", note)
@@ -221,7 +221,7 @@ def test_the_published_layout_exports_too(
     assert set(made.differences) == {f"graphs/age_cgan_{role}.fp32.onnx" for role in ("encoder", "generator")}
     assert all(0 < difference <= TOLERANCE["fp32"] for difference in made.differences.values())
     assert made.graphs["age_cgan_generator"].signature.inputs[0].shape == ("batch", 100)
-    assert asked == [latent_gradient_signature(64, 100, 6, 12)]
+    assert requested == [latent_gradient_signature(64, 100, 6, 12)]
 
 
 @pytest.mark.parametrize(

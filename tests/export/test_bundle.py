@@ -105,7 +105,7 @@ def test_a_method_that_has_no_checkpoint_is_left_out(quick_bundle: QuickBundle, 
 def test_a_bundle_of_a_single_method(quick_bundle: QuickBundle, bundle: Bundle, only: str) -> None:
     made = quick_bundle(**{name: None for name in METHODS if name != only})
     (method,) = made.manifest.methods
-    (same,) = (each for each in bundle.manifest.methods if each.name == only)
+    (same,) = (item for item in bundle.manifest.methods if item.name == only)
     keep = {"provenance"}
     assert method.model_dump(exclude=keep) == same.model_dump(exclude=keep)
     assert check_bundle(made.folder) == made
@@ -181,20 +181,20 @@ def test_the_graphs_that_see_faces(bundle: Bundle) -> None:
 
 def test_where_the_weights_that_see_faces_come_from(bundle: Bundle) -> None:
     readers = bundle.manifest.readers
-    found = {name: getattr(readers, name).provenance for name in READERS}
-    assert {name: origin.steps for name, origin in found.items()} == {
+    result = {name: getattr(readers, name).provenance for name in READERS}
+    assert {name: origin.steps for name, origin in result.items()} == {
         "detector": {"detector": 3100},
         "age_estimator": {"age_estimator": 3200},
         "facenet": {"facenet": 3300},
         "landmark_refiner": {"landmark_refiner": 3400},
     }
-    assert [origin.seed for origin in found.values()] == [31, 32, 33, 34]
-    assert [origin.training["batch_size"] for origin in found.values()] == [124, 128, 132, 136]
-    assert found["detector"].training["scenes"] == {"count": 900, "size": 256, "teacher": True}
-    assert found["facenet"].training["identities"] == 4004
-    assert found["facenet"].training["shape"]["widths"] == [8, 16, 16]
-    assert [(entry.name, entry.faces) for entry in found["age_estimator"].data] == [("FairFace", 21_003)]
-    assert found["age_estimator"].licence == "The weights are under CC BY 4.0."
+    assert [origin.seed for origin in result.values()] == [31, 32, 33, 34]
+    assert [origin.training["batch_size"] for origin in result.values()] == [124, 128, 132, 136]
+    assert result["detector"].training["scenes"] == {"count": 900, "size": 256, "teacher": True}
+    assert result["facenet"].training["identities"] == 4004
+    assert result["facenet"].training["shape"]["widths"] == [8, 16, 16]
+    assert [(entry.name, entry.faces) for entry in result["age_estimator"].data] == [("FairFace", 21_003)]
+    assert result["age_estimator"].licence == "The weights are under CC BY 4.0."
 
 
 def test_measurements_go_to_the_parts_that_they_are_of(bundle: Bundle) -> None:
@@ -202,8 +202,8 @@ def test_measurements_go_to_the_parts_that_they_are_of(bundle: Bundle) -> None:
     assert readers.age_estimator.provenance.metrics["error"] == 6.25
     assert readers.facenet.provenance.metrics["accuracy"] == 0.875
     assert readers.detector.provenance.metrics.keys() == {"onnx_difference"}
-    found = {method.name: method.provenance.metrics.keys() - {"onnx_difference"} for method in bundle.manifest.methods}
-    assert found == {"age_translator": {"ageing"}, "age_cgan": {"judged_age"}, "cyclegan": {"ageing"}}
+    result = {method.name: method.provenance.metrics.keys() - {"onnx_difference"} for method in bundle.manifest.methods}
+    assert result == {"age_translator": {"ageing"}, "age_cgan": {"judged_age"}, "cyclegan": {"ageing"}}
     filtered = bundle.manifest.methods[2].provenance.metrics["ageing"]["strengths"]["1"]["targets"]
     assert filtered == {"old": {"judged": 61.26, "similarity": 0.654, "accepted": 0.75}}
 
@@ -239,7 +239,7 @@ def test_a_bundle_with_a_facenet_that_others_trained(
     assert made.manifest.readers.age_estimator.crop_size == 64
     origin = entry.provenance
     assert origin.licence == "The weights are published under these terms: MIT, for research."
-    assert [(each.name, each.faces, each.licence) for each in origin.data] == [("VGGFace2", 3_141_890, "not stated")]
+    assert [(item.name, item.faces, item.licence) for item in origin.data] == [("VGGFace2", 3_141_890, "not stated")]
     assert origin.steps == {"published": 0}
     assert origin.training["settings"] == {"file": "20180402.pt", "sha256": "5e" * 32}
     assert origin.training["identities"] == 8631
@@ -305,9 +305,9 @@ def test_its_pictures(bundle: Bundle) -> None:
 
 
 def test_nothing_else_is_in_it(bundle: Bundle) -> None:
-    found = {path.relative_to(bundle.folder).as_posix() for path in bundle.folder.rglob("*") if path.is_file()}
+    result = {path.relative_to(bundle.folder).as_posix() for path in bundle.folder.rglob("*") if path.is_file()}
     graphs = {file.path for graph in bundle.manifest.graphs.values() for file in graph.files}
-    assert found == graphs | {"manifest.json", "README.md", "samples.jpg", *(f"curves_{name}.png" for name in METHODS)}
+    assert result == graphs | {"manifest.json", "README.md", "samples.jpg", *(f"curves_{name}.png" for name in METHODS)}
 
 
 def test_a_free_set_leaves_the_weights_free(bundle_of: QuickBundle, about: dict[str, Any]) -> None:

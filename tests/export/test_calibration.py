@@ -127,8 +127,8 @@ def test_a_line_through_few_faces_does_not_lead_far_from_them(slope: float, foll
 
 @pytest.mark.parametrize("count", [0, 4])
 def test_too_few_faces_of_known_age(count: int) -> None:
-    words = f"calibration needs at least 5 faces whose age is known; there are {count}"
-    with pytest.raises(ExportError, match=words):
+    message = f"calibration needs at least 5 faces whose age is known; there are {count}"
+    with pytest.raises(ExportError, match=message):
         estimate_real(30.0, AGES[:count], AGES[:count])
-    with pytest.raises(ExportError, match=words):
+    with pytest.raises(ExportError, match=message):
         calibrate(lambda asked, factor: np.array([asked]), AGES[:count], AGES[:count], 1.0, 90.0)

@@ -103,7 +103,7 @@ def test_faces_by_age_group(card: str) -> None:
     ],
 )
 def test_training(card: str, name: str, words: tuple[str, ...]) -> None:
-    assert [each for each in (*words, f"Family `{name}`") if each not in section(card, name)] == []
+    assert [item for item in (*words, f"Family `{name}`") if item not in section(card, name)] == []
 
 
 def test_what_the_translator_is_asked_for(card: str, bundle: Bundle) -> None:

@@ -261,8 +261,8 @@ def given(export_onto: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def given(data: Path, *options: object) -> tuple[Any, ...]:
         export_onto(tmp_path / "out", *options, data=data)
-        found: tuple[Any, ...] = noted.pop()
-        return found
+        actual: tuple[Any, ...] = noted.pop()
+        return actual
 
     return given
 
@@ -327,16 +327,16 @@ def test_no_more_than_600_faces_from_all_over_the_set(
         for index in range(count)
     ]
 
-    def cut(chosen: Any, size: int, **_: Any) -> Crops:
-        return Crops(np.zeros((len(chosen), 1, 1, 3), np.uint8), tuple(chosen))
+    def cut(selected: Any, size: int, **_: Any) -> Crops:
+        return Crops(np.zeros((len(selected), 1, 1, 3), np.uint8), tuple(selected))
 
     monkeypatch.setattr(cli, "load_sources", lambda _: records)
     monkeypatch.setattr(cli, "cut_crops", cut)
-    chosen = [int(record.name) for record in given(tmp_path)[0].crops.records]
-    assert len(chosen) == len(set(chosen)) == 600
-    assert chosen[0] == 0
-    assert chosen[-1] == count - 1
-    assert max(np.diff(chosen)) <= -(-count // 600)
+    selected = [int(record.name) for record in given(tmp_path)[0].crops.records]
+    assert len(selected) == len(set(selected)) == 600
+    assert selected[0] == 0
+    assert selected[-1] == count - 1
+    assert max(np.diff(selected)) <= -(-count // 600)
 
 
 def test_check_names_a_sound_bundle(bundle: Bundle, export: Export) -> None:

@@ -97,10 +97,10 @@ def photo() -> NDArray[np.uint8]:
 
 def method_of(bundle: Bundle, name: str) -> Any:
     """The method called so; skips the test where the bundle has none yet."""
-    found = [method for method in bundle.manifest.methods if method.name == name]
-    if not found:
+    result = [method for method in bundle.manifest.methods if method.name == name]
+    if not result:
         pytest.skip(f"models/default has no {name}")
-    return found[0]
+    return result[0]
 
 
 def weights_of(name: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
@@ -163,21 +163,21 @@ def test_age_cgan_can_be_searched(
     encoder, generator = trained
     image = 2 * images - 1
     embedding = mirrored_embedding(facenet, image)
-    seen = read("facenet")({"image": at_side(images, facenet.size).numpy()})["embedding"]
-    assert np.abs(seen - embedding.numpy()).max() <= TOLERANCE["fp16"]
+    recorded = read("facenet")({"image": at_side(images, facenet.size).numpy()})["embedding"]
+    assert np.abs(recorded - embedding.numpy()).max() <= TOLERANCE["fp16"]
     weights = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [30, 0, 0.1], [15, 1, 0.1]])
     given = (encoder(image), torch.eye(6)[:5], images, embedding.roll(1, dims=0), weights)
     objective = copy.deepcopy(LatentObjective(generator, facenet)).double()
-    wanted = loss_and_gradient(objective, *(each.double() for each in (*given[:2], image, *given[3:])))
+    wanted = loss_and_gradient(objective, *(item.double() for item in (*given[:2], image, *given[3:])))
     path = embedded.graph_path(method.graphs["latent_gradient"])
     names = [spec.name for spec in embedded.manifest.graphs[method.graphs["latent_gradient"]].signature.inputs]
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for rows in (slice(5), slice(1, 2), slice(3, 5)):
         feed = {name: np.ascontiguousarray(values[rows].numpy()) for name, values in zip(names, given, strict=True)}
-        for found, values in zip(session.run(["loss", "gradient", "terms"], feed), wanted, strict=True):
+        for result, values in zip(session.run(["loss", "gradient", "terms"], feed), wanted, strict=True):
             expected = values[rows].numpy()
-            assert found.shape == expected.shape
-            assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
+            assert result.shape == expected.shape
+            assert np.abs(result - expected).max() <= 1e-3 * np.abs(expected).max()
 
 
 def test_training_can_be_carried_on(loaded: tuple[dict[str, dict[str, Tensor]], dict[str, Any]]) -> None:
@@ -273,12 +273,12 @@ def test_the_translators_calibration_asks_for_more_with_every_age(embedded: Bund
 def test_the_filters_are_their_checkpoints_averages(embedded: Bundle, pictures: Callable[[int], Tensor]) -> None:
     method: CycleGanMethod = method_of(embedded, "cyclegan")
     weights, about = weights_of("cyclegan")
-    assert {each.name for each in method.filters} == {"old", "young"}
+    assert {item.name for item in method.filters} == {"old", "young"}
     image = pictures(method.crop_size)
-    for each in method.filters:
+    for item in method.filters:
         network = build_translator(CycleGanShape.from_dict(about["shape"])).eval().requires_grad_(False)
-        load_network(network, weights, f"to_{each.name}_ema")
-        parity_of(embedded, each.graph, FilterGraph(network), {"image": image})
+        load_network(network, weights, f"to_{item.name}_ema")
+        parity_of(embedded, item.graph, FilterGraph(network), {"image": image})
         change = (FilterGraph(network)(image[:1]) - image[:1]).abs()
         assert 0.005 < float(change.mean()) < 0.25  # a change, and still the face
     comes_from(embedded, "cyclegan", about)
@@ -328,7 +328,7 @@ def test_what_reads_faces_says_where_it_comes_from(embedded: Bundle, name: str) 
 
 def test_rarer_false_accepts_need_more_similarity(embedded: Bundle) -> None:
     thresholds = embedded.manifest.readers.facenet.thresholds
-    rates, similarities = zip(*((each.false_accept_rate, each.similarity) for each in thresholds), strict=True)
+    rates, similarities = zip(*((item.false_accept_rate, item.similarity) for item in thresholds), strict=True)
     assert rates == (1e-2, 1e-3, 1e-4)
     assert list(similarities) == sorted(set(similarities))
     assert 0 < similarities[0] < similarities[-1] < 1

@@ -56,9 +56,9 @@ def weights_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 def test_a_file_takes_and_gives_what_the_manifest_says(bundle: Bundle, file: str, path: Path) -> None:
     signature, entry = described(bundle, file)
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    for found, wanted in ((session.get_inputs(), signature.inputs), (session.get_outputs(), signature.outputs)):
-        assert [(value.name, tuple(value.shape)) for value in found] == [(spec.name, spec.shape) for spec in wanted]
-        assert {value.type for value in found} == {"tensor(float)"}
+    for result, wanted in ((session.get_inputs(), signature.inputs), (session.get_outputs(), signature.outputs)):
+        assert [(value.name, tuple(value.shape)) for value in result] == [(spec.name, spec.shape) for spec in wanted]
+        assert {value.type for value in result} == {"tensor(float)"}
     assert entry.precision == file.split(".")[1]
     assert signature.inputs[0].shape[0] == "batch"
 
@@ -78,15 +78,15 @@ def test_pixels_run_from_0_to_1(networks: dict[str, nn.Module], path: Path, batc
         wrong = networks["generator"](latent, condition)
         expected = (wrong + 1) / 2
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, feed)
-    assert (found.shape, found.dtype) == (tuple(expected.shape), np.float32)
-    assert np.abs(found - expected.numpy()).max() <= ALLOWED
-    assert np.abs(found - wrong.numpy()).max() > 5 * ALLOWED
+    (result,) = session.run(None, feed)
+    assert (result.shape, result.dtype) == (tuple(expected.shape), np.float32)
+    assert np.abs(result - expected.numpy()).max() <= ALLOWED
+    assert np.abs(result - wrong.numpy()).max() > 5 * ALLOWED
     assert all((expected[row] - expected[0]).abs().max() > 5 * ALLOWED for row in range(1, batch))
     if "generator" in path.name:
         rounding = 1e-6  # a tanh that has run to its end may leave its range by it
-        assert -rounding <= found.min() < 0.3
-        assert 0.7 < found.max() <= 1 + rounding
+        assert -rounding <= result.min() < 0.3
+        assert 0.7 < result.max() <= 1 + rounding
 
 
 def test_constants_are_folded(path: Path) -> None:

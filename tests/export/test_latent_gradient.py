@@ -54,12 +54,12 @@ def session(bundle: Bundle) -> ort.InferenceSession:
 def rows_of(batch: int, seed: int = 3, embedding: int = EMBEDDING) -> dict[str, Array]:
     """Inputs that no export has seen, every row unlike the others."""
     random = np.random.default_rng(seed)
-    wanted = random.standard_normal((batch, embedding))
+    expected = random.standard_normal((batch, embedding))
     rows = {
         "latent": random.standard_normal((batch, LATENT)),
         "condition": random.dirichlet(np.ones(GROUPS), batch),
         "image": random.random((batch, 3, 64, 64)),
-        "embedding": wanted / np.linalg.norm(wanted, axis=1, keepdims=True),
+        "embedding": expected / np.linalg.norm(expected, axis=1, keepdims=True),
         "weights": random.uniform(0.2, 2, (batch, 3)),
     }
     return {name: values.astype(np.float32) for name, values in rows.items()}
@@ -94,11 +94,11 @@ def by_autograd(objective: LatentObjective, rows: Mapping[str, Array]) -> dict[s
     return {"loss": loss.detach().numpy(), "gradient": gradient.numpy(), "terms": terms.detach().numpy()}
 
 
-def assert_same(found: Mapping[str, Array], wanted: Mapping[str, Array], within: float = TOLERANCE) -> None:
+def assert_same(result: Mapping[str, Array], expected: Mapping[str, Array], within: float = TOLERANCE) -> None:
     """To a thousandth, or ``within`` a share, of what is largest of each output and of each term."""
-    for name, values in wanted.items():
-        assert found[name].shape == values.shape
-        off, largest = np.abs(found[name] - values), np.abs(values)
+    for name, values in expected.items():
+        assert result[name].shape == values.shape
+        off, largest = np.abs(result[name] - values), np.abs(values)
         assert off.max() <= within * largest.max(), name
         if name == "terms":
             assert (off.max(axis=0) <= within * largest.max(axis=0)).all()
@@ -110,9 +110,9 @@ def assert_same(found: Mapping[str, Array], wanted: Mapping[str, Array], within:
 @pytest.mark.parametrize("batch", [1, 2, 5, 9])
 def test_it_is_what_autograd_gives(session: ort.InferenceSession, objective: LatentObjective, batch: int) -> None:
     rows = steady_rows(objective, batch, seed=batch)
-    wanted = by_autograd(objective, rows)
-    assert min(np.abs(values).max() for values in wanted.values()) > 0.01
-    assert_same(run(session, rows), wanted)
+    expected = by_autograd(objective, rows)
+    assert min(np.abs(values).max() for values in expected.values()) > 0.01
+    assert_same(run(session, rows), expected)
 
 
 def test_the_terms_are_those_of_the_paper_and_a_prior(
@@ -122,13 +122,13 @@ def test_the_terms_are_those_of_the_paper_and_a_prior(
     rows = rows_of(4)
     with torch.no_grad():
         drawn = networks["generator"](torch.from_numpy(rows["latent"]), torch.from_numpy(rows["condition"]))
-        seen = (facenet(drawn) + facenet(drawn.flip(3))).numpy()
+        recorded = (facenet(drawn) + facenet(drawn.flip(3))).numpy()
     pixelwise = np.square((drawn.numpy() + 1) / 2 - rows["image"]).mean(axis=(1, 2, 3))
-    identity = 2 - 2 * np.sum(seen / np.linalg.norm(seen, axis=1, keepdims=True) * rows["embedding"], axis=1)
+    identity = 2 - 2 * np.sum(recorded / np.linalg.norm(recorded, axis=1, keepdims=True) * rows["embedding"], axis=1)
     prior = np.square(np.square(rows["latent"]).mean(axis=1) - 1)
-    found = run(session, rows)
-    assert found["terms"] == pytest.approx(np.stack([pixelwise, identity, prior], axis=1), rel=0.02, abs=2e-3)
-    assert found["loss"] == pytest.approx(np.sum(found["terms"] * rows["weights"], axis=1), rel=1e-5)
+    result = run(session, rows)
+    assert result["terms"] == pytest.approx(np.stack([pixelwise, identity, prior], axis=1), rel=0.02, abs=2e-3)
+    assert result["loss"] == pytest.approx(np.sum(result["terms"] * rows["weights"], axis=1), rel=1e-5)
 
 
 @pytest.mark.parametrize("term", [0, 1, 2])
@@ -152,30 +152,30 @@ def test_the_gradient_is_the_slope_of_the_loss(session: ort.InferenceSession, te
 
 def test_rows_of_a_batch_do_not_influence_each_other(session: ort.InferenceSession, objective: LatentObjective) -> None:
     rows, others = steady_rows(objective, 5), rows_of(5, seed=8)
-    found = run(session, rows)
+    result = run(session, rows)
     changed = {name: values.copy() for name, values in rows.items()}
     for name, values in others.items():
         changed[name][2] = 3 * values[2]
     again = run(session, changed)
     kept = [0, 1, 3, 4]
-    for name, values in found.items():
+    for name, values in result.items():
         assert again[name][kept] == pytest.approx(values[kept], rel=1e-5, abs=1e-6)
         assert not np.allclose(again[name][2], values[2], rtol=0.01)
     for row in range(5):
         alone = run(session, {name: values[[row]] for name, values in rows.items()})
-        assert all(alone[name][0] == pytest.approx(found[name][row], rel=1e-4, abs=1e-5) for name in OUTPUTS)
+        assert all(alone[name][0] == pytest.approx(result[name][row], rel=1e-4, abs=1e-5) for name in OUTPUTS)
 
 
 def test_weights_choose_among_the_terms(session: ort.InferenceSession) -> None:
     one = {name: np.repeat(values[:1], 5, axis=0) for name, values in rows_of(1).items()}
     weights = np.array([*np.eye(3), [0, 0, 0], [3, 0.5, 0.25]], dtype=np.float32)
-    found = run(session, one | {"weights": weights})
-    assert np.ptp(found["terms"], axis=0) == pytest.approx([0, 0, 0], abs=1e-6)
-    assert found["loss"][:3] == pytest.approx(found["terms"][0], rel=1e-5)
-    each = found["gradient"][:3]
-    assert all(np.abs(each[a] - each[b]).max() > 1e-3 for a, b in ((0, 1), (1, 2), (0, 2)))
-    assert (found["loss"][3], np.abs(found["gradient"][3]).max()) == (0, 0)
-    assert found["gradient"][4] == pytest.approx(weights[4] @ each, rel=1e-4, abs=1e-5)
+    result = run(session, one | {"weights": weights})
+    assert np.ptp(result["terms"], axis=0) == pytest.approx([0, 0, 0], abs=1e-6)
+    assert result["loss"][:3] == pytest.approx(result["terms"][0], rel=1e-5)
+    item = result["gradient"][:3]
+    assert all(np.abs(item[a] - item[b]).max() > 1e-3 for a, b in ((0, 1), (1, 2), (0, 2)))
+    assert (result["loss"][3], np.abs(result["gradient"][3]).max()) == (0, 0)
+    assert result["gradient"][4] == pytest.approx(weights[4] @ item, rel=1e-4, abs=1e-5)
 
 
 def test_a_search_on_the_graph_ends_where_torchs_does(
@@ -194,7 +194,7 @@ def test_a_search_on_the_graph_ends_where_torchs_does(
     rows |= {"image": ((drawn + 1) / 2).numpy(), "embedding": F.normalize(summed, dim=1).numpy()}
     settings = SearchSettings(pixelwise_weight=15.0, steps=40)
     start, embedding = torch.from_numpy(rows["latent"]), torch.from_numpy(rows["embedding"])
-    wanted = search_latents(objective, start, condition, drawn, embedding, settings)
+    expected = search_latents(objective, start, condition, drawn, embedding, settings)
     weights = np.array([settings.weights], dtype=np.float32)
     options = {"maxiter": settings.steps, "maxfun": settings.steps, "ftol": 1e-5, "gtol": 0.0}
     for row in range(3):
@@ -202,12 +202,12 @@ def test_a_search_on_the_graph_ends_where_torchs_does(
         losses: list[float] = []
 
         def at(latent: NDArray[np.float64], own: dict[str, Array] = own, losses: list[float] = losses) -> Any:
-            found = run(session, own | {"latent": latent[None].astype(np.float32)})
-            losses.append(float(found["loss"][0]))
-            return losses[-1], found["gradient"][0].astype(np.float64)
+            result = run(session, own | {"latent": latent[None].astype(np.float32)})
+            losses.append(float(result["loss"][0]))
+            return losses[-1], result["gradient"][0].astype(np.float64)
 
         minimize(at, own["latent"][0].astype(np.float64), jac=True, method="L-BFGS-B", options=options)
-        after = float(wanted.after[row] @ weights[0])
+        after = float(expected.after[row] @ weights[0])
         assert min(losses[: settings.steps]) == pytest.approx(after, rel=0.01, abs=1e-5)
         assert after < 0.05 * losses[0]
 
@@ -288,8 +288,8 @@ def test_a_graph_of_another_objective_is_refused(
 ) -> None:
     generator = networks["generator"]
     other = randomised(copy.deepcopy(generator), 61)
-    words = rf"^{NAME}\.fp16\.onnx: loss differs from autograd's by [\d.e+-]+ of its largest value at batch 1; 0\.001 is allowed"
-    with pytest.raises(ParityError, match=words):
+    message = rf"^{NAME}\.fp16\.onnx: loss differs from autograd's by [\d.e+-]+ of its largest value at batch 1; 0\.001 is allowed"
+    with pytest.raises(ParityError, match=message):
         export_again(LatentObjective(other, facenet))
     with pytest.raises(ParityError, match="loss differs"):
         export_again(LatentObjective(generator, cast(FaceNet, randomised(copy.deepcopy(facenet), 62))))
@@ -309,7 +309,7 @@ def test_autograd_judges_in_double_precision(
 
     class Noting(LatentObjective):
         def forward(self, latent: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
-            dtypes.update(each.dtype for each in (latent, *rest, *self.parameters()))
+            dtypes.update(item.dtype for item in (latent, *rest, *self.parameters()))
             return super().forward(latent, *rest)
 
     export_again(Noting(networks["generator"], facenet))
@@ -363,8 +363,8 @@ def test_a_facenet_of_another_side_and_a_generator_of_another_layout(wide: Laten
     traced = _trace(wide, signature_for(wide.facenet))
     for batch in (1, 4):
         rows = steady_rows(wide, batch, seed=9)
-        found = traced(*(torch.from_numpy(values) for values in rows.values()))
-        named = {name: values.numpy() for name, values in zip(OUTPUTS, found, strict=True)}
+        result = traced(*(torch.from_numpy(values) for values in rows.values()))
+        named = {name: values.numpy() for name, values in zip(OUTPUTS, result, strict=True)}
         assert_same(named, by_autograd(wide, rows))
 
 

@@ -39,29 +39,29 @@ def noise(*shape: int) -> Tensor:
 @pytest.mark.parametrize(("side", "stride"), [(3, 2), (2, 2), (3, 1), (2, 3)])
 def test_largest_is_max_pooling(shape: tuple[int, ...], side: int, stride: int) -> None:
     plain, layer = _MaxPool(side, stride), nn.MaxPool2d(side, stride)
-    for found, wanted in zip(
+    for found, expected in zip(
         value_and_gradient(plain, noise(*shape)), value_and_gradient(layer, noise(*shape)), strict=True
     ):
-        assert torch.equal(found != 0, wanted != 0)
-        torch.testing.assert_close(found, wanted)
+        assert torch.equal(found != 0, expected != 0)
+        torch.testing.assert_close(found, expected)
 
 
 def test_zeros_that_tie_for_the_largest_have_no_slope_behind_a_rectifier() -> None:
     features = noise(2, 3, 9, 9) - 1.5
     found = value_and_gradient(_MaxPool(3, 2), features, rectified=True)
-    wanted = value_and_gradient(nn.MaxPool2d(3, 2), features, rectified=True)
+    expected = value_and_gradient(nn.MaxPool2d(3, 2), features, rectified=True)
     assert (found[0] == 0).any()
-    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 2, 5, 3)])
 @pytest.mark.parametrize("times", [2, 3])
 def test_repeated_is_nearest_upsampling(shape: tuple[int, ...], times: int) -> None:
     found = value_and_gradient(_NearestUpsample(times), noise(*shape))
-    wanted = value_and_gradient(nn.Upsample(scale_factor=times), noise(*shape))
-    assert torch.equal(found[0], wanted[0])
+    expected = value_and_gradient(nn.Upsample(scale_factor=times), noise(*shape))
+    assert torch.equal(found[0], expected[0])
     assert found[0].shape == (*shape[:2], shape[2] * times, shape[3] * times)
-    torch.testing.assert_close(found[1], wanted[1])
+    torch.testing.assert_close(found[1], expected[1])
 
 
 # --- weights in half precision ---

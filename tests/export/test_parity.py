@@ -114,8 +114,8 @@ def test_values_above_1_are_compared_in_proportion(
     with torch.no_grad():
         largest = [float(encoder(torch.from_numpy(rows["image"][:batch])).abs().max()) for batch in BATCHES]
     assert min(largest) > 1
-    found = parity(shifted(encoder, 1e-4), "encoder")
-    assert found == pytest.approx(1e-4 / min(largest), rel=0.1)
+    result = parity(shifted(encoder, 1e-4), "encoder")
+    assert result == pytest.approx(1e-4 / min(largest), rel=0.1)
     with pytest.raises(ParityError):
         parity(shifted(encoder, 1e-4 * min(largest)), "encoder")
 
@@ -123,8 +123,8 @@ def test_values_above_1_are_compared_in_proportion(
 def test_a_refusal_names_file_difference_and_tolerance(
     networks: dict[str, nn.Module], parity: Callable[..., float]
 ) -> None:
-    words = r"age_cgan_generator\.fp32\.onnx differs from its network by 0\.5 at batch 1; 0\.0001 is allowed in fp32"
-    with pytest.raises(ParityError, match=words):
+    message = r"age_cgan_generator\.fp32\.onnx differs from its network by 0\.5 at batch 1; 0\.0001 is allowed in fp32"
+    with pytest.raises(ParityError, match=message):
         parity(Darker(networks["generator"], 0.5), "generator")
     with pytest.raises(ParityError, match=r"fp16\.onnx .* 0\.01 is allowed in fp16"):
         parity(Darker(networks["generator"], 0.5), "generator", "fp16")

@@ -75,8 +75,8 @@ def run(bundle: Bundle) -> Callable[..., list[np.ndarray]]:
 
     def run(name: str, images: Tensor, precision: Precision = "fp16") -> list[np.ndarray]:
         session = ort.InferenceSession(str(bundle.graph_path(name, precision)), providers=["CPUExecutionProvider"])
-        found: list[np.ndarray] = session.run(None, {"image": images.numpy()})
-        return found
+        actual: list[np.ndarray] = session.run(None, {"image": images.numpy()})
+        return actual
 
     return run
 
@@ -91,40 +91,42 @@ def noise(batch: int = 5, size: tuple[int, int] = (64, 64), seed: int = 0) -> Te
 @torch.no_grad()
 def test_a_detectors_scores_are_probabilities_and_the_rest_is_as_it_was(readers: dict[str, nn.Module]) -> None:
     images = noise(size=(64, 96))
-    for found, raw in zip(DetectorGraph(readers["detector"])(images), readers["detector"](images * 2 - 1), strict=True):
-        assert torch.allclose(found[:, 0], raw[:, 0].sigmoid(), atol=1e-6)
-        assert 0 < float(found[:, 0].min()) < float(found[:, 0].max()) < 1
-        assert torch.equal(found[:, 1:], raw[:, 1:])
+    for actual, raw in zip(
+        DetectorGraph(readers["detector"])(images), readers["detector"](images * 2 - 1), strict=True
+    ):
+        assert torch.allclose(actual[:, 0], raw[:, 0].sigmoid(), atol=1e-6)
+        assert 0 < float(actual[:, 0].min()) < float(actual[:, 0].max()) < 1
+        assert torch.equal(actual[:, 1:], raw[:, 1:])
 
 
 @torch.no_grad()
 def test_an_age_estimator_gives_years(readers: dict[str, nn.Module]) -> None:
     network, images = readers["age_estimator"], noise()
-    found = AgeEstimatorGraph(network)(images)
-    assert torch.allclose(found, expected_age(network(images * 2 - 1)), atol=1e-4)
-    assert found.shape == (5,)
-    assert float((found - expected_age(network(images))).abs().max()) > 1  # pixels run from 0 to 1
+    actual = AgeEstimatorGraph(network)(images)
+    assert torch.allclose(actual, expected_age(network(images * 2 - 1)), atol=1e-4)
+    assert actual.shape == (5,)
+    assert float((actual - expected_age(network(images))).abs().max()) > 1  # pixels run from 0 to 1
 
 
 @torch.no_grad()
 def test_a_facenet_sees_a_face_and_its_mirror_image_alike(readers: dict[str, nn.Module]) -> None:
     network, images = readers["facenet"], noise()
     graph = FaceNetGraph(network)
-    found = graph(images)
-    assert torch.allclose(found.norm(dim=1), torch.ones(5), atol=1e-6)
-    assert torch.allclose(graph(images.flip(3)), found, atol=1e-5)
+    actual = graph(images)
+    assert torch.allclose(actual.norm(dim=1), torch.ones(5), atol=1e-6)
+    assert torch.allclose(graph(images.flip(3)), actual, atol=1e-5)
     summed = network(images * 2 - 1) + network((images * 2 - 1).flip(3))
-    assert torch.allclose(found, summed / summed.norm(dim=1, keepdim=True), atol=1e-6)
+    assert torch.allclose(actual, summed / summed.norm(dim=1, keepdim=True), atol=1e-6)
     assert float((network(images * 2 - 1) - network((images * 2 - 1).flip(3))).abs().max()) > 0.01
 
 
 @torch.no_grad()
 def test_a_landmark_refiner_gives_fractions_of_its_view(readers: dict[str, nn.Module]) -> None:
     network, images = readers["landmark_refiner"], noise()
-    found = LandmarkRefinerGraph(network)(images)
-    assert torch.equal(found, network(images * 2 - 1))
-    assert found.shape == (5, 5, 2)
-    assert float((found - network(images)).abs().max()) > 0.01  # pixels run from 0 to 1
+    actual = LandmarkRefinerGraph(network)(images)
+    assert torch.equal(actual, network(images * 2 - 1))
+    assert actual.shape == (5, 5, 2)
+    assert float((actual - network(images)).abs().max()) > 0.01  # pixels run from 0 to 1
 
 
 @torch.no_grad()
@@ -152,9 +154,9 @@ def test_a_detector_takes_every_multiple_of_32(
 ) -> None:
     images = noise(batch, size)
     wanted = DetectorGraph(readers["detector"])(images)
-    found = run("detector", images, precision)
-    assert [each.shape for each in found] == [(batch, 15, size[0] // s, size[1] // s) for s in (8, 16, 32)]
-    for one, other in zip(found, wanted, strict=True):
+    actual = run("detector", images, precision)
+    assert [item.shape for item in actual] == [(batch, 15, size[0] // s, size[1] // s) for s in (8, 16, 32)]
+    for one, other in zip(actual, wanted, strict=True):
         assert one.dtype == np.float32
         assert np.abs(one - other.numpy()).max() <= TOLERANCE[precision] * max(1.0, float(other.abs().max()))
 
@@ -178,15 +180,15 @@ def test_crops_are_read_in_any_number(
 @pytest.fixture
 def written(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, int] | None]:
     """Takes the bundle's files where a graph would be written; the multiples that axes had to be."""
-    asked: list[Mapping[str, int] | None] = []
+    requested: list[Mapping[str, int] | None] = []
 
     def copy_file(graph: nn.Module, signature: Any, path: Path, multiples: Mapping[str, int] | None) -> None:
-        asked.append(multiples)
+        requested.append(multiples)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes((bundle.folder / "graphs" / path.name).read_bytes())
 
     monkeypatch.setattr(verified_export, "write_onnx", copy_file)
-    return asked
+    return requested
 
 
 def test_graphs_are_proven_on_random_and_on_real_pictures(
@@ -283,7 +285,7 @@ def test_its_graph_takes_and_gives_what_the_layout_says(
     graphs, _ = export_facenet(published, seen.resized(160), tmp_path, ["fp16"])
     assert graphs["facenet"].signature == facenet_signature(160, 16)
     graph, inputs = given
-    assert [each["image"].shape for each in inputs] == [(8, 3, 160, 160)] * 2
+    assert [item["image"].shape for item in inputs] == [(8, 3, 160, 160)] * 2
     one = torch.from_numpy(inputs[1]["image"][:1])
     with torch.no_grad():
         assert torch.equal(graph(one), FaceNetGraph(averaged_facenet(published))(one))
@@ -296,9 +298,9 @@ def test_its_thresholds_are_of_crops_at_its_side(published: Path, monkeypatch: p
     records = [FaceRecord("celeba", Path("celeba.zip"), name, "val", identity=name[0]) for name in ("a1", "a2", "b")]
     with torch.no_grad():
         images = torch.from_numpy(pixels[:, 10:170, 10:170]).permute(0, 3, 1, 2).float() / 255
-        found = FaceNetGraph(averaged_facenet(published))(images).numpy()
+        actual = FaceNetGraph(averaged_facenet(published))(images).numpy()
     (threshold,) = measure_thresholds(published, Crops(pixels, tuple(records)))
-    reached = sorted(found[:2] @ found[2])
+    reached = sorted(actual[:2] @ actual[2])
     assert threshold.similarity == pytest.approx(reached[0], abs=1e-4)  # half of them may pass
 
 
@@ -309,8 +311,8 @@ def test_published_weights_become_a_graph_that_agrees_with_torch(
     """The whole way: a file as it is published, the checkpoint that the command makes of it, the graph, ONNX Runtime."""
     network = randomised(InceptionResNetV1(InceptionResNetShape()), 62)
     torch.save({**network.state_dict(), "logits.weight": torch.zeros(8631, 512)}, tmp_path / "published.pt")
-    words = ["--weights", tmp_path / "published.pt", "--licence", "MIT", "--out", tmp_path / "facenet"]
-    result = CliRunner().invoke(train, ["facenet-published", *map(str, words)])
+    message = ["--weights", tmp_path / "published.pt", "--licence", "MIT", "--out", tmp_path / "facenet"]
+    result = CliRunner().invoke(train, ["facenet-published", *map(str, message)])
     assert result.exit_code == 0, result.output
     graphs, differences = export_facenet(tmp_path / "facenet", seen.resized(160), tmp_path, ["fp16"])
     assert graphs["facenet"].signature == facenet_signature(160, 512)
@@ -404,10 +406,10 @@ def test_thresholds_are_what_pairs_of_different_people_reach(
     monkeypatch.setattr("dorian_export.face_readers.embed", planted(angles))
     monkeypatch.setattr("dorian_export.face_readers.RATES", (0.5, 0.25, 1 / 42))
     monkeypatch.setattr("dorian_export.face_readers._MIN_IMPOSTOR_PAIRS", 42)
-    found = measure_thresholds(reader_runs["facenet"], people_of(names))
-    assert [each.false_accept_rate for each in found] == [0.5, 0.25, 1 / 42]
+    actual = measure_thresholds(reader_runs["facenet"], people_of(names))
+    assert [item.false_accept_rate for item in actual] == [0.5, 0.25, 1 / 42]
     # The first pair that may not pass is just below the threshold.
-    assert [each.similarity for each in found] == pytest.approx([others[21], others[10], others[1]], abs=1e-4)
+    assert [item.similarity for item in actual] == pytest.approx([others[21], others[10], others[1]], abs=1e-4)
 
 
 def test_people_are_their_sets_own_and_nobody_is_left_out_of_the_count(
@@ -417,8 +419,8 @@ def test_people_are_their_sets_own_and_nobody_is_left_out_of_the_count(
     monkeypatch.setattr("dorian_export.face_readers.embed", planted([0, 0, 30, 60, 0, 0]))
     monkeypatch.setattr("dorian_export.face_readers.RATES", (0.1,))
     monkeypatch.setattr("dorian_export.face_readers._MIN_IMPOSTOR_PAIRS", 5)
-    (found,) = measure_thresholds(reader_runs["facenet"], people_of(names, sets))
-    assert found.similarity == pytest.approx(np.cos(np.deg2rad(30)), abs=1e-4)
+    (actual,) = measure_thresholds(reader_runs["facenet"], people_of(names, sets))
+    assert actual.similarity == pytest.approx(np.cos(np.deg2rad(30)), abs=1e-4)
     monkeypatch.setattr("dorian_export.face_readers._MIN_IMPOSTOR_PAIRS", 6)
     with pytest.raises(ExportError, match="need 6 pairs of different people in the validation split; there are 5"):
         measure_thresholds(reader_runs["facenet"], people_of(names, sets))
@@ -428,8 +430,8 @@ def test_people_are_their_sets_own_and_nobody_is_left_out_of_the_count(
     ("names", "pairs"), [(["a"] * 9, "0"), ([""] * 9, "0"), (list(map(str, range(447))), "99,681")]
 )
 def test_too_few_people_for_thresholds(reader_runs: dict[str, Path], names: list[str], pairs: str) -> None:
-    words = f"need 100,000 pairs of different people in the validation split; there are {pairs}$"
-    with pytest.raises(ExportError, match=words):
+    message = f"need 100,000 pairs of different people in the validation split; there are {pairs}$"
+    with pytest.raises(ExportError, match=message):
         measure_thresholds(reader_runs["facenet"], people_of(names))
 
 
@@ -444,16 +446,16 @@ def test_a_bundles_thresholds_are_those_of_its_graph(
 ) -> None:
     """The graph, run on plain crops, takes as many of the people for one another as the manifest says."""
     thresholds = bundle.manifest.readers.facenet.thresholds
-    assert [each.false_accept_rate for each in thresholds] == [1e-2, 1e-3, 1e-4]
-    values = [each.similarity for each in thresholds]
+    assert [item.false_accept_rate for item in thresholds] == [1e-2, 1e-3, 1e-4]
+    values = [item.similarity for item in thresholds]
     assert values == sorted(values)
     pixels = cut_crops(watched, 64).pixels
     (embeddings,) = run("facenet", torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255)
     pairs = all_pairs(np.arange(len(pixels)))
     similarity = similarities(embeddings, pairs)
-    for each in thresholds:
-        assert false_accepts(similarity, pairs.same, each.similarity) == pytest.approx(
-            each.false_accept_rate, rel=0.1, abs=8e-5
+    for item in thresholds:
+        assert false_accepts(similarity, pairs.same, item.similarity) == pytest.approx(
+            item.false_accept_rate, rel=0.1, abs=8e-5
         )
 
 

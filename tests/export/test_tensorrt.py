@@ -55,16 +55,16 @@ def test_every_file_gets_its_engine_under_the_name_that_a_server_looks_for(
 
 
 def test_those_that_are_there_are_kept(bundle: Bundle, builds: Builds, export: Export, tmp_path: Path) -> None:
-    words = ("tensorrt", bundle.folder, "--out", tmp_path, "--graph", "facenet", "--precision", "fp16")
-    assert export(*words).output == "facenet, fp16: built\n"
-    assert export(*words).output == "facenet, fp16: was there\n"
+    message = ("tensorrt", bundle.folder, "--out", tmp_path, "--graph", "facenet", "--precision", "fp16")
+    assert export(*message).output == "facenet, fp16: built\n"
+    assert export(*message).output == "facenet, fp16: was there\n"
     assert builds.files == ["facenet.fp16.onnx"]
 
 
 def test_graphs_and_precisions_are_chosen(bundle: Bundle, builds: Builds, export: Export, tmp_path: Path) -> None:
     """A graph of one precision is built in it, whatever is asked for, as a server would run it."""
-    chosen = ("--graph", "facenet", "--graph", "detector", "--precision", "fp32")
-    assert export("tensorrt", bundle.folder, "--out", tmp_path, *chosen).exit_code == 0
+    selected = ("--graph", "facenet", "--graph", "detector", "--precision", "fp32")
+    assert export("tensorrt", bundle.folder, "--out", tmp_path, *selected).exit_code == 0
     assert builds.files == ["facenet.fp16.onnx", "detector.fp32.onnx"]
     assert [len(bundle.manifest.graphs[name].files) for name in ("facenet", "detector")] == [1, 2]
 

@@ -65,12 +65,12 @@ def translator(translator_run: Path) -> nn.Module:
 def filters(cyclegan_run: Path) -> dict[str, nn.Module]:
     """CycleGAN's averaged translators as torch runs them, by the domain that they lead to."""
     weights, about = load_weights(cyclegan_run)
-    found = {}
+    result = {}
     for domain in ("old", "young"):
         network = build_translator(CycleGanShape.from_dict(about["shape"]))
         network.load_state_dict(weights[f"to_{domain}_ema"])
-        found[domain] = network.eval().requires_grad_(False)
-    return found
+        result[domain] = network.eval().requires_grad_(False)
+    return result
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def run(bundle: Bundle) -> Callable[..., np.ndarray]:
 
     def run(name: str, **feed: torch.Tensor) -> np.ndarray:
         session = ort.InferenceSession(str(bundle.graph_path(name, "fp16")), providers=["CPUExecutionProvider"])
-        (found,) = session.run(None, {name: tensor.numpy() for name, tensor in feed.items()})
-        assert found.dtype == np.float32
-        return np.asarray(found)
+        (result,) = session.run(None, {name: tensor.numpy() for name, tensor in feed.items()})
+        assert result.dtype == np.float32
+        return np.asarray(result)
 
     return run
 
@@ -116,28 +116,28 @@ def noise(batch: int, size: int) -> torch.Tensor:
 def test_a_delta_is_of_pixels_from_0_to_1(run: Callable[..., np.ndarray], translator: nn.Module, batch: int) -> None:
     image = noise(batch, 48)
     source, target = torch.linspace(20, 60, batch), torch.linspace(75, 5, batch)
-    found = run("age_translator", image=image, source_age=source, target_age=target)
+    result = run("age_translator", image=image, source_age=source, target_age=target)
     raw = translator(2 * image - 1, source, target)
-    assert found.shape == (batch, 3, 48, 48)
-    assert np.abs(found - raw.numpy() / 2).max() <= CLOSE
+    assert result.shape == (batch, 3, 48, 48)
+    assert np.abs(result - raw.numpy() / 2).max() <= CLOSE
     for wrong in (raw, translator(image, source, target) / 2, translator(2 * image - 1, target, source) / 2):
-        assert np.abs(found - wrong.numpy()).max() > 5 * CLOSE
+        assert np.abs(result - wrong.numpy()).max() > 5 * CLOSE
 
 
 def test_a_face_at_its_own_age_is_left_alone_bit_by_bit(run: Callable[..., np.ndarray]) -> None:
     ages = torch.tensor([1.0, 33.3, 90.0, 40.0])
-    found = run("age_translator", image=noise(4, 48), source_age=ages, target_age=ages + torch.tensor([0, 0, 0, 9.0]))
-    assert not found[:3].any()
-    assert np.abs(found[3]).max() > 0.01
+    result = run("age_translator", image=noise(4, 48), source_age=ages, target_age=ages + torch.tensor([0, 0, 0, 9.0]))
+    assert not result[:3].any()
+    assert np.abs(result[3]).max() > 0.01
 
 
 def test_ages_stay_in_full_precision(run: Callable[..., np.ndarray]) -> None:
     """A quarter of a sixteenth of a year, of which halves know nothing at 90, still makes a difference."""
     image, source = noise(1, 48).repeat(2, 1, 1, 1), torch.full((2,), 90.0)
     target = source - torch.tensor([0.0, 1 / 64])
-    found = run("age_translator", image=image, source_age=source, target_age=target)
-    assert not found[0].any()
-    assert found[1].any()
+    result = run("age_translator", image=image, source_age=source, target_age=target)
+    assert not result[0].any()
+    assert result[1].any()
 
 
 @torch.no_grad()
@@ -146,12 +146,12 @@ def test_a_filter_is_the_translator_to_its_domain(
     run: Callable[..., np.ndarray], filters: dict[str, nn.Module], domain: str
 ) -> None:
     image = noise(5, 32)
-    found = run(f"cyclegan_{domain}", image=image)
-    assert found.shape == (5, 3, 32, 32)
-    assert np.abs(found - (filters[domain](2 * image - 1).numpy() + 1) / 2).max() <= CLOSE
+    result = run(f"cyclegan_{domain}", image=image)
+    assert result.shape == (5, 3, 32, 32)
+    assert np.abs(result - (filters[domain](2 * image - 1).numpy() + 1) / 2).max() <= CLOSE
     other = filters["young" if domain == "old" else "old"]
     for wrong in (filters[domain](image), other(2 * image - 1)):
-        assert np.abs(found - (wrong.numpy() + 1) / 2).max() > 5 * CLOSE
+        assert np.abs(result - (wrong.numpy() + 1) / 2).max() > 5 * CLOSE
 
 
 @torch.no_grad()
@@ -267,10 +267,10 @@ def test_what_the_manifest_says_of_the_filters(bundle: Bundle) -> None:
     method = bundle.manifest.methods[-1]
     assert isinstance(method, CycleGanMethod)
     assert (method.name, method.family, method.crop_size) == ("cyclegan", "cyclegan", 32)
-    assert {each.name: each.graph for each in method.filters} == {"old": "cyclegan_old", "young": "cyclegan_young"}
-    assert all(each.name in each.description for each in method.filters)
-    for each in method.filters:
-        graph = bundle.manifest.graphs[each.graph]
+    assert {item.name: item.graph for item in method.filters} == {"old": "cyclegan_old", "young": "cyclegan_young"}
+    assert all(item.name in item.description for item in method.filters)
+    for item in method.filters:
+        graph = bundle.manifest.graphs[item.graph]
         assert graph.signature == cyclegan_signature(32)
         assert [file.precision for file in graph.files] == ["fp16"]
 
@@ -320,10 +320,10 @@ def test_a_translator_is_calibrated_on_grown_faces_under_the_mask_by_the_bundles
     target = torch.full_like(source, 70.0)
     once = translator(faces, source, target)
     delta = (once + translator(faces.flip(3), source, target).flip(3)) / 2
-    for factor, found in ((1.0, plain), (1.3, stronger)):
-        assert found == pytest.approx(read((faces + factor * mask * delta).clamp(-1, 1)).numpy(), abs=0.4)
+    for factor, result in ((1.0, plain), (1.3, stronger)):
+        assert result == pytest.approx(read((faces + factor * mask * delta).clamp(-1, 1)).numpy(), abs=0.4)
         for wrong in (delta, mask * once):
-            assert np.abs(found - read((faces + factor * wrong).clamp(-1, 1)).numpy()).max() > 1.0
+            assert np.abs(result - read((faces + factor * wrong).clamp(-1, 1)).numpy()).max() > 1.0
     assert np.abs(plain - stronger).max() > 0.2
 
 

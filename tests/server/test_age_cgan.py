@@ -108,7 +108,7 @@ def test_drawings_are_each_faces_own_at_its_source_and_at_its_targets(
     clock = Clock()
     drawings = flat_networks.draw(crops, sources, targets, clock)
     assert list(clock.seconds) == ["encode", "generate"]
-    assert [len(each) for each in drawings] == [3, 1]
+    assert [len(item) for item in drawings] == [3, 1]
     for crop, source, aims, drawn in zip(crops, (2, 5), ((0, 4, 2), (1,)), drawings, strict=True):
         for aim, drawing in zip(aims, drawn, strict=True):
             red = float(crop[0, 0, 0]) / 255

@@ -99,21 +99,21 @@ def test_rows_of_different_shapes_are_never_joined(bench: Bench) -> None:
 
 
 def test_one_caller_alone_is_run_as_it_is() -> None:
-    seen: list[Arrays] = []
+    recorded: list[Arrays] = []
     made = {"out": np.ones((2, 3), np.float32)}
 
     class Mirror:
         signature = cyclegan_signature(SIZE)
 
         def run(self, inputs: Arrays) -> dict[str, Floats]:
-            seen.append(inputs)
+            recorded.append(inputs)
             return made
 
     given = of(1, 2)
-    found = Batcher(Mirror()).run(given)
-    assert seen[0]["row"] is given["row"]
-    assert found.keys() == made.keys()
-    assert np.array_equal(found["out"], made["out"])
+    actual = Batcher(Mirror()).run(given)
+    assert recorded[0]["row"] is given["row"]
+    assert actual.keys() == made.keys()
+    assert np.array_equal(actual["out"], made["out"])
 
 
 def test_callers_of_one_run_have_nothing_in_common(bench: Bench) -> None:
@@ -176,7 +176,7 @@ def test_a_lane_that_comes_free_is_taken_at_once(make_bench: MakeBench) -> None:
     bench.graph.await_runs(3)
     assert bench.graph.at_once == 2
     bench.release()
-    assert [answered(each) for each in (*running, answer)] == [[0], [2], [4]]
+    assert [answered(item) for item in (*running, answer)] == [[0], [2], [4]]
 
 
 def test_who_is_done_does_not_wait_for_the_next_batch(make_bench: MakeBench) -> None:

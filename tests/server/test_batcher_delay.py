@@ -121,8 +121,8 @@ def test_many_callers_that_fail_leave_and_stay_all_hear_of_it(lanes: int, delay:
                 leaving.start()
             try:
                 with working_for(caller):
-                    found = batcher.run(of(*rows, width=chance.randint(1, 2)))
-                assert found["twice"][:, 0].tolist() == [2 * row for row in rows]
+                    actual = batcher.run(of(*rows, width=chance.randint(1, 2)))
+                assert actual["twice"][:, 0].tolist() == [2 * row for row in rows]
                 good += 1
             except ValueError:
                 assert min(rows) < 0

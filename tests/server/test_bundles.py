@@ -205,7 +205,7 @@ def test_a_call_under_way_ends_on_the_bundle_that_it_began_on(
         assert go_on.wait(SECONDS)
 
     request = pb.ReconstructRequest(image=image, mode=pb.RECONSTRUCTION_MODE_IDENTITY, bundle=SECOND)
-    wanted = served.stub.Reconstruct(request, timeout=SECONDS)
+    expected = served.stub.Reconstruct(request, timeout=SECONDS)
     with ExitStack() as stack:
         stack.callback(go_on.set)
         evaluations.before = hold
@@ -218,7 +218,7 @@ def test_a_call_under_way_ends_on_the_bundle_that_it_began_on(
         assert not under_way.done()
     answer = under_way.result()
     assert answer.provenance.bundle_sha256 == served.second.sha256
-    assert answer.faces == wanted.faces
+    assert answer.faces == expected.faces
     assert served.stub.Reconstruct(request, timeout=SECONDS).provenance.bundle_sha256 == new.sha256
 
 

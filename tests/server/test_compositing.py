@@ -225,8 +225,8 @@ def test_the_difference_lands_where_it_belongs(photo: Pixels, side: float) -> No
     apply(grey, [Patch(matrix, ALL, np.repeat(bump[..., None], 3, axis=2) * 0.5)], 1)
     weight = grey[..., 0].astype(float) - 100
     y, x = np.mgrid[:200, :240]
-    found = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
-    assert matrix[:, :2] @ found + matrix[:, 2] == pytest.approx((24, 40), abs=0.15)
+    result = np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+    assert matrix[:, :2] @ result + matrix[:, 2] == pytest.approx((24, 40), abs=0.15)
 
 
 @pytest.mark.parametrize("replaces", [False, True])
@@ -273,9 +273,9 @@ def test_overlapping_faces_share_each_pixel_by_their_masks() -> None:
     total = np.maximum(sum(masks), 1e-9)
     expected = sum(change * mask * mask / total for change, mask in zip(changes, masks, strict=True))
     for order in (patches, patches[::-1]):
-        found = grey.copy()
-        apply(found, order, 1)
-        assert np.abs(found[..., 0] - 100.0 - expected).max() <= 1.01
+        result = grey.copy()
+        apply(result, order, 1)
+        assert np.abs(result[..., 0] - 100.0 - expected).max() <= 1.01
 
 
 def test_faces_apart_change_as_if_they_were_alone(photo: Pixels) -> None:

@@ -99,8 +99,8 @@ def test_a_tilted_head_has_tilted_landmarks(detector: Detector, astronaut: Pixel
     eyes = cv2.transform(np.array([[RIGHT_EYE, LEFT_EYE]], dtype=np.float64), turn)[0]
     assert np.abs(face.landmarks[:2] - eyes).max() < 8
     across, down = face.landmarks[1] - face.landmarks[0]
-    seen = np.degrees(np.arctan2(RIGHT_EYE[1] - LEFT_EYE[1], LEFT_EYE[0] - RIGHT_EYE[0]))
-    assert -np.degrees(np.arctan2(down, across)) == pytest.approx(degrees + seen, abs=8)
+    recorded = np.degrees(np.arctan2(RIGHT_EYE[1] - LEFT_EYE[1], LEFT_EYE[0] - RIGHT_EYE[0]))
+    assert -np.degrees(np.arctan2(down, across)) == pytest.approx(degrees + recorded, abs=8)
 
 
 @pytest.mark.parametrize("background", [0, 128, 255])
@@ -155,8 +155,8 @@ def test_eight_threads_find_the_same(detector: Detector, astronaut: Pixels) -> N
     expected = [[face.box for face in detector.detect(photo)] for photo in photos]
     assert expected[0] != expected[1]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(detector.detect, photos * 5))
-    assert [[face.box for face in faces] for faces in found] == expected * 5
+        result = list(pool.map(detector.detect, photos * 5))
+    assert [[face.box for face in faces] for faces in result] == expected * 5
 
 
 class OneCell:

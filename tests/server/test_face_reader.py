@@ -240,4 +240,4 @@ def test_readers_are_of_the_manifests_sizes(
     readers = default_bundle.manifest.readers
     ages, identities = flat_readers
     assert (ages.crop_size, identities.crop_size) == (readers.age_estimator.crop_size, readers.facenet.crop_size)
-    assert identities.thresholds == {each.false_accept_rate: each.similarity for each in readers.facenet.thresholds}
+    assert identities.thresholds == {item.false_accept_rate: item.similarity for item in readers.facenet.thresholds}

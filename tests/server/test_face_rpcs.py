@@ -55,10 +55,10 @@ def test_all_faces_largest_first_as_the_detector_finds_them(
     expected = embedded.face_reader.detector.detect(collage)
     assert (response.width, response.height) == (400, 256)
     assert [face.index for face in response.faces] == [0, 1]
-    for face, found in zip(response.faces, expected, strict=True):
-        assert (face.box.x, face.box.y, face.box.width, face.box.height) == pytest.approx(found.box)
-        assert face.score == pytest.approx(found.score)
-        assert np.allclose([(point.x, point.y) for point in face.landmarks], found.landmarks, atol=1e-3)
+    for face, result in zip(response.faces, expected, strict=True):
+        assert (face.box.x, face.box.y, face.box.width, face.box.height) == pytest.approx(result.box)
+        assert face.score == pytest.approx(result.score)
+        assert np.allclose([(point.x, point.y) for point in face.landmarks], result.landmarks, atol=1e-3)
         assert 0 <= face.estimated_age <= 120
     large, small = response.faces
     assert large.box.x > 144 > small.box.x + small.box.width
@@ -169,10 +169,10 @@ def test_each_rate_has_the_manifests_threshold(
     thresholds = default_bundle.manifest.readers.facenet.thresholds
     data = write(collage)
     assert len(thresholds) >= 2
-    for each in thresholds:
-        response = compare(portrait_file, data, false_accept_rate=each.false_accept_rate)
-        assert response.false_accept_rate == each.false_accept_rate
-        assert response.threshold == pytest.approx(each.similarity, abs=1e-6)
+    for item in thresholds:
+        response = compare(portrait_file, data, false_accept_rate=item.false_accept_rate)
+        assert response.false_accept_rate == item.false_accept_rate
+        assert response.threshold == pytest.approx(item.similarity, abs=1e-6)
         assert response.same_person == (response.similarity >= response.threshold)
     usual = compare(portrait_file, data)
     assert usual.false_accept_rate == 0.001

@@ -153,8 +153,8 @@ def test_a_selector_in_words(selector: FaceSelector, words: str) -> None:
 def wished(
     faces: Sequence[DetectedFace], common: bool = True, selectors: Sequence[FaceSelector] = (), *own: FaceTarget
 ) -> list[SelectedFace]:
-    found, _ = select_faces(faces, common, OWN, selectors, own, max_faces=2)
-    return found
+    actual, _ = select_faces(faces, common, OWN, selectors, own, max_faces=2)
+    return actual
 
 
 def test_without_names_the_largest_faces_change_up_to_a_limit(three: list[DetectedFace]) -> None:
@@ -176,9 +176,9 @@ def test_a_face_with_an_age_of_its_own_has_that_and_its_own_source(three: list[D
 
 def test_names_of_no_face_are_told_with_the_field_they_came_in(three: list[DetectedFace]) -> None:
     own = [FaceTarget(face(0), OLD), FaceTarget(at_box(0, 0, 1, 1), YOUNG)]
-    found, missing = select_faces(three, True, None, [face(9), face(1)], own, max_faces=32)
-    assert [wish.index for wish in found] == [0, 1]
-    assert [(each.field, each.target) for each in missing] == [("faces[0]", None), ("face_targets[1].face", YOUNG)]
+    actual, missing = select_faces(three, True, None, [face(9), face(1)], own, max_faces=32)
+    assert [wish.index for wish in actual] == [0, 1]
+    assert [(item.field, item.target) for item in missing] == [("faces[0]", None), ("face_targets[1].face", YOUNG)]
     error = missing[0].error()
     assert (error.reason, error.field) == ("FACE_NOT_FOUND", "faces[0]")
     assert str(error) == "no face is at index 9; 3 faces were found"

@@ -77,15 +77,15 @@ def test_the_files_are_many_and_always_the_same(files: dict[str, bytes]) -> None
 
 def test_each_file_gives_a_photo_or_a_refusal_in_words(files: dict[str, bytes]) -> None:
     start = time.process_time()
-    found = {name: outcome(data) for name, data in files.items()}
+    result = {name: outcome(data) for name, data in files.items()}
     assert time.process_time() - start < SECONDS
     wrong = [
         (name, became)
-        for name, became in found.items()
+        for name, became in result.items()
         if not name.startswith("either/") and name.startswith("whole/") != (became == "whole")
     ]
     assert not wrong
-    assert set(Counter(found.values())) == {"whole", *REASONS}
+    assert set(Counter(result.values())) == {"whole", *REASONS}
 
 
 def test_what_is_decoded_can_be_written(files: dict[str, bytes]) -> None:

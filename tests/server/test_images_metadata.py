@@ -108,11 +108,11 @@ def test_what_is_kept(source: str, kind: ImageFormat, raw_exif: bytes, noise: Pi
     assert not any(secret in out for secret in SECRETS)
     with Image.open(io.BytesIO(out)) as image:
         assert image.size == (48, 64)
-        found = image.getexif()
-        of_exif = dict(found.get_ifd(ExifTags.IFD.Exif))
-        assert not found.get_ifd(ExifTags.IFD.GPSInfo)
-        assert not found.get_ifd(ExifTags.IFD.IFD1)
-    found_tags = dict(found)
+        result = image.getexif()
+        of_exif = dict(result.get_ifd(ExifTags.IFD.Exif))
+        assert not result.get_ifd(ExifTags.IFD.GPSInfo)
+        assert not result.get_ifd(ExifTags.IFD.IFD1)
+    found_tags = dict(result)
     assert found_tags.pop(TAGS.ExifOffset)
     assert found_tags == {
         TAGS.Make: "Maker",

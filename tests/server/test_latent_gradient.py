@@ -181,9 +181,9 @@ def test_concurrent_calls_do_not_mix(methods: dict[str, Any]) -> None:
         return float(loss)
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(call, range(40)))
+        result = list(pool.map(call, range(40)))
     expected = [
         loss_of("blended", latent, face, level_of(float(age)))
         for latent, face, age in zip(latents, faces, years, strict=True)
     ]
-    assert found == pytest.approx(expected, abs=1e-4)
+    assert result == pytest.approx(expected, abs=1e-4)

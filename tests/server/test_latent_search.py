@@ -164,9 +164,9 @@ def test_each_step_is_told_once_in_order_as_it_was_evaluated(optimizer: Optimize
 )
 def test_the_best_step_is_kept_whatever_follows(losses: list[float], best: int) -> None:
     function = scripted(*losses)
-    found, taken = search(function, np.zeros(2), "adam", len(losses))
-    assert (found.number, found.loss, taken) == (best, losses[best], len(losses))
-    assert np.array_equal(found.latent, function.latents[best])
+    result, taken = search(function, np.zeros(2), "adam", len(losses))
+    assert (result.number, result.loss, taken) == (best, losses[best], len(losses))
+    assert np.array_equal(result.latent, function.latents[best])
 
 
 def test_the_best_step_is_kept_where_l_bfgs_b_goes_too_far() -> None:

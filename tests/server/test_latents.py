@@ -49,8 +49,8 @@ def age(searching: FaceAgingStub, write: Write) -> Call:
 
     def call(*colours: tuple[int, int, int], stub: FaceAgingStub = searching, **fields: Any) -> pb.AgeTransformResponse:
         image = pb.Image(data=write(photo_of(*(colours or (FACE,)))))
-        asked = {"source": AGES[SOURCE], "targets": [AGES[TARGET]]} | fields
-        return stub.AgeTransform(pb.AgeTransformRequest(image=image, **asked), timeout=SECONDS)
+        requested = {"source": AGES[SOURCE], "targets": [AGES[TARGET]]} | fields
+        return stub.AgeTransform(pb.AgeTransformRequest(image=image, **requested), timeout=SECONDS)
 
     return call
 
@@ -147,7 +147,7 @@ def test_each_face_has_its_own_search(age: Call, changes: Callable[..., list[flo
     evaluations.rows.clear()
     response = age(FACE, OTHER, optimisation=FULL)
     best = [best_latent("identity", colour, float(LEVELS[SOURCE])) for colour in (FACE, OTHER)]
-    assert changes(response, FACE, OTHER) == [shown(each) for each in best]
+    assert changes(response, FACE, OTHER) == [shown(item) for item in best]
     assert sum(evaluations.rows) == sum(alone)
 
 
@@ -192,7 +192,7 @@ def test_two_faces_of_a_photo_have_different_latents(age: Call, changes: Callabl
         ([pb.FaceSelector(index=0), pb.FaceSelector(index=1)], (0, 1)),
         ([pb.FaceSelector(index=1), by_box], (1, 0)),
     ):
-        given = [latent(*each, face=face) for each, face in zip(values, selectors, strict=True)]
+        given = [latent(*item, face=face) for item, face in zip(values, selectors, strict=True)]
         response = age(FACE, OTHER, latents=given)
         assert changes(response, FACE, OTHER) == [shown(values[place]) for place in order]
 

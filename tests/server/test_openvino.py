@@ -74,8 +74,8 @@ def same_graph(bundle: Bundle, name: str) -> OnnxRuntimeSession:
 @pytest.fixture(scope="module")
 def face(embedded: Pipeline, portrait: Pixels) -> dict[int, Floats]:
     """Crops of the portrait's face (1, 3, size, size), by their size."""
-    (found,) = embedded.face_reader.detector.detect(portrait)
-    return {size: crops_to_images(embedded.face_reader.crop(portrait, [found], size)) for size in (64, 96)}
+    (actual,) = embedded.face_reader.detector.detect(portrait)
+    return {size: crops_to_images(embedded.face_reader.crop(portrait, [actual], size)) for size in (64, 96)}
 
 
 def inputs_of(signature: Signature, face: dict[int, Floats], portrait: Pixels) -> dict[str, Floats]:
@@ -102,11 +102,11 @@ def test_every_graph_gives_what_onnx_runtime_gives(
         inputs = inputs_of(graph.signature, face, portrait)
         session = opened(default_bundle, name, arithmetic)
         assert session.signature == graph.signature
-        found, expected = session.run(inputs), same_graph(default_bundle, name).run(inputs)
-        assert list(found) == list(expected)
+        actual, expected = session.run(inputs), same_graph(default_bundle, name).run(inputs)
+        assert list(actual) == list(expected)
         for output, values in expected.items():
-            assert (found[output].shape, found[output].dtype) == (values.shape, values.dtype)
-            worst = np.abs(found[output] - values).max() / max(1e-3, np.abs(values).max())
+            assert (actual[output].shape, actual[output].dtype) == (values.shape, values.dtype)
+            worst = np.abs(actual[output] - values).max() / max(1e-3, np.abs(values).max())
             assert worst < GRAPH_TOLERANCE[arithmetic], (name, output)
 
 
@@ -128,7 +128,7 @@ def test_gradients_are_never_in_bf16(default_bundle: Bundle, kind: str) -> None:
         pytest.skip("this processor has no bf16")
     name = "age_cgan_latent_gradient"
     inputs = inputs_for(default_bundle.manifest.graphs[name].signature, 2)
-    full, other = (opened(default_bundle, name, each).run(inputs) for each in ("fp32", kind))
+    full, other = (opened(default_bundle, name, item).run(inputs) for item in ("fp32", kind))
     assert all(np.array_equal(values, other[output]) for output, values in full.items())
 
 
@@ -155,8 +155,8 @@ def test_threads_share_a_session(default_bundle: Bundle) -> None:
     batches = [inputs_for(session.signature, batch) for batch in (1, 2, 3, 4)]
     expected = [session.run(inputs)["latent"] for inputs in batches]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(session.run, batches * 5))
-    assert all(np.allclose(a["latent"], b, atol=1e-5) for a, b in zip(found, expected * 5, strict=True))
+        actual = list(pool.map(session.run, batches * 5))
+    assert all(np.allclose(a["latent"], b, atol=1e-5) for a, b in zip(actual, expected * 5, strict=True))
 
 
 def test_threads_come_from_the_cgroup(default_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,8 +220,8 @@ def test_the_pipeline_gives_what_it_gives_in_onnx_runtime(
     default_bundle: Bundle, embedded: Pipeline, portrait: Pixels, portrait_file: bytes, arithmetic: Arithmetic
 ) -> None:
     other = build_pipeline(Settings(default_bundle.folder, threads=1, runtime="openvino", arithmetic=arithmetic))
-    seen = [pipeline.detect(portrait_file, Clock()).faces for pipeline in (embedded, other)]
-    (one,), (two,) = seen
+    recorded = [pipeline.detect(portrait_file, Clock()).faces for pipeline in (embedded, other)]
+    (one,), (two,) = recorded
     assert np.abs(np.subtract(one.detected.box, two.detected.box)).max() < PIXELS[arithmetic]
     assert np.abs(one.detected.landmarks - two.detected.landmarks).max() < PIXELS[arithmetic]
     assert one.reading is not None

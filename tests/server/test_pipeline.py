@@ -303,13 +303,13 @@ def test_requests_in_parallel_do_not_mix(
     files = [portrait_file, write(np.ascontiguousarray(portrait[:, ::-1]))]
 
     def aged(data: bytes) -> list[bytes]:
-        return [each.image.data for each in run(embedded, data, GROUPS[0], GROUPS[5]).images]
+        return [item.image.data for item in run(embedded, data, GROUPS[0], GROUPS[5]).images]
 
     expected = [aged(data) for data in files]
     assert expected[0] != expected[1]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(aged, files * 3))
-    assert found == expected * 3
+        result = list(pool.map(aged, files * 3))
+    assert result == expected * 3
 
 
 def test_time_is_told_by_stage(flat_pipeline: BuildPipeline, face_at: FaceAt, grey: Pixels, write: Write) -> None:

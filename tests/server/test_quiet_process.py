@@ -50,9 +50,9 @@ def inet_sockets(process: int) -> list[tuple[str, str]]:
     sockets = []
     for protocol in ("tcp", "tcp6", "udp", "udp6"):
         for line in Path(f"/proc/{process}/net/{protocol}").read_text().splitlines()[1:]:
-            words = line.split()
-            if f"socket:[{words[9]}]" in inodes:
-                sockets.append((protocol, words[3]))
+            message = line.split()
+            if f"socket:[{message[9]}]" in inodes:
+                sockets.append((protocol, message[3]))
     return sockets
 
 

@@ -86,10 +86,10 @@ def test_a_provider_that_onnx_runtime_leaves_out_is_an_error(
     default_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runtime: Runtime
 ) -> None:
     """It has the provider, but not the GPU; it then opens the graph on the CPU and says so in its log alone."""
-    asked = []
+    requested = []
 
     def opened_elsewhere(path: str, options: object, providers: list[Any], enable_fallback: int) -> Any:
-        asked.append((providers[0][0], enable_fallback))
+        requested.append((providers[0][0], enable_fallback))
         return SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
 
     names = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -99,7 +99,7 @@ def test_a_provider_that_onnx_runtime_leaves_out_is_an_error(
     provider = {"cuda": "CUDAExecutionProvider", "tensorrt-ep": "TensorrtExecutionProvider"}[runtime]
     with pytest.raises(StartupError, match=rf"has {provider}, but opened .*\.onnx in CPUExecutionProvider instead"):
         build_pipeline(Settings(default_bundle.folder, runtime=runtime, engine_cache=tmp_path))
-    assert set(asked) == {(provider, 0)}, "neither may ONNX Runtime try again by itself"
+    assert set(requested) == {(provider, 0)}, "neither may ONNX Runtime try again by itself"
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "cuda", "tensorrt-ep", "tensorrt"])
@@ -117,17 +117,17 @@ def test_threads_come_from_the_cgroup_and_do_not_spin(
     default_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, threads: int, expected: int
 ) -> None:
     monkeypatch.setattr(onnx_runtime, "available_cores", lambda: 5)
-    seen = []
+    recorded = []
     make = ort.InferenceSession
 
     def noting(path: str, options: ort.SessionOptions, **others: Any) -> ort.InferenceSession:
         spinning = options.get_session_config_entry("session.intra_op.allow_spinning")
-        seen.append((options.intra_op_num_threads, spinning))
+        recorded.append((options.intra_op_num_threads, spinning))
         return make(path, options, **others)
 
     monkeypatch.setattr(ort, "InferenceSession", noting)
     opened(default_bundle, "onnxruntime", threads=threads)
-    assert seen == [(expected, "0")]
+    assert recorded == [(expected, "0")]
 
 
 # --- batches of a fixed size ---
@@ -145,17 +145,17 @@ def test_rows_that_fill_a_batch_are_the_last_one_again() -> None:
 
 
 def test_parts_are_joined_in_order() -> None:
-    seen = []
+    recorded = []
 
     def run(inputs: Any) -> dict[str, Floats]:
-        seen.append(len(inputs["x"]))
+        recorded.append(len(inputs["x"]))
         return {"y": inputs["x"] * 2, "z": inputs["x"][:, :1]}
 
     values = np.arange(14, dtype=np.float32).reshape(7, 2)
-    found = run_in_chunks(run, {"x": values}, 3)
-    assert seen == [3, 3, 1]
-    assert np.array_equal(found["y"], values * 2)
-    assert np.array_equal(found["z"], values[:, :1])
+    result = run_in_chunks(run, {"x": values}, 3)
+    assert recorded == [3, 3, 1]
+    assert np.array_equal(result["y"], values * 2)
+    assert np.array_equal(result["z"], values[:, :1])
 
 
 @pytest.fixture
@@ -165,8 +165,8 @@ def on_cpu(default_bundle: Bundle) -> ort.InferenceSession:
 
 def test_a_bound_batch_gives_what_a_run_gives(default_bundle: Bundle, on_cpu: ort.InferenceSession) -> None:
     batch = BoundBatch(on_cpu, default_bundle.manifest.graphs[NAME].signature, 4, "cpu")
-    found = [batch.run(views(rows))["landmarks"] for rows in (3, 4, 1)]
-    for rows, values in zip((3, 4, 1), found, strict=True):
+    result = [batch.run(views(rows))["landmarks"] for rows in (3, 4, 1)]
+    for rows, values in zip((3, 4, 1), result, strict=True):
         assert values.shape == (rows, 5, 2)
         assert np.allclose(values, on_cpu.run(None, views(rows))[0], atol=1e-6), "a later run wrote over it"
 
@@ -239,8 +239,8 @@ def test_free_axes_are_called_as_those_that_are_free_in_the_manifest() -> None:
         inputs=(TensorSpec(name="x", shape=("batch", 2)),), outputs=(TensorSpec(name="y", shape=("batch", 3)),)
     )
     assert named_signature({"x": (None, 2)}, {"y": (None, 3)}, expected) == expected
-    found = named_signature({"x": (None, None)}, {"y": (1, 3), "z": (None,)}, expected)
-    assert str(found) == "(x float32[batch, ?]) -> (y float32[1, 3], z float32[?])"
+    result = named_signature({"x": (None, None)}, {"y": (1, 3), "z": (None,)}, expected)
+    assert str(result) == "(x float32[batch, ?]) -> (y float32[1, 3], z float32[?])"
 
 
 # --- on a GPU ---
@@ -260,5 +260,5 @@ def test_a_gpu_gives_what_the_cpu_gives(
 ) -> None:
     session = opened(default_bundle, runtime, engine_cache=tmp_path)
     for rows in (3, 1, 8, 40, 3):
-        found = session.run(views(rows))["landmarks"]
-        assert np.abs(found - on_cpu.run(None, views(rows))[0]).max() < GPU_TOLERANCE
+        result = session.run(views(rows))["landmarks"]
+        assert np.abs(result - on_cpu.run(None, views(rows))[0]).max() < GPU_TOLERANCE

@@ -73,7 +73,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> RecordedQueue:
     noted = RecordedQueue()
 
     def watched(session: Session, **settings: Any) -> Batcher:
-        searched = "weights" in {each.name for each in session.signature.inputs}
+        searched = "weights" in {item.name for item in session.signature.inputs}
         return Batcher(session, lanes=1, watch=noted if searched else settings["watch"])
 
     monkeypatch.setattr("dorian_server.serving.bundles.Batcher", watched)
@@ -181,7 +181,7 @@ def test_as_many_steps_as_were_asked_for(reconstruct: Call, asked: int, taken: i
 
 def test_the_usual_optimizer_is_l_bfgs_b(reconstruct: Call) -> None:
     unsaid, said, adam = (
-        reconstruct(mode=IDENTITY, search=options(each)).faces[0] for each in (pb.OPTIMIZER_UNSPECIFIED, L_BFGS_B, ADAM)
+        reconstruct(mode=IDENTITY, search=options(item)).faces[0] for item in (pb.OPTIMIZER_UNSPECIFIED, L_BFGS_B, ADAM)
     )
     assert unsaid == said
     assert unsaid.steps < 60 == adam.steps
@@ -249,8 +249,8 @@ def test_concurrent_searches_share_runs(
         responses = pool.map(
             lambda colour: reconstruct(colour, mode=IDENTITY, search=options(ADAM, 12), stub=stub), colours
         )
-        found = [response.faces[0] for response in responses]
-    for face, before in zip(found, alone, strict=True):
+        result = [response.faces[0] for response in responses]
+    for face, before in zip(result, alone, strict=True):
         assert face.steps == 12
         assert face.latent == pytest.approx(before.latent, abs=1e-4)
     assert evaluations.rows[0] == 1
@@ -290,7 +290,7 @@ def test_an_empty_method_is_the_first_that_can(reconstruct: Call) -> None:
 
 def test_methods_say_what_can_be_done_with_their_latents(searching: FaceAgingStub) -> None:
     methods = searching.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS).methods
-    assert {each.name: (each.family, each.reconstructs, each.optimises) for each in methods} == {
+    assert {item.name: (item.family, item.reconstructs, item.optimises) for item in methods} == {
         "age_translator": ("age_translator", False, False),
         "encoding": ("age_cgan", True, False),
         "searching": ("age_cgan", True, True),

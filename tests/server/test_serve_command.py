@@ -125,16 +125,16 @@ def log_as_before() -> Iterator[None]:
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings that the command would start with; it then fails with a message of ours."""
-    seen: list[Settings] = []
+    recorded: list[Settings] = []
 
     def start(settings: Settings, telemetry: Telemetry, shares_port: bool, on_reload: Callable[[], None]) -> None:
         assert not shares_port
-        seen.append(settings)
+        recorded.append(settings)
         raise StartupError("this is as far as it goes")
 
     monkeypatch.setattr(command, "start", start)
     monkeypatch.setattr(Metrics, "served", lambda *_: nullcontext())  # its port may be in use
-    return seen
+    return recorded
 
 
 def read_setting(settings: Settings, name: str) -> Any:

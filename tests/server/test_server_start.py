@@ -99,8 +99,8 @@ def test_graphs_that_are_not_what_the_manifest_says(broken_folder: Path, default
     (broken_folder / "manifest.json").write_text(json.dumps(text))
     with pytest.raises(StartupError) as caught:
         build_pipeline(Settings(broken_folder))
-    found = default_bundle.manifest.graphs["age_cgan_generator"].signature
-    assert str(caught.value).startswith(f"the file age_cgan_generator.fp16.onnx has the signature {found}, but")
+    result = default_bundle.manifest.graphs["age_cgan_generator"].signature
+    assert str(caught.value).startswith(f"the file age_cgan_generator.fp16.onnx has the signature {result}, but")
 
 
 @pytest.mark.parametrize(("kept", "asked"), [("fp32", "fp16"), ("fp16", "fp32"), ("fp16", "auto")])
@@ -119,12 +119,12 @@ def test_a_graph_that_comes_in_one_precision_is_served_whatever_is_asked_for(
         session = OnnxRuntimeSession(path, signature.signature, 1)
         return find_faces(session.run, portrait, scores.min_score, scores.min_small_score)
 
-    (found,), (same,), (other,) = (
+    (result,), (same,), (other,) = (
         detector.detect(portrait),
-        *(find(each) for each in (kept, "fp16" if kept == "fp32" else "fp32")),
+        *(find(item) for item in (kept, "fp16" if kept == "fp32" else "fp32")),
     )
-    assert (found.box, found.score) == (same.box, same.score)
-    assert found.score != other.score, "or it could be either"
+    assert (result.box, result.score) == (same.box, same.score)
+    assert result.score != other.score, "or it could be either"
 
 
 def test_a_port_that_is_taken(address: str, default_bundle: Bundle, capfd: pytest.CaptureFixture[str]) -> None:

@@ -91,13 +91,13 @@ def test_a_picture_and_a_report_for_each_target_in_order(
 def test_the_face_is_where_the_detector_finds_it(
     age: Callable[..., pb.AgeTransformResponse], embedded: Pipeline, portrait: Pixels
 ) -> None:
-    (found,) = embedded.face_reader.detector.detect(portrait)
+    (actual,) = embedded.face_reader.detector.detect(portrait)
     (report,) = age("60+").results[0].faces
     box = report.face.box
-    assert (box.x, box.y, box.width, box.height) == pytest.approx(found.box)
-    assert report.face.score == pytest.approx(found.score)
+    assert (box.x, box.y, box.width, box.height) == pytest.approx(actual.box)
+    assert report.face.score == pytest.approx(actual.score)
     assert report.face.index == 0
-    assert np.allclose([(point.x, point.y) for point in report.face.landmarks], found.landmarks, atol=1e-3)
+    assert np.allclose([(point.x, point.y) for point in report.face.landmarks], actual.landmarks, atol=1e-3)
 
 
 @pytest.mark.parametrize("source", at("30-39", 47.25))
@@ -164,11 +164,11 @@ def test_metadata_stays_if_it_is_asked_for_but_never_the_place(
     output = pb.OutputOptions(keep_metadata=kept)
     request = pb.AgeTransformRequest(image=pb.Image(data=data), targets=at("60+"), output=output)
     (result,) = stub.AgeTransform(request, timeout=SECONDS).results
-    found = Image.open(io.BytesIO(result.image.data)).getexif()
-    assert found.get(0x010F) == ("Hasselblad" if kept else None)
-    assert found.get(0x013B) == ("NASA" if kept else None)
-    assert found.get_ifd(0x8769).get(0x9003) == ("1992:07:01 12:00:00" if kept else None)
-    assert not found.get_ifd(0x8825)
+    actual = Image.open(io.BytesIO(result.image.data)).getexif()
+    assert actual.get(0x010F) == ("Hasselblad" if kept else None)
+    assert actual.get(0x013B) == ("NASA" if kept else None)
+    assert actual.get_ifd(0x8769).get(0x9003) == ("1992:07:01 12:00:00" if kept else None)
+    assert not actual.get_ifd(0x8825)
     assert Image.open(io.BytesIO(data)).getexif().get_ifd(0x8825), "or nothing is shown"
 
 
@@ -259,9 +259,9 @@ def test_the_crop_is_the_aligned_face(
     portrait: Pixels,
     read: Read,
 ) -> None:
-    (found,) = embedded.face_reader.detector.detect(portrait)
+    (actual,) = embedded.face_reader.detector.detect(portrait)
     size = networks.manifest.crop_size
-    expected = warp_crop(portrait, crop_matrix(found.landmarks, default_bundle.manifest.alignment, size), size)
+    expected = warp_crop(portrait, crop_matrix(actual.landmarks, default_bundle.manifest.alignment, size), size)
     assert np.array_equal(read(reconstruct().faces[0].crop.data), expected)
 
 
@@ -319,7 +319,7 @@ def test_methods_are_those_of_the_manifest(stub: FaceAgingStub, default_bundle: 
     assert response.bundle_sha256 == default_bundle.sha256
     assert response.server_version == __version__
     thresholds = manifest.readers.facenet.thresholds
-    assert list(response.false_accept_rates) == sorted((each.false_accept_rate for each in thresholds), reverse=True)
+    assert list(response.false_accept_rates) == sorted((item.false_accept_rate for item in thresholds), reverse=True)
     assert set(response.weights_licence.split("; ")) == {method.provenance.licence for method in manifest.methods}
     assert [method.is_default for method in response.methods] == [True] + [False] * (len(manifest.methods) - 1)
     for told, method in zip(response.methods, manifest.methods, strict=True):

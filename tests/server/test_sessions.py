@@ -87,11 +87,11 @@ def test_readers_take_and_give_what_the_manifest_says(default_bundle: Bundle, na
     outputs = session.run(inputs_for(signature, batch))
     assert list(outputs) == [spec.name for spec in signature.outputs]
     for spec in signature.outputs:
-        found = outputs[spec.name]
-        assert (found.dtype, len(found), found.ndim) == (np.float32, batch, len(spec.shape))
+        result = outputs[spec.name]
+        assert (result.dtype, len(result), result.ndim) == (np.float32, batch, len(spec.shape))
         fixed = [side for side in enumerate(spec.shape) if isinstance(side[1], int)]
-        assert [(axis, found.shape[axis]) for axis, _ in fixed] == fixed
-        assert np.isfinite(found).all()
+        assert [(axis, result.shape[axis]) for axis, _ in fixed] == fixed
+        assert np.isfinite(result).all()
 
 
 def test_half_precision_agrees_with_full(default_bundle: Bundle) -> None:
@@ -110,16 +110,16 @@ def test_threads_share_a_session(default_bundle: Bundle) -> None:
     batches = [inputs_for(session.signature, batch) for batch in (1, 2, 3, 4)]
     expected = [session.run(inputs)["latent"] for inputs in batches]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(session.run, batches * 3))
-    assert all(np.allclose(a["latent"], b, atol=BATCH_TOLERANCE) for a, b in zip(found, expected * 3, strict=True))
+        result = list(pool.map(session.run, batches * 3))
+    assert all(np.allclose(a["latent"], b, atol=BATCH_TOLERANCE) for a, b in zip(result, expected * 3, strict=True))
 
 
 def test_another_graph_than_the_manifest_says(default_bundle: Bundle) -> None:
     path, expected = default_bundle.graph_path("age_cgan_encoder"), signature_of(default_bundle, "age_cgan_generator")
     with pytest.raises(GraphSignatureError) as caught:
         OnnxRuntimeSession(path, expected, threads=1)
-    found = signature_of(default_bundle, "age_cgan_encoder")
-    assert str(caught.value) == f"the file {path.name} has the signature {found}, but {expected} is needed"
+    result = signature_of(default_bundle, "age_cgan_encoder")
+    assert str(caught.value) == f"the file {path.name} has the signature {result}, but {expected} is needed"
 
 
 @pytest.mark.parametrize("data", [b"", b"this is no graph", b"\x08\x08"])

@@ -82,7 +82,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
 
 def at(*years: float) -> list[pb.Age]:
-    return [pb.Age(years=each) for each in years]
+    return [pb.Age(years=item) for item in years]
 
 
 def layer(delta: pb.Image) -> Pixels:
@@ -141,19 +141,19 @@ def test_reconstruct_takes_the_method_that_has_an_encoder(several: FaceAgingStub
 def test_methods_are_listed_with_families_groups_and_filters(several: FaceAgingStub, several_bundle: Bundle) -> None:
     response = several.ListMethods(pb.ListMethodsRequest(), timeout=SECONDS)
     methods = response.methods
-    assert [(each.name, each.family, each.is_default) for each in methods] == [
+    assert [(item.name, item.family, item.is_default) for item in methods] == [
         ("age_translator", "age_translator", True),
         ("age_cgan", "age_cgan", False),
         ("cyclegan", "cyclegan", False),
     ]
     labels = [group.label for group in PAPER_GROUPS]
-    assert [[group.label for group in each.age_groups] for each in methods] == [labels, labels, []]
-    assert [[(each.name, each.description) for each in method.filters] for method in methods] == [
+    assert [[group.label for group in item.age_groups] for item in methods] == [labels, labels, []]
+    assert [[(item.name, item.description) for item in method.filters] for method in methods] == [
         [],
         [],
         [("young", "Lighter."), ("old", "Darker.")],
     ]
-    assert [each.crop_size for each in methods] == [64] * 3
+    assert [item.crop_size for item in methods] == [64] * 3
     assert response.bundle_sha256 == several_bundle.sha256
 
 

@@ -90,8 +90,8 @@ def test_calls_are_counted_and_timed(
     ]
     before = [values(telemetry.metrics, name, **labels) for name, labels in names]
     ask(watched, image)
-    wanted = [count + 1 for count in before]
-    assert wait_until(lambda: [values(telemetry.metrics, name, **labels) for name, labels in names] == wanted)
+    expected = [count + 1 for count in before]
+    assert wait_until(lambda: [values(telemetry.metrics, name, **labels) for name, labels in names] == expected)
     assert values(telemetry.metrics, "grpc_server_handling_seconds_sum", **labels) > 0
 
 

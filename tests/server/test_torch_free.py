@@ -50,19 +50,19 @@ def imported(path: Path) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-def requirements(distribution: str, seen: set[str]) -> set[str]:
+def requirements(distribution: str, recorded: set[str]) -> set[str]:
     """All that ``distribution`` needs installed, of what is, through all its requirements; without extras."""
-    if distribution in seen:
-        return seen
-    seen.add(distribution)
+    if distribution in recorded:
+        return recorded
+    recorded.add(distribution)
     try:
         needed = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:
-        return seen
+        return recorded
     for requirement in map(Requirement, needed):
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            requirements(requirement.name.lower(), seen)
-    return seen
+            requirements(requirement.name.lower(), recorded)
+    return recorded
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -72,9 +72,9 @@ def test_no_module_imports_torch_nor_against_the_arrows(part: str) -> None:
     assert len(modules) > 5
     ours = {"dorian", *PARTS.values(), "dorian_training", "dorian_export"}
     for module in modules:
-        found = set(imported(module))
-        assert not found & FORBIDDEN, module
-        assert found & ours <= ARROWS[package] | {package}, module
+        result = set(imported(module))
+        assert not result & FORBIDDEN, module
+        assert result & ours <= ARROWS[package] | {package}, module
 
 
 @pytest.mark.parametrize("distribution", ["dorian-bundle", "dorian-proto", "dorian-server", "dorian-client"])

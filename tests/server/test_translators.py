@@ -177,8 +177,8 @@ def test_calibration_says_what_is_drawn_and_how_much_of_it(
     translate: Callable[..., tuple[AgeTranslator, Painter]],
 ) -> None:
     translator, painter = translate(calibration=tiny_methods.CALIBRATION)
-    asked = years(70, 60, 50, 40, 90, 32)
-    (drawn,) = translator.draw([crop(0)], years(30), [asked], Clock())
+    requested = years(70, 60, 50, 40, 90, 32)
+    (drawn,) = translator.draw([crop(0)], years(30), [requested], Clock())
     assert told(painter) == [(30, 76), (30, 63), (30, 50), (30, 40), (30, 90), (30, 32)]
     expected = [1.25 * 0.46, 1.125 * 0.33, 0.2, 0.1, 1.25 * 0.6, 0.02]
     for drawing, change in zip(drawn, expected, strict=True):

@@ -105,15 +105,15 @@ def test_the_embedded_graphs_run_on_samples(default_bundle: Bundle) -> None:
 def test_each_graph_of_a_pipeline_has_its_own_number_of_rows(
     searching_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found: dict[Signature, int] = {}
+    result: dict[Signature, int] = {}
 
     def warmed(session: Session) -> int:
-        return found.setdefault(session.signature, 1 + len(found))
+        return result.setdefault(session.signature, 1 + len(result))
 
     monkeypatch.setattr("dorian_server.serving.bundles.warm_up", warmed)
     with caplog.at_level(logging.INFO, logger="dorian_server"):
         build_pipeline(Settings(searching_bundle.folder, threads=1))
     graphs = searching_bundle.manifest.graphs
-    assert len(found) == len(graphs)
+    assert len(result) == len(graphs)
     for name, graph in graphs.items():
-        assert f"{name} {found[graph.signature]}" in caplog.text
+        assert f"{name} {result[graph.signature]}" in caplog.text

@@ -167,8 +167,8 @@ def write_search_bundle(folder: Path, *names: str) -> Bundle:
         "searching": _age_cgan("searching", {"latent_gradient": "gradient"}, EMBEDDING),
     }
     (folder / "README.md").write_text("Of no use but to tests.\n", encoding="utf-8")
-    chosen = tuple(methods[name] for name in names)
-    write_manifest(folder, _manifest(graphs | more, chosen))
+    selected = tuple(methods[name] for name in names)
+    write_manifest(folder, _manifest(graphs | more, selected))
     return load_bundle(folder)
 
 
@@ -214,7 +214,7 @@ def photo_of(*faces: Colour) -> Pixels:
     side = 4 * CELL
     photo = np.zeros((side, side, 3), np.uint8)
     for index, colour in enumerate(faces):
-        rows, columns = (slice(max(0, each.start - _MARGIN), each.stop + _MARGIN) for each in place_of(index))
+        rows, columns = (slice(max(0, item.start - _MARGIN), item.stop + _MARGIN) for item in place_of(index))
         photo[rows, columns] = colour
     return photo
 
@@ -264,9 +264,9 @@ def best_latent(aim: Objective, colour: Sequence[int], level: float) -> Doubles:
     pixelwise, identity, prior = WEIGHTS[aim]
     if aim == "pixelwise":  # ridge regression
         slope = np.hstack([np.eye(3) / 4, np.array([[0], [level], [0]])])
-        wanted = np.asarray(colour) / 255 - drawn(np.zeros(LATENT), level)
+        expected = np.asarray(colour) / 255 - drawn(np.zeros(LATENT), level)
         normal = pixelwise / 3 * slope.T @ slope + prior / LATENT * np.eye(LATENT)
-        return np.linalg.solve(normal, pixelwise / 3 * slope.T @ wanted)
+        return np.linalg.solve(normal, pixelwise / 3 * slope.T @ expected)
     if aim == "identity":  # of red alone
 
         def derivative(red: float) -> float:
@@ -274,5 +274,5 @@ def best_latent(aim: Objective, colour: Sequence[int], level: float) -> Doubles:
             return float(identity * 2 * np.sin(turned) * _TURN / 4 + prior * 2 * red / LATENT)
 
         return np.array([brentq(derivative, -3, 3), 0, 0, 0])
-    found = minimize(lambda latent: loss_of(aim, latent, colour, level), start_of(colour), method="BFGS", tol=1e-6)
-    return np.asarray(found.x)
+    result = minimize(lambda latent: loss_of(aim, latent, colour, level), start_of(colour), method="BFGS", tol=1e-6)
+    return np.asarray(result.x)

@@ -366,10 +366,10 @@ def test_a_joint_run_begins_as_the_eigenfaces_of_its_faces(
     assert images.shape == (len(AGES), 3, 64, 64)  # those of the training split, of a known age
     assert -1 <= float(images.min()) < -0.9 < 0.9 < float(images.max()) <= 1
     for found in fits.found:
-        for name, wanted in (("encoder", found.encoder), ("generator", found.generator)):
-            assert same(linear(weights[name]), wanted)
-            assert same(linear(weights[f"{name}_ema"]), wanted)
-            assert all(bool(tensor.any()) for tensor in wanted.values())
+        for name, expected in (("encoder", found.encoder), ("generator", found.generator)):
+            assert same(linear(weights[name]), expected)
+            assert same(linear(weights[f"{name}_ema"]), expected)
+            assert all(bool(tensor.any()) for tensor in expected.values())
     for name, head in (("encoder", "head.4"), ("generator", "stages.12.1")):  # the last layer that learns
         assert not any(weights[name][f"{head}.{part}"].any() for part in ("weight", "bias"))
     encoder, generator = EigenEncoder(8, 8), EigenGenerator(8, 8, 8)
@@ -399,7 +399,7 @@ def test_a_joint_run_that_goes_on_is_not_fitted_anew(
         for name in ("encoder", "generator"):
             assert same(linear(weights[name]), linear(before[name]))
         assert not same(weights["encoder"], before["encoder"])
-        assert [(each["stage"], each["steps"]) for each in about["earlier"]] == history
+        assert [(item["stage"], item["steps"]) for item in about["earlier"]] == history
     joint, encoder = (load_weights(tmp_path / folder)[0] for folder in ("joint", "encoder"))
     assert all(same(joint[name], encoder[name]) for name in ("generator", "generator_ema", "discriminator"))
 
@@ -429,8 +429,8 @@ def test_eigenfaces_are_of_so_many_faces_at_most(
     assert train("some", *STILL).exit_code == 0
     assert torch.equal(fits.faces[1], fits.faces[0][::2])
     monkeypatch.setattr(command, "_MAX_EIGENFACE_CROPS", 4)
-    words = "4 faces do not differ in 8 ways; latents of this size need more faces"
-    assert refused(train("few", *together, *STILL), words)
+    message = "4 faces do not differ in 8 ways; latents of this size need more faces"
+    assert refused(train("few", *together, *STILL), message)
 
 
 def test_a_preset_without_eigenfaces_is_not_fitted(

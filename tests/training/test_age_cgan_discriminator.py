@@ -66,12 +66,12 @@ def judged(logits: Tensor, spans: Sequence[tuple[int, int]]) -> Tensor:
 def test_it_begins_as_the_estimator(estimator: AgeEstimator, shape: AgeCganShape) -> None:
     """A group's logit is the mean of its years'."""
     assert [group.low for group in PAPER_GROUPS] == [first for first, _ in SPANS]
-    found = begun_as(estimator, shape).discriminator(faces(), torch.eye(6)[:4])
-    wanted = judged(estimator(faces()), SPANS)
-    assert wanted.std(dim=1).min() > 0.01
-    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
+    result = begun_as(estimator, shape).discriminator(faces(), torch.eye(6)[:4])
+    expected = judged(estimator(faces()), SPANS)
+    assert expected.std(dim=1).min() > 0.01
+    torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-3)
     fresh = begun_as(None, shape).discriminator(faces(), torch.eye(6)[:4])
-    assert (fresh - wanted).abs().max() > 0.05
+    assert (fresh - expected).abs().max() > 0.05
 
 
 @torch.no_grad()
@@ -100,8 +100,8 @@ def test_its_features_are_what_it_judges_by(shape: AgeCganShape) -> None:
     assert isinstance(network, GroupDiscriminator)
     every = network.features(faces(2), torch.eye(6)[:2])
     widths, sides = AgeEstimatorShape().widths, (32, 32, 16, 16, 8, 8, 4, 4)
-    assert [each.shape for each in every] == [(2, width, s, s) for width, s in zip(widths, sides, strict=True)]
-    assert all(float(each.min()) == 0 < float(each.max()) for each in every)
+    assert [item.shape for item in every] == [(2, width, s, s) for width, s in zip(widths, sides, strict=True)]
+    assert all(float(item.min()) == 0 < float(item.max()) for item in every)
     torch.testing.assert_close(network.coarse_head(every[-1]), network(faces(2)))
 
 
@@ -113,8 +113,8 @@ def test_estimators_of_another_layout(shape: AgeCganShape) -> None:
 
 
 def test_a_discriminator_of_another_layout_begins_as_nothing(estimator: AgeEstimator, tiny_shape: AgeCganShape) -> None:
-    found, wanted = (begun_as(each, tiny_shape).weights()["discriminator"] for each in (estimator, None))
-    assert all(torch.equal(tensor, wanted[name]) for name, tensor in found.items())
+    result, expected = (begun_as(item, tiny_shape).weights()["discriminator"] for item in (estimator, None))
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in result.items())
 
 
 def test_it_learns_what_is_real(estimator: AgeEstimator, shape: AgeCganShape, make_batches: MakeBatches) -> None:

@@ -185,25 +185,25 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     losses = {name: float(loss) for name, loss in stage.step(batch, 1).items()}
 
     torch.manual_seed(5)
-    latent = found = encoder(batch.image)
+    latent = actual = encoder(batch.image)
     group = batch.group
     if not alone:
-        latent = torch.cat([found, found[:3], torch.randn(3, 8)])
+        latent = torch.cat([actual, actual[:3], torch.randn(3, 8)])
         group = torch.cat([group, torch.randint(6, (6,))])
     drawn = generator(latent, conditions(group))
-    features = [judge.features_and_embedding(at_side(each, judge.size))[0] for each in (drawn[:6], batch.image)]
-    people = [judge(at_side(each, judge.size)) for each in (batch.image, drawn[:6])]
+    features = [judge.features_and_embedding(at_side(item, judge.size))[0] for item in (drawn[:6], batch.image)]
+    people = [judge(at_side(item, judge.size)) for item in (batch.image, drawn[:6])]
     expected = {
         "g/pixel": charbonnier(drawn[:6] - batch.image),
         "g/feature": feature_distance(*features),
         "g/identity": 1 - F.cosine_similarity(*people).mean(),
-        "g/divergence": latent_divergence(found),
+        "g/divergence": latent_divergence(actual),
     }
     if not alone:
-        fake, asked = aged_and_new(batch.image, drawn), group[6:]
+        fake, requested = aged_and_new(batch.image, drawn), group[6:]
         later = judge(at_side(fake[:3], judge.size))
         expected["g/aged_identity"] = 1 - F.cosine_similarity(people[0][:3], later).mean()
-        spans = [slice(YEARS[each][0], YEARS[each][1] + 1) for each in asked.tolist()]
+        spans = [slice(YEARS[item][0], YEARS[item][1] + 1) for item in requested.tolist()]
         believed = estimator(fake).softmax(dim=1)
         likely = torch.stack([row[span].sum() for row, span in zip(believed, spans, strict=True)])
         assert float((likely.max() / likely.min()).detach()) > 2
@@ -214,9 +214,9 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
             return answer[:, 0] if condition == "planes" else answer[torch.arange(6), group]
 
         expected["d/real"] = F.softplus(-logit(discriminator, batch.image, batch.group)).mean()
-        expected["d/fake"] = F.softplus(logit(discriminator, fake, asked)).mean()
-        expected["g/adversarial"] = F.softplus(-logit(stage.discriminator, fake, asked)).mean()
-        before = F.softplus(-logit(discriminator, fake, asked)).mean()
+        expected["d/fake"] = F.softplus(logit(discriminator, fake, requested)).mean()
+        expected["g/adversarial"] = F.softplus(-logit(stage.discriminator, fake, requested)).mean()
+        before = F.softplus(-logit(discriminator, fake, requested)).mean()
         assert float((expected["g/adversarial"] / before).detach()) != pytest.approx(1, abs=0.01)
     wrong = losses.pop("d/wrong_group", None)
     assert (wrong is None) == (condition == "planes" or bool(alone))
@@ -281,19 +281,21 @@ def test_aged_faces_and_new_ones_reach_the_discriminator(
 ) -> None:
     """Half of the batch, aged as it is served, and the rest from the prior; in all, as many as there are real ones."""
     stage, batch, half = make_joint(shift=0, brightness=0.0), make_batches(batch_size=size).next(), size // 2
-    seen: dict[str, list[Any]] = {name: [] for name in stage.networks}
+    recorded: dict[str, list[Any]] = {name: [] for name in stage.networks}
     for name, network in stage.networks.items():
-        network.register_forward_hook(lambda _, given, answer, name=name: seen[name].append((*given, answer.detach())))
+        network.register_forward_hook(
+            lambda _, given, answer, name=name: recorded[name].append((*given, answer.detach()))
+        )
     torch.manual_seed(5)
     stage.step(batch, 1)
-    ((image, found),) = seen["encoder"]
-    ((latent, condition, drawn),) = seen["generator"]
-    (real, real_as, _), (fake, fake_as, _), (again, again_as, _) = seen["discriminator"]
+    ((image, actual),) = recorded["encoder"]
+    ((latent, condition, drawn),) = recorded["generator"]
+    (real, real_as, _), (fake, fake_as, _), (again, again_as, _) = recorded["discriminator"]
     torch.manual_seed(5)
-    prior, asked = torch.randn(size - half, 8), torch.randint(6, (size,))
+    prior, requested = torch.randn(size - half, 8), torch.randint(6, (size,))
     assert torch.equal(image, batch.image)
-    assert torch.equal(latent, torch.cat([found, found[:half], prior]))
-    assert torch.equal(condition, conditions(torch.cat([batch.group, asked])))
+    assert torch.equal(latent, torch.cat([actual, actual[:half], prior]))
+    assert torch.equal(condition, conditions(torch.cat([batch.group, requested])))
     assert torch.equal(real, batch.image)
     assert torch.equal(real_as, conditions(batch.group))
     assert not fake.requires_grad
@@ -302,35 +304,37 @@ def test_aged_faces_and_new_ones_reach_the_discriminator(
     assert bool((wanted[:half].abs() == 1).any())  # some of it is clipped
     for picture, shown_as in ((fake, fake_as), (again, again_as)):
         torch.testing.assert_close(picture.detach(), wanted, atol=1e-6, rtol=0)
-        assert torch.equal(shown_as, conditions(asked))
+        assert torch.equal(shown_as, conditions(requested))
 
 
 def test_all_ages_are_asked_for(make_joint: MakeJoint, make_batches: MakeBatches) -> None:
-    stage, asked = make_joint(), list[Tensor]()
-    stage.generator.register_forward_hook(lambda module, given, answer: asked.append(given[1][12:]))
+    stage, requested = make_joint(), list[Tensor]()
+    stage.generator.register_forward_hook(lambda module, given, answer: requested.append(given[1][12:]))
     stage.step(make_batches(batch_size=12).next(), 1)
     stage.step(make_batches(batch_size=12).next(), 2)
-    assert asked[0].shape == (12, 6)
-    assert not torch.equal(asked[0], asked[1])
-    assert bool((torch.cat(asked).sum(dim=0) > 0).all())
+    assert requested[0].shape == (12, 6)
+    assert not torch.equal(requested[0], requested[1])
+    assert bool((torch.cat(requested).sum(dim=0) > 0).all())
 
 
 def test_real_and_drawn_faces_are_shown_with_one_change(
     make_joint: MakeJoint, batch: Batch, estimator: AgeEstimator
 ) -> None:
     """To who sees ages, too."""
-    stage, seen = make_joint(shift=3, brightness=0.2), dict[str, list[Tensor]]()
+    stage, recorded = make_joint(shift=3, brightness=0.2), dict[str, list[Tensor]]()
     networks: dict[str, nn.Module] = {"drawn": stage.generator, "judged": stage.discriminator, "read": estimator}
     for name, network in networks.items():
         network.register_forward_hook(
-            lambda _, given, answer, name=name: seen.setdefault(name, []).extend((given[0].detach(), answer.detach()))
+            lambda _, given, answer, name=name: recorded.setdefault(name, []).extend(
+                (given[0].detach(), answer.detach())
+            )
         )
     torch.manual_seed(7)
     stage.step(batch, 1)
-    real, fake, again = seen["judged"][::2]
-    drawn = aged_and_new(batch.image, seen["drawn"][1])
+    real, fake, again = recorded["judged"][::2]
+    drawn = aged_and_new(batch.image, recorded["drawn"][1])
     assert torch.equal(fake, again)
-    assert torch.equal(fake, seen["read"][0])
+    assert torch.equal(fake, recorded["read"][0])
     wide, shown = F.pad(torch.cat([batch.image, drawn]), (3,) * 4, mode="reflect"), torch.cat([real, fake])
     moved = {(dx, dy): shown - wide[:, :, dy : dy + 64, dx : dx + 64] for dx in range(7) for dy in range(7)}
     (place,) = (place for place, light in moved.items() if float(light.std()) < 1e-5)
@@ -428,10 +432,10 @@ def test_a_discriminator_of_age_groups_begins_as_an_estimator(
         nn.init.normal_(values, std=0.5)
     stage = JointStage(shape, JointSettings(), CPU, False, batch, facenet, known)
     with torch.no_grad():
-        years, found = known(batch.image), stage.discriminator(batch.image, conditions(batch.group))
+        years, actual = known(batch.image), stage.discriminator(batch.image, conditions(batch.group))
     wanted = torch.stack([years[:, first : last + 1].mean(dim=1) for first, last in YEARS], dim=1)
     assert float(wanted.std(dim=1).min()) > 0.01
-    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(actual, wanted, atol=1e-4, rtol=1e-3)
     assert stage.step(batch, 1).keys() == LOSSES
 
 
@@ -484,12 +488,12 @@ def test_a_joint_run_goes_on_from_another(make_joint: MakeJoint, make_batches: M
     stage.load_pretrained(weights)
     assert changed(weights, copied(stage)) == set()
     stage.step(batches.next(), 1)
-    found, decay = stage.weights(), JointSettings().ema_decay
+    actual, decay = stage.weights(), JointSettings().ema_decay
     for network in ("encoder", "generator"):
         for name, averaged in weights[f"{network}_ema"].items():
             if averaged.is_floating_point():
-                expected = averaged * decay + found[network][name] * (1 - decay)
-                torch.testing.assert_close(found[f"{network}_ema"][name], expected)
+                expected = averaged * decay + actual[network][name] * (1 - decay)
+                torch.testing.assert_close(actual[f"{network}_ema"][name], expected)
 
 
 def test_a_joint_run_goes_on_from_an_adversarial_one(
@@ -504,9 +508,9 @@ def test_a_joint_run_goes_on_from_an_adversarial_one(
     assert changed(weights, copied(stage)) == set()
     assert changed(before, copied(stage)) == weights.keys()
     stage.step(batches.next(), 1)
-    found = stage.weights()
-    assert all(torch.equal(tensor, found["encoder_ema"][name]) for name, tensor in found["encoder"].items())
-    assert found.keys() == NETWORKS
+    actual = stage.weights()
+    assert all(torch.equal(tensor, actual["encoder_ema"][name]) for name, tensor in actual["encoder"].items())
+    assert actual.keys() == NETWORKS
 
 
 def test_a_joint_run_goes_on_from_a_latent_one(
@@ -561,8 +565,8 @@ def test_a_run_resumes_where_it_stopped(make_joint: MakeJoint, make_batches: Mak
     again.load_state_dict(copy.deepcopy(stage.state_dict()))
     assert differing(stage.state_dict(), again.state_dict()) == []
     batch = batches.next()
-    for each in (stage, again):
+    for item in (stage, again):
         torch.manual_seed(3)
-        each.step(batch, 2)
+        item.step(batch, 2)
     assert differing(stage.state_dict(), again.state_dict()) == []
     assert stage.state_dict()["optimizers"].keys() == {"encoder", "generator", "discriminator"}

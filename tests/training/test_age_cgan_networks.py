@@ -26,7 +26,7 @@ Networks = tuple[nn.Module, nn.Module, nn.Module]
 
 def layers(network: nn.Module, *inputs: Tensor) -> list[str]:
     """Every layer in the order in which it runs, with the shape that it gives and what sets it apart."""
-    found: list[str] = []
+    result: list[str] = []
 
     def note(layer: nn.Module, _: Any, output: Tensor) -> None:
         shape = "x".join(map(str, output.shape[1:]))
@@ -41,13 +41,13 @@ def layers(network: nn.Module, *inputs: Tensor) -> list[str]:
                 detail = f" {layer.mode}"
             case _:
                 detail = ""
-        found.append(f"{type(layer).__name__} {shape}{detail}")
+        result.append(f"{type(layer).__name__} {shape}{detail}")
 
     hooks = [layer.register_forward_hook(note) for layer in network.modules() if not list(layer.children())]
     network(*inputs)
     for hook in hooks:
         hook.remove()
-    return found
+    return result
 
 
 def numbers(network: nn.Module) -> int:

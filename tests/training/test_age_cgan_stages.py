@@ -169,15 +169,15 @@ def test_the_latent_stage_takes_the_averaged_generator_and_carries_the_raw_one(
     weights = copied(earlier)
     stage = make_stage("latent", seed=2)
     stage.load_pretrained(weights)
-    found = copied(stage)
-    assert changed(weights, found) == {"generator": False, "discriminator": False, "generator_ema": False}
-    assert not torch.equal(found["generator"]["dense.0.weight"], found["generator_ema"]["dense.0.weight"])
+    result = copied(stage)
+    assert changed(weights, result) == {"generator": False, "discriminator": False, "generator_ema": False}
+    assert not torch.equal(result["generator"]["dense.0.weight"], result["generator_ema"]["dense.0.weight"])
     again = make_stage("latent", seed=3)
-    again.load_pretrained(found)  # with its encoder
-    assert changed(found, copied(again)) == dict.fromkeys(found, False)
+    again.load_pretrained(result)  # with its encoder
+    assert changed(result, copied(again)) == dict.fromkeys(result, False)
     resumed = make_stage("latent", seed=4)
     resumed.load_state_dict(stage.state_dict())
-    assert changed(found, copied(resumed)) == dict.fromkeys(found, False)
+    assert changed(result, copied(resumed)) == dict.fromkeys(result, False)
 
 
 def test_an_average_that_is_carried_on_keeps_its_memory(make_stage: MakeStage, make_batches: MakeBatches) -> None:
@@ -189,21 +189,21 @@ def test_an_average_that_is_carried_on_keeps_its_memory(make_stage: MakeStage, m
     stage = make_stage("adversarial", seed=2)
     stage.load_pretrained(weights)
     stage.step(batches.next(), 1)
-    found = stage.weights()
+    result = stage.weights()
     decay = AdversarialSettings().ema_decay
     for name, averaged in weights["generator_ema"].items():
         if averaged.is_floating_point():
-            expected = averaged * decay + found["generator"][name] * (1 - decay)
-            torch.testing.assert_close(found["generator_ema"][name], expected)
+            expected = averaged * decay + result["generator"][name] * (1 - decay)
+            torch.testing.assert_close(result["generator_ema"][name], expected)
 
 
 def test_an_encoder_comes_through_an_adversarial_stage(make_stage: MakeStage, latent_stage: LatentStage) -> None:
     weights = copied(latent_stage)
     stage = make_stage("adversarial", seed=3)
     stage.load_pretrained(weights)
-    found = copied(stage)
-    assert found.keys() == weights.keys()
-    assert changed(weights, found) == dict.fromkeys(weights, False)
+    result = copied(stage)
+    assert result.keys() == weights.keys()
+    assert changed(weights, result) == dict.fromkeys(weights, False)
     again = make_stage("adversarial", seed=4)
     again.load_state_dict(stage.state_dict())
     assert changed(weights, copied(again)) == dict.fromkeys(weights, False)
@@ -220,8 +220,8 @@ def test_the_encoders_losses_are_of_generated_pairs_and_of_real_faces(
     generator, discriminator, encoder = networks["generator_ema"], networks["discriminator"], networks["encoder"]
     condition = F.one_hot(batch.group, 6).float()
     latent = torch.randn(len(batch.group), 8)
-    found = encoder(torch.cat([generator(latent, condition), batch.image]))
-    of_generated, of_real = found[: len(latent)], found[len(latent) :]
+    result = encoder(torch.cat([generator(latent, condition), batch.image]))
+    of_generated, of_real = result[: len(latent)], result[len(latent) :]
     rebuilt = generator(of_real, condition)
     features = [discriminator.features(image, condition) for image in (rebuilt, batch.image)]  # type: ignore[operator]
     expected = {
@@ -298,8 +298,8 @@ def test_the_identity_term_is_how_far_apart_the_people_are(
     with torch.no_grad():
         joined = torch.cat([stage.generator(torch.randn(len(batch.group), 8), condition), batch.image])
         rebuilt = stage.generator(encoder(joined)[len(batch.group) :], condition)
-        seen = [at_side(image, judge.size) for image in (rebuilt, batch.image)]
-        people = [judge(image) for image in seen]
+        recorded = [at_side(image, judge.size) for image in (rebuilt, batch.image)]
+        people = [judge(image) for image in recorded]
     wanted = 1 - F.cosine_similarity(*people).mean()
     assert float(losses["e/identity"]) == pytest.approx(float(wanted), rel=1e-3)
     assert float(wanted) > 1e-3
@@ -335,8 +335,8 @@ def test_the_person_is_learned_to_be_kept(
     stage = make_stage("latent", facenet=facenet.train(), learning_rate=3e-3, identity_weight=30.0)
     stage.load_pretrained(weights)
     batch = make_batches().next()
-    found = [float(stage.step(batch, number)["e/identity"]) for number in range(20)]
-    assert min(found[-3:]) < 0.9 * found[0]
+    result = [float(stage.step(batch, number)["e/identity"]) for number in range(20)]
+    assert min(result[-3:]) < 0.9 * result[0]
     assert all(torch.equal(tensor, before[name]) for name, tensor in facenet.state_dict().items())
     assert not any(parameter.requires_grad for parameter in facenet.parameters())
     assert not any("facenet" in name for name in (*stage.weights(), *stage.networks, *stage.optimizers))
@@ -354,10 +354,10 @@ def test_pairs_alone_at_first(make_stage: MakeStage, make_batches: MakeBatches, 
     torch.manual_seed(5)
     latent = torch.randn(len(unseen[0].group), 8)
     with torch.no_grad():
-        found = encoder(stage.generator(latent, F.one_hot(unseen[0].group, 6).float()))
+        result = encoder(stage.generator(latent, F.one_hot(unseen[0].group, 6).float()))
     assert losses.keys() == {"e/pairs"}
     assert not losses["e/pairs"].requires_grad
-    assert float(losses["e/pairs"]) == pytest.approx(float((found - latent).square().mean()), rel=1e-4)
+    assert float(losses["e/pairs"]) == pytest.approx(float((result - latent).square().mean()), rel=1e-4)
     assert stage.step(unseen[1], 1).keys() == {"e/pairs"}
     after = copied(stage)
     assert changed(before, after) == {name: name.startswith("encoder") for name in before}

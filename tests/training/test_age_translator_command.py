@@ -208,9 +208,9 @@ def test_a_published_facenet_takes_the_compact_ones_place(
     result = train("run", "--steps", 1, "--age-estimator", estimator, facenet=facenet)
     assert result.exit_code == 0, result.output
     assert set(sides) == {160}
-    found = [float(line.split()[3]) for line in caplog.messages if "/similarity" in line]
-    assert len(found) == len(AGES)
-    assert all(-1 <= similarity <= 1.0001 for similarity in found)
+    actual = [float(line.split()[3]) for line in caplog.messages if "/similarity" in line]
+    assert len(actual) == len(AGES)
+    assert all(-1 <= similarity <= 1.0001 for similarity in actual)
 
 
 def test_a_facenet_is_needed(faces: Path, tmp_path: Path) -> None:

@@ -116,8 +116,8 @@ def test_no_wrong_ages_no_loss() -> None:
     ],
 )
 def test_a_person_may_differ_as_far_as_the_years_allow(similarity: float, change: float, loss: float) -> None:
-    found = identity_loss(torch.tensor([similarity]), torch.tensor([change]), floor=0.05, allowed=0.35)
-    assert float(found) == pytest.approx(loss, abs=1e-6)
+    result = identity_loss(torch.tensor([similarity]), torch.tensor([change]), floor=0.05, allowed=0.35)
+    assert float(result) == pytest.approx(loss, abs=1e-6)
 
 
 def test_what_one_person_leaves_unused_is_no_other_persons() -> None:

@@ -77,9 +77,9 @@ def test_both_ages_and_their_order_count() -> None:
 def test_ages_up_to_a_hundred_have_codes_of_their_own() -> None:
     code, ages = started().code, torch.arange(0.0, 101.0, 5)
     for first, second in ((ages, torch.zeros_like(ages)), (torch.zeros_like(ages), ages)):
-        found = code(first, second)
-        assert found.shape == (len(ages), SMALL.style)
-        assert torch.pdist(found).min() > 1e-3
+        result = code(first, second)
+        assert result.shape == (len(ages), SMALL.style)
+        assert torch.pdist(result).min() > 1e-3
 
 
 @torch.no_grad()
@@ -231,11 +231,11 @@ def test_a_discriminator_may_begin_with_an_estimators_means_over_its_spans(bins:
     before = {name: tensor.clone() for name, tensor in estimator.state_dict().items()}
     network.start_from_estimator(estimator)
     images = nn.functional.interpolate(faces(3, side=2), scale_factor=32.0) * 3
-    known, found = estimator(images), network(images)
+    known, result = estimator(images), network(images)
     for span in range(bins):
         first, last = round(span * years_each), round((span + 1) * years_each)
-        torch.testing.assert_close(found[:, span], known[:, first:last].mean(dim=1), rtol=1e-4, atol=1e-4)
-    assert torch.pdist(found).min() > 0.03
+        torch.testing.assert_close(result[:, span], known[:, first:last].mean(dim=1), rtol=1e-4, atol=1e-4)
+    assert torch.pdist(result).min() > 0.03
     assert all(torch.equal(tensor, before[name]) for name, tensor in estimator.state_dict().items())
 
 

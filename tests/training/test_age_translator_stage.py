@@ -188,8 +188,8 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     judging = losses["d/real"] + losses["d/fake"] + 2 * losses["d/wrong_age"]
     drawing = losses["g/adversarial"] + sum(weight * losses[f"g/{name}"] for name, weight in weights.items())
     assert [name for name, _ in steps] == ["discriminator", "discriminator", "translator"]
-    found = [float(loss.detach()) for _, loss in steps]
-    assert found == pytest.approx([judging, 0.5 / 2 * 4 * losses["d/r1"], drawing], rel=1e-4)
+    actual = [float(loss.detach()) for _, loss in steps]
+    assert actual == pytest.approx([judging, 0.5 / 2 * 4 * losses["d/r1"], drawing], rel=1e-4)
 
 
 @pytest.mark.parametrize("term", ["adversarial", "size", "identity", "cycle", "tint", "imbalance"])
@@ -228,18 +228,18 @@ def test_both_are_shown_to_the_discriminator_with_one_change(
 
 def test_drawing_teaches_the_discriminator_nothing(make: MakeStage, batch: LabelledBatch) -> None:
     stage = make()
-    step, seen = stage.optimizer_step, list[tuple[str, bool]]()
+    step, recorded = stage.optimizer_step, list[tuple[str, bool]]()
 
     def note(name: str, loss: Tensor) -> Tensor:
         before = [None if p.grad is None else p.grad.clone() for p in stage.discriminator.parameters()]
         result = step(name, loss)
         after = [p.grad for p in stage.discriminator.parameters()]
-        seen.append((name, all(b is not None and torch.equal(a, b) for a, b in zip(after, before, strict=True))))
+        recorded.append((name, all(b is not None and torch.equal(a, b) for a, b in zip(after, before, strict=True))))
         return result
 
     stage.optimizer_step = note  # type: ignore[assignment]
     stage.step(batch, 1)
-    assert seen == [("discriminator", False), ("translator", True)]
+    assert recorded == [("discriminator", False), ("translator", True)]
 
 
 def test_a_facenet_of_another_side_holds_the_person(
@@ -307,7 +307,7 @@ def test_dear_terms_of_weight_zero_are_not_even_looked_at(make: MakeStage, batch
 def test_a_dear_term_looks_at_one_face_at_least(make: MakeStage, batch: LabelledBatch) -> None:
     stage, looked_at = make(identity_share=0.01, cycle_share=0.01), list[int]()
     for network in (stage.guides.facenet, stage.translator):
-        network.register_forward_hook(lambda module, given, found: looked_at.append(len(found)))
+        network.register_forward_hook(lambda module, given, actual: looked_at.append(len(actual)))
     stage.step(batch, 1)
     assert looked_at == [6, 1, 1, 1]  # all are drawn; one before, one after, one back
 
@@ -376,12 +376,12 @@ def test_mixed_precision_is_near_to_single(make: MakeStage, batch: LabelledBatch
 
 def test_what_is_learnt_at_a_lower_resolution(make: MakeStage, people: Crops, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = make(resolution=32, watched=people)
-    seen = list[tuple[int, ...]]()
+    recorded = list[tuple[int, ...]]()
     for network in (stage.translator, stage.discriminator):
-        network.register_forward_hook(lambda module, given, found: seen.append(tuple(given[0].shape[2:])))
+        network.register_forward_hook(lambda module, given, actual: recorded.append(tuple(given[0].shape[2:])))
     image = torch.rand(4, 3, SIDE, SIDE)
     stage.step(LabelledBatch(image, torch.tensor([(20, 29)] * 4)), 1)
-    assert set(seen) == {(32, 32)}
+    assert set(recorded) == {(32, 32)}
     samples = stage.samples()
     assert samples is not None
     assert samples.shape == (8, 6, 3, 32, 32)
@@ -443,10 +443,10 @@ def test_the_discriminator_begins_as_the_age_estimator(make: MakeStage, batch: L
     estimator = stage.guides.age_estimator
     assert estimator is not None
     with torch.no_grad():
-        found, known = stage.discriminator(batch.image), estimator(batch.image)
+        actual, known = stage.discriminator(batch.image), estimator(batch.image)
     shape = SHAPE.discriminator
     means = torch.stack([known[:, 8 * span : 8 * span + 8].mean(dim=1) for span in range(shape.bins)], dim=1)
-    torch.testing.assert_close(found, means, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(actual, means, rtol=1e-3, atol=1e-4)
 
 
 # --- what is watched ---
@@ -498,7 +498,7 @@ def test_watched_faces_are_read_at_five_ages(make: MakeStage, people: Crops) -> 
     stage = make(reads=True, watched=people)
     samples = stage.samples()
     assert samples is not None
-    found, expected = stage.measure(), dict[str, float]()
+    actual, expected = stage.measure(), dict[str, float]()
     facenet, estimator = stage.guides.facenet, stage.guides.age_estimator
     assert estimator is not None
     with torch.no_grad():
@@ -508,14 +508,14 @@ def test_watched_faces_are_read_at_five_ages(make: MakeStage, people: Crops) -> 
             expected[f"age_{age}/read"] = float(read.mean())
             expected[f"age_{age}/error"] = float((read - age).abs().mean())
             expected[f"age_{age}/similarity"] = float((before * facenet(samples[:, column])).sum(dim=1).mean())
-    assert found == pytest.approx(expected, rel=1e-3)
-    assert found == stage.measure()
+    assert actual == pytest.approx(expected, rel=1e-3)
+    assert actual == stage.measure()
 
 
 def test_before_training_everybody_stays_who_they_are(make: MakeStage, people: Crops) -> None:
-    found = make(reads=True, watched=people, awake=False).measure()
-    assert [found[f"age_{age}/similarity"] for age in (10, 25, 40, 55, 70)] == pytest.approx([1] * 5, abs=1e-5)
-    assert len({round(found[f"age_{age}/read"], 3) for age in (10, 25, 40, 55, 70)}) == 1
+    actual = make(reads=True, watched=people, awake=False).measure()
+    assert [actual[f"age_{age}/similarity"] for age in (10, 25, 40, 55, 70)] == pytest.approx([1] * 5, abs=1e-5)
+    assert len({round(actual[f"age_{age}/read"], 3) for age in (10, 25, 40, 55, 70)}) == 1
 
 
 def test_without_faces_or_an_estimator_nothing_is_measured(make: MakeStage, people: Crops) -> None:

@@ -77,12 +77,12 @@ def test_the_source_stays_as_it_was() -> None:
 
 
 def test_shifts_reach_as_far_as_they_may_both_ways() -> None:
-    found = middles(augmented(ramps(500), SIZE, replace(NONE, shift=0.05), generator()))
+    result = middles(augmented(ramps(500), SIZE, replace(NONE, shift=0.05), generator()))
     reach = 0.05 * SIDE / SIZE
-    assert found.abs().max() <= reach + 1e-5
-    assert (found.amin(dim=0) < -0.9 * reach).all()
-    assert (found.amax(dim=0) > 0.9 * reach).all()
-    assert abs(float(torch.corrcoef(found.T)[0, 1])) < 0.2
+    assert result.abs().max() <= reach + 1e-5
+    assert (result.amin(dim=0) < -0.9 * reach).all()
+    assert (result.amax(dim=0) > 0.9 * reach).all()
+    assert abs(float(torch.corrcoef(result.T)[0, 1])) < 0.2
 
 
 def test_scales_reach_as_far_as_they_may_both_ways() -> None:
@@ -95,12 +95,12 @@ def test_scales_reach_as_far_as_they_may_both_ways() -> None:
 
 
 def test_turns_reach_as_far_as_they_may_and_keep_shapes() -> None:
-    found = slopes(augmented(ramps(500), SIZE, replace(NONE, turn=8), generator()))
-    angle = torch.atan2(found[:, 0, 1], found[:, 1, 1]) * (180 / math.pi)
+    result = slopes(augmented(ramps(500), SIZE, replace(NONE, turn=8), generator()))
+    angle = torch.atan2(result[:, 0, 1], result[:, 1, 1]) * (180 / math.pi)
     assert angle.abs().max() <= 8.01
     assert angle.min() < -7.5
     assert angle.max() > 7.5
-    assert (found.transpose(1, 2) @ found) == pytest.approx(torch.eye(2).expand(500, 2, 2), abs=1e-3)
+    assert (result.transpose(1, 2) @ result) == pytest.approx(torch.eye(2).expand(500, 2, 2), abs=1e-3)
 
 
 def test_what_is_moved_beyond_the_source_is_reflected() -> None:

@@ -33,12 +33,12 @@ def weights() -> dict[str, dict[str, Tensor]]:
 def test_weights_and_what_is_said_of_them_come_back(tmp_path: Path, weights: dict[str, dict[str, Tensor]]) -> None:
     save_weights(tmp_path / WEIGHTS_FILE, weights, ABOUT)
     for place in (tmp_path, tmp_path / WEIGHTS_FILE):
-        found, about = load_weights(place)
+        result, about = load_weights(place)
         assert about == ABOUT
-        assert found.keys() == weights.keys()
+        assert result.keys() == weights.keys()
         for network, state in weights.items():
-            assert found[network].keys() == state.keys()
-            assert all(torch.equal(found[network][name], tensor) for name, tensor in state.items())
+            assert result[network].keys() == state.keys()
+            assert all(torch.equal(result[network][name], tensor) for name, tensor in state.items())
     assert [path.name for path in tmp_path.iterdir()] == [WEIGHTS_FILE]
 
 
@@ -46,14 +46,14 @@ def test_half_precision_rounds_once_and_leaves_counts_alone(
     tmp_path: Path, weights: dict[str, dict[str, Tensor]]
 ) -> None:
     save_weights(tmp_path / "small", weights, ABOUT, torch.float16)
-    found, _ = load_weights(tmp_path / "small")
+    result, _ = load_weights(tmp_path / "small")
     for name, tensor in weights["encoder"].items():
         expected = tensor.half().float() if tensor.is_floating_point() else tensor
-        assert found["encoder"][name].dtype == expected.dtype
-        assert torch.equal(found["encoder"][name], expected)
-    assert int(found["encoder"]["1.num_batches_tracked"]) == 1
-    assert not torch.equal(found["encoder"]["0.weight"], weights["encoder"]["0.weight"])
-    save_weights(tmp_path / "again", found, ABOUT, torch.float16)
+        assert result["encoder"][name].dtype == expected.dtype
+        assert torch.equal(result["encoder"][name], expected)
+    assert int(result["encoder"]["1.num_batches_tracked"]) == 1
+    assert not torch.equal(result["encoder"]["0.weight"], weights["encoder"]["0.weight"])
+    save_weights(tmp_path / "again", result, ABOUT, torch.float16)
     assert (tmp_path / "again").read_bytes() == (tmp_path / "small").read_bytes()
 
 
@@ -88,11 +88,11 @@ def test_the_state_of_a_run_comes_back(tmp_path: Path) -> None:
     assert load_resume(tmp_path) is None
     state = {"step": 3, "random": torch.get_rng_state(), "nested": {"tensor": torch.randn(2)}, "nothing": None}
     save_resume(tmp_path, state)
-    found = load_resume(tmp_path)
-    assert found is not None
-    assert (found["step"], found["nothing"]) == (3, None)
-    assert torch.equal(found["random"], state["random"])
-    assert torch.equal(found["nested"]["tensor"], state["nested"]["tensor"])
+    result = load_resume(tmp_path)
+    assert result is not None
+    assert (result["step"], result["nothing"]) == (3, None)
+    assert torch.equal(result["random"], state["random"])
+    assert torch.equal(result["nested"]["tensor"], state["nested"]["tensor"])
     assert [path.name for path in tmp_path.iterdir()] == [RESUME_FILE]
 
 

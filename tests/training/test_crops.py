@@ -46,7 +46,7 @@ def test_crops_with_a_margin_show_the_plain_crops_in_their_middle(records: Recor
         margin = round(size * MARGIN)
         assert side == size + 2 * margin
         assert wide.points(side) == pytest.approx(own.points(size) + margin)
-        plain, wider = (cut_crops(records, *each) for each in ((size, None, own), (side, None, wide)))
+        plain, wider = (cut_crops(records, *item) for item in ((size, None, own), (side, None, wide)))
         middle = wider.pixels[:, margin:-margin, margin:-margin].astype(int)
         assert np.abs(middle - plain.pixels).max() <= 1
         assert wider.pixels[:, :margin].std() > 10  # the margin shows the picture, too
@@ -125,6 +125,6 @@ def test_no_picture_left(records: Records, tmp_path: Path) -> None:
 
 def test_choosing_faces(records: Records) -> None:
     crops = cut_crops(records, 32)
-    chosen = crops.where(np.array([False, True, False, True, False]))
-    assert chosen.records == (records[1], records[3])
-    assert np.array_equal(chosen.pixels, crops.pixels[[1, 3]])
+    selected = crops.where(np.array([False, True, False, True, False]))
+    assert selected.records == (records[1], records[3])
+    assert np.array_equal(selected.pixels, crops.pixels[[1, 3]])

@@ -156,10 +156,10 @@ def test_discriminators_begin_as_an_age_estimator(
     assert train("run", "--age-estimator", tmp_path / "age.safetensors", *still).exit_code == 0
     first = estimator.features[0].weight
     for domain in ("old", "young"):
-        found = load_weights(tmp_path / "run")[0][f"discriminator_{domain}"]["coarse.0.weight"]
-        assert torch.allclose(found, first, rtol=1e-3, atol=1e-5)  # batch normalisation has nothing to fold yet
-    words = "the checkpoint has no 'age_estimator_ema'"
-    assert refused(train("other", "--age-estimator", tmp_path / "run", "--steps", 1), words)
+        actual = load_weights(tmp_path / "run")[0][f"discriminator_{domain}"]["coarse.0.weight"]
+        assert torch.allclose(actual, first, rtol=1e-3, atol=1e-5)  # batch normalisation has nothing to fold yet
+    message = "the checkpoint has no 'age_estimator_ema'"
+    assert refused(train("other", "--age-estimator", tmp_path / "run", "--steps", 1), message)
 
 
 def test_what_a_run_cannot_start_from(train: Train, tmp_path: Path, refused: Refused) -> None:
@@ -185,8 +185,8 @@ def test_a_run_without_faces_to_watch_draws_no_samples(
 
 def test_a_folder_of_another_stage(train: Train, tmp_path: Path, faces: Path, refused: Refused) -> None:
     assert train("run", "--steps", 1).exit_code == 0
-    words = ["age-estimator", "--data", faces, "--out", tmp_path / "run", "--device", "cpu"]
-    result = CliRunner().invoke(main, list(map(str, words)))
+    message = ["age-estimator", "--data", faces, "--out", tmp_path / "run", "--device", "cpu"]
+    result = CliRunner().invoke(main, list(map(str, message)))
     assert refused(result, "holds a run of the cyclegan stage; give the age_estimator stage another folder")
 
 
@@ -250,8 +250,8 @@ def test_domains_that_cannot_be(train: Train, tmp_path: Path, folders: tuple[Pat
     assert refused(train("run", "--old", old, data=None), both)
     assert refused(train("run", "--young", young, "--old", old), both)
     assert refused(train("run", data=None), "no faces are given; give --data, or both --young and --old")
-    words = "the young end at 60 years, the old begin at 50; they must lie apart"
-    assert refused(train("run", "--young-until", 60), words)
+    message = "the young end at 60 years, the old begin at 50; they must lie apart"
+    assert refused(train("run", "--young-until", 60), message)
     assert refused(train("run", "--young-from", 31), "the young begin at 31 years and end at 30")
     assert refused(train("run", "--old-from", 110), "the domain of the old has no faces")
     assert refused(train("run", "--domains", "attribute"), "the domain of the young has no faces")

@@ -71,10 +71,10 @@ def test_the_residual_translator_is_the_papers_with_nine_blocks() -> None:
         ("conv", 64, 3, 7, 1),
     ]
     assert parameters(network) == 11_378_179  # 11.378 M in the authors' code
-    found = kinds(network)
+    result = kinds(network)
     outer, block = ["ReflectionPad2d", "Conv2d"], ["ReflectionPad2d", "Conv2d", "InstanceNorm2d"]
     halving, doubling = ["Conv2d", "InstanceNorm2d", "ReLU"], ["ConvTranspose2d", "InstanceNorm2d", "ReLU"]
-    assert found == [
+    assert result == [
         *outer, "InstanceNorm2d", "ReLU", *halving * 2, *[*block, "ReLU", *block] * 9, *doubling * 2, *outer, "Tanh",
     ]  # fmt: skip
     padded = [layer.padding[0] for layer in network.modules() if isinstance(layer, nn.ReflectionPad2d)]
@@ -127,9 +127,9 @@ def test_a_score_sees_a_patch(shape: CycleGanShape, scores: int, patch: int) -> 
     for parameter in network.parameters():
         nn.init.ones_(parameter)
     image = torch.ones(1, 3, shape.size, shape.size, requires_grad=True)
-    found = network(image)
-    assert found.shape == (1, 1, scores, scores)
-    (gradient,) = torch.autograd.grad(found[0, 0, scores // 2, scores // 2], image)
+    result = network(image)
+    assert result.shape == (1, 1, scores, scores)
+    (gradient,) = torch.autograd.grad(result[0, 0, scores // 2, scores // 2], image)
     rows, columns = (gradient[0, 0] != 0).any(dim=1), (gradient[0, 0] != 0).any(dim=0)
     assert (int(rows.sum()), int(columns.sum())) == (patch, patch)
 
@@ -247,10 +247,10 @@ def test_a_discriminator_of_whole_faces_sees_what_an_age_estimator_sees_and_says
         estimator(noise(8, 64) + 0.3)
     discriminator, image = build_discriminator(PRESETS["lean"]), noise(2, 64, seed=1)
     assert isinstance(discriminator, FaceDiscriminator)
-    seen = estimator.eval().features(image)
-    assert not torch.allclose(discriminator.coarse(image), seen, atol=0.1)
+    recorded = estimator.eval().features(image)
+    assert not torch.allclose(discriminator.coarse(image), recorded, atol=0.1)
     discriminator.start_tower(estimator)
-    assert torch.allclose(discriminator.coarse(image), seen, atol=1e-4)
+    assert torch.allclose(discriminator.coarse(image), recorded, atol=1e-4)
     assert torch.equal(discriminator(image), torch.zeros(2, 1))
 
 

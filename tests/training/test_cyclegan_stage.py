@@ -43,7 +43,7 @@ def batch(seed: int = 0, count: int = 2) -> DomainBatch:
     """Dark faces and bright ones."""
     random = torch.Generator().manual_seed(seed)
     young, old = torch.rand(2, count, 3, SIDE, SIDE, generator=random)
-    return DomainBatch(*(each.contiguous(memory_format=torch.channels_last) for each in (young - 1, old)))
+    return DomainBatch(*(item.contiguous(memory_format=torch.channels_last) for item in (young - 1, old)))
 
 
 def copied(stage: CycleGanStage) -> Weights:
@@ -74,13 +74,13 @@ def test_discriminators_of_whole_faces_begin_with_what_the_age_estimator_sees_an
     estimator = AgeEstimator(AgeEstimatorShape())
     shape = replace(SHAPE, size=64, residual=True, patches=())
     stage = CycleGanStage(shape, CycleGanSettings(), torch.device("cpu"), False, None, estimator)
-    seen = estimator.features(torch.zeros(1, 3, 64, 64))
+    recorded = estimator.features(torch.zeros(1, 3, 64, 64))
     critics = [stage.networks[f"discriminator_{domain}"] for domain in ("old", "young")]
     for critic in critics:
         assert isinstance(critic, FaceDiscriminator)
-        assert torch.allclose(critic.coarse(torch.zeros(1, 3, 64, 64)), seen, atol=1e-5)
+        assert torch.allclose(critic.coarse(torch.zeros(1, 3, 64, 64)), recorded, atol=1e-5)
     before = copied(stage)
-    faces = DomainBatch(*(torch.nn.functional.interpolate(each, (64, 64)) for each in (batch().young, batch().old)))
+    faces = DomainBatch(*(torch.nn.functional.interpolate(item, (64, 64)) for item in (batch().young, batch().old)))
     for number in range(2):  # a head that says nothing yet has no gradient for what is below it
         losses = stage.step(faces, number)
     assert losses.keys() == TRANSLATIONS | CRITICS
@@ -89,29 +89,29 @@ def test_discriminators_of_whole_faces_begin_with_what_the_age_estimator_sees_an
 
 def expected_losses(networks: dict[str, nn.Module], real: dict[str, Tensor]) -> dict[str, Tensor]:
     """What the paper's equations 1 and 2, and its identity loss, say of ``networks``."""
-    found = {}
+    result = {}
     for domain, source in (("old", "young"), ("young", "old")):
         to, back, critic = (networks[name] for name in (f"to_{domain}", f"to_{source}", f"discriminator_{domain}"))
         fake = to(real[source])
-        found[f"g/adversarial_{domain}"] = ((critic(fake) - 1) ** 2).mean()
-        found[f"g/cycle_{source}"] = (back(fake) - real[source]).abs().mean()
-        found[f"g/identity_{domain}"] = (to(real[domain]) - real[domain]).abs().mean()
+        result[f"g/adversarial_{domain}"] = ((critic(fake) - 1) ** 2).mean()
+        result[f"g/cycle_{source}"] = (back(fake) - real[source]).abs().mean()
+        result[f"g/identity_{domain}"] = (to(real[domain]) - real[domain]).abs().mean()
         of_real, of_fake = critic(real[domain]), critic(fake.detach())
-        found[f"d/{domain}"] = (((of_real - 1) ** 2).mean() + (of_fake**2).mean()) / 2
-    return found
+        result[f"d/{domain}"] = (((of_real - 1) ** 2).mean() + (of_fake**2).mean()) / 2
+    return result
 
 
 def test_losses_and_what_each_network_learns_from_are_the_papers(make_stage: MakeStage) -> None:
     stage, faces = make_stage(cycle_weight=7.0, identity_weight=0.25), batch()
     networks = copy.deepcopy(stage.networks)
-    wanted = expected_losses(networks, {"young": faces.young, "old": faces.old})
+    expected = expected_losses(networks, {"young": faces.young, "old": faces.old})
     losses = stage.step(faces, 0)
-    for name, value in wanted.items():
+    for name, value in expected.items():
         assert float(losses[name]) == pytest.approx(float(value.detach()), rel=1e-4)
     weights = {"adversarial": 1.0, "cycle": 7.0, "identity": 7.0 * 0.25}
-    total = sum(weights[name[2:].partition("_")[0]] * wanted[name] for name in TRANSLATIONS)
+    total = sum(weights[name[2:].partition("_")[0]] * expected[name] for name in TRANSLATIONS)
     objectives = dict.fromkeys(("to_old", "to_young"), total)
-    objectives |= {f"discriminator_{domain}": wanted[f"d/{domain}"] for domain in ("old", "young")}
+    objectives |= {f"discriminator_{domain}": expected[f"d/{domain}"] for domain in ("old", "young")}
     for name, objective in objectives.items():
         own = list(networks[name].parameters())
         gradients = torch.autograd.grad(objective, own, retain_graph=True)  # type: ignore[arg-type]
@@ -125,11 +125,11 @@ def test_without_an_identity_loss_faces_of_the_own_domain_are_not_translated(
     make_stage: MakeStage, weight: float, translations: int
 ) -> None:
     stage = make_stage(identity_weight=weight)
-    seen: list[str] = []
+    recorded: list[str] = []
     for name in ("to_old", "to_young"):
-        stage.networks[name].register_forward_hook(lambda *_, name=name: seen.append(name))
+        stage.networks[name].register_forward_hook(lambda *_, name=name: recorded.append(name))
     losses = stage.step(batch(), 0)
-    assert sorted(seen) == ["to_old"] * translations + ["to_young"] * translations
+    assert sorted(recorded) == ["to_old"] * translations + ["to_young"] * translations
     assert any("identity" in name for name in losses) == bool(weight)
 
 
@@ -149,8 +149,8 @@ def test_discriminators_are_shown_what_the_pool_gives(make_stage: MakeStage, mon
     for domain, critic in critics.items():
         assert torch.allclose(given[domain], fakes[domain], atol=1e-6)
         real, shown = getattr(faces, domain), getattr(older, domain)
-        wanted = (((critic(real) - 1) ** 2).mean() + (critic(shown) ** 2).mean()) / 2
-        assert float(losses[f"d/{domain}"]) == pytest.approx(float(wanted.detach()), rel=1e-4)
+        expected = (((critic(real) - 1) ** 2).mean() + (critic(shown) ** 2).mean()) / 2
+        assert float(losses[f"d/{domain}"]) == pytest.approx(float(expected.detach()), rel=1e-4)
 
 
 def test_mixed_precision_is_near_to_single(make_stage: MakeStage) -> None:
@@ -165,10 +165,10 @@ def test_the_rate_is_constant_and_then_falls_in_a_line_to_nothing(make_stage: Ma
         stage = make_stage(learning_rate=1e-3, **settings)
         stage.schedule(done)
         assert stage.optimizers.keys() == set(NETWORKS)
-        return {round(g["lr"], 12) for each in stage.optimizers.values() for g in each.param_groups}
+        return {round(g["lr"], 12) for item in stage.optimizers.values() for g in item.param_groups}
 
-    found = [rates(done) for done in (0.0, 0.3, 0.5, 0.75, 0.9, 1.0)]
-    assert found == [{1e-3}, {1e-3}, {1e-3}, {5e-4}, {2e-4}, {0.0}]
+    result = [rates(done) for done in (0.0, 0.3, 0.5, 0.75, 0.9, 1.0)]
+    assert result == [{1e-3}, {1e-3}, {1e-3}, {5e-4}, {2e-4}, {0.0}]
     assert [rates(done, decay_from=0.8) for done in (0.79, 0.9)] == [{1e-3}, {5e-4}]
     assert [rates(done, decay_from=0.0) for done in (0.0, 0.25)] == [{1e-3}, {7.5e-4}]
     assert [rates(done, decay_from=1.0) for done in (0.0, 1.0)] == [{1e-3}, {1e-3}]
@@ -213,9 +213,9 @@ def test_images_of_a_batch_are_exchanged_one_by_one() -> None:
     pool = ImagePool(8)
     pool.exchange(torch.cat([numbered(number) for number in range(8)]))
     images = torch.cat([numbered(number) for number in range(100, 140)])
-    found = pool.exchange(images)
-    kept = int((found == images).all(dim=(1, 2, 3)).sum())
-    assert found.shape == images.shape
+    result = pool.exchange(images)
+    kept = int((result == images).all(dim=(1, 2, 3)).sum())
+    assert result.shape == images.shape
     assert 8 <= kept <= 32
 
 
@@ -263,11 +263,11 @@ def test_a_stage_goes_on_exactly_where_it_was(
     assert differing(other.state_dict(), stage.state_dict()) == []
     torch.set_rng_state(state["random"])
     ends = []
-    for each in (stage, other):
+    for item in (stage, other):
         torch.set_rng_state(state["random"])
         for number in range(4, 8):
-            each.step(batch(number), number)
-        ends.append(each.state_dict())
+            item.step(batch(number), number)
+        ends.append(item.state_dict())
     assert {len(images) for images in ends[0]["pools"].values()} == {3}
     assert differing(*ends) == []
     assert "/pools/old" in differing(ends[1], state["stage"])
@@ -292,8 +292,8 @@ def test_a_run_goes_on_from_another(make_stage: MakeStage) -> None:
     assert changed(weights, copied(stage)) == []
     stage.step(batch(), 0)  # without learning, but for the averages, which keep their long memory
     for name, averaged in weights["to_old_ema"].items():
-        wanted = 0.999 * averaged + 0.001 * weights["to_old"][name]
-        torch.testing.assert_close(stage.weights()["to_old_ema"][name], wanted)
+        expected = 0.999 * averaged + 0.001 * weights["to_old"][name]
+        torch.testing.assert_close(stage.weights()["to_old_ema"][name], expected)
 
 
 @pytest.mark.parametrize("lacking", [*NETWORKS, "to_old_ema", "to_young_ema"])
@@ -317,8 +317,8 @@ def test_samples_show_pairs_there_and_back(make_stage: MakeStage) -> None:
     assert torch.equal(samples[:, 0], faces.young[:8])
     assert torch.equal(samples[:, 3], faces.old[:8])
     to_old, to_young = (stage.averages[name] for name in ("to_old", "to_young"))
-    wanted = {1: to_old(faces.young[:8]), 4: to_young(faces.old[:8])}
-    wanted |= {2: to_young(wanted[1]), 5: to_old(wanted[4])}
-    for column, images in wanted.items():
+    expected = {1: to_old(faces.young[:8]), 4: to_young(faces.old[:8])}
+    expected |= {2: to_young(expected[1]), 5: to_old(expected[4])}
+    for column, images in expected.items():
         assert torch.allclose(samples[:, column], images, atol=1e-6)
     assert not torch.allclose(samples[:, 1], stage.networks["to_old"](faces.young[:8]), atol=1e-5)

@@ -49,11 +49,11 @@ def perfect(which: Truth) -> Cells:
     blank = cells(len(which.boxes))
     face, _ = assign(blank, which)
     image, cell = torch.nonzero(face >= 0, as_tuple=True)
-    chosen = face[image, cell]
+    selected = face[image, cell]
     boxes, landmarks = blank.boxes.clone(), blank.landmarks.clone()
-    corner, size = which.boxes[image, chosen].split(2, dim=-1)
+    corner, size = which.boxes[image, selected].split(2, dim=-1)
     boxes[image, cell] = torch.cat([corner + size / 2, size], dim=-1)
-    landmarks[image, cell] = which.landmarks[image, chosen]
+    landmarks[image, cell] = which.landmarks[image, selected]
     return replace(blank, score=torch.where(face >= 0, 20.0, -20.0), boxes=boxes, landmarks=landmarks)
 
 
@@ -134,8 +134,8 @@ def test_assignment_is_what_a_plain_search_gives() -> None:
         kinds = [1, 1, 1, -1, 0]
         boxes = torch.cat([corners, sides], dim=1).tolist()
         face, learns = assign(grid, truth(list(zip(map(tuple, boxes), kinds, strict=True))))
-        wanted, may_learn = search(grid, boxes, kinds)
-        assert face[0].tolist() == wanted
+        expected, may_learn = search(grid, boxes, kinds)
+        assert face[0].tolist() == expected
         assert learns[0].tolist() == may_learn
 
 

@@ -49,8 +49,8 @@ def test_a_bracket_lies_whole_in_a_domain_or_not_at_all() -> None:
 
 @pytest.mark.parametrize(("until", "since"), [(50, 50), (60, 40)])
 def test_domains_of_ages_lie_apart(until: int, since: int) -> None:
-    words = f"the young end at {until} years, the old begin at {since}; they must lie apart"
-    with pytest.raises(DataError, match=words):
+    message = f"the young end at {until} years, the old begin at {since}; they must lie apart"
+    with pytest.raises(DataError, match=message):
         domains_by_age([face("1", 1), face("99", 99)], until, since)
     assert names(domains_by_age([face("1", 1), face("99", 99)], 50, 51)[1]) == ["99"]
 

@@ -55,24 +55,24 @@ def faces() -> Faces:
         coordinates[:, signs == sign] = some @ torch.linalg.inv(torch.linalg.cholesky(some.T @ some / COUNT)).T
     middle = torch.randn(3, SIDE, SIDE, dtype=torch.float64) * 0.2
     middle = (middle + middle.flip(2)).flatten()
-    wanted = middle + (coordinates * torch.tensor(SPREADS)) @ directions
-    small = (torch.tanh(wanted) / 0.97).float().view(-1, 3, SIDE, SIDE)
+    expected = middle + (coordinates * torch.tensor(SPREADS)) @ directions
+    small = (torch.tanh(expected) / 0.97).float().view(-1, 3, SIDE, SIDE)
     assert 0.5 < float(small.abs().max()) < 1
     image = small.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     return Faces(image, middle.float(), directions.float(), coordinates.float())
 
 
-def parts(found: Eigenfaces, size: int = SIDE) -> tuple[EigenEncoder, EigenGenerator]:
-    encoder = EigenEncoder(len(found.encoder["bias"]), SIDE)
-    generator = EigenGenerator(found.generator["weight"].shape[1], SIDE, size)
-    encoder.load_state_dict(found.encoder)
-    generator.load_state_dict(found.generator)
+def parts(result: Eigenfaces, size: int = SIDE) -> tuple[EigenEncoder, EigenGenerator]:
+    encoder = EigenEncoder(len(result.encoder["bias"]), SIDE)
+    generator = EigenGenerator(result.generator["weight"].shape[1], SIDE, size)
+    encoder.load_state_dict(result.encoder)
+    generator.load_state_dict(result.generator)
     return encoder, generator
 
 
-def signs(found: Tensor, wanted: Tensor) -> Tensor:
+def signs(result: Tensor, expected: Tensor) -> Tensor:
     """For each column, 1 where both point the same way and -1 where they do not: directions have no front."""
-    return (found * wanted).sum(dim=0).sign()
+    return (result * expected).sum(dim=0).sign()
 
 
 # --- the fit ---
@@ -80,63 +80,63 @@ def signs(found: Tensor, wanted: Tensor) -> Tensor:
 
 def test_directions_come_in_order_of_spread(faces: Faces) -> None:
     """As they are, in units of the spread along them, around the mean before tanh."""
-    found = fit_eigenfaces(faces.image, 5, SIDE)
-    wanted = faces.directions.T * torch.tensor(SPREADS)
-    weight = found.generator["weight"]
-    torch.testing.assert_close(weight * signs(weight, wanted), wanted, atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(found.generator["bias"], faces.middle, atol=1e-5, rtol=1e-4)
+    result = fit_eigenfaces(faces.image, 5, SIDE)
+    expected = faces.directions.T * torch.tensor(SPREADS)
+    weight = result.generator["weight"]
+    torch.testing.assert_close(weight * signs(weight, expected), expected, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(result.generator["bias"], faces.middle, atol=1e-5, rtol=1e-4)
     first = fit_eigenfaces(faces.image, 2, SIDE).generator["weight"]  # the widest, where there is room for two
-    torch.testing.assert_close(first * signs(first, wanted[:, :2]), wanted[:, :2], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(first * signs(first, expected[:, :2]), expected[:, :2], atol=1e-4, rtol=1e-3)
 
 
 def test_faces_are_rebuilt_where_there_is_a_direction_for_each_difference(faces: Faces) -> None:
     encoder, generator = parts(fit_eigenfaces(faces.image, 5, SIDE))
     rebuilt = torch.tanh(generator(encoder(faces.both))) / 0.97
-    wanted = F.avg_pool2d(faces.both, 2)
-    assert float((rebuilt - wanted).abs().max()) < 0.04
-    assert float((rebuilt - wanted).square().mean().sqrt()) < 0.02 * float((wanted - wanted.mean(dim=0)).std())
+    expected = F.avg_pool2d(faces.both, 2)
+    assert float((rebuilt - expected).abs().max()) < 0.04
+    assert float((rebuilt - expected).square().mean().sqrt()) < 0.02 * float((expected - expected.mean(dim=0)).std())
     fewer, drawing = parts(fit_eigenfaces(faces.image, 3, SIDE))
-    missed = torch.atanh(0.97 * wanted) - drawing(fewer(faces.both))
+    missed = torch.atanh(0.97 * expected) - drawing(fewer(faces.both))
     assert float(missed.square().sum(dim=(1, 2, 3)).mean()) == pytest.approx(0.3**2 + 0.2**2, rel=0.05)
 
 
 def test_coordinates_have_a_mean_of_0_and_a_variance_of_1(faces: Faces) -> None:
-    found = parts(fit_eigenfaces(faces.image, 5, SIDE))[0](faces.both)
-    assert found.shape == (2 * COUNT, 5)
-    torch.testing.assert_close(found.mean(dim=0), torch.zeros(5), atol=1e-4, rtol=0)
-    torch.testing.assert_close(found.T @ found / len(found), torch.eye(5), atol=0.03, rtol=0)
-    own = found[:COUNT]
+    result = parts(fit_eigenfaces(faces.image, 5, SIDE))[0](faces.both)
+    assert result.shape == (2 * COUNT, 5)
+    torch.testing.assert_close(result.mean(dim=0), torch.zeros(5), atol=1e-4, rtol=0)
+    torch.testing.assert_close(result.T @ result / len(result), torch.eye(5), atol=0.03, rtol=0)
+    own = result[:COUNT]
     torch.testing.assert_close(own * signs(own, faces.coordinates), faces.coordinates, atol=0.3, rtol=0)
     mirrored = own * torch.tensor([1, 1, -1, 1, -1])  # what differs from left to right turns round
-    torch.testing.assert_close(found[COUNT:], mirrored, atol=1e-3, rtol=0)
+    torch.testing.assert_close(result[COUNT:], mirrored, atol=1e-3, rtol=0)
 
 
 def test_mirrored_faces_give_the_same_fit() -> None:
     """And faces together with their mirror images, since those are looked at anyway."""
     images = torch.rand(30, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1)) * 1.6 - 0.8
-    wanted = fit_eigenfaces(images, 4, SIDE)
-    middle = wanted.generator["bias"].view(3, SIDE, SIDE)
+    expected = fit_eigenfaces(images, 4, SIDE)
+    middle = expected.generator["bias"].view(3, SIDE, SIDE)
     torch.testing.assert_close(middle, middle.flip(2))
-    for seen in (images.flip(3), torch.cat([images, images.flip(3)])):
-        found = fit_eigenfaces(seen, 4, SIDE)
-        turned = signs(found.generator["weight"], wanted.generator["weight"])
-        torch.testing.assert_close(found.generator["weight"] * turned, wanted.generator["weight"], atol=1e-4, rtol=0)
-        torch.testing.assert_close(found.generator["bias"], wanted.generator["bias"])
+    for recorded in (images.flip(3), torch.cat([images, images.flip(3)])):
+        result = fit_eigenfaces(recorded, 4, SIDE)
+        turned = signs(result.generator["weight"], expected.generator["weight"])
+        torch.testing.assert_close(result.generator["weight"] * turned, expected.generator["weight"], atol=1e-4, rtol=0)
+        torch.testing.assert_close(result.generator["bias"], expected.generator["bias"])
         torch.testing.assert_close(
-            found.encoder["weight"] * turned[:, None], wanted.encoder["weight"], atol=1e-3, rtol=0
+            result.encoder["weight"] * turned[:, None], expected.encoder["weight"], atol=1e-3, rtol=0
         )
-        torch.testing.assert_close(found.encoder["bias"] * turned, wanted.encoder["bias"], atol=1e-4, rtol=0)
+        torch.testing.assert_close(result.encoder["bias"] * turned, expected.encoder["bias"], atol=1e-4, rtol=0)
 
 
 def test_pixels_at_the_very_ends_and_pixels_that_never_change_have_no_huge_weights(faces: Faces) -> None:
     images = faces.image.clone()
     images[:, :, :2], images[:, :, -2:] = -1, 1
-    found = fit_eigenfaces(images, 3, SIDE)
+    result = fit_eigenfaces(images, 3, SIDE)
     ends = torch.full((3, SIDE), math.atanh(0.97))
-    bias = found.generator["bias"].view(3, SIDE, SIDE)
+    bias = result.generator["bias"].view(3, SIDE, SIDE)
     torch.testing.assert_close(bias[:, 0], -ends, atol=1e-4, rtol=0)
     torch.testing.assert_close(bias[:, -1], ends, atol=1e-4, rtol=0)
-    rows = found.encoder["weight"].view(3, 3, SIDE, SIDE)
+    rows = result.encoder["weight"].view(3, 3, SIDE, SIDE)
     assert float(rows[:, :, [0, -1]].abs().max()) < 1e-3
     assert 0.1 < float(rows.abs().max()) < 10
 
@@ -173,9 +173,9 @@ def test_an_encoder_sees_means_over_squares(squares: int) -> None:
     encoder.bias.normal_()
     image = torch.randn(3, 3, 4 * squares, 4 * squares)
     means = image.reshape(3, 3, 4, squares, 4, squares).mean(dim=(3, 5))
-    wanted = torch.einsum("lcyx,bcyx->bl", encoder.weight.view(2, 3, 4, 4), means) + encoder.bias
-    torch.testing.assert_close(encoder(image), wanted)
-    torch.testing.assert_close(encoder(image.contiguous(memory_format=torch.channels_last)), wanted)
+    expected = torch.einsum("lcyx,bcyx->bl", encoder.weight.view(2, 3, 4, 4), means) + encoder.bias
+    torch.testing.assert_close(encoder(image), expected)
+    torch.testing.assert_close(encoder(image.contiguous(memory_format=torch.channels_last)), expected)
 
 
 @pytest.mark.parametrize("size", [8, 16, 20])
@@ -186,8 +186,8 @@ def test_a_generator_enlarges_smoothly(size: int) -> None:
     generator.bias.normal_()
     latent = torch.randn(3, 2)
     small = (generator.weight @ latent[:, :, None])[..., 0] + generator.bias
-    wanted = F.interpolate(small.view(3, 3, 8, 8), (size, size), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(generator(latent), wanted, atol=1e-5, rtol=1e-5)
+    expected = F.interpolate(small.view(3, 3, 8, 8), (size, size), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(generator(latent), expected, atol=1e-5, rtol=1e-5)
 
 
 # --- as parts of the networks ---
@@ -208,11 +208,11 @@ def networks(shape: AgeCganShape, faces: Faces) -> tuple[Encoder, Generator]:
     """New networks that know what ``faces`` differ in."""
     torch.manual_seed(5)
     encoder, generator = build_encoder(shape), build_generator(shape)
-    found = fit_eigenfaces(faces.image, 5, SIDE)
+    result = fit_eigenfaces(faces.image, 5, SIDE)
     assert encoder.eigenfaces is not None
     assert generator.eigenfaces is not None
-    encoder.eigenfaces.load_state_dict(found.encoder)
-    generator.eigenfaces.load_state_dict(found.generator)
+    encoder.eigenfaces.load_state_dict(result.encoder)
+    generator.eigenfaces.load_state_dict(result.generator)
     return encoder, generator
 
 
@@ -224,7 +224,7 @@ def test_networks_begin_as_their_linear_parts(networks: tuple[Encoder, Generator
     assert generator.eigenfaces is not None
     image, latent = torch.rand(3, 3, 64, 64) * 2 - 1, torch.randn(3, 5)
     linear = encoder.eigenfaces(image), generator.eigenfaces(latent)
-    assert all(float(each.std()) > 0.05 for each in linear)
+    assert all(float(item.std()) > 0.05 for item in linear)
     for group in (0, 5):
         condition = torch.eye(6)[group].expand(3, -1)
         torch.testing.assert_close(generator(latent, condition), torch.tanh(linear[1]), atol=1e-6, rtol=0)
@@ -241,7 +241,7 @@ def test_networks_begin_as_their_linear_parts(networks: tuple[Encoder, Generator
 def test_what_begins_at_zero_learns(networks: tuple[Encoder, Generator]) -> None:
     """And then all kernels and matrices behind it, but those of the linear parts."""
     encoder, generator = networks
-    before = [{name: tensor.clone() for name, tensor in each.state_dict().items()} for each in networks]
+    before = [{name: tensor.clone() for name, tensor in item.state_dict().items()} for item in networks]
     optimizer = torch.optim.SGD([*encoder.parameters(), *generator.parameters()], lr=0.1)
     torch.manual_seed(6)
     image, condition = torch.rand(4, 3, 64, 64) * 2 - 1, torch.eye(6)[:4]

@@ -36,14 +36,14 @@ def test_the_averaged_network_comes_as_it_was_stored(layout: str, tmp_path: Path
     averaged = stored.state_dict()
     raw = {name: tensor * math.nan for name, tensor in averaged.items() if tensor.is_floating_point()}
     save_weights(tmp_path / "net", {"facenet": raw, "facenet_ema": averaged}, {"shape": shape.as_dict()})
-    found = load_facenet(tmp_path / "net")
-    assert isinstance(found, kind)
-    assert (found.size, found.embedding) == (size, shape.embedding)
-    assert not any(module.training for module in found.modules())
-    image = torch.randn(1, 3, found.size, found.size)
+    result = load_facenet(tmp_path / "net")
+    assert isinstance(result, kind)
+    assert (result.size, result.embedding) == (size, shape.embedding)
+    assert not any(module.training for module in result.modules())
+    image = torch.randn(1, 3, result.size, result.size)
     with torch.no_grad():
-        assert torch.equal(found(image), stored(image))
-        assert found(image).shape == (1, found.embedding)
+        assert torch.equal(result(image), stored(image))
+        assert result(image).shape == (1, result.embedding)
 
 
 def layers(network: FaceNet) -> tuple[list[nn.Module], nn.Module]:
@@ -69,15 +69,15 @@ def test_features_are_of_every_resolution_finest_first(layout: str, shapes: list
     kind, shape, size = LAYOUTS[layout]
     torch.manual_seed(0)
     network = kind(shape).eval()
-    image, seen = torch.randn(2, 3, size, size), list[Tensor]()
+    image, recorded = torch.randn(2, 3, size, size), list[Tensor]()
     looking, answering = layers(network)
     for layer in (*looking, answering):
-        layer.register_forward_hook(lambda module, given, answer: seen.append(answer))
+        layer.register_forward_hook(lambda module, given, answer: recorded.append(answer))
     features, embedding = network.features_and_embedding(image)
-    assert [each.shape for each in features] == [(2, *each) for each in shapes]
-    assert all(torch.equal(found, known) for found, known in zip(features, seen, strict=False))
-    assert len(seen) == len(features) + 1
-    torch.testing.assert_close(embedding, F.normalize(seen[-1], dim=1))
+    assert [item.shape for item in features] == [(2, *item) for item in shapes]
+    assert all(torch.equal(result, known) for result, known in zip(features, recorded, strict=False))
+    assert len(recorded) == len(features) + 1
+    torch.testing.assert_close(embedding, F.normalize(recorded[-1], dim=1))
     assert torch.equal(embedding, network(image))
     assert embedding.norm(dim=1) == pytest.approx(torch.ones(2), abs=1e-6)
 
@@ -89,8 +89,8 @@ def test_a_loss_sees_an_image_through_every_feature(layout: str) -> None:
     network = kind(shape).eval().requires_grad_(False)
     image = torch.randn(1, 3, size, size, requires_grad=True)
     features, embedding = network.features_and_embedding(image)
-    for each in (*features, embedding):
-        (slope,) = torch.autograd.grad((each * torch.randn(each.shape)).sum(), image, retain_graph=True)
+    for item in (*features, embedding):
+        (slope,) = torch.autograd.grad((item * torch.randn(item.shape)).sum(), image, retain_graph=True)
         assert bool(slope.isfinite().all())
         assert float((slope != 0).float().mean()) > 0.5
 
@@ -98,7 +98,7 @@ def test_a_loss_sees_an_image_through_every_feature(layout: str) -> None:
 def test_features_keep_the_precision_of_the_network_and_the_embedding_is_single() -> None:
     network = CompactFaceNet(COMPACT).eval().half()
     features, embedding = network.features_and_embedding(torch.randn(1, 3, 64, 64).half())
-    assert {each.dtype for each in features} == {torch.float16}
+    assert {item.dtype for item in features} == {torch.float16}
     assert embedding.dtype == torch.float32
 
 
@@ -111,8 +111,8 @@ def test_checkpoints_without_a_facenet() -> None:
     state = CompactFaceNet(COMPACT).state_dict()
     with pytest.raises(CheckpointError, match="the checkpoint has no 'facenet_ema'; it has facenet"):
         facenet_of({"facenet": state}, {"shape": COMPACT.as_dict()})
-    words = "unknown layout 'mobile' of a FaceNet; known: dlib_resnet_v1, inception_resnet_v1, or none"
-    with pytest.raises(CheckpointError, match=words):
+    message = "unknown layout 'mobile' of a FaceNet; known: dlib_resnet_v1, inception_resnet_v1, or none"
+    with pytest.raises(CheckpointError, match=message):
         facenet_of({"facenet_ema": state}, {"shape": {"layout": "mobile"}})
     shape = json.loads(json.dumps(INCEPTION.as_dict()))
     with pytest.raises(CheckpointError, match="'facenet_ema' does not fit"):

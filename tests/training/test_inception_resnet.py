@@ -105,9 +105,9 @@ def published() -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def test_tensors_have_the_published_names_and_shapes(network: InceptionResNetV1) -> None:
-    found = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    assert found == dict(published())
-    assert len(found) == 714
+    result = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    assert result == dict(published())
+    assert len(result) == 714
 
 
 def test_there_are_as_many_parameters_as_published(network: InceptionResNetV1) -> None:
@@ -122,8 +122,8 @@ def test_the_same_weights_give_what_the_port_gives(network: InceptionResNetV1) -
         [0.124518, 0.029094, -0.012776, -0.011781, 0.003955, 0.028110],
         [0.123058, 0.028758, -0.011860, -0.013654, 0.009322, 0.030621],
     ]
-    found = network(pixels() / 127.5 - 1)
-    assert found[:, :6] == pytest.approx(torch.tensor(expected), abs=1e-4)
+    result = network(pixels() / 127.5 - 1)
+    assert result[:, :6] == pytest.approx(torch.tensor(expected), abs=1e-4)
 
 
 # --- what each stage gives ---
@@ -135,9 +135,11 @@ def halved(side: int) -> int:
 
 
 def test_every_stage_has_its_size(network: InceptionResNetV1) -> None:
-    seen = Shapes()
+    recorded = Shapes()
     for name, module in network.named_children():
-        module.register_forward_hook(lambda _, given, answer, name=name: seen.update({name: tuple(answer.shape[1:])}))
+        module.register_forward_hook(
+            lambda _, given, answer, name=name: recorded.update({name: tuple(answer.shape[1:])})
+        )
     network(torch.zeros(1, 3, network.size, network.size))
     first = halved(160)
     second = halved(first - 2)
@@ -161,7 +163,7 @@ def test_every_stage_has_its_size(network: InceptionResNetV1) -> None:
         "block8": (1792, fifth),
     }
     vectors = {"dropout": (1792,), "last_linear": (512,), "last_bn": (512,)}
-    assert seen == {name: (width, side, side) for name, (width, side) in sides.items()} | vectors
+    assert recorded == {name: (width, side, side) for name, (width, side) in sides.items()} | vectors
 
 
 @pytest.fixture(scope="module")
@@ -181,17 +183,17 @@ def small(trained: InceptionResNetV1) -> InceptionResNetV1:
 
 @torch.no_grad()
 def test_pixels_arrive_as_the_weights_expect_them(small: InceptionResNetV1) -> None:
-    seen = list[Tensor]()
-    small.conv2d_1a.register_forward_hook(lambda module, given, answer: seen.append(given[0]))
+    recorded = list[Tensor]()
+    small.conv2d_1a.register_forward_hook(lambda module, given, answer: recorded.append(given[0]))
     small(pixels() / 127.5 - 1)
-    torch.testing.assert_close(seen[0], (pixels() - 127.5) / 128)
+    torch.testing.assert_close(recorded[0], (pixels() - 127.5) / 128)
 
 
 @torch.no_grad()
 def test_a_unit_normalises_and_rectifies(small: InceptionResNetV1) -> None:
     unit, image = small.conv2d_1a, torch.randn(2, 3, 9, 9)
     mean, variance, weight, bias = (
-        each[:, None, None] for each in (unit.bn.running_mean, unit.bn.running_var, unit.bn.weight, unit.bn.bias)
+        item[:, None, None] for item in (unit.bn.running_mean, unit.bn.running_var, unit.bn.weight, unit.bn.bias)
     )
     whitened = (F.conv2d(image, unit.conv.weight, stride=2) - mean) / (variance + 0.001).sqrt()
     torch.testing.assert_close(unit(image), (whitened * weight + bias).clamp(min=0))
@@ -236,15 +238,15 @@ def test_where_resolution_halves_maxima_are_kept(small: InceptionResNetV1, name:
 
 @torch.no_grad()
 def test_the_embedding_is_of_the_mean_over_the_image(small: InceptionResNetV1) -> None:
-    seen = dict[str, Tensor]()
-    small.block8.register_forward_hook(lambda module, given, answer: seen.update(block=answer))
-    small.last_linear.register_forward_hook(lambda module, given, answer: seen.update(pooled=given[0]))
+    recorded = dict[str, Tensor]()
+    small.block8.register_forward_hook(lambda module, given, answer: recorded.update(block=answer))
+    small.last_linear.register_forward_hook(lambda module, given, answer: recorded.update(pooled=given[0]))
     small(torch.randn(2, 3, 160, 160))
-    torch.testing.assert_close(seen["pooled"], seen["block"].mean(dim=(2, 3)))
-    assert seen["block"].min() < 0  # the last block is not rectified
+    torch.testing.assert_close(recorded["pooled"], recorded["block"].mean(dim=(2, 3)))
+    assert recorded["block"].min() < 0  # the last block is not rectified
     small.dropout.train()
     small(torch.randn(2, 3, 160, 160))
-    dropped = (seen["pooled"] == 0).float().mean()
+    dropped = (recorded["pooled"] == 0).float().mean()
     assert float(dropped) == pytest.approx(0.6, abs=0.05)
 
 
@@ -255,13 +257,13 @@ def test_the_embedding_is_of_the_mean_over_the_image(small: InceptionResNetV1) -
 def test_embeddings_have_length_1(small: InceptionResNetV1) -> None:
     assert (small.size, small.embedding) == (160, 16)
     images = torch.randn(2, 3, 160, 160)
-    found = small(images)
-    assert found.shape == (2, 16)
-    assert found.norm(dim=1) == pytest.approx(torch.ones(2), abs=1e-6)
+    result = small(images)
+    assert result.shape == (2, 16)
+    assert result.norm(dim=1) == pytest.approx(torch.ones(2), abs=1e-6)
     halved = small.half()(images.half())
     assert halved.dtype == torch.float32
     assert halved.norm(dim=1) == pytest.approx(torch.ones(2), abs=1e-6)
-    assert halved == pytest.approx(found, abs=0.02)
+    assert halved == pytest.approx(result, abs=0.02)
 
 
 def test_a_loss_sees_every_pixel_of_a_smaller_image(small: InceptionResNetV1) -> None:

@@ -69,13 +69,13 @@ def test_labels_follow_what_they_label(
     marked: Callable[[int], Crops], places: Tensor, landmark: int, wrongness: Wrongness
 ) -> None:
     batch = batches_of(marked(landmark), places, wrongness).next()
-    found = blobs(batch.image)
-    own, other = ((batch.landmarks[:, which] - found).norm(dim=1) for which in (landmark, MIRRORED[landmark]))
-    seen = ((found > 0.15) & (found < 0.85)).all(dim=1)  # wholly in the view
-    assert seen.sum() > 40
-    assert torch.minimum(own, other)[seen].max() < 1.2 / SIZE
+    result = blobs(batch.image)
+    own, other = ((batch.landmarks[:, which] - result).norm(dim=1) for which in (landmark, MIRRORED[landmark]))
+    recorded = ((result > 0.15) & (result < 0.85)).all(dim=1)  # wholly in the view
+    assert recorded.sum() > 40
+    assert torch.minimum(own, other)[recorded].max() < 1.2 / SIZE
     if MIRRORED[landmark] != landmark:
-        assert 0.25 < (own < other)[seen].float().mean() < 0.75  # about half of them are mirrored
+        assert 0.25 < (own < other)[recorded].float().mean() < 0.75  # about half of them are mirrored
 
 
 def test_what_a_batch_is(marked: Callable[[int], Crops], places: Tensor) -> None:
@@ -98,18 +98,18 @@ def test_views_that_are_not_wrong_show_the_middle(marked: Callable[[int], Crops]
 def test_wrongness_reaches_as_far_as_it_may(marked: Callable[[int], Crops]) -> None:
     """Of a face whose landmarks are the middle of the crop and points beside and above it."""
     cross = torch.tensor([(0.5, 0.5), (0.5, 0.5), (0.5, 0.5), (0.6, 0.5), (0.6, 0.5)]).expand(COUNT, 5, 2)
-    seen = batches_of(marked(0), cross, Wrongness(0.06, 0.2, 20.0), 2000).next().landmarks
+    recorded = batches_of(marked(0), cross, Wrongness(0.06, 0.2, 20.0), 2000).next().landmarks
     right = batches_of(marked(0), cross, RIGHT, 10).next().landmarks
     arm = 0.1 * SIDE / SIZE
     assert (right[:, 3, 0] - 0.5).abs().tolist() == pytest.approx([arm] * 10, abs=1e-5)
-    beside = seen[:, 3] - seen[:, 2]
+    beside = recorded[:, 3] - recorded[:, 2]
     scale = arm / beside.norm(dim=1)
     assert 0.8 - 1e-3 < scale.min() < 0.82
     assert 1.18 < scale.max() < 1.2 + 1e-3
     turn = torch.atan(beside[:, 1] / beside[:, 0]) * 180 / torch.pi
     assert -20.01 < turn.min() < -19
     assert 19 < turn.max() < 20.01
-    moved = (seen[:, 2] - 0.5).norm(dim=1) * scale * SIZE / SIDE
+    moved = (recorded[:, 2] - 0.5).norm(dim=1) * scale * SIZE / SIDE
     assert 0.06 < moved.max() <= 0.06 * 2**0.5 + 1e-3
 
 
@@ -139,12 +139,12 @@ def test_crops_have_room_for_wrong_views() -> None:
 def test_landmarks_are_found_in_their_crops(tmp_path: Path, write_archives: Callable[..., Path]) -> None:
     rows = [{"nose_x": 39.5 + index, "nose_y": 40.4 - index} for index in range(4)]
     crops = cut_crops(load_archives(write_archives(tmp_path, rows)), SIDE)
-    found = landmarks_in(crops, DEFAULT_TEMPLATE)
-    assert found.shape == (4, 5, 2)
-    for record, places in zip(crops.records, found, strict=True):
+    result = landmarks_in(crops, DEFAULT_TEMPLATE)
+    assert result.shape == (4, 5, 2)
+    for record, places in zip(crops.records, result, strict=True):
         points = np.asarray(record.landmarks)
         matrix = crop_matrix(points, DEFAULT_TEMPLATE, SIDE)
         expected = (points @ matrix[:, :2].T + matrix[:, 2] + 0.5) / SIDE
         assert places == pytest.approx(expected, abs=1e-6)
-    assert np.abs(found[0].numpy() - DEFAULT_TEMPLATE.landmarks).max() < 0.02
-    assert float((found[3] - found[0]).abs().max()) > 0.02
+    assert np.abs(result[0].numpy() - DEFAULT_TEMPLATE.landmarks).max() < 0.02
+    assert float((result[3] - result[0]).abs().max()) > 0.02

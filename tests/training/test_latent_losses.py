@@ -76,8 +76,8 @@ def test_a_face_that_is_drawn_as_it_is_costs_nothing() -> None:
     embedding = mirrored_embedding(corner(), image)
     objective = LatentObjective(Grey(), corner())
     loss, gradient, terms = loss_and_gradient(objective, latent, torch.zeros(1, 2), image, embedding, torch.ones(1, 3))
-    for found in (loss, gradient, terms):
-        assert found.abs().max() < 1e-6
+    for result in (loss, gradient, terms):
+        assert result.abs().max() < 1e-6
 
 
 def test_the_person_at_the_other_end_of_the_sphere_is_4_away() -> None:
@@ -100,7 +100,7 @@ def test_the_gradient_in_closed_form(rows: tuple[Tensor, ...]) -> None:
     torch.testing.assert_close(gradient[0], wanted)
     torch.testing.assert_close(gradient[1, 0], torch.tensor(-2 * math.sin(0.75 * math.pi / 2) * math.pi / 2))
     assert not gradient[1, 1:].any()
-    assert not any(each.requires_grad for each in (loss, gradient, terms, latent))
+    assert not any(item.requires_grad for item in (loss, gradient, terms, latent))
     assert latent.grad is None
     assert torch.equal(latent, before)
     assert (loss.shape, gradient.shape, terms.shape) == ((2,), (2, 4), (2, 3))
@@ -131,12 +131,12 @@ def test_the_gradient_of_real_networks_is_the_slope_of_the_loss(
 def test_a_face_and_its_mirror_image_have_one_embedding(compact: CompactFaceNet) -> None:
     image = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(2)) * 2 - 1
     with torch.no_grad():
-        found = mirrored_embedding(compact, image)
-        torch.testing.assert_close(mirrored_embedding(compact, image.flip(3)), found)
+        result = mirrored_embedding(compact, image)
+        torch.testing.assert_close(mirrored_embedding(compact, image.flip(3)), result)
         assert (compact(image) - compact(image.flip(3))).abs().max() > 1e-3
         summed = compact(image) + compact(image.flip(3))
-    assert found.norm(dim=1).tolist() == pytest.approx([1, 1, 1])
-    torch.testing.assert_close(found, summed / summed.norm(dim=1, keepdim=True))
+    assert result.norm(dim=1).tolist() == pytest.approx([1, 1, 1])
+    torch.testing.assert_close(result, summed / summed.norm(dim=1, keepdim=True))
 
 
 def test_halves_that_differ_are_both_seen() -> None:
@@ -149,19 +149,19 @@ def test_halves_that_differ_are_both_seen() -> None:
 
 @pytest.mark.parametrize("side", [64, 160, 40])
 def test_a_facenet_of_another_side_sees_what_resizing_makes(side: int) -> None:
-    seen: list[Tensor] = []
+    recorded: list[Tensor] = []
 
     class Watching(Corner):
         def forward(self, image: Tensor) -> Tensor:
-            seen.append(image)
+            recorded.append(image)
             return super().forward(image)
 
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3), requires_grad=True)
-    found = mirrored_embedding(cast(FaceNet, Watching(side)), image)
-    torch.testing.assert_close(seen[0], at_side(image, side), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(seen[1], at_side(image, side).flip(3), atol=1e-5, rtol=1e-5)
-    assert found.norm(dim=1).tolist() == pytest.approx([1, 1])
-    (gradient,) = torch.autograd.grad(found.sum(), image)
+    result = mirrored_embedding(cast(FaceNet, Watching(side)), image)
+    torch.testing.assert_close(recorded[0], at_side(image, side), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(recorded[1], at_side(image, side).flip(3), atol=1e-5, rtol=1e-5)
+    assert result.norm(dim=1).tolist() == pytest.approx([1, 1])
+    (gradient,) = torch.autograd.grad(result.sum(), image)
     assert gradient.abs().max() > 0
 
 

@@ -81,14 +81,14 @@ def test_the_loss_falls(
     objective: Watched, subject: Subject, search: Search, weights: tuple[float, float, float]
 ) -> None:
     names = ("pixelwise_weight", "identity_weight", "prior_weight")
-    found = search(**dict(zip(names, weights, strict=True)), steps=30)
-    before, after = found.before @ weights, found.after @ weights
+    result = search(**dict(zip(names, weights, strict=True)), steps=30)
+    before, after = result.before @ weights, result.after @ weights
     assert (after < 0.8 * before).all()
-    assert found.latents.shape == (3, 8)
-    assert found.before.shape == found.after.shape == (3, 3)
-    assert {values.dtype for values in (found.latents, found.before, found.after)} == {np.dtype(np.float32)}
-    assert found.before == pytest.approx(terms_at(objective, subject[0].numpy(), subject), rel=1e-4, abs=1e-6)
-    assert found.after == pytest.approx(terms_at(objective, found.latents, subject), rel=1e-4, abs=1e-6)
+    assert result.latents.shape == (3, 8)
+    assert result.before.shape == result.after.shape == (3, 3)
+    assert {values.dtype for values in (result.latents, result.before, result.after)} == {np.dtype(np.float32)}
+    assert result.before == pytest.approx(terms_at(objective, subject[0].numpy(), subject), rel=1e-4, abs=1e-6)
+    assert result.after == pytest.approx(terms_at(objective, result.latents, subject), rel=1e-4, abs=1e-6)
 
 
 def test_the_weights_choose_what_falls(search: Search) -> None:
@@ -104,13 +104,13 @@ def test_the_weights_choose_what_falls(search: Search) -> None:
 
 def test_the_best_that_was_seen_is_kept(objective: Watched, subject: Subject, search: Search) -> None:
     """Also where a search passes it by."""
-    one = cast(Subject, tuple(each[:1] for each in subject))
+    one = cast(Subject, tuple(item[:1] for item in subject))
     for steps in (1, 2, 3, 5, 8, 20):
-        found = search(one, steps=steps)
-        seen = objective.asked[:steps]
-        loss, latent = min(seen, key=lambda each: each[0])
-        assert np.array_equal(found.latents[0], latent)
-        assert float(found.after[0] @ np.float32(SearchSettings().weights)) == pytest.approx(loss, rel=1e-5)
+        result = search(one, steps=steps)
+        recorded = objective.asked[:steps]
+        loss, latent = min(recorded, key=lambda item: item[0])
+        assert np.array_equal(result.latents[0], latent)
+        assert float(result.after[0] @ np.float32(SearchSettings().weights)) == pytest.approx(loss, rel=1e-5)
         assert len(objective.asked) <= steps + 20  # it ends, if not within a line search
 
 
@@ -122,17 +122,17 @@ def test_a_worse_last_step_is_not_the_result(
             at(start * factor)
 
     monkeypatch.setattr("dorian_training.methods.latent_optimisation.minimize", wander)
-    one = cast(Subject, tuple(each[:1] for each in subject))
-    found = search(one, prior_weight=10.0)
+    one = cast(Subject, tuple(item[:1] for item in subject))
+    result = search(one, prior_weight=10.0)
     losses = [loss for loss, _ in objective.asked]
     assert min(losses) < losses[-1]
-    assert np.array_equal(found.latents[0], objective.asked[int(np.argmin(losses))][1])
+    assert np.array_equal(result.latents[0], objective.asked[int(np.argmin(losses))][1])
 
 
 def test_one_step_is_the_start(subject: Subject, search: Search) -> None:
-    found = search(steps=1)
-    assert np.array_equal(found.latents, subject[0].numpy())
-    assert np.array_equal(found.before, found.after)
+    result = search(steps=1)
+    assert np.array_equal(result.latents, subject[0].numpy())
+    assert np.array_equal(result.before, result.after)
 
 
 def test_more_steps_are_no_worse(search: Search) -> None:
@@ -144,7 +144,7 @@ def test_more_steps_are_no_worse(search: Search) -> None:
 def test_each_face_is_searched_by_itself(subject: Subject, search: Search) -> None:
     together = search(steps=12)
     for row in range(3):
-        alone = search(cast(Subject, tuple(each[row : row + 1] for each in subject)), steps=12)
+        alone = search(cast(Subject, tuple(item[row : row + 1] for item in subject)), steps=12)
         assert np.array_equal(alone.latents[0], together.latents[row])
         assert np.array_equal(alone.after[0], together.after[row])
 
@@ -153,6 +153,6 @@ def test_where_there_is_nothing_to_gain_it_stays(objective: Watched, subject: Su
     start, condition, _, _ = subject
     image = objective.generator(start, condition)
     mine = (start, condition, image, F.normalize(mirrored_embedding(objective.facenet, image), dim=1))
-    found = search(mine, pixelwise_weight=30.0, prior_weight=0.0, steps=20)
-    assert found.latents == pytest.approx(start.numpy(), abs=0.05)
-    assert (found.after[:, :2] < 1e-5).all()
+    result = search(mine, pixelwise_weight=30.0, prior_weight=0.0, steps=20)
+    assert result.latents == pytest.approx(start.numpy(), abs=0.05)
+    assert (result.after[:, :2] < 1e-5).all()

@@ -77,19 +77,19 @@ def optimise(faces: Path, checkpoint: Path, facenet: Path, tmp_path: Path) -> Op
 
     def optimise(out: str, *options: object, data: Path = faces, **paths: Path) -> Result:
         given = {"checkpoint": checkpoint, "facenet": facenet, "cache": tmp_path / "cache"} | paths
-        words = [word for name, path in given.items() for word in (f"--{name}", path)]
-        words += ["--data", data, "--out", tmp_path / out, "--device", "cpu", "--set", f"steps={STEPS}"]
-        return CliRunner().invoke(main, ["latent-optimisation", *map(str, [*words, *options])])
+        message = [word for name, path in given.items() for word in (f"--{name}", path)]
+        message += ["--data", data, "--out", tmp_path / out, "--device", "cpu", "--set", f"steps={STEPS}"]
+        return CliRunner().invoke(main, ["latent-optimisation", *map(str, [*message, *options])])
 
     return optimise
 
 
 def parts_of(folder: Path) -> Parts:
-    found = {}
+    actual = {}
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as stored:
-            found[path.name] = dict(stored)
-    return found
+            actual[path.name] = dict(stored)
+    return actual
 
 
 def same(one: Parts, other: Parts) -> bool:
@@ -149,15 +149,15 @@ def test_another_split_and_fewer_faces(optimise: Optimise, tmp_path: Path) -> No
     """Those without an age are left out; some of many are chosen by the seed, and kept in order."""
     assert optimise("val", "--split", "val").exit_code == 0
     assert parts_of(tmp_path / "val")["00000.npz"]["names"].tolist() == ["5.png", "6.png"]
-    chosen = {}
+    selected = {}
     for seed in (0, 1, 2, 0):
-        out = f"few {seed} {len(chosen)}"
+        out = f"few {seed} {len(selected)}"
         assert optimise(out, "--faces", 3, "--seed", seed).exit_code == 0
         names = np.concatenate([part["names"] for part in parts_of(tmp_path / out).values()]).tolist()
         assert names == sorted(set(names))
         assert len(names) == 3
-        assert chosen.setdefault(seed, names) == names
-    assert len({tuple(names) for names in chosen.values()}) > 1
+        assert selected.setdefault(seed, names) == names
+    assert len({tuple(names) for names in selected.values()}) > 1
     assert optimise("many", "--faces", 99).exit_code == 0
     assert len(parts_of(tmp_path / "many")) == 3
 

@@ -35,19 +35,19 @@ def test_utkface_reads_labels_from_names(tmp_path: Path) -> None:
         "0_0_2_20170103201048354.jpg.chip.jpg",
         "70_1_0_20170116232725357.jpg.chip.jpg",
     )
-    found = by_name(load_utkface(tmp_path))
-    assert {(r.age_low, r.age_high, r.gender, r.ethnicity) for r in found.values()} == {
+    result = by_name(load_utkface(tmp_path))
+    assert {(r.age_low, r.age_high, r.gender, r.ethnicity) for r in result.values()} == {
         (26, 26, "Male", "Black"),
         (1, 1, "Female", "Other"),
         (116, 116, "Female", "Indian"),
         (0, 0, "Male", "Asian"),
         (70, 70, "Female", "White"),
     }
-    record = found["26_0_1_20170116184024662.jpg.chip.jpg"]
+    record = result["26_0_1_20170116184024662.jpg.chip.jpg"]
     assert (record.source, record.container, record.identity) == ("utkface", tmp_path, "")
     assert (record.landmarks, record.box, record.young) == (None, None, None)
-    assert all(r.split == split_of(name) for name, r in found.items())
-    assert_aligned(list(found.values()))
+    assert all(r.split == split_of(name) for name, r in result.items())
+    assert_aligned(list(result.values()))
 
 
 def test_utkface_takes_each_picture_of_its_sub_folders_once(tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def test_a_file_is_taken_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(BODY)
     for sha256 in (None, SUM, f" {SUM.upper()}\n"):
-        found = fetch(str(tmp_path / "weights.pt"), sha256, tmp_path / "cache")
-        assert (found.path, found.name, found.sha256) == (tmp_path / "weights.pt", "weights.pt", SUM)
+        actual = fetch(str(tmp_path / "weights.pt"), sha256, tmp_path / "cache")
+        assert (actual.path, actual.name, actual.sha256) == (tmp_path / "weights.pt", "weights.pt", SUM)
     assert not (tmp_path / "cache").exists()
 
 
@@ -101,10 +101,10 @@ def test_a_url_is_asked_once(server: Server, tmp_path: Path) -> None:
     server.bodies["/v1/face net.pt".replace(" ", "%20")] = BODY
     url = server.url("/v1/face%20net.pt?key=1")
     for _ in range(2):
-        found = fetch(url, SUM, tmp_path / "cache")
-        assert (found.name, found.sha256, found.path.suffix) == ("face net.pt", SUM, ".pt")
-        assert sum_of(found.path) == SUM
-        assert list((tmp_path / "cache").rglob("*.*")) == [found.path]
+        actual = fetch(url, SUM, tmp_path / "cache")
+        assert (actual.name, actual.sha256, actual.path.suffix) == ("face net.pt", SUM, ".pt")
+        assert sum_of(actual.path) == SUM
+        assert list((tmp_path / "cache").rglob("*.*")) == [actual.path]
     assert server.asked == ["/v1/face%20net.pt?key=1"]
 
 
@@ -120,8 +120,8 @@ def test_what_was_kept_is_verified_again(server: Server, tmp_path: Path) -> None
 def test_a_url_that_gives_something_else_leaves_nothing(server: Server, tmp_path: Path) -> None:
     server.bodies |= {"/net.pt": BODY[::-1], "/half.pt": BODY[:1000]}
     for path, body in server.bodies.items():
-        found = hashlib.sha256(body).hexdigest()
-        with pytest.raises(CheckpointError, match=rf"{path} has the sha256 {found}, not {SUM}"):
+        actual = hashlib.sha256(body).hexdigest()
+        with pytest.raises(CheckpointError, match=rf"{path} has the sha256 {actual}, not {SUM}"):
             fetch(server.url(path), SUM, tmp_path)
     with pytest.raises(CheckpointError, match=r"absent\.pt cannot be fetched: HTTP Error 404"):
         fetch(server.url("/absent.pt"), SUM, tmp_path)
@@ -166,9 +166,9 @@ def test_tensors_are_read_in_every_format(tmp_path: Path, kind: str) -> None:
         save_file(ones(), path)
     else:
         torch.save(ones(), path, _use_new_zipfile_serialization=kind == "zip")
-    found = read_tensors(path)
-    assert found.keys() == ones().keys()
-    assert all(torch.equal(tensor, found[name]) for name, tensor in ones().items())
+    actual = read_tensors(path)
+    assert actual.keys() == ones().keys()
+    assert all(torch.equal(tensor, actual[name]) for name, tensor in ones().items())
 
 
 class Rogue:
@@ -189,8 +189,8 @@ def test_files_that_hold_no_tensors(tmp_path: Path, name: str) -> None:
         with pytest.raises(CheckpointError, match=rf"{name} cannot be read"):
             read_tensors(path)
     assert not (tmp_path / "written").exists()
-    for found in ([torch.ones(2)], {"state_dict": ones()}, {"epoch": 3}):
-        torch.save(found, tmp_path / "other.pt")
+    for actual in ([torch.ones(2)], {"state_dict": ones()}, {"epoch": 3}):
+        torch.save(actual, tmp_path / "other.pt")
         with pytest.raises(CheckpointError, match=r"other\.pt holds something other than tensors by name"):
             read_tensors(tmp_path / "other.pt")
 
@@ -199,7 +199,7 @@ def test_tensors_become_the_networks_own() -> None:
     network = Small()
     fit(network, ones(), "net.pt")
     assert all(bool((tensor == 1).all()) for tensor in network.state_dict().values())
-    halves = {name: (each * 0.5).half() for name, each in ones().items() if each.is_floating_point()}
+    halves = {name: (item * 0.5).half() for name, item in ones().items() if item.is_floating_point()}
     fit(network, halves, "old.pt")  # which knows of no batches
     assert network.bn.num_batches_tracked == 1
     assert {tensor.dtype for tensor in network.parameters()} == {torch.float32}
@@ -240,7 +240,7 @@ def weights() -> dict[str, Tensor]:
     torch.manual_seed(3)
     network = InceptionResNetV1(InceptionResNetShape())
     nn.init.normal_(network.last_bn.running_mean)
-    state = {name: each for name, each in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    state = {name: item for name, item in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     return {**state, "logits.weight": torch.ones(8631, 512), "logits.bias": torch.ones(8631)}
 
 
@@ -263,11 +263,11 @@ def take(file: Path, tmp_path: Path) -> Callable[..., Result]:
 
 
 def test_the_classifier_is_left_out(file: Path, weights: dict[str, Tensor], tmp_path: Path) -> None:
-    found = read_facenet(fetch(str(file), None, tmp_path))
-    assert found.identities == 8631
-    state = found.network.state_dict()
-    assert all(torch.equal(state[name], each) for name, each in weights.items() if not name.startswith("logits."))
-    torch.save({name: each for name, each in weights.items() if not name.startswith("logits.")}, tmp_path / "bare.pt")
+    actual = read_facenet(fetch(str(file), None, tmp_path))
+    assert actual.identities == 8631
+    state = actual.network.state_dict()
+    assert all(torch.equal(state[name], item) for name, item in weights.items() if not name.startswith("logits."))
+    torch.save({name: item for name, item in weights.items() if not name.startswith("logits.")}, tmp_path / "bare.pt")
     assert read_facenet(fetch(str(tmp_path / "bare.pt"), None, tmp_path)).identities is None
 
 
@@ -282,7 +282,7 @@ def test_a_checkpoint_is_made_that_says_where_it_is_from(
     assert [path.name for path in (tmp_path / "out").iterdir()] == [WEIGHTS_FILE]
     stored, about = load_weights(tmp_path / "out")
     assert stored.keys() == {"facenet_ema"}
-    assert all(torch.equal(stored["facenet_ema"][name], each) for name, each in weights.items() if "logits" not in name)
+    assert all(torch.equal(stored["facenet_ema"][name], item) for name, item in weights.items() if "logits" not in name)
     assert about == {
         "family": "facenet",
         "shape": json.loads(json.dumps(InceptionResNetShape().as_dict())),

@@ -78,9 +78,9 @@ def test_contrast_is_a_softmax_over_all_other_faces() -> None:
         total = math.log(sum(math.exp(logits[i, j]) for j in others))
         if same:  # who is alone has nobody to be near to
             losses.append(np.mean([total - logits[i, j] for j in same]))
-    found = supervised_contrastive(embedding, torch.tensor(identity), temperature)
+    result = supervised_contrastive(embedding, torch.tensor(identity), temperature)
     assert len(losses) == 5
-    assert float(found) == pytest.approx(np.mean(losses), rel=1e-5)
+    assert float(result) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 def test_faces_drawn_together_and_apart_from_others_cost_nothing() -> None:

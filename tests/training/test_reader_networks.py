@@ -48,13 +48,13 @@ def megabytes(network: nn.Module) -> float:
 
 def joined(answer: Tensor | tuple[Tensor, ...]) -> Tensor:
     maps = [answer] if isinstance(answer, Tensor) else answer
-    return torch.cat([each.flatten(1) for each in maps], dim=1)
+    return torch.cat([item.flatten(1) for item in maps], dim=1)
 
 
 def test_shapes_survive_json(family: str) -> None:
     _, shape = SMALL[family]
-    for each in (shape, type(shape)()):
-        assert type(shape).from_dict(json.loads(json.dumps(each.as_dict()))) == each
+    for item in (shape, type(shape)()):
+        assert type(shape).from_dict(json.loads(json.dumps(item.as_dict()))) == item
     assert shape != type(shape)()
 
 
@@ -103,9 +103,9 @@ def test_what_ships_is_small(network: nn.Module, limit: float) -> None:
 @torch.no_grad()
 def test_embeddings_have_length_1() -> None:
     network = built("facenet")
-    found = network(torch.randn(5, 3, 64, 64))
-    assert found.shape == (5, 12)
-    assert found.norm(dim=1) == pytest.approx(torch.ones(5), abs=1e-6)
+    result = network(torch.randn(5, 3, 64, 64))
+    assert result.shape == (5, 12)
+    assert result.norm(dim=1) == pytest.approx(torch.ones(5), abs=1e-6)
     halved = network.half()(torch.randn(5, 3, 64, 64).half())
     assert halved.dtype == torch.float32
     assert halved.norm(dim=1) == pytest.approx(torch.ones(5), abs=1e-6)
@@ -134,10 +134,10 @@ def test_landmarks_are_mean_places_under_their_maps() -> None:
     maps[2] = 0.0
     maps[3, 4, 4], maps[3, 4, 8] = math.log(3), 0  # three to one
     maps[4, 0, 0] = 0
-    found = refiner_of(maps)(torch.zeros(2, 3, 64, 64))
+    result = refiner_of(maps)(torch.zeros(2, 3, 64, 64))
     places = [(12.5, 3.5), (15.5, 15.5), (8, 8), (5.5, 4.5), (0.5, 0.5)]
-    assert found[1] == pytest.approx(torch.tensor(places) / 16, abs=1e-5)
-    assert torch.equal(found[0], found[1])
+    assert result[1] == pytest.approx(torch.tensor(places) / 16, abs=1e-5)
+    assert torch.equal(result[0], result[1])
 
 
 @torch.no_grad()
@@ -148,9 +148,9 @@ def test_landmarks_move_with_what_is_seen() -> None:
     network.maps.register_forward_hook(lambda module, given, answer: maps.append(answer))  # type: ignore[union-attr]
     image = torch.randn(1, 3, SIZE, SIZE)
     for picture in (image, image.roll(4, dims=3)):
-        found = network(picture)
-        assert found.shape == (1, 5, 2)
-        assert 0 < found.min() < found.max() < 1
+        result = network(picture)
+        assert result.shape == (1, 5, 2)
+        assert 0 < result.min() < result.max() < 1
     assert torch.allclose(maps[1][..., 6:11, 6:11], maps[0][..., 6:11, 5:10], atol=1e-5)
 
 

@@ -242,12 +242,12 @@ def test_the_margin_grows_over_its_part_of_the_run(
     make: Callable[..., Stage[Any]], monkeypatch: pytest.MonkeyPatch, batches_of: Callable[..., Any]
 ) -> None:
     def parts(**changes: float) -> list[float]:
-        stage, seen = make("facenet", **changes), list[float]()
+        stage, recorded = make("facenet", **changes), list[float]()
         classifier = stage.networks["classifier"]
         forward = classifier.forward
 
         def note(embedding: Tensor, identity: Tensor, part: float) -> Tensor:
-            seen.append(part)
+            recorded.append(part)
             result: Tensor = forward(embedding, identity, part)
             return result
 
@@ -255,7 +255,7 @@ def test_the_margin_grows_over_its_part_of_the_run(
         for done in (0.0, 0.3, 0.45, 0.6, 0.9):
             stage.schedule(done)
             stage.step(batches_of("facenet").next(), 0)
-        return seen
+        return recorded
 
     assert parts() == pytest.approx([0, 0, 0.5, 1, 1])
     assert parts(margin_from=0.4, margin_full=0.4) == [0, 0, 1, 1, 1]
@@ -278,10 +278,10 @@ def test_people_are_told_apart_on_faces_that_are_watched(
 
 def test_embeddings_are_of_the_middles_of_crops(make: Callable[..., Stage[Any]], people: Crops) -> None:
     network = make("facenet").averages["facenet"]
-    found = embed(network, people, 64, CPU)
-    assert (found.shape, found.dtype) == ((len(people), 8), np.float32)
+    actual = embed(network, people, 64, CPU)
+    assert (actual.shape, actual.dtype) == ((len(people), 8), np.float32)
     images = centred(as_images(torch.from_numpy(people.pixels)), 64)
-    assert np.allclose(found, network(images).numpy(), atol=1e-5)
+    assert np.allclose(actual, network(images).numpy(), atol=1e-5)
     sides = list[int]()
     embed(lambda image: sides.append(image.shape[2]) or image.mean(dim=(2, 3)), people, 48, CPU)  # type: ignore[arg-type]
     assert set(sides) == {48}
@@ -393,10 +393,10 @@ def test_landmark_losses_are_in_hundredths_of_the_view(
 def test_the_parts_of_the_detectors_loss_have_their_weights(
     make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage, seen = make("detector", box_weight=3.0, landmark_weight=5.0), list[float]()
-    monkeypatch.setattr(stage, "optimizer_step", lambda name, loss: seen.append(float(loss.detach())))
+    stage, recorded = make("detector", box_weight=3.0, landmark_weight=5.0), list[float]()
+    monkeypatch.setattr(stage, "optimizer_step", lambda name, loss: recorded.append(float(loss.detach())))
     losses = {name: float(loss) for name, loss in stage.step(batches_of("detector").next(), 0).items()}
-    assert seen == pytest.approx([losses["score"] + 3 * losses["box"] + 5 * losses["landmarks"]], rel=1e-5)
+    assert recorded == pytest.approx([losses["score"] + 3 * losses["box"] + 5 * losses["landmarks"]], rel=1e-5)
 
 
 def test_a_detector_finds_what_it_learnt_to(

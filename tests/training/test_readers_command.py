@@ -179,8 +179,8 @@ def test_a_classifier_is_for_the_people_that_it_learnt(
 ) -> None:
     others = write_archives(tmp_path / "others", [{"identity": f"Ada {index // 2}"} for index in range(6)])
     assert train("facenet", "run", "--steps", 1).exit_code == 0
-    found = train("facenet", "more", "--from", tmp_path / "run", data=others)
-    assert refused(found, "'classifier' does not fit")
+    actual = train("facenet", "more", "--from", tmp_path / "run", data=others)
+    assert refused(actual, "'classifier' does not fit")
 
 
 def test_people_of_two_sets_are_two_people(train: Train, tmp_path: Path, write_archives: WriteArchives) -> None:

@@ -64,8 +64,8 @@ def test_the_divergence_measures_dimensions_against_the_standard_normal() -> Non
 def test_the_divergence_is_that_of_two_normal_distributions() -> None:
     torch.manual_seed(0)
     latent = torch.randn(50, 4) * torch.tensor([0.5, 1.0, 2.0, 3.0]) + torch.tensor([0.0, -1.0, 2.0, 0.5])
-    found = torch.distributions.Normal(latent.mean(dim=0), latent.std(dim=0, correction=0))
-    wanted = torch.distributions.kl_divergence(found, torch.distributions.Normal(0.0, 1.0)).mean()
+    result = torch.distributions.Normal(latent.mean(dim=0), latent.std(dim=0, correction=0))
+    wanted = torch.distributions.kl_divergence(result, torch.distributions.Normal(0.0, 1.0)).mean()
     assert float(latent_divergence(latent)) == pytest.approx(float(wanted), rel=1e-5)
     halved = latent_divergence(latent.bfloat16())
     assert halved.dtype == torch.float32

@@ -81,10 +81,10 @@ def test_landmarks_lie_on_what_they_name(layout: Callable[..., LabelledPicture],
                 level &= bool(points[0, 0] < points[1, 0] and points[3, 0] < points[4, 0])
                 for (x, y), expected in zip(np.rint(points).astype(int), COLOURS, strict=True):
                     if 0 <= x < SIZE and 0 <= y < SIZE:
-                        seen = scene.pixels[y, x].astype(int)
+                        recorded = scene.pixels[y, x].astype(int)
                         checked += 1
                         right += int(
-                            np.abs(COLOURS - seen).sum(axis=1).argmin()
+                            np.abs(COLOURS - recorded).sum(axis=1).argmin()
                             in np.flatnonzero((expected == COLOURS).all(axis=1))
                         )
     assert checked > 100
@@ -126,10 +126,10 @@ def test_no_face_in_an_empty_scene(records: list[FaceRecord]) -> None:
 def test_pieces_of_photos_hold_no_face(records: list[FaceRecord]) -> None:
     with SceneSources(records) as sources:
         pieces = [sources.piece(ratio, np.random.default_rng(seed)) for seed in range(30) for ratio in (0.6, 1.0, 1.5)]
-    found = [piece for piece in pieces if piece is not None]
-    assert len(found) > 60
-    assert all((piece == 200).all() for piece in found)
-    ratios = {round(piece.shape[1] / piece.shape[0], 1) for piece in found}
+    result = [piece for piece in pieces if piece is not None]
+    assert len(result) > 60
+    assert all((piece == 200).all() for piece in result)
+    ratios = {round(piece.shape[1] / piece.shape[0], 1) for piece in result}
     assert min(ratios) < 0.7
     assert max(ratios) > 1.4
 
@@ -262,8 +262,8 @@ def test_portraits_that_cannot_be_used_are_left_out(
 ) -> None:
     outside = replace(records[-1], box=(200.0, 200.0, 20.0, 20.0))
     with SceneSources([replace(records[-1], name="absent.png"), outside, records[-2]]) as sources:
-        seen = [sources.portrait(np.random.default_rng(seed)).pixels.shape for seed in range(8)]
-    assert seen == [(110, 110, 3)] * 8
+        recorded = [sources.portrait(np.random.default_rng(seed)).pixels.shape for seed in range(8)]
+    assert recorded == [(110, 110, 3)] * 8
     assert len(caplog.records) == 2
 
 
@@ -332,11 +332,11 @@ def test_batches_mirror_pixels_boxes_and_landmarks_alike(dotted: Scenes) -> None
     assert batch.image.abs().max() <= 1
     assert (batch.boxes.shape, batch.landmarks.shape, batch.kind.dtype) == ((32, 32, 4), (32, 32, 5, 2), torch.int8)
     brightest = batch.image.sum(dim=1).flatten(1).argmax(dim=1)
-    seen = set()
+    recorded = set()
     for place, boxes, faces, kind in zip(brightest.tolist(), batch.boxes, batch.landmarks, batch.kind, strict=True):
         row, column = divmod(place, SIZE)
         mirrored = column != 20
-        seen.add((mirrored, row))
+        recorded.add((mirrored, row))
         assert boxes[0].tolist() == [column, row, 1, 1]
         points = faces[0]
         assert points[1 if mirrored else 0].tolist() == [column, row]
@@ -344,7 +344,7 @@ def test_batches_mirror_pixels_boxes_and_landmarks_alike(dotted: Scenes) -> None
         assert points[3, 0] < points[4, 0]
         assert not boxes[kind == NO_FACE].any()
         assert not faces[kind == NO_FACE].any()
-    assert seen == {(False, 20), (True, 20), (False, 50), (True, 50)}
+    assert recorded == {(False, 20), (True, 20), (False, 50), (True, 50)}
 
 
 def test_some_batches_are_reduced_and_padded_to_the_detectors_stride(dotted: Scenes) -> None:
@@ -390,7 +390,7 @@ def test_a_stream_resumes_exactly(dotted: Scenes) -> None:
     expected = stream.next()
     resumed = SceneBatches(dotted, 8, seed=5)
     resumed.load_state_dict(state)
-    found = resumed.next()
+    result = resumed.next()
     for name in ("image", "boxes", "landmarks", "kind"):
-        assert torch.equal(getattr(found, name), getattr(expected, name))
-    assert not torch.equal(found.image, SceneBatches(dotted, 8, seed=5).next().image)
+        assert torch.equal(getattr(result, name), getattr(expected, name))
+    assert not torch.equal(result.image, SceneBatches(dotted, 8, seed=5).next().image)

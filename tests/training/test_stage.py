@@ -107,10 +107,10 @@ def test_weights_decay_in_matrices_and_kernels_alone() -> None:
             parameter.fill_(2.0)
     stage.add_optimizer("conv", 0.1, (0.9, 0.999), weight_decay=0.5)
     stage.optimizer_step("conv", sum((0 * parameter).sum() for parameter in network.parameters()))  # type: ignore[arg-type]
-    found = {name: float(parameter.detach().mean()) for name, parameter in network.named_parameters()}
-    shrunk = {name: value for name, value in found.items() if value != 2.0}
+    result = {name: float(parameter.detach().mean()) for name, parameter in network.named_parameters()}
+    shrunk = {name: value for name, value in result.items() if value != 2.0}
     assert shrunk == pytest.approx({"0.weight": 2 * (1 - 0.1 * 0.5), "4.weight": 2 * (1 - 0.1 * 0.5)})
-    assert len(found) == 7
+    assert len(result) == 7
 
 
 def test_without_decay_it_is_plain_adam() -> None:
