@@ -38,13 +38,13 @@ def shape_of(spec: TensorSpec, rows: int) -> tuple[int, ...]:
 
 def rate(session: Session, inputs: Mapping[str, Array], rows: int) -> float:
     """Rows per second of the fastest run: other work on the machine only slows."""
-    taken = []
+    durations = []
     end = time.perf_counter() + SECONDS
-    while time.perf_counter() < end or len(taken) < 3:
+    while time.perf_counter() < end or len(durations) < 3:
         begin = time.perf_counter()
         session.run(inputs)
-        taken.append(time.perf_counter() - begin)
-    return rows / min(taken)
+        durations.append(time.perf_counter() - begin)
+    return rows / min(durations)
 
 
 def main() -> None:
@@ -61,10 +61,10 @@ def main() -> None:
                 inputs = inputs_of(signature, rows)
                 for _ in range(ROUNDS):  # interleaved, so that a slow minute of the machine meets all alike
                     base = rate(usual, inputs, rows)
-                    for found, session in zip(ratios, others, strict=True):
-                        found.append(rate(session, inputs, rows) / base)
-            words = (f"{statistics.median(found):.1f} ({min(found):.1f}–{max(found):.1f})" for found in ratios)
-            print(f"{path.stem:>36} {'':>2}" + "".join(f"{word:<19}" for word in words), flush=True)
+                    for result, session in zip(ratios, others, strict=True):
+                        result.append(rate(session, inputs, rows) / base)
+            columns = (f"{statistics.median(result):.1f} ({min(result):.1f}–{max(result):.1f})" for result in ratios)
+            print(f"{path.stem:>36} {'':>2}" + "".join(f"{word:<19}" for word in columns), flush=True)
 
 
 if __name__ == "__main__":

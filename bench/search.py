@@ -66,17 +66,17 @@ def main() -> None:
     def eager() -> float:
         row = torch.from_numpy(start)[None]
         embedding = torch.from_numpy(face.embedding)[None]
-        found = latent_optimisation.search_latents(searched, row, condition, image, embedding, settings)
-        return float(found.after[0] @ settings.weights)
+        result = latent_optimisation.search_latents(searched, row, condition, image, embedding, settings)
+        return float(result.after[0] @ settings.weights)
 
-    taken: dict[str, list[float]] = {"exported": [], "torch": []}
+    durations: dict[str, list[float]] = {"exported": [], "torch": []}
     losses: dict[str, float] = {}
     for _ in range(ROUNDS):  # interleaved, so that a slow minute of the machine meets both alike
         for name, run in (("exported", exported), ("torch", eager)):
             begin = time.perf_counter()
             losses[name] = run()
-            taken[name].append(time.perf_counter() - begin)
-    medians = {name: statistics.median(each) for name, each in taken.items()}
+            durations[name].append(time.perf_counter() - begin)
+    medians = {name: statistics.median(seconds) for name, seconds in durations.items()}
     print(f"one search of {STEPS} steps, {torch.get_num_threads()} threads")
     for name, seconds in medians.items():
         print(f"{name:>10}: {seconds:6.2f} s, final loss {losses[name]:.5f}")

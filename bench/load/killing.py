@@ -41,18 +41,18 @@ async def terminate(server: Server, plan: Plan) -> Report:
     channels = connect_all(server.address, 2 * server.flags.at_once)
     callers = asyncio.create_task(until([ageing(channel) for channel in channels], _no_server))
     await asyncio.sleep(plan.seconds)
-    told = time.perf_counter()
+    signalled = time.perf_counter()
     server.signal(signal.SIGTERM)
     status = await asyncio.to_thread(_wait, server, server.flags.grace + _BEYOND)
-    took = time.perf_counter() - told
+    took = time.perf_counter() - signalled
     done = await callers
     await close_all(channels)
     report = Report("SIGTERM under load")
-    before = [each for each in done if each.sent < told - _RACE]
-    under_way = [each for each in before if each.ended > told]
-    _require_outcomes(report, "calls answered before", [each for each in before if each.ended <= told], OK, FULL)
+    before = [item for item in done if item.sent < signalled - _RACE]
+    under_way = [item for item in before if item.ended > signalled]
+    _require_outcomes(report, "calls answered before", [item for item in before if item.ended <= signalled], OK, FULL)
     _require_outcomes(report, "calls under way at the signal", under_way, OK, FULL)
-    after = [each for each in done if each.sent >= told - _RACE]
+    after = [item for item in done if item.sent >= signalled - _RACE]
     _require_outcomes(report, "calls after it", after, OK, FULL, _UNREACHED, _STOPPING, _NOT_READY)
     _require_exit(report, status, took, server.flags.grace)
     return report
@@ -65,11 +65,11 @@ async def terminate_search(server: Server) -> Report:
         request.search.optimizer = pb.OPTIMIZER_ADAM  # it takes all steps
         call = FaceAgingStub(channel).Optimize(request, timeout=PATIENCE)
         await call.read()
-        told = time.perf_counter()
+        signalled = time.perf_counter()
         server.signal(signal.SIGTERM)
         ended = asyncio.create_task(timed(lambda: outcome(read_all(call))))
         status = await asyncio.to_thread(_wait, server, server.flags.grace + _BEYOND)
-        took = time.perf_counter() - told
+        took = time.perf_counter() - signalled
         done = await ended
     report = Report(f"SIGTERM in a search of {_LONG_SEARCH} steps, with {server.flags.grace:g} s of grace")
     _require_outcomes(report, "the search", [done], OK, _UNREACHED, "CANCELLED")
@@ -90,18 +90,18 @@ async def kill_one(server: Server, plan: Plan) -> Report:
     done = await callers
     await close_all(channels)
     report = Report(f"SIGKILL of one of {server.flags.processes} processes under load")
-    failed = [each for each in done if each.outcome not in (OK, FULL)]
-    torn = [each for each in failed if each.sent <= killed]
+    failed = [item for item in done if item.outcome not in (OK, FULL)]
+    torn = [item for item in failed if item.sent <= killed]
     report.tell("all calls", outcomes(done))
     _require_outcomes(
         report, "calls under way at the signal", [e for e in done if e.sent <= killed < e.ended], OK, FULL, _UNREACHED
     )
     report.require("… of them lost", len(torn), f"<= {len(sends)} callers", len(torn) <= len(sends))
-    refused = [each for each in failed if each.sent > killed]
+    refused = [item for item in failed if item.sent > killed]
     strange = unknown(refused, (_UNREACHED, _NOT_READY))
     report.tell("calls after it that found no server", len(refused))
     report.require("other outcomes after it", strange or "none", "none", not strange)
-    gap = longest_gap([each.ended for each in done if each.outcome == OK], killed)
+    gap = longest_gap([item.ended for item in done if item.outcome == OK], killed)
     report.require(
         "longest time without an answer after it", f"{gap:.2f} s", f"<= {_LONGEST_GAP:g} s", gap <= _LONGEST_GAP
     )
@@ -149,9 +149,9 @@ def _begun(port: int) -> int:
     return round(sum(value for series, value in read_metrics([port]).items() if "grpc_server_started_total" in series))
 
 
-def _require_outcomes(report: Report, name: str, done: Sequence[Done], *known: str) -> None:
-    strange = unknown(done, known)
-    report.require(name, outcomes(done) or "none", ", ".join(known), not strange)
+def _require_outcomes(report: Report, name: str, done: Sequence[Done], *expected: str) -> None:
+    strange = unknown(done, expected)
+    report.require(name, outcomes(done) or "none", ", ".join(expected), not strange)
     report.figures[name] = outcomes(done)
 
 

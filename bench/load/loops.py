@@ -55,19 +55,19 @@ async def closed(sends: Sequence[Send], seconds: float) -> list[Done]:
 
 async def until(sends: Sequence[Send], over: Callable[[Done], bool]) -> list[Done]:
     """Each of ``sends`` over and over, until ``over`` says of its last call that it was the last."""
-    found: list[Done] = []
+    result: list[Done] = []
 
     async def caller(send: Send) -> None:
         while True:
             done = await timed(send)
-            found.append(done)
+            result.append(done)
             if over(done):
                 return
             if done.outcome != OK:
                 await asyncio.sleep(AGAIN)
 
     await asyncio.gather(*(caller(send) for send in sends))
-    return found
+    return result
 
 
 async def flood(sends: Sequence[Send], rate: float, seconds: float) -> tuple[list[Done], Callable[[], Awaitable[None]]]:
@@ -75,11 +75,11 @@ async def flood(sends: Sequence[Send], rate: float, seconds: float) -> tuple[lis
 
     What is done by then; the list grows until the other, a wait for the rest, is over.
     """
-    found: list[Done] = []
+    result: list[Done] = []
     under_way: set[asyncio.Task[None]] = set()
 
     async def one(send: Send) -> None:
-        found.append(await timed(send))
+        result.append(await timed(send))
 
     begin, number = time.perf_counter(), 0
     while (now := time.perf_counter()) < begin + seconds:
@@ -94,12 +94,12 @@ async def flood(sends: Sequence[Send], rate: float, seconds: float) -> tuple[lis
         while under_way:
             await asyncio.wait(under_way)
 
-    return found, rest
+    return result, rest
 
 
 def seconds_of(done: Sequence[Done], outcome: str = OK) -> list[float]:
     """How long those took that ended so, shortest first."""
-    return sorted(each.seconds for each in done if each.outcome == outcome)
+    return sorted(call.seconds for call in done if call.outcome == outcome)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -109,18 +109,18 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 def rate_of(done: Sequence[Done]) -> float:
     """Good answers in a second."""
-    span = max(each.ended for each in done) - min(each.sent for each in done)
+    span = max(call.ended for call in done) - min(call.sent for call in done)
     return len(seconds_of(done)) / span
 
 
 def outcomes(done: Sequence[Done]) -> dict[str, int]:
     """How many ended how, the most first."""
-    return dict(Counter(each.outcome for each in done).most_common())
+    return dict(Counter(call.outcome for call in done).most_common())
 
 
-def unknown(done: Sequence[Done], known: Sequence[str] = (OK, FULL)) -> dict[str, int]:
-    """How many ended in another way than ``known``."""
-    return {word: count for word, count in outcomes(done).items() if word not in known}
+def unknown(done: Sequence[Done], expected: Sequence[str] = (OK, FULL)) -> dict[str, int]:
+    """How many ended in another way than ``expected``."""
+    return {word: count for word, count in outcomes(done).items() if word not in expected}
 
 
 def milliseconds(seconds: float) -> str:

@@ -65,14 +65,14 @@ class Seen:
 
 async def overload(server: Server, plan: Plan) -> Report:
     watch = Watch(server)
-    seen = await _phases(server, plan, watch)
+    recorded = await _phases(server, plan, watch)
     await asyncio.sleep(0.5)
     last = await watch.sample()
     report = Report(f"overload: {plan.times:g} times the capacity for {plan.seconds:g} s")
-    _tell_rates(report, plan, seen)
-    _judge_calls(report, seen)
-    _judge_memory(report, watch, seen)
-    _judge_recovery(report, seen)
+    _tell_rates(report, plan, recorded)
+    _judge_calls(report, recorded)
+    _judge_memory(report, watch, recorded)
+    _judge_recovery(report, recorded)
     report.require("queues' gauges afterwards", gauges(last), "0", not any(last.sum(name) for name in QUEUES))
     report.require("faults in the server's log", len(server.faults()), "0", not server.faults())
     return report
@@ -96,32 +96,38 @@ async def _phases(server: Server, plan: Plan, watch: Watch) -> Seen:
     return Seen(unloaded, capacity, done, recovery, flooded, ended, client, idle_client)
 
 
-def _tell_rates(report: Report, plan: Plan, seen: Seen) -> None:
-    came = len(seen.overload) / (seen.ended - seen.flooded)
-    times = came / seen.capacity
-    report.tell("capacity", f"{seen.capacity:.1f} calls/s")
+def _tell_rates(report: Report, plan: Plan, recorded: Seen) -> None:
+    came = len(recorded.overload) / (recorded.ended - recorded.flooded)
+    times = came / recorded.capacity
+    report.tell("capacity", f"{recorded.capacity:.1f} calls/s")
     report.require(
         "calls that came", f"{came:.0f}/s, {times:.1f} times", f"{plan.times:g} times", times > 0.95 * plan.times
     )
     report.tell(
-        "the client's own CPU, unloaded and in overload", f"{seen.idle_client.cpu:.2f}, {seen.client.cpu:.2f} cores"
+        "the client's own CPU, unloaded and in overload",
+        f"{recorded.idle_client.cpu:.2f}, {recorded.client.cpu:.2f} cores",
     )
-    late = seen.client.late
+    late = recorded.client.late
     report.tell(
         "the client's own lateness p50, p99",
         f"{milliseconds(quantile(late, 0.5))}, {milliseconds(quantile(late, 0.99))}",
     )
-    report.figures |= {"capacity": seen.capacity, "came": came, "times": times, "client_cores": seen.client.cpu}
+    report.figures |= {"capacity": recorded.capacity, "came": came, "times": times, "client_cores": recorded.client.cpu}
 
 
-def _judge_calls(report: Report, seen: Seen) -> None:
-    before, taken, refused = seconds_of(seen.unloaded), seconds_of(seen.overload), seconds_of(seen.overload, FULL)
+def _judge_calls(report: Report, recorded: Seen) -> None:
+    before, taken, refused = (
+        seconds_of(recorded.unloaded),
+        seconds_of(recorded.overload),
+        seconds_of(recorded.overload, FULL),
+    )
     calm, loaded = quantile(before, 0.99), quantile(taken, 0.99)
     ratio = loaded / calm
     report.tell("unloaded, workers busy: calls, p50, p99", _spread(before))
     report.tell("accepted: calls, p50, p99", _spread(taken))
     report.tell(
-        "accepted calls per second, of the capacity", f"{len(taken) / (seen.ended - seen.flooded) / seen.capacity:.0%}"
+        "accepted calls per second, of the capacity",
+        f"{len(taken) / (recorded.ended - recorded.flooded) / recorded.capacity:.0%}",
     )
     report.require("accepted p99, times the unloaded", f"{ratio:.2f}", f"<= {_MOST_RATIO:g}", ratio <= _MOST_RATIO)
     report.tell("refused: calls, p50, p99", _spread(refused))
@@ -129,26 +135,26 @@ def _judge_calls(report: Report, seen: Seen) -> None:
     report.tell("refused late, and the slowest", f"{late}, {milliseconds(refused[-1]) if refused else 'none'}")
     slow = quantile(refused, 0.99)
     report.require("refused p99", milliseconds(slow), f"< {milliseconds(_REFUSED_WITHIN)}", slow < _REFUSED_WITHIN)
-    strange = unknown([*seen.unloaded, *seen.overload, *seen.recovery])
+    strange = unknown([*recorded.unloaded, *recorded.overload, *recorded.recovery])
     report.require("other outcomes", strange or "none", "none", not strange)
     report.figures |= {
         "unloaded": {"p50": quantile(before, 0.5), "p99": calm, "calls": len(before)},
         "accepted": {"p50": quantile(taken, 0.5), "p99": loaded, "calls": len(taken), "ratio": ratio},
         "refused": {"p50": quantile(refused, 0.5), "p99": slow, "calls": len(refused), "late": late},
-        "outcomes": outcomes(seen.overload),
+        "outcomes": outcomes(recorded.overload),
     }
 
 
-def _judge_memory(report: Report, watch: Watch, seen: Seen) -> None:
-    samples = watch.between(seen.flooded, seen.ended)
+def _judge_memory(report: Report, watch: Watch, recorded: Seen) -> None:
+    samples = watch.between(recorded.flooded, recorded.ended)
     if len(samples) < 4:
         report.tell("RSS", "too short to tell")
         return
-    early = min(_EARLY, (seen.ended - seen.flooded) / 4)
-    settled = watch.between(seen.flooded + early, seen.ended)
+    early = min(_EARLY, (recorded.ended - recorded.flooded) / 4)
+    settled = watch.between(recorded.flooded + early, recorded.ended)
     part = max(1, len(settled) // 4)
     first, last = median_rss(settled[:part]), median_rss(settled[-part:])
-    report.tell("RSS, unloaded", f"{median_rss(watch.between(0, seen.flooded)):.0f} MiB")
+    report.tell("RSS, unloaded", f"{median_rss(watch.between(0, recorded.flooded)):.0f} MiB")
     report.tell(
         "RSS as the overload began and ended", f"{samples[0].rss / MEBIBYTE:.0f}, {samples[-1].rss / MEBIBYTE:.0f} MiB"
     )
@@ -166,9 +172,9 @@ def _judge_memory(report: Report, watch: Watch, seen: Seen) -> None:
     report.figures["rss"] = {"first": first, "last": last, "began": samples[0].rss, "ended": samples[-1].rss}
 
 
-def _judge_recovery(report: Report, seen: Seen) -> None:
-    usual = quantile(seconds_of(seen.unloaded), 0.5)
-    normal = normal_after(seen.recovery, seen.ended, usual)
+def _judge_recovery(report: Report, recorded: Seen) -> None:
+    usual = quantile(seconds_of(recorded.unloaded), 0.5)
+    normal = normal_after(recorded.recovery, recorded.ended, usual)
     report.require(
         "normal again after the last call of the overload",
         f"{normal:.1f} s",

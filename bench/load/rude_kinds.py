@@ -136,9 +136,9 @@ def _body() -> bytes:
     return _frame(_DATA, _END_STREAM, 1, struct.pack(">BI", 0, len(message)) + message)
 
 
-def _text(words: str) -> bytes:
-    assert len(words) < 127, "longer ones have a length of several bytes"
-    return bytes([len(words)]) + words.encode()
+def _text(text: str) -> bytes:
+    assert len(text) < 127, "longer ones have a length of several bytes"
+    return bytes([len(text)]) + text.encode()
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -37,9 +37,9 @@ class Flags:
         parser.add_argument("--workers", type=int, default=Load.workers)
         parser.add_argument("--processes", type=int, default=Load.processes)
         parser.add_argument("--grace", type=float, default=Settings.grace)
-        known, _ = parser.parse_known_args(list(given))
-        workers = known.workers or share_of_cores(known.processes)
-        return cls(tuple(given), workers, known.processes, known.grace)
+        options, _ = parser.parse_known_args(list(given))
+        workers = options.workers or share_of_cores(options.processes)
+        return cls(tuple(given), workers, options.processes, options.grace)
 
     @property
     def at_once(self) -> int:
@@ -74,8 +74,8 @@ class Server:
 
 def children(parent: int) -> list[int]:
     """The processes that ``parent`` has begun and that live."""
-    words = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return [int(word) for word in words]
+    ids = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(word) for word in ids]
 
 
 @contextmanager

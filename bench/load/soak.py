@@ -72,14 +72,14 @@ async def soak(server: Server, plan: Plan) -> Report:
     last_call = _kinds()[0]
     watch, course = Watch(server), Course(defaultdict(list), [])
     channels = connect_all(server.address, _CHANNELS)
-    places = [kinds.Server(FaceAgingStub(channel), server.address) for channel in channels]
-    await asyncio.gather(*(last_call.make(place, Random(0)) for place in places))
+    servers = [kinds.Server(FaceAgingStub(channel), server.address) for channel in channels]
+    await asyncio.gather(*(last_call.make(target, Random(0)) for target in servers))
     fresh, begin = await watch.sample(), time.perf_counter()
     async with watch.each():
-        await _send_all(server, plan, places, course)
+        await _send_all(server, plan, servers, course)
     end = time.perf_counter()
     quiet = await _when_quiet(watch, fresh)
-    last = await timed(lambda: last_call.make(places[0], Random(0)))
+    last = await timed(lambda: last_call.make(servers[0], Random(0)))
     await close_all(channels)
     report = Report(f"soak: {plan.calls} calls of {len(_kinds())} kinds, seed {plan.seed}")
     _judge_calls(report, plan, course, end - begin)
@@ -92,19 +92,19 @@ async def soak(server: Server, plan: Plan) -> Report:
 
 def _drawn(plan: Plan) -> Iterator[tuple[Kind, Random]]:
     """All calls, each with the chances of its own."""
-    chosen = Random(plan.seed).choices(_kinds(), [kind.often for kind in _kinds()], k=plan.calls)
-    for number, kind in enumerate(chosen):
+    selected = Random(plan.seed).choices(_kinds(), [kind.often for kind in _kinds()], k=plan.calls)
+    for number, kind in enumerate(selected):
         yield kind, Random(f"{plan.seed} {number}")
 
 
-async def _send_all(server: Server, plan: Plan, places: Sequence[kinds.Server], course: Course) -> None:
+async def _send_all(server: Server, plan: Plan, servers: Sequence[kinds.Server], course: Course) -> None:
     calls, workers = _drawn(plan), server.flags.at_once
 
-    async def caller(number: int, place: kinds.Server) -> None:
+    async def caller(number: int, target: kinds.Server) -> None:
         for kind, choice in calls:  # shared by all callers
             while number >= workers and _calm():
                 await asyncio.sleep(_PAUSE)
-            done = await timed(lambda kind=kind, choice=choice: kind.make(place, choice))
+            done = await timed(lambda kind=kind, choice=choice: kind.make(target, choice))
             course.ended[kind.name].append(done)
             if done.outcome not in kind.allowed:
                 course.strange.append(f"{kind.name}: {done.outcome} after {done.seconds:.2f} s")
@@ -114,7 +114,7 @@ async def _send_all(server: Server, plan: Plan, places: Sequence[kinds.Server], 
                 click.echo(f"{course.count} calls", err=True)
 
     count = plan.at_once or 2 * workers
-    await asyncio.gather(*(caller(number, places[number % len(places)]) for number in range(count)))
+    await asyncio.gather(*(caller(number, servers[number % len(servers)]) for number in range(count)))
 
 
 def _calm() -> bool:
@@ -141,9 +141,9 @@ def _judge_calls(report: Report, plan: Plan, course: Course, seconds: float) -> 
     for kind in _kinds():
         done = course.ended[kind.name]
         counted = Counter(each.outcome for each in done)
-        words = ", ".join(f"{count} {word}" for word, count in counted.most_common())
+        message = ", ".join(f"{count} {word}" for word, count in counted.most_common())
         slow = quantile(sorted(each.seconds for each in done), 0.99)
-        report.tell(kind.name, f"{words}; p99 {milliseconds(slow)}" if done else "none")
+        report.tell(kind.name, f"{message}; p99 {milliseconds(slow)}" if done else "none")
         report.figures[kind.name] = dict(counted)
     report.tell("calls per second", f"{plan.calls / seconds:.1f}, for {seconds:.0f} s")
     report.require("calls that ended", course.count, f"{plan.calls}", course.count == plan.calls)
@@ -177,8 +177,8 @@ def _judge_memory(report: Report, watch: Watch, course: Course, end: float) -> N
         report.tell("RSS", "too short to tell")
         return
     growth = median_rss(last) / median_rss(first)
-    words = f"{median_rss(first):.0f}, {median_rss(last):.0f} MiB: {growth - 1:+.1%}"
-    report.require("RSS after warm-up and at the end", words, f"< {_GROWTH - 1:+.0%}", growth < _GROWTH)
+    message = f"{median_rss(first):.0f}, {median_rss(last):.0f} MiB: {growth - 1:+.1%}"
+    report.require("RSS after warm-up and at the end", message, f"< {_GROWTH - 1:+.0%}", growth < _GROWTH)
     before, after = (max(each.threads for each in part) for part in (first, last))
     report.require(
         "threads after warm-up and at the end",

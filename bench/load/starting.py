@@ -44,15 +44,15 @@ def start(plan: Plan, flags: Sequence[str]) -> Report:
             starts.append(asyncio.run(_observe(server)))
             if number == plan.rounds - 1:
                 asyncio.run(_load(server, plan.seconds, report))
-    healthy = sorted(each.healthy for each in starts)
-    words = f"{starts[0].healthy:.2f}, {statistics.median(healthy):.2f}, {healthy[-1]:.2f} s"
+    healthy = sorted(start.healthy for start in starts)
+    message = f"{starts[0].healthy:.2f}, {statistics.median(healthy):.2f}, {healthy[-1]:.2f} s"
     slow = healthy[-1]
-    report.require("ready: first, median, slowest start", words, f"< {_READY_WITHIN:g} s", slow < _READY_WITHIN)
-    first = [each.first.seconds for each in starts]
+    report.require("ready: first, median, slowest start", message, f"< {_READY_WITHIN:g} s", slow < _READY_WITHIN)
+    first = [start.first.seconds for start in starts]
     report.tell("the first call: median, slowest", f"{statistics.median(first):.2f}, {max(first):.2f} s")
-    strange = unknown([each.first for each in starts])
+    strange = unknown([start.first for start in starts])
     report.require("first calls that failed", strange or "none", "none", not strange)
-    report.figures |= {"ready": [each.healthy for each in starts], "told": [each.told for each in starts]}
+    report.figures |= {"ready": [start.healthy for start in starts], "told": [start.told for start in starts]}
     return report
 
 

@@ -54,9 +54,9 @@ class Watch:
                 threads += figures["Threads"]
                 files += sum(1 for _ in Path(f"/proc/{process}/fd").iterdir())
         metrics = await asyncio.to_thread(read_metrics, self._server.metrics_ports)
-        taken = Sample(time.perf_counter(), rss, threads, files, metrics)
-        self.samples.append(taken)
-        return taken
+        sample = Sample(time.perf_counter(), rss, threads, files, metrics)
+        self.samples.append(sample)
+        return sample
 
     @asynccontextmanager
     async def each(self, seconds: float = 1.0) -> AsyncIterator[None]:
@@ -97,7 +97,7 @@ def proportional(server: Server) -> float:
 
 def read_metrics(ports: Sequence[int]) -> dict[str, float]:
     """What the processes that answer on ``ports`` tell, added up; one that does not answer tells nothing."""
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for port in ports:
         with suppress(OSError):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_PATIENCE) as answer:
@@ -105,8 +105,8 @@ def read_metrics(ports: Sequence[int]) -> dict[str, float]:
             for line in text.splitlines():
                 if line.startswith(("dorian_", "grpc_")) and "_bucket" not in line:
                     series, _, value = line.rpartition(" ")
-                    found[series] = found.get(series, 0.0) + float(value)
-    return found
+                    result[series] = result.get(series, 0.0) + float(value)
+    return result
 
 
 def _status(process: int) -> dict[str, int]:

@@ -95,19 +95,23 @@ def machine() -> str:
 
 
 def main() -> None:
-    asked = parse()
-    wanted = [part.strip().lower() for part in asked.only.split(",")]
-    chosen = [each for each in CONTENDERS if each.name == LIMIT or any(part in each.name.lower() for part in wanted)]
-    bench = Bench([int(callers) for callers in asked.concurrency.split(",")], asked.seconds)
-    for contender in chosen:
+    requested = parse()
+    expected = [part.strip().lower() for part in requested.only.split(",")]
+    selected = [
+        contender
+        for contender in CONTENDERS
+        if contender.name == LIMIT or any(part in contender.name.lower() for part in expected)
+    ]
+    bench = Bench([int(callers) for callers in requested.concurrency.split(",")], requested.seconds)
+    for contender in selected:
         bench.prepare(contender)
-    for _ in range(asked.rounds):  # interleaved, so that a slow minute of the machine meets all alike
-        for contender in chosen:
+    for _ in range(requested.rounds):  # interleaved, so that a slow minute of the machine meets all alike
+        for contender in selected:
             bench.play(contender)
-    run = Run(machine(), CORES, asked.seconds, asked.rounds, list(bench.results.values()))
+    run = Run(machine(), CORES, requested.seconds, requested.rounds, list(bench.results.values()))
     print(tables(run))
-    if asked.json:
-        write_run(run, asked.json)
+    if requested.json:
+        write_run(run, requested.json)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def draw_rates(run: Run, file: Path) -> None:
     figure, panels = plt.subplots(1, len(numbers), figsize=(4 * len(numbers), 4.2), sharey=True, squeeze=False)
     for axes, callers in zip(panels[0], numbers, strict=True):
         results = best(run, callers)
-        shares = [share(results, each, callers) for each in results]
+        shares = [share(results, result, callers) for result in results]
         _bars(axes, results, shares, "{:.2f}")
         axes.axvline(1, color="#888888", linewidth=0.8, zorder=0)
         axes.set_title("1 caller" if callers == 1 else f"{callers} callers", fontsize=11)
@@ -37,7 +37,7 @@ def draw_costs(run: Run, file: Path) -> None:
     numbers = numbers_of_callers(run)
     callers = _BUSY if _BUSY in numbers else numbers[-1]
     results = best(run, callers)
-    windows = [each.figures[callers] for each in results]
+    windows = [result.figures[callers] for result in results]
     figure, (latency, processor, memory) = plt.subplots(1, 3, figsize=(12, 4.2), sharey=True)
     _bars(latency, results, [window.p99 * 1000 for window in windows], "{:.0f}")
     latency.set_xlabel(f"p99, ms, {callers} callers")
@@ -49,9 +49,9 @@ def draw_costs(run: Run, file: Path) -> None:
 
 
 def _bars(axes: Axes, results: list[Result], values: list[float], form: str) -> None:
-    names = [each.name for each in results]
-    drawn = axes.barh(names, values, color=[_colour(name) for name in names], height=0.7)
-    axes.bar_label(drawn, [form.format(value) for value in values], padding=3, fontsize=9)
+    names = [result.name for result in results]
+    rendered = axes.barh(names, values, color=[_colour(name) for name in names], height=0.7)
+    axes.bar_label(rendered, [form.format(value) for value in values], padding=3, fontsize=9)
     axes.set_xlim(0, max(values) * 1.2)
     axes.spines[["top", "right"]].set_visible(False)
     if not axes.yaxis_inverted():

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.serving.results import LIMIT, NETWORKS
-from bench.serving.task import BUNDLE, ROOT, Place
+from bench.serving.task import BUNDLE, ROOT, PeerSettings
 
 CORES = len(os.sched_getaffinity(0))
 AT_ONCE = CORES  # what the server's --workers is by default
 SERVE = ROOT / ".venv-serve"
 _PACKAGE = "bench.serving"
-_AS_SHIPPED = Place(1, AT_ONCE, 0)
+_AS_SHIPPED = PeerSettings(1, AT_ONCE, 0)
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Setup:
     words: str
     environment: Path
     arguments: tuple[str, ...]
-    place: Place = _AS_SHIPPED
+    settings: PeerSettings = _AS_SHIPPED
     protocol: str = ""
     path: str = ""
 
@@ -56,18 +56,18 @@ def _peer(name: str, short: str, protocol: str, path: str, at_once: int) -> Cont
     """A peer as one process with all cores for each graph, and as one process a core, in all of them ``at_once`` requests."""
     setups = []
     for processes in (1, CORES):
-        place = Place(processes, max(1, at_once // processes), 0 if processes == 1 else 1)
-        each = " in each" if processes > 1 else ""
-        words = f"{_processes(processes)}, {_requests(place.at_once)} at once{each}, {_threads(place.threads)}"
-        setups.append(Setup(words, _environment(short), _module(short), place, protocol, path))
+        settings = PeerSettings(processes, max(1, at_once // processes), 0 if processes == 1 else 1)
+        scope = " in each" if processes > 1 else ""
+        words = f"{_processes(processes)}, {_requests(settings.at_once)} at once{scope}, {_threads(settings.threads)}"
+        setups.append(Setup(words, _environment(short), _module(short), settings, protocol, path))
     return Contender(name, tuple(setups), _requirements(short))
 
 
 def _instances(number: int, threads: int) -> Setup:
     """PyTriton's instances are threads of one process."""
-    place, path = Place(1, number, threads), "/v2/models/ageing/infer"
+    settings, path = PeerSettings(1, number, threads), "/v2/models/ageing/infer"
     words = f"{number} instances, {_threads(threads)}"
-    return Setup(words, _environment("pytriton"), _module("pytriton"), place, "triton", path)
+    return Setup(words, _environment("pytriton"), _module("pytriton"), settings, "triton", path)
 
 
 def _environment(short: str) -> Path:

@@ -50,5 +50,5 @@ def _constraints(requirements: str) -> str:
     """The server's own versions of what computes, but for what ``requirements`` pin."""
     pinned = {pin[1] for pin in _PIN.finditer(requirements)}
     frozen = subprocess.run([SERVE / "bin" / "pip", "freeze"], capture_output=True, text=True, check=True).stdout
-    wanted = [line for line in frozen.splitlines() if line.partition("==")[0] in _SAME]
-    return "\n".join(line for line in wanted if line.partition("==")[0] not in pinned) + "\n"
+    pins = [line for line in frozen.splitlines() if line.partition("==")[0] in _SAME]
+    return "\n".join(line for line in pins if line.partition("==")[0] not in pinned) + "\n"

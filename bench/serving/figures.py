@@ -19,6 +19,6 @@ def percentile(values: Iterable[float], share: float) -> float:
 def median_window(windows: Sequence[Window]) -> Window:
     """Each figure's median; requests and refusals are whole numbers, rounded down."""
     medians = {
-        each.name: statistics.median(getattr(window, each.name) for window in windows) for each in fields(Window)
+        field.name: statistics.median(getattr(window, field.name) for window in windows) for field in fields(Window)
     }
     return Window(**medians | {name: int(medians[name]) for name in ("requests", "refusals")})

@@ -114,8 +114,8 @@ class Tree:
 
 
 def _proportional(process: psutil.Process) -> int:
-    found = _PSS.search(Path(f"/proc/{process.pid}/smaps_rollup").read_text())
-    return int(found[1]) * 1024 if found else process.memory_info().rss
+    result = _PSS.search(Path(f"/proc/{process.pid}/smaps_rollup").read_text())
+    return int(result[1]) * 1024 if result else process.memory_info().rss
 
 
 def error_line(said: str) -> str:

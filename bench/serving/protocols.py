@@ -38,10 +38,10 @@ def connect_grpc(address: str) -> Call:
 
 
 def _retry_delay(error: grpc.RpcError) -> float:
-    status, told = rpc_status.from_call(error), RetryInfo()
+    status, signalled = rpc_status.from_call(error), RetryInfo()
     for detail in status.details if status else ():
-        if detail.Unpack(told):
-            return told.retry_delay.ToTimedelta().total_seconds()
+        if detail.Unpack(signalled):
+            return signalled.retry_delay.ToTimedelta().total_seconds()
     return _UNTOLD
 
 

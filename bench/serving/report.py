@@ -26,19 +26,19 @@ def numbers_of_callers(run: Run) -> list[int]:
 
 def best(run: Run, callers: int) -> list[Result]:
     """Of each contender that was measured with so many callers, the way to set it up that served most requests, in their order."""
-    found: dict[str, Result] = {}
+    actual: dict[str, Result] = {}
     for result in run.results:
         if callers not in result.figures or result.name == NETWORKS:
             continue
-        known = found.get(result.name)
-        if known is None or result.figures[callers].rate > known.figures[callers].rate:
-            found[result.name] = result
-    return list(found.values())
+        expected = actual.get(result.name)
+        if expected is None or result.figures[callers].rate > expected.figures[callers].rate:
+            actual[result.name] = result
+    return list(actual.values())
 
 
 def share(results: Sequence[Result], result: Result, callers: int) -> float:
     """The rate of ``result`` as a share of the limit's among ``results``; ``nan`` without a limit."""
-    limits = [each.figures[callers].rate for each in results if each.name == LIMIT]
+    limits = [peer.figures[callers].rate for peer in results if peer.name == LIMIT]
     return result.figures[callers].rate / limits[0] if limits else float("nan")
 
 
@@ -72,17 +72,21 @@ def _row(result: Result, window: Window, part: float) -> tuple[str, ...]:
 
 
 def _notes(run: Run) -> list[str]:
-    alone = [each.figures[1] for each in run.results if each.name == NETWORKS and each.figures]
-    notes = [f"{NETWORKS[0].upper()}{NETWORKS[1:]}, alone: {each.p50 * 1000:.0f} ms." for each in alone]
-    apart = [each for each in run.results if each.difference != (0, 0)]
+    alone = [result.figures[1] for result in run.results if result.name == NETWORKS and result.figures]
+    notes = [f"{NETWORKS[0].upper()}{NETWORKS[1:]}, alone: {result.p50 * 1000:.0f} ms." for result in alone]
+    apart = [result for result in run.results if result.difference != (0, 0)]
     notes += [
-        f"The pictures of {each.name} ({each.set_up}) differ by {each.difference[0]} grey level in {each.difference[1]} pixels."
-        for each in apart
+        f"The pictures of {result.name} ({result.set_up}) differ by {result.difference[0]} grey level in {result.difference[1]} pixels."
+        for result in apart
     ]
     if not apart:
         notes.append("All pictures of all contenders are the same, byte for byte.")
-    notes += [f"{each.name} ({each.set_up}) was not measured: {each.failure}" for each in run.results if each.failure]
-    others = [window.others for each in run.results for window in each.figures.values()]
+    notes += [
+        f"{result.name} ({result.set_up}) was not measured: {result.failure}"
+        for result in run.results
+        if result.failure
+    ]
+    others = [window.others for result in run.results for window in result.figures.values()]
     if others:
         notes.append(
             f"Other processes took {max(others):.0%} of the machine's cores at most, {min(others):.0%} at least."

@@ -13,7 +13,7 @@ TARGET = "60+"
 
 
 @dataclass(frozen=True)
-class Place:
+class PeerSettings:
     """How a peer serves: in ``processes`` that each do so many requests ``at_once``, on ``threads`` a graph (0: one per core)."""
 
     processes: int
@@ -22,7 +22,7 @@ class Place:
     port: int = 0
 
     @classmethod
-    def from_environment(cls) -> Place:
+    def from_environment(cls) -> PeerSettings:
         """As ``environment`` told it; peers' own command lines and workers leave environment variables alone."""
         return cls(**{field.name: int(os.environ[_variable(field.name)]) for field in fields(cls)})
 

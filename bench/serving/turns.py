@@ -55,7 +55,7 @@ def turn(setup: Setup) -> Iterator[Turn]:
     """Start ``setup``, and stop it in the end. ``NotServingError`` if it does not start."""
     port = _free_port()
     command = [str(setup.environment / "bin" / "python"), *(part.format(port=port) for part in setup.arguments)]
-    tree = Tree(command, setup.place.environment(port), talks=not setup.protocol)
+    tree = Tree(command, setup.settings.environment(port), talks=not setup.protocol)
     loader = tree
     try:
         if setup.protocol:
@@ -67,8 +67,8 @@ def turn(setup: Setup) -> Iterator[Turn]:
         begun.window(_WARM_CALLERS, _WARM_SECONDS)
         yield begun
     finally:
-        for each in dict.fromkeys((loader, tree)):
-            each.stop()
+        for process in dict.fromkeys((loader, tree)):
+            process.stop()
 
 
 def _await_ready(tree: Tree, loader: Tree) -> None:

@@ -2,15 +2,15 @@
 
 import bentoml
 
-from bench.serving.task import Place
+from bench.serving.task import PeerSettings
 
 _PATIENCE = 300  # seconds
-_PLACE = Place.from_environment()
+_SETTINGS = PeerSettings.from_environment()
 
 
 @bentoml.service(
-    workers=_PLACE.processes,
-    threads=_PLACE.at_once,
+    workers=_SETTINGS.processes,
+    threads=_SETTINGS.at_once,
     traffic={"timeout": _PATIENCE},
     logging={"access": {"enabled": False}},
 )
@@ -20,7 +20,7 @@ class Ageing:
     def __init__(self) -> None:
         from bench.serving.work import open_work  # the process in front needs no graphs
 
-        self._age = open_work(_PLACE.threads)
+        self._age = open_work(_SETTINGS.threads)
 
     @bentoml.api(route="/age")
     def age(self, photo: bytes, /) -> bytes:
@@ -28,4 +28,4 @@ class Ageing:
 
 
 if __name__ == "__main__":
-    bentoml.serve("bench.serving.peers.on_bentoml:Ageing", host="127.0.0.1", port=_PLACE.port, blocking=True)
+    bentoml.serve("bench.serving.peers.on_bentoml:Ageing", host="127.0.0.1", port=_SETTINGS.port, blocking=True)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from bench.serving.task import Place
+from bench.serving.task import PeerSettings
 from bench.serving.work import open_pipeline
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1 import face_aging_pb2_grpc
@@ -18,10 +18,10 @@ from dorian_server.serving import conversion
 class Ageing(face_aging_pb2_grpc.FaceAgingServicer):
     """``AgeTransform`` alone."""
 
-    def __init__(self, place: Place) -> None:
-        self._pipeline = open_pipeline(place.threads)
+    def __init__(self, settings: PeerSettings) -> None:
+        self._pipeline = open_pipeline(settings.threads)
         self._method = self._pipeline.method("")
-        self._threads = ThreadPoolExecutor(place.at_once)
+        self._threads = ThreadPoolExecutor(settings.at_once)
 
     async def AgeTransform(
         self, request: pb.AgeTransformRequest, context: grpc.aio.ServicerContext
@@ -34,13 +34,13 @@ class Ageing(face_aging_pb2_grpc.FaceAgingServicer):
         return conversion.write_age_result(result, self._pipeline, self._method, clock)
 
 
-async def serve(place: Place) -> None:
+async def serve(settings: PeerSettings) -> None:
     server = grpc.aio.server()
-    face_aging_pb2_grpc.add_FaceAgingServicer_to_server(Ageing(place), server)
-    server.add_insecure_port(f"127.0.0.1:{place.port}")
+    face_aging_pb2_grpc.add_FaceAgingServicer_to_server(Ageing(settings), server)
+    server.add_insecure_port(f"127.0.0.1:{settings.port}")
     await server.start()
     await server.wait_for_termination()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Place.from_environment()))
+    asyncio.run(serve(PeerSettings.from_environment()))

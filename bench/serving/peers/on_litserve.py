@@ -5,7 +5,7 @@ from typing import Annotated
 import litserve
 from fastapi import Body, Response
 
-from bench.serving.task import Place
+from bench.serving.task import PeerSettings
 
 _PATIENCE = 300  # seconds
 
@@ -16,7 +16,7 @@ class Ageing(litserve.LitAPI):
     def setup(self, device: str) -> None:
         from bench.serving.work import open_work  # the process in front needs no graphs
 
-        self._age = open_work(Place.from_environment().threads)
+        self._age = open_work(PeerSettings.from_environment().threads)
 
     def decode_request(self, request: Annotated[bytes, Body(media_type="application/octet-stream")]) -> bytes:
         return request
@@ -29,8 +29,8 @@ class Ageing(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    place = Place.from_environment()
+    settings = PeerSettings.from_environment()
     server = litserve.LitServer(
-        Ageing(), accelerator="cpu", workers_per_device=place.processes, timeout=_PATIENCE, fast_queue=True
+        Ageing(), accelerator="cpu", workers_per_device=settings.processes, timeout=_PATIENCE, fast_queue=True
     )
-    server.run(host="127.0.0.1", port=place.port, generate_client_file=False, log_level="warning")
+    server.run(host="127.0.0.1", port=settings.port, generate_client_file=False, log_level="warning")

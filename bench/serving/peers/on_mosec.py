@@ -6,7 +6,7 @@ import os
 
 from mosec import Server, Worker
 
-from bench.serving.task import Place
+from bench.serving.task import PeerSettings
 
 _PATIENCE = 300  # seconds
 
@@ -19,7 +19,7 @@ class Ageing(Worker):
     def __init__(self) -> None:
         from bench.serving.work import open_work  # the process in front needs no graphs
 
-        self._age = open_work(Place.from_environment().threads)
+        self._age = open_work(PeerSettings.from_environment().threads)
 
     def deserialize(self, data: bytes) -> bytes:
         return data
@@ -32,8 +32,12 @@ class Ageing(Worker):
 
 
 if __name__ == "__main__":
-    place = Place.from_environment()
-    os.environ |= {"MOSEC_PORT": str(place.port), "MOSEC_TIMEOUT": str(_PATIENCE * 1000), "MOSEC_LOG_LEVEL": "warning"}
+    settings = PeerSettings.from_environment()
+    os.environ |= {
+        "MOSEC_PORT": str(settings.port),
+        "MOSEC_TIMEOUT": str(_PATIENCE * 1000),
+        "MOSEC_LOG_LEVEL": "warning",
+    }
     server = Server()
-    server.append_worker(Ageing, num=place.processes, timeout=_PATIENCE)
+    server.append_worker(Ageing, num=settings.processes, timeout=_PATIENCE)
     server.run()

@@ -10,7 +10,7 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bench.serving.task import Place
+from bench.serving.task import PeerSettings
 
 
 class Ageing:
@@ -26,17 +26,17 @@ class Ageing:
 
 
 def main() -> None:
-    place = Place.from_environment()
+    settings = PeerSettings.from_environment()
     ray.init(include_dashboard=False, log_to_driver=False)
-    serve.start(http_options={"host": "127.0.0.1", "port": place.port})
+    serve.start(http_options={"host": "127.0.0.1", "port": settings.port})
     deployment = serve.deployment(
         Ageing,
-        num_replicas=place.processes,
-        max_ongoing_requests=place.at_once,
+        num_replicas=settings.processes,
+        max_ongoing_requests=settings.at_once,
         ray_actor_options={"num_cpus": 0.5},
         logging_config={"enable_access_log": False},
     )
-    serve.run(deployment.bind(place.threads))
+    serve.run(deployment.bind(settings.threads))
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
 
 

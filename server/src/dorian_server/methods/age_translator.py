@@ -1,4 +1,4 @@
-"""Age translator: one network gives the difference between a face at the age that it has and at any other."""
+"""Age translator: one network gives the delta between a face at its own age and at any other."""
 
 from __future__ import annotations
 
@@ -32,39 +32,41 @@ class AgeTranslator:
         self, crops: Sequence[Crop], sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
     ) -> list[list[Drawing]]:
         with clock.stage("generate"):
-            pictures = crops_to_images(crops)
+            originals = crops_to_images(crops)  # (crops, 3, size, size)
             conditions = [
                 self._condition(source, age) for source, ages in zip(sources, targets, strict=True) for age in ages
             ]
             faces = np.repeat(np.arange(len(crops)), [len(ages) for ages in targets])
-            own, drawn, factors = np.asarray(conditions, dtype=np.float32).T  # each (rows,), a row per face and target
-            deltas = self._deltas(pictures, faces, own, drawn) * factors[:, None, None, None]
+            source_ages, target_ages, factors = np.asarray(
+                conditions, dtype=np.float32
+            ).T  # each (rows,), a row per face and target
+            deltas = self._deltas(originals, faces, source_ages, target_ages) * factors[:, None, None, None]
             rows = iter(deltas.transpose(0, 2, 3, 1))
-            befores = pictures.transpose(0, 2, 3, 1)
+            befores = originals.transpose(0, 2, 3, 1)
             return [
                 [Drawing(before, before + next(rows)) for _ in ages]
                 for before, ages in zip(befores, targets, strict=True)
             ]
 
     def _condition(self, source: Age, target: Age) -> tuple[float, float, float]:
-        """The ages in years to tell the network for a face of ``source`` that is to look like ``target``, and the delta's factor."""
-        least, most = self.manifest.min_years, self.manifest.max_years
-        own, asked = (min(max(age.years_in(self.groups), least), most) for age in (source, target))
-        drawn, factor = self.manifest.calibration.correct(own, asked)
-        return own, min(max(drawn, least), most), factor
+        """Source and target age in years as the network takes them, calibrated, and the factor on the delta."""
+        lowest, highest = self.manifest.min_years, self.manifest.max_years
+        source_age, target_age = (min(max(age.years_in(self.groups), lowest), highest) for age in (source, target))
+        calibrated, factor = self.manifest.calibration.correct(source_age, target_age)
+        return source_age, min(max(calibrated, lowest), highest), factor
 
-    def _deltas(self, pictures: Array, faces: NDArray[np.intp], own: Array, drawn: Array) -> Array:
-        """Deltas (rows, 3, size, size) of ``pictures`` (faces, 3, size, size), a row for each of ``faces`` (rows,).
+    def _deltas(self, originals: Array, faces: NDArray[np.intp], source_ages: Array, target_ages: Array) -> Array:
+        """Deltas (rows, 3, size, size) of ``originals`` (faces, 3, size, size), a row for each of ``faces`` (rows,).
 
-        ``own`` and ``drawn`` (rows,) are ages in years.
+        ``source_ages`` and ``target_ages`` (rows,) are in years.
         """
         views = 2 if self.manifest.mirrored else 1
-        sides = np.concatenate([pictures, pictures[..., ::-1]])
-        images = np.stack([faces, faces + len(pictures)], axis=1)[:, :views].reshape(-1)
-        own, drawn = np.repeat(own, views), np.repeat(drawn, views)
+        sides = np.concatenate([originals, originals[..., ::-1]])
+        images = np.stack([faces, faces + len(originals)], axis=1)[:, :views].reshape(-1)
+        source_ages, target_ages = np.repeat(source_ages, views), np.repeat(target_ages, views)
         means = []
         for chunk in chunks(len(images)):
-            inputs = {"image": sides[images[chunk]], "source_age": own[chunk], "target_age": drawn[chunk]}
+            inputs = {"image": sides[images[chunk]], "source_age": source_ages[chunk], "target_age": target_ages[chunk]}
             deltas = self._session.run(inputs)["delta"]
             means.append((deltas[::2] + deltas[1::2, ..., ::-1]) / 2 if self.manifest.mirrored else deltas)
         return np.concatenate(means)
