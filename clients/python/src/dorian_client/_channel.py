@@ -26,9 +26,10 @@ _OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),  # gRPC's 1000 would outlast all retries
-    # While a call waits, a connection that something between forgot is found within 28 s; servers permit a ping every 10 s.
+    # While a call waits, a connection that something on the way has dropped silently is found within 28 s; servers permit a ping every 10 s.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 8_000),
+    ("grpc.http2.ping_timeout_ms", 8_000),  # gRPC's minute counts otherwise, whatever the keepalive's timeout
     ("grpc.http2.max_pings_without_data", 0),
 ]
 # The variables that gRPC reads, the first that is set.
