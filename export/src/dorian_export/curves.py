@@ -38,7 +38,7 @@ def draw_curves(path: Path, curves: Curves) -> None:
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for name, points in curves.items():
             if name.partition("/")[0] == panel:
-                axes.plot(*zip(*points, strict=True), label=name.partition("/")[2], linewidth=1)
+                axes.plot(*zip(*points, strict=True), label=name.partition("/")[2] or name, linewidth=1)
         axes.set_title({"d": "discriminator", "e": "encoder", "g": "generator"}.get(panel, panel))
         axes.set_xlabel("step")
         axes.set_ylim(bottom=0)
