@@ -1,1 +1,1 @@
-"""Tools that measure speed and load: ways to serve side by side, runtimes, searches, and a server under load."""
+"""Tools that measure speed and load: servers side by side, runtimes, latent searches, and a server under load."""

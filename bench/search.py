@@ -1,4 +1,4 @@
-"""The search of a latent: the exported gradient under ONNX Runtime against autograd in torch, same optimiser, start and steps.
+"""Latent search: the exported gradient under ONNX Runtime against autograd in torch, same optimiser, start and steps.
 
 Prints seconds per search and what it ends with. Torch gets the checkpoints that the embedded bundle was made of.
 """

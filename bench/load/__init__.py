@@ -1,1 +1,1 @@
-"""A server under load, measured: ``python -m bench.load --help``."""
+"""Measures a server under load: ``python -m bench.load --help``."""

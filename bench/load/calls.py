@@ -1,4 +1,4 @@
-"""Calls, and what becomes of them in one word: ``OK``, a reason of the contract, or gRPC's status where there is none."""
+"""Calls and their outcomes: ``OK``, a reason of the contract, or gRPC's status where there is none."""
 
 from __future__ import annotations
 

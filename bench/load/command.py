@@ -1,4 +1,4 @@
-"""``python -m bench.load``: what a server does under load. Flags after ``--`` are the server's."""
+"""``python -m bench.load``: measures a server under load. Flags after ``--`` are the server's."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from bench.load.server import Server, running
 
 _SERVER_FLAGS = click.argument("flags", nargs=-1, type=click.UNPROCESSED)
 Run = Callable[[Server], Coroutine[Any, Any, Report]]
-_JSON = click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it, too.")
+_JSON = click.option(
+    "--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="File to write the figures to as well."
+)
 
 
 @click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
-@click.option("--client-nice", default=0, help="Niceness of the process that calls; the server keeps its own.")
+@click.option("--client-nice", default=0, help="Niceness of the client process; the server keeps its own.")
 @click.pass_context
 def main(context: click.Context, client_nice: int) -> None:
     """Put a server under load and measure. The exit status is 1 if something is not as wanted.
@@ -35,9 +37,9 @@ def main(context: click.Context, client_nice: int) -> None:
 
 
 @main.command("overload")
-@click.option("--times", default=overload.Plan.times, help="Calls that come, as a multiple of what the server can do.")
-@click.option("--seconds", default=overload.Plan.seconds, help="How long they come.")
-@click.option("--unloaded", default=overload.Plan.unloaded, help="Seconds of the measurement before.")
+@click.option("--times", default=overload.Plan.times, help="Rate of calls, as a multiple of the server's capacity.")
+@click.option("--seconds", default=overload.Plan.seconds, help="Duration of the overload.")
+@click.option("--unloaded", default=overload.Plan.unloaded, help="Seconds of the unloaded measurement before it.")
 @_JSON
 @_SERVER_FLAGS
 @click.pass_obj
@@ -50,11 +52,11 @@ def _overload(
 
 
 @main.command("soak")
-@click.option("--calls", default=soak.Plan.calls, help="How many calls there are.")
-@click.option("--seed", default=soak.Plan.seed, help="What they are drawn by.")
-@click.option("--at-once", default=soak.Plan.at_once, help="Callers when it is busy; 0: two for each worker.")
+@click.option("--calls", default=soak.Plan.calls, help="Number of calls.")
+@click.option("--seed", default=soak.Plan.seed, help="Seed of the mix of calls.")
+@click.option("--at-once", default=soak.Plan.at_once, help="Concurrent callers in busy phases; 0: two per worker.")
 @click.option(
-    "--trace", type=click.Path(path_type=Path, dir_okay=False), help="Where to write memory, threads and files."
+    "--trace", type=click.Path(path_type=Path, dir_okay=False), help="File to write memory, threads and open files to."
 )
 @_JSON
 @_SERVER_FLAGS
@@ -68,8 +70,8 @@ def _soak(
 
 
 @main.command("start")
-@click.option("--rounds", default=starting.Plan.rounds, help="How often it is started.")
-@click.option("--seconds", default=starting.Plan.seconds, help="How long it is loaded in the end.")
+@click.option("--rounds", default=starting.Plan.rounds, help="Number of starts.")
+@click.option("--seconds", default=starting.Plan.seconds, help="Seconds of load after the last start.")
 @_JSON
 @_SERVER_FLAGS
 @click.pass_obj
@@ -79,7 +81,7 @@ def _start(nice: int, rounds: int, seconds: float, file: Path | None, flags: tup
 
 
 @main.command("kill")
-@click.option("--seconds", default=killing.Plan.seconds, help="How long it is loaded before each signal.")
+@click.option("--seconds", default=killing.Plan.seconds, help="Seconds of load before each signal.")
 @_JSON
 @_SERVER_FLAGS
 @click.pass_obj
@@ -95,7 +97,7 @@ def _kill(nice: int, seconds: float, file: Path | None, flags: tuple[str, ...]) 
 
 
 @main.command("reload")
-@click.option("--reloads", default=reloading.Plan.reloads, help="How often bundles are read anew.")
+@click.option("--reloads", default=reloading.Plan.reloads, help="Number of reloads.")
 @_JSON
 @_SERVER_FLAGS
 @click.pass_obj

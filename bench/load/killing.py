@@ -1,4 +1,4 @@
-"""Servers that are told to stop, and server processes that die, while they are called."""
+"""Stops servers, and kills server processes, while they are called."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def _back_after(server: Server, there: set[int]) -> float:
 
 
 def _serves(port: int) -> bool:
-    """Whether the process that tells its metrics on ``port`` has opened its bundle."""
+    """Whether the process whose metrics are on ``port`` has opened its bundle."""
     return any(series.startswith("dorian_bundle_info") for series in read_metrics([port]))
 
 

@@ -1,4 +1,4 @@
-"""Calls that are good, each with what a good answer to it is like."""
+"""Valid calls, each with a check of its response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How calls follow one another: closed loops, where each waits for the one before, and open ones, where none does."""
+"""Closed loops of calls, where each waits for the one before, and open ones, where none does."""
 
 from __future__ import annotations
 

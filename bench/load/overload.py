@@ -1,4 +1,4 @@
-"""Ten times as many calls as the server can do: what becomes of those it takes, of those it refuses, and of itself.
+"""Ten times as many calls as the server can do: latencies of accepted and rejected ones, memory, and recovery.
 
 The calls come at a fixed rate, whatever becomes of those before, and none is sent again. Those who call are on the same machine as the
 server and take their share of it, which is told; the figures are the worse for it, not the better.

@@ -1,4 +1,4 @@
-"""The photos that load is made of, small, so that those who send them do not take the server's time."""
+"""The photos of the load: small, so that the client takes little of the machine's time."""
 
 from __future__ import annotations
 

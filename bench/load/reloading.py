@@ -1,4 +1,4 @@
-"""Bundles that are read anew, by SIGHUP, while the server is called: the same ones, other ones and broken ones."""
+"""Reloads bundles by SIGHUP while the server is called: unchanged, changed and broken ones."""
 
 from __future__ import annotations
 

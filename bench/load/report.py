@@ -1,4 +1,4 @@
-"""A plain table of what was seen against what is wanted."""
+"""A plain table of measurements beside their goals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server that is loaded: a process of its own, with its log in a file, and what it is told by flags."""
+"""The server under load: a process with its log in a file, and its flags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thousands of calls of all kinds, good, bad and rude: each must end as its kind may, and leave nothing behind.
+"""Thousands of calls of all kinds, valid, rejected and abandoned: each must end as its kind may, and leave nothing behind.
 
 The calls, their order and all about them follow from one seed; only how they meet at the server is left to chance. Calm stretches, with
 one caller for each worker, alternate with busy ones, in which some are refused.
@@ -18,13 +18,13 @@ from random import Random
 import click
 
 from bench.load import kinds
-from bench.load.bad_kinds import bad_kinds
+from bench.load.abandoned_kinds import abandoned_kinds
 from bench.load.calls import OK, Done, close_all, connect_all, timed
 from bench.load.kinds import Kind, good_kinds
 from bench.load.loops import milliseconds, quantile
 from bench.load.overload import gauges
+from bench.load.rejected_kinds import rejected_kinds
 from bench.load.report import Report
-from bench.load.rude_kinds import rude_kinds
 from bench.load.server import Server
 from bench.load.watch import QUEUES, Sample, Watch, median_rss
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
@@ -65,7 +65,7 @@ class Course:
 
 @cache
 def _kinds() -> list[Kind]:
-    return [*good_kinds(), *bad_kinds(), *rude_kinds()]
+    return [*good_kinds(), *rejected_kinds(), *abandoned_kinds()]
 
 
 async def soak(server: Server, plan: Plan) -> Report:

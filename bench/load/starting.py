@@ -1,4 +1,4 @@
-"""How long a server takes from the start of its process until it takes calls, and how much memory it then has, and has after load."""
+"""Time from the start of a server's process until it takes calls, and memory then and after load."""
 
 from __future__ import annotations
 

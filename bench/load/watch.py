@@ -1,4 +1,4 @@
-"""What a server looks like from outside, once a second: memory, threads and files from /proc, and what it tells Prometheus."""
+"""Samples a server from outside once a second: memory, threads and files from /proc, and its metrics."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def proportional(server: Server) -> float:
 
 
 def read_metrics(ports: Sequence[int]) -> dict[str, float]:
-    """What the processes that answer on ``ports`` tell, added up; one that does not answer tells nothing."""
+    """The sums of the metrics of the processes on ``ports``; one that does not answer counts as nothing."""
     result: dict[str, float] = {}
     for port in ports:
         with suppress(OSError):

@@ -1,1 +1,1 @@
-"""Ways to serve the pipeline, side by side: ``python -m bench.serving --help``."""
+"""Compares ways to serve the pipeline: ``python -m bench.serving --help``."""

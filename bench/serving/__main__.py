@@ -1,4 +1,4 @@
-"""Ways to serve the pipeline, side by side: the same graphs, photo and pictures, on one machine, one contender at a time.
+"""Compares ways to serve the pipeline: the same graphs, photo and images, on one machine, one contender at a time.
 
 ``make bench`` runs it, and makes docs/performance.md of what it writes. Every round starts each contender afresh.
 """

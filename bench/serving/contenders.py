@@ -1,4 +1,4 @@
-"""Who is compared, and the ways each may be set up; of several ways the fastest counts, for each number of callers."""
+"""The contenders, and the setups of each; of several setups the fastest counts, for each number of callers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/performance.md and its charts, made anew from a run's figures: ``python -m bench.serving.document FILE.json``."""
+"""Writes docs/performance.md and its charts from a run's figures: ``python -m bench.serving.document FILE.json``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environments of the peers, one each, since what they depend on clashes; arithmetic comes from the same packages in all."""
+"""Virtual environments of the peers, one each, since their dependencies clash; NumPy, OpenCV and ONNX Runtime are the same in all."""
 
 from __future__ import annotations
 

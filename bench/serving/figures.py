@@ -1,4 +1,4 @@
-"""From what callers saw to figures: percentiles of a window, medians of several windows, how pictures differ."""
+"""Figures of what callers measured: percentiles of a window, medians of several windows."""
 
 from __future__ import annotations
 

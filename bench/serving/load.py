@@ -1,4 +1,4 @@
-"""Load in a closed loop: each caller asks again as soon as it has its answer. As a process of its own, it is told what to do by lines.
+"""Load in a closed loop: each caller calls again as soon as it has its response. A process of its own is controlled by lines on stdin.
 
 Each line it reads is ``CALLERS SECONDS``; each that it writes a ``Load`` as JSON, after a first ``ready``.
 """

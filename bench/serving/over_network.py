@@ -16,7 +16,7 @@ _PAUSE = 0.2  # seconds between tries to reach a server that starts
 
 
 def await_answer(call: Call) -> None:
-    """Return once ``call`` is answered; whoever started this process ends it if that takes too long."""
+    """Return once ``call`` is answered; the parent process ends this one if that takes too long."""
     while True:
         try:
             call()

@@ -1,4 +1,4 @@
-"""Whether contenders' pictures are the same."""
+"""Compares the images of contenders."""
 
 from __future__ import annotations
 

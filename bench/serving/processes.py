@@ -25,7 +25,7 @@ Measured = TypeVar("Measured")
 
 
 class NotServingError(Exception):
-    """A contender does not install, start or answer, in one line of words."""
+    """A contender does not install, start or respond; the message is one line."""
 
 
 class Tree:
@@ -73,7 +73,7 @@ class Tree:
         return self._process.stdout.fileno()
 
     def complaint(self) -> str:
-        """The line of what it said that tells best why it ended."""
+        """The line of its output that best explains why it ended."""
         return (
             error_line(self._said.read_text(errors="replace"))
             or f"ended with status {self._process.returncode}, without a word"

@@ -1,4 +1,4 @@
-"""How contenders are called over the network: one connection a caller, kept open, with a request that is prepared once."""
+"""Clients of the contenders: one open connection per caller, with a request that is prepared once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures in words: Markdown tables, one for each number of callers. Shares of the limit are what to read; the rest is as measured."""
+"""Markdown tables of figures, one for each number of callers. Read the shares of the limit; the rest is as measured."""
 
 from __future__ import annotations
 

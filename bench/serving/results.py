@@ -1,4 +1,4 @@
-"""What the bench finds: plain data, stored as JSON."""
+"""Results of the bench: plain data, stored as JSON."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """All of a run: ``results`` in the order of their contenders, the ``machine`` in words, windows of ``seconds``, ``rounds``."""
+    """All of a run: ``results`` in the order of their contenders, a description of the ``machine``, windows of ``seconds``, ``rounds``."""
 
     machine: str
     cores: int

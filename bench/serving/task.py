@@ -1,4 +1,4 @@
-"""What all contenders are given: the embedded bundle, one photo, one age group, and how a peer is told to serve them."""
+"""The task of all contenders: the embedded bundle, one photo, one age group; and the settings of a peer."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class PeerSettings:
 
     @classmethod
     def from_environment(cls) -> PeerSettings:
-        """As ``environment`` told it; peers' own command lines and workers leave environment variables alone."""
+        """Read the settings that ``environment`` wrote; peers' own command lines and workers pass environment variables on."""
         return cls(**{field.name: int(os.environ[_variable(field.name)]) for field in fields(cls)})
 
     def environment(self, port: int) -> dict[str, str]:
-        """The variables that tell a peer to serve on ``port``."""
+        """Return the environment variables for a peer that serves on ``port``."""
         return {_variable(name): str(value) for name, value in asdict(replace(self, port=port)).items()}
 
 

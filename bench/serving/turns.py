@@ -1,4 +1,4 @@
-"""A contender's turn: started afresh, warmed, loaded by one window after the other, stopped."""
+"""A contender's turn: started, warmed up, loaded in one window after the other, stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all contenders do with a photo, by the server's own pipeline."""
+"""The work of all contenders on a photo, by the server's own pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls that their callers do not wait for: cancelled, timed out, cut off, and bytes on the socket that are no whole call."""
+"""Calls that their callers abandon: cancelled, timed out, cut off, and incomplete bytes on the socket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SETTINGS, _HEADERS, _DATA = 4, 1, 0  # kinds of frames
 _END_HEADERS, _END_STREAM = 4, 1
 
 
-def rude_kinds() -> list[Kind]:
+def abandoned_kinds() -> list[Kind]:
     return [
         kind("cancelled", 6, _cancelled, LEFT, OK),
         kind("timed out", 6, _timed_out, *_TIMES_UP, OK),
@@ -106,7 +106,7 @@ def _half_a_message(choice: Random) -> bytes:
 
 
 def _whole(choice: Random) -> bytes:
-    """A whole call; whoever sends it does not wait for the answer."""
+    """A complete call whose sender does not wait for the response."""
     return _greeting() + _head() + _body()
 
 

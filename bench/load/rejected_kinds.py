@@ -1,4 +1,4 @@
-"""Calls that must be refused, each with the reason that it must be told."""
+"""Calls that must be rejected, each with the reason that is expected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TOO_MANY, _TOO_LONG = 33, 17 * 2**20  # targets; bytes of a message
 Change = Callable[[pb.AgeTransformRequest], object]
 
 
-def bad_kinds() -> list[Kind]:
+def rejected_kinds() -> list[Kind]:
     """Bad requests of all sorts."""
     return [
         kind("hostile file, refused", 3, _hostile("refused"), *_REFUSED_FILE),
