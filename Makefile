@@ -31,8 +31,8 @@ serve: $(SERVE)/done  ## serve the embedded bundle on port 50051
 
 test: $(SERVE)/test $(DEV)/done $(PROTO)/done  ## run the tests: training and export with torch, the rest without
 	@failed=; \
-	$(DEV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS_DEV) $(PYTEST) || failed=1; \
-	$(SERVE)/bin/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS_SERVE) $(PYTEST) || failed=1; \
+	$(DEV)/bin/python -m pytest -n $(WORKERS) --dist loadscope $(TESTS_DEV) $(PYTEST) || failed=1; \
+	$(SERVE)/bin/python -m pytest -n $(WORKERS) --dist loadscope $(TESTS_SERVE) $(PYTEST) || failed=1; \
 	test -z "$$failed"
 
 test-all: override PYTEST += -m "not gpu"

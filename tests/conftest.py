@@ -12,6 +12,7 @@ from zipfile import ZipFile
 import cv2
 import numpy as np
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports ONNX Runtime
 
@@ -27,13 +28,18 @@ LANDMARKS = {
 }
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With pytest-xdist, keep tests together that share what is slow to make: a file's, and all of tests/export."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "export" else f"{folder}/{item.path.name}"))
+class SharedFixtureScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Keeps tests together that share what is slow to make: a file's, and all of tests/export."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "tests/export" if file.startswith("tests/export/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedFixtureScheduling:
+    """Distribute tests among the workers of pytest-xdist, whose marks for groups are lost with pytest 9.2."""
+    return SharedFixtureScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
