@@ -87,7 +87,30 @@ class Config:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig(Config):
+class ProcessConfig(Config):
+    """The options of a process that computes, and the overrides of its settings."""
+
+    seed: int = option("Seed of all random numbers.", default=0)
+    device: str = option("auto, cpu, cuda or cuda:N.", default="auto")
+    threads: int = option("CPU threads; 0: torch decides.", default=0, kind=click.IntRange(0))
+    cache: Path = option("Folder of prepared crops.", default=DEFAULT_CACHE, kind=click.Path(path_type=Path))
+    overrides: tuple[str, ...] = option(
+        "Override a number of the settings.", default=(), flag="--set", metavar="NAME=VALUE"
+    )
+
+    def settings(self) -> Any:
+        """Return the settings with the overrides applied; each subclass has its own."""
+        raise NotImplementedError
+
+    def resolved(self) -> dict[str, Any]:
+        """Return all options, and the settings in the place of the overrides."""
+        options = super().resolved()
+        del options["overrides"]
+        return options | {"settings": asdict(self.settings())}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(ProcessConfig):
     """The options that all training runs share."""
 
     sources: tuple[str, ...] = data_field("Data set; give it once per set.")
@@ -95,24 +118,7 @@ class RunConfig(Config):
     steps: int = option("Steps in all, those done before included.", kind=click.IntRange(1))
     minutes: float = option("Stop and save after this long; 0: no limit.", default=0.0, kind=click.FloatRange(0))
     batch_size: int = option("Faces per step and process.", kind=click.IntRange(2))
-    seed: int = option("Seed of all random numbers.", default=0)
-    device: str = option("auto, cpu, cuda or cuda:N.", default="auto")
-    threads: int = option("CPU threads; 0: torch decides.", default=0, kind=click.IntRange(0))
     amp: bool = option("bfloat16 autocast.", default=True, flag="--amp/--no-amp")
-    cache: Path = option("Folder of prepared crops.", default=DEFAULT_CACHE, kind=click.Path(path_type=Path))
-    overrides: tuple[str, ...] = option(
-        "Override a number of the stage's settings.", default=(), flag="--set", metavar="NAME=VALUE"
-    )
-
-    def settings(self) -> Any:
-        """Return the stage's settings with the overrides applied; each subclass has its own."""
-        raise NotImplementedError
-
-    def resolved(self) -> dict[str, Any]:
-        """Return all options, and the stage's settings in the place of the overrides."""
-        options = super().resolved()
-        del options["overrides"]
-        return options | {"settings": asdict(self.settings())}
 
     def check(self) -> str:
         """Check checkpoints and data sets; return the number of faces per split."""

@@ -22,13 +22,12 @@ from dorian_bundle.graphs import sha256_of
 from dorian_training.checkpoint import WEIGHTS_FILE, load_network, load_weights, require_network
 from dorian_training.cli.config import (
     CHECKPOINT,
-    Config,
+    ProcessConfig,
     apply_overrides,
     config_command,
     data_field,
     option,
 )
-from dorian_training.cli.options import DEFAULT_CACHE
 from dorian_training.cli.runs import run_distributed
 from dorian_training.data.batches import as_images, groups_of
 from dorian_training.data.crops import Crops, cut_crops
@@ -45,7 +44,7 @@ _CHUNK = 16  # faces per file
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentOptimisationConfig(Config):
+class LatentOptimisationConfig(ProcessConfig):
     """Options of the latent optimisation."""
 
     sources: tuple[str, ...] = data_field("Faces whose latents are optimised.")
@@ -53,23 +52,10 @@ class LatentOptimisationConfig(Config):
     facenet: Path = option("Checkpoint of the FaceNet that preserves identity.", kind=CHECKPOINT)
     split: Literal["train", "val", "test"] = option("Split of the faces.", default="train")
     faces: int | None = option("Faces at most; all unless given.", default=None, kind=click.IntRange(1))
-    seed: int = option("Seed of the choice of faces.", default=0)
-    device: str = option("auto, cpu, cuda or cuda:N.", default="auto")
-    threads: int = option("CPU threads; 0: torch decides.", default=0, kind=click.IntRange(0))
-    cache: Path = option("Folder of prepared crops.", default=DEFAULT_CACHE, kind=click.Path(path_type=Path))
-    overrides: tuple[str, ...] = option(
-        "Override a number of the search's settings.", default=(), flag="--set", metavar="NAME=VALUE"
-    )
 
     def settings(self) -> SearchSettings:
         """Return the search's settings with the overrides applied."""
         return apply_overrides(SearchSettings(), self.overrides)
-
-    def resolved(self) -> dict[str, Any]:
-        """Return all options, and the search's settings in the place of the overrides."""
-        options = super().resolved()
-        del options["overrides"]
-        return options | {"settings": asdict(self.settings())}
 
     def check(self) -> str:
         """Check checkpoints and data; return the number of faces."""

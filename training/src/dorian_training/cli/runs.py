@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import yaml
 
 from dorian_bundle.alignment import AlignmentTemplate
 from dorian_training.checkpoint import RESUME_FILE, load_weights
-from dorian_training.cli.config import RunConfig
+from dorian_training.cli.config import ProcessConfig, RunConfig
 from dorian_training.data.crops import Crops, cut_crops
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
@@ -25,18 +25,7 @@ from dorian_training.methods.stage import Stage
 CONFIG_FILE = "config.yaml"
 
 
-class _ProcessConfig(Protocol):
-    """What a config says of the process that works on it."""
-
-    @property
-    def seed(self) -> int: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def threads(self) -> int: ...
-
-
-AnyProcessConfig = TypeVar("AnyProcessConfig", bound=_ProcessConfig)
+AnyProcessConfig = TypeVar("AnyProcessConfig", bound=ProcessConfig)
 
 
 def run_distributed(work: Callable[[DistributedContext, AnyProcessConfig], None], config: AnyProcessConfig) -> None:
