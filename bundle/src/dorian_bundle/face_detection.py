@@ -18,6 +18,7 @@ from dorian_bundle.boxes import intersection_and_union
 from dorian_bundle.errors import AlignmentError
 from dorian_bundle.face_readers import DETECTOR_STRIDES
 from dorian_bundle.graphs import Array, RunGraph
+from dorian_bundle.pose import Pose
 from dorian_bundle.tensors import crops_to_images
 
 MAX_SIDE = 1920  # pixels that the detector sees; larger photos are reduced to it
@@ -34,12 +35,16 @@ _REFINED_AT_ONCE = 32  # faces
 class DetectedFace:
     """A face in pixels of the photo: ``box`` x, y, width, height; ``landmarks`` (5, 2), see ``dorian_bundle.alignment``.
 
-    ``score`` from 0 to 1.
+    ``score`` from 0 to 1. Where they were refined: ``mesh``, 73 points (73, 2), see ``dorian_bundle.mesh``; ``visibility``, the
+    share of the face that can be seen, from 0 to 1; ``pose``.
     """
 
     box: tuple[float, float, float, float]
     landmarks: NDArray[np.float64]
     score: float
+    mesh: NDArray[np.float64] | None = None
+    visibility: float | None = None
+    pose: Pose | None = None
 
 
 @dataclass(frozen=True)
