@@ -21,17 +21,32 @@ class BrokenFileError(Exception):
 
 
 @dataclass(frozen=True)
+class Header:
+    """What a file says of its image before any of it is decoded.
+
+    Args:
+        width: In pixels.
+        height: In pixels.
+        decoding_bytes: Bytes per pixel that decoding takes at its peak, the decoded photo included.
+        has_alpha: Whether the image may be transparent somewhere.
+    """
+
+    width: int
+    height: int
+    decoding_bytes: int
+    has_alpha: bool = False
+
+
+@dataclass(frozen=True)
 class ParsedFile:
     """The parts of an image file.
 
     Args:
         image: A file of the same format with nothing but the image.
-        size: Width and height in pixels by the header, where they are known without a decoder.
         exif: A TIFF file, not yet checked.
         profile: An ICC profile, not yet checked.
     """
 
     image: bytes
-    size: tuple[int, int] | None
     exif: bytes | None
     profile: bytes | None

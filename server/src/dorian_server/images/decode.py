@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import ImageFormat
 from dorian_server.images.colour import convert_to_srgb
-from dorian_server.images.containers import BrokenFileError, ParsedFile
+from dorian_server.images.containers import BrokenFileError, Header, ParsedFile
 from dorian_server.images.exif import Metadata, read_exif
 from dorian_server.images.formats import FORMATS, list_labels
 from dorian_server.settings import Limits
@@ -22,15 +23,21 @@ from dorian_server.settings import Limits
 Image.MAX_IMAGE_PIXELS = None
 
 _FIELD = "image.data"
-_TRANSPOSITIONS = {  # by EXIF orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+_STRIP_PIXELS = 2**20  # that are copied at once from a decoded image to the array
+
+Transposition = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+# By EXIF orientation: from an upright image to the same pixels as the file has them, as a view.
+_STORED_VIEWS: Mapping[int, Transposition] = {
+    1: lambda upright: upright,
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
 }
+_SWAPS_SIDES = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,46 @@ class Photo:
     metadata: Metadata | None = None
 
 
+@dataclass(frozen=True)
+class PhotoHeader:
+    """What a photo's file says of it before any of it is decoded: its format, and the header of its image."""
+
+    format: ImageFormat
+    image: Header
+
+    @property
+    def pixels(self) -> int:
+        return self.image.width * self.image.height
+
+
+def read_photo_header(data: bytes, limits: Limits, output_format: ImageFormat | None = None) -> PhotoHeader:
+    """Return the header of a photo's file that is within all limits, as far as can be told without decoding it.
+
+    Args:
+        data: The file.
+        limits: How large it may be.
+        output_format: The format in which the photo is to be returned, if not its own; it must hold as many pixels.
+
+    Raises:
+        RequestError: The file is empty, of no known format, or beyond ``limits`` or those of ``output_format``.
+    """
+    if not data:
+        message = f"the image is empty; send the bytes of a {list_labels('or')} file"
+        raise RequestError(Reason.IMAGE_EMPTY, _FIELD, message)
+    if len(data) > limits.max_image_bytes:
+        message = f"the image has {len(data):,} bytes; at most {limits.max_image_bytes:,} are allowed"
+        raise RequestError(Reason.IMAGE_BYTES_EXCEEDED, _FIELD, message)
+    with _broken_files_rejected():
+        image_format = _format_of(data)
+        try:
+            header = FORMATS[image_format].read_header(data)
+        except (struct.error, IndexError) as error:
+            raise BrokenFileError("the file is cut off") from error
+    _check_size(header.width, header.height, limits)
+    _check_output(header.width, header.height, output_format or image_format)
+    return PhotoHeader(image_format, header)
+
+
 def decode(data: bytes, limits: Limits, output_format: ImageFormat | None = None) -> Photo:
     """Decode a file of one of ``FORMATS``; of an animation the first image.
 
@@ -64,53 +111,65 @@ def decode(data: bytes, limits: Limits, output_format: ImageFormat | None = None
     Raises:
         RequestError: The file is empty, no such image, broken, or beyond ``limits`` or those of ``output_format``.
     """
-    if not data:
-        message = f"the image is empty; send the bytes of a {list_labels('or')} file"
-        raise RequestError(Reason.IMAGE_EMPTY, _FIELD, message)
-    if len(data) > limits.max_image_bytes:
-        message = f"the image has {len(data):,} bytes; at most {limits.max_image_bytes:,} are allowed"
-        raise RequestError(Reason.IMAGE_BYTES_EXCEEDED, _FIELD, message)
+    header = read_photo_header(data, limits, output_format)
+    with _broken_files_rejected():
+        spec = FORMATS[header.format]
+        try:
+            file = spec.parse(data)
+        except (struct.error, IndexError) as error:
+            raise BrokenFileError("the file is cut off") from error
+        orientation, metadata = read_exif(file.exif)
+        pixels, alpha = _decode_pixels(spec.load, header.image, file, orientation)
+    return Photo(pixels, header.format, alpha, metadata)
+
+
+@contextmanager
+def _broken_files_rejected() -> Iterator[None]:
     unreadable = f"the image cannot be decoded; send a whole {list_labels('or')} file"
     try:
-        image_format, file = _parse(data)
-        orientation, metadata = read_exif(file.exif)
-        pixels, alpha = _decode_pixels(image_format, file, orientation, limits, output_format)
+        yield
     except BrokenFileError as error:
         raise RequestError(Reason.IMAGE_UNREADABLE, _FIELD, f"{unreadable}: {error}") from error
     except (RequestError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
         raise RequestError(Reason.IMAGE_UNREADABLE, _FIELD, unreadable) from error
-    return Photo(pixels, image_format, alpha, metadata)
 
 
-def _parse(data: bytes) -> tuple[ImageFormat, ParsedFile]:
+def _format_of(data: bytes) -> ImageFormat:
     for image_format, spec in FORMATS.items():
         if spec.matches(data):
-            try:
-                return image_format, spec.parse(data)
-            except (struct.error, IndexError) as error:
-                raise BrokenFileError("the file is cut off") from error
+            return image_format
     raise BrokenFileError(f"the file does not begin as a {list_labels('or')} file does")
 
 
 def _decode_pixels(
-    image_format: ImageFormat, file: ParsedFile, orientation: int, limits: Limits, output_format: ImageFormat | None
+    load: Callable[[bytes], Image.Image], header: Header, file: ParsedFile, orientation: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Return the pixels (height, width, 3) and the alpha (height, width), both upright."""
-    if file.size:  # a WebP's decoder takes memory for all pixels when it is opened
-        _check_size(*file.size, limits)
-    with Image.open(io.BytesIO(file.image), formats=[image_format]) as image:
-        _check_size(*image.size, limits)
-        _check_output(*image.size, output_format or image_format)
-        image.load()
-        colours, alpha = _split_alpha(image)
+    image = load(file.image)
+    if image.size != (header.width, header.height):  # memory was reckoned by the header
+        raise BrokenFileError("the file gives two sizes of its image")
+    colours, alpha = _split_alpha(image)
+    del image
     colours = convert_to_srgb(colours, file.profile)
     return _turn_upright(colours, orientation), None if alpha is None else _turn_upright(alpha, orientation)
 
 
 def _turn_upright(image: Image.Image, orientation: int) -> NDArray[np.uint8]:
-    return np.asarray(image if orientation == 1 else image.transpose(_TRANSPOSITIONS[orientation]))
+    """Return the pixels of ``image``, uint8 (height, width, 3) or for mode L (height, width), upright.
+
+    They are copied strip by strip, as Pillow would need as much memory again to give them all at once.
+    """
+    width, height = image.size
+    shape = (width, height) if orientation in _SWAPS_SIDES else (height, width)
+    upright = np.empty(shape if image.mode == "L" else (*shape, 3), dtype=np.uint8)
+    stored = _STORED_VIEWS[orientation](upright)
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        stored[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return upright
 
 
 def _check_size(width: int, height: int, limits: Limits) -> None:

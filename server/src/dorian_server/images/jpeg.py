@@ -15,6 +15,7 @@ from dorian_server.images.containers import (
     MAX_PARTS,
     MAX_PROFILE_BYTES,
     BrokenFileError,
+    Header,
     ParsedFile,
 )
 
@@ -27,12 +28,31 @@ _MIN_QUALITY_OF_FULL_CHROMA = 90
 
 _SCAN, _END = 0xDA, 0xD9
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _TABLES = {0xC4, 0xCC, 0xDB, 0xDD}
 _JFIF, _EXIF, _PROFILE, _ADOBE = 0xE0, 0xE1, 0xE2, 0xEE  # the first and the last say how colours are stored
+_NO_IMAGE = "the file ends, or has too many segments, before its image begins"
 # Passes over fill bytes, pixels, and markers that stand alone.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 # Some tables of some hundred bytes, and the JFIF's preview, in most files.
 _MAX_TABLE_BYTES = 2**18
+
+
+def read_header(data: bytes) -> Header:
+    """Return the header of a JPEG file.
+
+    Raises:
+        BrokenFileError: The file ends, or has too many segments, before its image begins.
+    """
+    for marker, start, end in islice(_segments(data), MAX_PARTS):
+        if marker in _FRAMES:
+            _, height, width, components = struct.unpack(">BHHB", data[start + 4 : end][:6])
+            # A progressive file's coefficients are 2 bytes for each component, beside Pillow's 4.
+            needed = 2 * components + 4 if marker in _PROGRESSIVE else 0
+            return Header(width, height, max(needed, 9 if components == 4 else 8))
+        if marker == _SCAN:
+            break
+    raise BrokenFileError(_NO_IMAGE)
 
 
 def parse(data: bytes) -> ParsedFile:
@@ -42,7 +62,6 @@ def parse(data: bytes) -> ParsedFile:
         BrokenFileError: The file ends, or has too many segments or tables, before its image begins, or it has too many scans.
     """
     kept, exif = [b"\xff\xd8"], None
-    size: tuple[int, int] | None = None
     profile_chunks: list[bytes] = []
     for marker, start, end in islice(_segments(data), MAX_PARTS):
         content = data[start + 4 : end]
@@ -50,17 +69,14 @@ def parse(data: bytes) -> ParsedFile:
             if sum(map(len, kept)) > _MAX_TABLE_BYTES:
                 raise BrokenFileError("the file has too many tables")
             _check_scans(data, start)
-            return ParsedFile(b"".join([*kept, data[start:]]), size, exif, _join_profile(profile_chunks))
-        if marker in _FRAMES:
-            height, width = struct.unpack_from(">HH", content, 1)
-            size = width, height
+            return ParsedFile(b"".join([*kept, data[start:]]), exif, _join_profile(profile_chunks))
         if marker in _FRAMES or marker in _TABLES or marker in (_JFIF, _ADOBE):
             kept.append(data[start:end])
         elif marker == _EXIF and content.startswith(EXIF_HEADER) and exif is None:
             exif = content[len(EXIF_HEADER) :]
         elif marker == _PROFILE and content.startswith(_PROFILE_HEADER):
             profile_chunks.append(content[len(_PROFILE_HEADER) :])
-    raise BrokenFileError("the file ends, or has too many segments, before its image begins")
+    raise BrokenFileError(_NO_IMAGE)
 
 
 def _segments(data: bytes, position: int = 2) -> Iterator[tuple[int, int, int]]:

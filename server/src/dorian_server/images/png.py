@@ -8,11 +8,27 @@ from io import BytesIO
 
 from PIL import Image
 
-from dorian_server.images.containers import MAX_PARTS, MAX_PROFILE_BYTES, BrokenFileError, ParsedFile
+from dorian_server.images.containers import MAX_PARTS, MAX_PROFILE_BYTES, BrokenFileError, Header, ParsedFile
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 
 _COMPRESS_LEVEL = 3
+_GREY, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 3, 4, 6  # colour types; 2 is RGB
+
+
+def read_header(data: bytes) -> Header:
+    """Return the header of a PNG file.
+
+    Raises:
+        BrokenFileError: The file does not begin with it.
+    """
+    length, kind, width, height, depth, colour = struct.unpack_from(">I4sIIBB", data, len(MAGIC))
+    if (length, kind) != (13, b"IHDR"):
+        raise BrokenFileError("the file does not begin with its header")
+    if colour == _GREY and depth == 16:
+        return Header(width, height, decoding_bytes=13)
+    has_alpha = colour in (_PALETTE, _GREY_ALPHA, _RGB_ALPHA) or data.find(b"tRNS", 0, data.find(b"IDAT")) > 0
+    return Header(width, height, 13 if has_alpha else 8, has_alpha)
 
 
 def parse(data: bytes) -> ParsedFile:
@@ -47,14 +63,14 @@ def parse(data: bytes) -> ParsedFile:
         raise BrokenFileError("the file has too many chunks")
     if not pixels or b"IHDR" not in chunks:
         raise BrokenFileError("the file ends before its image begins")
-    width, height, depth = struct.unpack_from(">IIB", chunks[b"IHDR"])
+    (depth,) = struct.unpack_from(">B", chunks[b"IHDR"], 8)
     chunks[b"IDAT"] = b"".join(pixels)
     kinds = [b"IHDR", b"PLTE", b"tRNS", b"IDAT"]
     if depth == 16:
         kinds.remove(b"tRNS")  # a colour of 16 bits cannot be told from its neighbours in the 8 bits that are kept
     image = [_write_chunk(kind, chunks[kind]) for kind in kinds if kind in chunks]
     image_file = b"".join([MAGIC, *image, _write_chunk(b"IEND", b"")])
-    return ParsedFile(image_file, (width, height), chunks.get(b"eXIf"), _inflate_profile(chunks.get(b"iCCP", b"")))
+    return ParsedFile(image_file, chunks.get(b"eXIf"), _inflate_profile(chunks.get(b"iCCP", b"")))
 
 
 def _write_chunk(kind: bytes, content: bytes) -> bytes:
