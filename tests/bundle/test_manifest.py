@@ -9,13 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from dorian_bundle import write_manifest
-from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.manifest import MANIFEST_FILE, Manifest
 
 
 def test_the_embedded_manifest_is_one(manifest: dict[str, Any]) -> None:
     read = Manifest.model_validate(manifest)
-    assert read.alignment == DEFAULT_TEMPLATE
     assert read.model_dump(mode="json") == manifest
 
 

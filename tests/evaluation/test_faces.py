@@ -65,7 +65,7 @@ def test_all_parts(evaluate: Callable[..., Result], tmp_path: Path) -> None:
         "landmark_error": 10.0,
     }
     refined = portraits["detectors"]["bundle"]["landmark_error"]
-    assert refined < 2  # what is left: the painted landmarks are not quite the template's
+    assert refined < 2.5  # what is left: the painted landmarks are not quite the template's
     assert figures["landmark_refiner"]["utkface"] == {"before": 10.0, "after": refined}
     assert portraits["detectors"]["cascade"]["recall"]["40+"] == 0.0
     assert detector["test"]["photos"]["detectors"]["bundle"]["false_per_100"] == 0.0

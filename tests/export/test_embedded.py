@@ -23,6 +23,7 @@ from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_bundle.graphs import RunGraph
+from dorian_bundle.masks import face_mask
 from dorian_export.check import check_bundle
 from dorian_export.exporters.age_translator import AgeTranslatorGraph
 from dorian_export.exporters.cyclegan import FilterGraph
@@ -278,6 +279,8 @@ def test_the_filters_are_their_checkpoints_averages(embedded: Bundle, pictures: 
     for item in method.filters:
         network = build_translator(CycleGanShape.from_dict(about["shape"])).eval().requires_grad_(False)
         load_network(network, weights, f"to_{item.name}_ema")
+        landmarks = embedded.manifest.alignment.points(method.crop_size)
+        network.register_buffer("mask", torch.from_numpy(face_mask(landmarks, method.crop_size)))
         parity_of(embedded, item.graph, FilterGraph(network), {"image": image})
         change = (FilterGraph(network)(image[:1]) - image[:1]).abs()
         assert 0.005 < float(change.mean()) < 0.25  # a change, and still the face

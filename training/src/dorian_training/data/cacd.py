@@ -15,7 +15,7 @@ from dorian_training.errors import DataError
 _LAYOUT = "celebrity2000_meta.mat, and the pictures beside it or in CACD2000/"
 _FIELDS = ("age", "identity", "name")
 
-# The pictures are a detector's box, widened about its centre: eyes near (96, 108) and (152, 108), mouth near y = 164.
+# The pictures are a detector's box, widened about its centre: irises near (96, 109) and (153, 109), mouth near y = 168.
 # An estimate, for want of landmarks: MEAN_LANDMARKS fall there with this box.
 _BOX = (51.0, 65.0, 148.0, 148.0)
 

@@ -18,8 +18,9 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Landmarks = tuple[tuple[float, float], ...]
 
-# Where the eyes, nose and mouth corners lie in a crop that a public set has already aligned, as fractions of its sides.
-MEAN_LANDMARKS: Landmarks = ((0.305, 0.288), (0.682, 0.290), (0.487, 0.509), (0.329, 0.669), (0.650, 0.671))
+# Where the eyes, nose and mouth corners lie in a crop that a public set has already aligned, as fractions of its sides: the
+# means of a face mesh's in UTKFace's crops.
+MEAN_LANDMARKS: Landmarks = ((0.301, 0.295), (0.691, 0.295), (0.496, 0.551), (0.329, 0.694), (0.665, 0.693))
 
 
 @dataclass(frozen=True, slots=True)
