@@ -50,6 +50,8 @@ VALUES: dict[str, tuple[str, object]] = {
     "max_message_bytes": ("2048", 2048),
     "max_image_bytes": ("1000", 1000),
     "max_pixels": ("2000", 2000),
+    "max_receiving": ("16", 16),
+    "request_timeout": ("20", 20.0),
     "max_steps": ("30", 30),
     "grace": ("0.5", 0.5),
     "tls_certificate": ("some.pem", Path("some.pem")),
@@ -160,7 +162,7 @@ def test_help_names_each_flag_with_its_environment_variable_and_default() -> Non
 def test_every_setting_is_a_flag_with_the_same_default(started: list[Settings]) -> None:
     CliRunner().invoke(command.main)
     assert started == [Settings(Path("models/default"))]
-    of_limits = {"max_message_bytes", "max_image_bytes", "max_pixels", "max_steps"}
+    of_limits = {"max_message_bytes", "max_image_bytes", "max_pixels", "max_steps", "max_receiving", "request_timeout"}
     of_parts = of_limits | {field.name for part in (Load, Security, Observability) for field in fields(part)}
     of_settings = {field.name for field in fields(Settings)} - {"limits", "load", "security", "observability"}
     assert of_settings | of_parts == set(VALUES) | {"processes"}, "more than one are started in another way"

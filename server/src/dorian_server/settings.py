@@ -76,6 +76,10 @@ class Limits:
     """Largest photo, in bytes of its file."""
     max_pixels: Annotated[int, Field(ge=1)] = 64_000_000
     """Largest photo, in pixels; rejected before it is decoded."""
+    max_receiving: Annotated[int, Field(ge=8, le=4096)] = 128
+    """Requests that are received at once, each of them up to the largest; others wait, and the slowest are given up."""
+    request_timeout: Annotated[float, Field(ge=0.1)] = 60.0
+    """Seconds within which a request must arrive once its call has begun."""
     max_steps: Annotated[int, Field(ge=1)] = 500
     """Most steps of the search for one face's latent."""
     min_side: Annotated[int, _NO_FLAG] = 32

@@ -10,14 +10,17 @@ from contextlib import suppress
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from dorian.v1 import admin_pb2_grpc, face_aging_pb2_grpc
 from dorian_server.admission.gate import Gate
 from dorian_server.admission.queue import MAX_WAITING, Admission
 from dorian_server.domain.errors import RequestError, StartupError
 from dorian_server.rpc.call_details import ADMIN_SERVICE, FACE_AGING_SERVICE
+from dorian_server.rpc.event_loop import run_on_loop
+from dorian_server.rpc.front import Front
 from dorian_server.rpc.health_service import HealthService
+from dorian_server.rpc.receiving import Receiving
 from dorian_server.runtimes.cores import share_of_cores
 from dorian_server.security.authentication import load_authentication
 from dorian_server.security.credentials import load_credentials
@@ -34,6 +37,8 @@ log = logging.getLogger(__name__)
 _FAREWELL = 0.5
 # Beside those that work and those that wait: calls that are rejected, and health checks.
 _SPARE_THREADS = 64
+# Calls of one connection that are open at once; what it begins beyond waits with the caller.
+_MAX_STREAMS = 100
 
 
 class Server:
@@ -67,18 +72,12 @@ class Server:
         workers = load.workers or share_of_cores(load.processes)
         admission = Admission(workers, load.max_wait, metrics.queue)
         authentication = load_authentication(settings, metrics.count_rejection)
-        self._server = grpc.server(
+        self._front = Front(
+            [CallWatcher(telemetry), *authentication, Gate(admission, metrics.count_rejection)],
             ThreadPoolExecutor(workers + MAX_WAITING + _SPARE_THREADS, thread_name_prefix="request"),
-            options=[
-                ("grpc.max_receive_message_length", settings.limits.max_message_bytes),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", int(shares_port)),
-                # Callers may ping every 10 s, between calls as well.
-                ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.http2.min_ping_interval_without_data_ms", 9_000),
-            ],
-            interceptors=[CallWatcher(telemetry), *authentication, Gate(admission, metrics.count_rejection)],
+            Receiving(settings.limits.max_receiving, settings.limits.request_timeout),
         )
+        self._server = run_on_loop(self._create(shares_port))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="work")
         self._health = HealthService()
         self._add_services(FaceAgingService(self._bundles, admission, self._workers, telemetry))
@@ -86,17 +85,31 @@ class Server:
         if not shares_port:
             self._listen()
 
+    async def _create(self, shares_port: bool) -> grpc.aio.Server:
+        options = [
+            ("grpc.max_receive_message_length", self._settings.limits.max_message_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_concurrent_streams", _MAX_STREAMS),
+            ("grpc.so_reuseport", int(shares_port)),
+            # Callers may ping every 10 s, between calls as well.
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", 9_000),
+        ]
+        return grpc.aio.server(handlers=[self._front], options=options)
+
     def _add_services(self, service: FaceAgingService) -> None:
         security = self._settings.security
         names = [FACE_AGING_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
-        face_aging_pb2_grpc.add_FaceAgingServicer_to_server(service, self._server)  # type: ignore[no-untyped-call]
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        face_aging_pb2_grpc.add_FaceAgingServicer_to_server(service, self._front)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._front)
         if security.api_keys is not None:
             admin = AdminService(self._reload_everywhere)
-            admin_pb2_grpc.add_AdminServicer_to_server(admin, self._server)  # type: ignore[no-untyped-call]
+            admin_pb2_grpc.add_AdminServicer_to_server(admin, self._front)  # type: ignore[no-untyped-call]
             names.append(ADMIN_SERVICE)
         if security.reflection:
-            reflection.enable_server_reflection(names, self._server)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+                reflection.ReflectionServicer(names), self._front
+            )
 
     def _listen(self) -> None:
         address = f"{self._settings.host}:{self._settings.port}"
@@ -107,7 +120,7 @@ class Server:
                 self.port = self._server.add_secure_port(address, self._credentials)
         except RuntimeError as error:
             raise StartupError(f"cannot listen on {address}: {error}") from error
-        self._server.start()
+        run_on_loop(self._server.start())
 
     def open(self) -> None:
         """Open and warm the bundles, then take calls; ``StartupError`` if a bundle cannot be served."""
@@ -146,7 +159,7 @@ class Server:
             farewell = min(_FAREWELL, grace / 2)
             time.sleep(farewell)
             grace -= farewell
-        self._server.stop(grace).wait()
+        run_on_loop(self._server.stop(grace))
         self._workers.shutdown(wait=False)
 
     def _report_bundles(self) -> None:

@@ -1,0 +1,92 @@
+"""A connection that speaks HTTP/2 frame by frame, to do what no well-behaved client does; see RFC 9113."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterable
+from types import TracebackType
+
+DATA, HEADERS, RESET, SETTINGS, PING = 0, 1, 3, 4, 6
+END_HEADERS = 4
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_SECONDS = 60
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def _literal(name: str, value: str) -> bytes:
+    """A header as HPACK has it that is neither indexed nor compressed; both shorter than 127 bytes."""
+    return b"\0" + b"".join(bytes([len(text)]) + text.encode() for text in (name, value))
+
+
+class RawConnection:
+    """A connection to a gRPC server; whatever the server sends is read and thrown away.
+
+    Args:
+        address: The server's, as host:port.
+    """
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._socket = socket.create_connection((host, int(port)), _SECONDS)
+        self._next = 1
+        self._socket.sendall(_PREFACE + _frame(SETTINGS, 0, 0))
+        self._reader = threading.Thread(target=self._drain, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> RawConnection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has not closed it."""
+        return self._reader.is_alive()
+
+    def send(self, frames: Iterable[bytes]) -> None:
+        """Send frames at once."""
+        self._socket.sendall(b"".join(frames))
+
+    def half_open(self, method: str, beginning: bytes | None = None) -> list[bytes]:
+        """The frames that open a stream for a call without its request, or with its ``beginning``: five bytes of gRPC, then the message."""
+        stream, self._next = self._next, self._next + 2
+        headers = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": method,
+            ":authority": "localhost",
+            "te": "trailers",
+            "content-type": "application/grpc",
+        }
+        frames = [_frame(HEADERS, END_HEADERS, stream, b"".join(_literal(*item) for item in headers.items()))]
+        if beginning is not None:
+            frames.append(_frame(DATA, 0, stream, beginning))
+        return frames
+
+    def reset(self, method: str) -> list[bytes]:
+        """The frames that open a stream and cancel it at once."""
+        frames, stream = self.half_open(method), self._next - 2
+        return [*frames, _frame(RESET, 0, stream, struct.pack(">I", 8))]
+
+    def ping(self) -> bytes:
+        """The frame of a ping."""
+        return _frame(PING, 0, 0, bytes(8))
+
+    def settings(self) -> bytes:
+        """The frame of settings that change nothing."""
+        return _frame(SETTINGS, 0, 0)
+
+    def _drain(self) -> None:
+        try:
+            while self._socket.recv(65_536):
+                pass
+        except OSError:
+            pass

@@ -1,0 +1,201 @@
+"""Calls whose request never arrives: they take no thread, and have to give way to those who send theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, cast
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from dorian.v1 import face_aging_pb2 as pb
+from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
+from dorian_bundle import Bundle
+from dorian_server.rpc import receiving
+from dorian_server.rpc.call import AbortError, Call
+from dorian_server.rpc.receiving import Receiving
+from dorian_server.serving.server import start
+from dorian_server.settings import Limits, Load, Security, Settings
+from tests.raw_http2 import RawConnection
+
+SECONDS = 60
+SOON = 5  # seconds, within which a caller is answered whatever others do, however busy the machine is
+DETECT, CHECK = "/dorian.v1.FaceAging/DetectFaces", "/grpc.health.v1.Health/Check"
+HALF = b"\0" + (15 * 2**20).to_bytes(4, "big") + bytes(4000)  # the beginning of a message of 15 MiB
+CONNECTIONS, STREAMS = 5, 80
+
+
+@pytest.fixture
+def serve(searching_bundle: Bundle) -> Iterator[Callable[..., str]]:
+    """Starts a server with two threads for work, and limits; its address."""
+    with ExitStack() as stack:
+
+        def begin(**limits: Any) -> str:
+            settings = Settings(
+                searching_bundle.folder, host="127.0.0.1", port=0, threads=1, load=Load(2), limits=Limits(**limits)
+            )
+            server = start(settings)
+            stack.callback(server.stop)
+            return f"127.0.0.1:{server.port}"
+
+        yield begin
+
+
+def require_service(address: str) -> None:
+    """A caller who behaves, and a health check, on a connection of their own."""
+    with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        health, stub = health_pb2_grpc.HealthStub(channel), FaceAgingStub(channel)
+        for _ in range(5):
+            assert health.Check(health_pb2.HealthCheckRequest(), timeout=SOON).status == 1
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.DetectFaces(pb.DetectFacesRequest(), timeout=SOON)
+            assert caught.value.details() == "the image is empty; send the bytes of a JPEG, PNG or WebP file"
+
+
+@pytest.mark.parametrize("method", [DETECT, CHECK, "/dorian.v1.FaceAging/Optimize"])
+@pytest.mark.parametrize("beginning", [None, HALF], ids=["headers alone", "half a message"])
+def test_half_open_calls_hold_nobody_up(serve: Callable[..., str], method: str, beginning: bytes | None) -> None:
+    address = serve()
+    with ExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            connection = stack.enter_context(RawConnection(address))
+            connection.send(frame for _ in range(STREAMS) for frame in connection.half_open(method, beginning))
+        time.sleep(0.2)
+        require_service(address)
+
+
+def test_they_are_ended_after_a_while(serve: Callable[..., str]) -> None:
+    address = serve(request_timeout=0.2)
+    with grpc.insecure_channel(address) as channel:
+        never = iter(lambda: time.sleep(SECONDS), None)  # type: ignore[arg-type]
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.stream_unary(DETECT)(never, timeout=SOON)
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert caught.value.details() == "the request has not arrived within 0.2 s"
+
+
+def test_a_call_that_ends_without_a_request(serve: Callable[..., str]) -> None:
+    with grpc.insecure_channel(serve()) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.stream_unary(DETECT)(iter(()), timeout=SECONDS)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert caught.value.details() == f"{DETECT} needs a request; the call has none"
+
+
+def test_a_request_that_is_no_protobuf(serve: Callable[..., str]) -> None:
+    with grpc.insecure_channel(serve()) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(DETECT)(b"\xff\xff", timeout=SECONDS)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == "the request cannot be parsed; send the method's message in protobuf"
+
+
+def test_a_method_that_there_is_not(serve: Callable[..., str]) -> None:
+    with grpc.insecure_channel(serve()) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/dorian.v1.FaceAging/Sing")(b"", timeout=SECONDS)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_reflection_answers_one_request_after_the_other(searching_bundle: Bundle) -> None:
+    """Its stream takes no thread between two requests."""
+    security = Security(reflection=True)
+    server = start(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=1, security=security))
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            request = reflection_pb2.ServerReflectionRequest(list_services="")
+            ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
+            answers = list(ask(iter([request, request]), timeout=SECONDS))
+    finally:
+        server.stop()
+    names = [[service.name for service in answer.list_services_response.service] for answer in answers]
+    assert len(names) == 2
+    assert names[0] == names[1]
+    assert "dorian.v1.FaceAging" in names[0]
+
+
+# --- who gives way ---
+
+
+class Sender:
+    """A call from a connection whose request arrives when ``sent`` is set."""
+
+    def __init__(self, connection: str) -> None:
+        self.connection, self.sent = connection, asyncio.Event()
+        self.call = Call(cast("grpc.aio.ServicerContext[Any, Any]", self), ())
+
+    def peer(self) -> str:
+        return self.connection
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {}
+
+    def time_remaining(self) -> None:
+        return None
+
+    async def read(self) -> bytes:
+        await self.sent.wait()
+        return b"request"
+
+    async def receive(self, place: Receiving) -> str:
+        """What becomes of it."""
+        try:
+            return cast(bytes, await place.receive(cast(Any, self), self.call)).decode()
+        except AbortError:
+            code = self.call.code()
+            assert code is not None
+            return code.name
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_PATIENCE", "_TICK"):
+        monkeypatch.setattr(receiving, name, 0.01)
+
+
+def fates(senders: list[Sender], *prompt: Sender, places: int, timeout: float = SECONDS) -> list[str]:
+    """What becomes of ``senders``, and then of those who send at once, when the last of these has been received."""
+
+    async def run() -> list[str]:
+        room = Receiving(places, timeout)
+        tasks = [asyncio.create_task(sender.receive(room)) for sender in senders]
+        await asyncio.sleep(0)
+        for sender in prompt:
+            sender.sent.set()
+            tasks.append(asyncio.create_task(sender.receive(room)))
+        await asyncio.wait_for(asyncio.gather(*tasks[len(senders) :]), SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        return ["waits" if task.cancelled() else task.result() for task in tasks]
+
+    return asyncio.run(run())
+
+
+def connections(*names: str) -> list[Sender]:
+    return [Sender(f"ipv4:10.0.0.{name}") for name in names]
+
+
+def test_the_slowest_of_the_connection_with_most_gives_way() -> None:
+    senders, prompt = connections("1:1", "2:1", "2:2", "2:1"), connections("3:1")
+    assert fates(senders, *prompt, places=4) == ["waits", "RESOURCE_EXHAUSTED", "waits", "waits", "request"]
+
+
+def test_nobody_gives_way_while_there_is_room() -> None:
+    assert fates(connections("1:1", "1:1"), *connections("3:1"), places=3) == ["waits", "waits", "request"]
+
+
+def test_who_has_few_calls_goes_before_who_has_many() -> None:
+    many = connections(*["1:1"] * 20)
+    fate = fates(many, *connections("2:1"), places=8)
+    assert fate[-1] == "request"
+    assert fate.count("RESOURCE_EXHAUSTED") <= 8, "those of the first look, and not all that came before"
+
+
+def test_more_calls_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "MAX_WAITING", 10)
+    fate = fates(connections(*["1:1"] * 30), *connections("2:1"), places=8)
+    assert fate[-1] == "request"
+    assert fate.count("RESOURCE_EXHAUSTED") >= 12
