@@ -89,7 +89,7 @@ def test_a_folder_without_a_manifest(tmp_path: Path) -> None:
         load_bundle(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("data", [b"", b"not json", b'{"schema_version": 5', b"\xff\xfe\x00"])
+@pytest.mark.parametrize("data", [b"", b"not json", b'{"schema_version": 6', b"\xff\xfe\x00"])
 def test_a_manifest_that_is_not_json(folder: Path, data: bytes) -> None:
     (folder / "manifest.json").write_bytes(data)
     with pytest.raises(ManifestError) as caught:
@@ -104,8 +104,9 @@ def test_a_manifest_that_is_not_json(folder: Path, data: bytes) -> None:
         ({"schema_version": 2}, "2"),
         ({"schema_version": 3}, "3"),
         ({"schema_version": 4}, "4"),
-        ({"schema_version": 6}, "6"),
-        ({"schema_version": "5"}, "'5'"),
+        ({"schema_version": 5}, "5"),
+        ({"schema_version": 7}, "7"),
+        ({"schema_version": "6"}, "'6'"),
         ({}, "None"),
         ([], "None"),
         (7, "None"),

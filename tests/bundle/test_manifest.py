@@ -105,3 +105,24 @@ def test_a_bundle_says_what_its_weights_were_trained_on(manifest: dict[str, Any]
     manifest["methods"][0]["provenance"]["data"] = []
     with pytest.raises(ValidationError, match=r"methods\.0\.age_cgan\.provenance\.data"):
         Manifest.model_validate(manifest)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"years": [2, 7]}, "2 years, but 3 similarities"),
+        ({"years": [2, 12, 7]}, "years of the curve must ascend"),
+        ({"years": [-1, 7, 12]}, "years of the curve must ascend"),
+        ({"similarity": [0.6, 0.6, 0.5]}, "similarities of the curve must descend"),
+        ({"similarity": [1.1, 0.6, 0.5]}, "similarities of the curve must descend"),
+        ({"spread": -0.1}, "spread"),
+        ({"source": ""}, "source"),
+    ],
+)
+def test_a_curve_of_similarities_descends(manifest: dict[str, Any], changes: dict[str, Any], message: str) -> None:
+    curve = {"years": [2, 7, 12], "similarity": [0.7, 0.6, 0.5], "spread": 0.2, "source": "photographs of 80 people"}
+    manifest["readers"]["facenet"]["similarity_by_years"] = curve
+    assert Manifest.model_validate(manifest).readers.facenet.similarity_by_years is not None
+    manifest["readers"]["facenet"]["similarity_by_years"] = curve | changes
+    with pytest.raises(ValidationError, match=message):
+        Manifest.model_validate(manifest)

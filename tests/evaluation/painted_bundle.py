@@ -26,7 +26,13 @@ from dorian_bundle.families.age_cgan import AgeCganMethod, age_cgan_signatures, 
 from dorian_bundle.graphs import Graph, GraphFile, Signature
 from dorian_bundle.manifest import Manifest
 
-ORIGIN = Provenance(licence="none", data=(DataSet(name="painted", faces=1, licence="none"),), seed=0, steps={})
+ORIGIN = Provenance(
+    licence="none",
+    commercial_use=False,
+    data=(DataSet(name="painted", faces=1, licence="none", commercial_use=False),),
+    seed=0,
+    steps={},
+)
 BOX = (5.0, 5.0, 70.0, 70.0)  # of every painted face, and its landmarks
 POINTS = np.array([[24.5, 23.0], [54.5, 23.0], [39.5, 40.4], [26.6, 53.1], [52.4, 53.1]])
 OFF = 3.0  # pixels by which the detector's landmarks lie to the right: a tenth of the distance between the eyes

@@ -195,6 +195,12 @@ def test_where_the_weights_that_see_faces_come_from(bundle: Bundle) -> None:
     assert result["facenet"].training["shape"]["widths"] == [8, 16, 16]
     assert [(entry.name, entry.faces) for entry in result["age_estimator"].data] == [("FairFace", 21_003)]
     assert result["age_estimator"].licence == "The weights are under CC BY 4.0."
+    assert {name: origin.commercial_use for name, origin in result.items()} == {
+        "detector": False, "age_estimator": True, "facenet": False, "landmark_refiner": False,
+    }  # fmt: skip
+    (mesh,) = result["landmark_refiner"].networks
+    assert (mesh.name, mesh.licence, mesh.commercial_use) == ("MediaPipe face mesh", "Apache-2.0", True)
+    assert bundle.manifest.readers.facenet.similarity_by_years is None
 
 
 def test_measurements_go_to_the_parts_that_they_are_of(bundle: Bundle) -> None:
@@ -240,6 +246,7 @@ def test_a_bundle_with_a_facenet_that_others_trained(
     origin = entry.provenance
     assert origin.licence == "The weights are published under these terms: MIT, for research."
     assert [(item.name, item.faces, item.licence) for item in origin.data] == [("VGGFace2", 3_141_890, "not stated")]
+    assert not origin.commercial_use  # "for research" is no licence that is known to be free
     assert origin.steps == {"published": 0}
     assert origin.training["settings"] == {"file": "20180402.pt", "sha256": "5e" * 32}
     assert origin.training["identities"] == 8631

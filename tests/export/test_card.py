@@ -16,6 +16,7 @@ from dorian_bundle.families import Method
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.manifest import CARD_FILE, Manifest
 from dorian_export.exporters import EXPORTERS
+from dorian_export.face_readers import DLIB_SIMILARITY_BY_YEARS
 from dorian_export.model_card import render_card, render_card_of
 
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[2] / "models" / "default"
@@ -158,7 +159,31 @@ def test_licences_of_the_networks_that_see_faces(card: str, bundle: Bundle) -> N
     for method in methods:
         object.__setattr__(method.provenance, "licence", "Of no matter here.")
     told = render_card(manifest.model_copy(update={"methods": tuple(methods)}), differences_of(manifest), ())
-    assert told.count("The weights are anybody's.") == 1
+    assert told.partition("## Licences")[0].count("The weights are anybody's.") == 1
+
+
+def test_which_parts_may_be_used_commercially(card: str) -> None:
+    table = rows(card.partition("## Licences\n")[2].partition("\n## ")[0])
+    licences = {row[0]: row[1:] for row in table}
+    assert licences["age estimator"] == ["FairFace (CC BY 4.0)", "The weights are under CC BY 4.0.", "free"]
+    assert licences["FaceNet"][0] == "CelebA (non-commercial research)"
+    assert licences["FaceNet"][-1] == "not free"
+    assert "MediaPipe face mesh (Apache-2.0)" in licences["landmark refiner"][0]
+    by_method = {row[0]: row[1:] for row in table if len(row) == 3}
+    assert by_method["cyclegan"][0] == "not free"  # by the face readers alone
+    assert "FaceNet: CelebA (non-commercial research)" in by_method["cyclegan"][1].split("; ")
+    assert "cyclegan: " not in by_method["cyclegan"][1]
+    assert "age_translator: UTKFace (non-commercial research)" in by_method["age_translator"][1].split("; ")
+
+
+def test_how_alike_photographs_are_by_years(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    facenet = manifest.readers.facenet.model_copy(update={"similarity_by_years": DLIB_SIMILARITY_BY_YEARS})
+    readers = manifest.readers.model_copy(update={"facenet": facenet})
+    told = render_card(manifest.model_copy(update={"readers": readers}), differences_of(manifest), ())
+    assert ["years", "2", "7", "12", "17", "22", "27", "32", "37"] in rows(told)
+    assert ["similarity", "0.66", "0.63", "0.60", "0.57", "0.55", "0.50", "0.47", "0.42"] in rows(told)
+    assert DLIB_SIMILARITY_BY_YEARS.source in told
 
 
 def test_graphs_with_sizes_and_differences(card: str, bundle: Bundle) -> None:
@@ -194,7 +219,7 @@ def test_it_is_markdown_as_meant(card: str) -> None:
     assert card.startswith("# small 3.2.1\n")
     headings = re.findall(r"^## (.*)$", card, re.MULTILINE)
     methods = [f"Method `{name}`" for name in ("age_translator", "age_cgan", "cyclegan")]
-    assert headings == ["Use", *methods, "The networks that see faces", "Graphs", "Limits"]
+    assert headings == ["Use", *methods, "The networks that see faces", "Licences", "Graphs", "Limits"]
     for table in re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1
         assert re.fullmatch(r"\|(---\|)+", table.splitlines()[1])

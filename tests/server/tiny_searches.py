@@ -50,7 +50,11 @@ YEARS_PER_BLUE = 100.0  # as the age estimator reads them
 _TURN = 2.0  # of the embedding, in radians for a whole red
 _MARGIN = 2  # pixels about a face that are as bright, so that crops have no edge
 _PROVENANCE = Provenance(
-    licence="CC0-1.0", data=(DataSet(name="none", faces=1, licence="CC0-1.0"),), seed=0, steps={"all": 0}
+    licence="CC0-1.0",
+    commercial_use=True,
+    data=(DataSet(name="none", faces=1, licence="CC0-1.0", commercial_use=True),),
+    seed=0,
+    steps={"all": 0},
 )
 
 # Made with onnx.helper.

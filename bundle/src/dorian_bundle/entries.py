@@ -17,19 +17,31 @@ class Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DataSet(Entry):
-    """A set of faces that weights were trained on."""
+class Source(Entry):
+    """What weights come from, its licence, and whether that lets weights made with it be used commercially."""
 
     name: str
-    faces: int = Field(gt=0)
     licence: str
+    commercial_use: bool
+
+
+class DataSet(Source):
+    """A set of faces that weights were trained on."""
+
+    faces: int = Field(gt=0)
 
 
 class Provenance(Entry):
-    """Where weights come from. ``training`` holds the run's settings, ``metrics`` what was measured on it."""
+    """Where weights come from, and whether they may be used commercially.
+
+    ``data``: what they were trained on. ``networks``: those of others that labelled it or that the weights began from.
+    ``training`` holds the run's settings, ``metrics`` what was measured on it.
+    """
 
     licence: str
+    commercial_use: bool
     data: tuple[DataSet, ...] = Field(min_length=1)
+    networks: tuple[Source, ...] = ()
     seed: int
     steps: dict[str, int]
     training: dict[str, Any] = {}

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from dorian_bundle.entries import Entry, Provenance, require_graph
 from dorian_bundle.graphs import BATCH, Graph, Signature, TensorSpec
+from dorian_bundle.similarity_by_years import SimilarityByYears
 
 # The detector's maps: a cell per stride, and what each says. Sides of its image are multiples of the last stride.
 DETECTOR_STRIDES = (8, 16, 32)
@@ -100,12 +101,16 @@ class AcceptThreshold(Entry):
 
 
 class FaceNet(Entry):
-    """The network that turns an aligned crop into an embedding, and which similarity says that two faces are one person's."""
+    """The network that turns an aligned crop into an embedding, and which similarity says that two faces are one person's.
+
+    ``similarity_by_years``: how alike photographs of one person are in its eyes, where that was measured.
+    """
 
     graph: str
     crop_size: int = Field(ge=16, le=1024)
     embedding_size: int = Field(ge=1)
     thresholds: tuple[AcceptThreshold, ...] = Field(min_length=1)
+    similarity_by_years: SimilarityByYears | None = None
     provenance: Provenance
 
     def signature(self) -> Signature:

@@ -13,7 +13,7 @@ from dorian_bundle.face_readers import FaceReaders
 from dorian_bundle.families import Method
 from dorian_bundle.graphs import Graph
 
-SCHEMA_VERSION: Literal[5] = 5
+SCHEMA_VERSION: Literal[6] = 6
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "README.md"
 
@@ -21,7 +21,7 @@ CARD_FILE = "README.md"
 class Manifest(Entry):
     """All of ``manifest.json``. The first method is the default one."""
 
-    schema_version: Literal[5] = SCHEMA_VERSION
+    schema_version: Literal[6] = SCHEMA_VERSION
     name: str = Field(min_length=1)
     version: str = Field(min_length=1)
     created: str

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dorian_bundle import Bundle
 from dorian_bundle.families import Method
+from dorian_bundle.licences import method_licence, network_licences
 from dorian_bundle.manifest import Manifest
 
 
@@ -32,7 +33,13 @@ def render_card(manifest: Manifest, differences: Mapping[str, float], images: Co
         )
         for method in manifest.methods
     ]
-    return templates.get_template("card.md.j2").render(manifest=manifest, differences=differences, sections=sections)
+    return templates.get_template("card.md.j2").render(
+        manifest=manifest,
+        differences=differences,
+        sections=sections,
+        networks=network_licences(manifest),
+        method_licences=[method_licence(method, manifest.readers) for method in manifest.methods],
+    )
 
 
 def render_card_of(bundle: Bundle) -> str:

@@ -26,22 +26,42 @@ LOADERS: dict[str, Callable[[Path], list[FaceRecord]]] = {
 
 
 @dataclass(frozen=True)
-class SetTerms:
-    """What a set is called, and the terms on which weights trained on it may be used."""
+class Terms:
+    """What a data set or a network of others is called, and the terms on which weights made with it may be used."""
 
     name: str
     licence: str
+    commercial_use: bool
 
 
 _RESEARCH = "non-commercial research"
-LICENCES: dict[str, SetTerms] = {
-    "utkface": SetTerms("UTKFace", _RESEARCH),
-    "fairface": SetTerms("FairFace", "CC BY 4.0"),
-    "celeba": SetTerms("CelebA", _RESEARCH),
-    "photos": SetTerms("CelebA", _RESEARCH),
-    "imdb-wiki": SetTerms("IMDB-WIKI", _RESEARCH),
-    "cacd": SetTerms("CACD", _RESEARCH),
+LICENCES: dict[str, Terms] = {
+    "utkface": Terms("UTKFace", _RESEARCH, False),
+    "fairface": Terms("FairFace", "CC BY 4.0", True),
+    "celeba": Terms("CelebA", _RESEARCH, False),
+    "photos": Terms("CelebA", _RESEARCH, False),
+    "portraits": Terms("Portraits", "public domain, CC BY 4.0", True),
+    "imdb-wiki": Terms("IMDB-WIKI", _RESEARCH, False),
+    "cacd": Terms("CACD", _RESEARCH, False),
 }
+# Networks of others that labelled faces, or that training begins from.
+MESH_NETWORK = Terms("MediaPipe face mesh", "Apache-2.0", True)
+DLIB_NETWORK = Terms("dlib face recognition ResNet", "CC0-1.0", True)
+_FREE_LICENCES = {
+    "cc0-1.0",
+    "mit",
+    "apache-2.0",
+    "bsd-2-clause",
+    "bsd-3-clause",
+    "cc by 4.0",
+    "cc-by-4.0",
+    "public domain",
+}
+
+
+def is_free_licence(licence: str) -> bool:
+    """Return whether ``licence`` is known to allow commercial use; any other text, however near, is not."""
+    return licence.strip().rstrip(".").lower() in _FREE_LICENCES
 
 
 def load_sources(sources: Sequence[str]) -> list[FaceRecord]:
