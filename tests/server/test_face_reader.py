@@ -115,6 +115,13 @@ def test_a_rate_that_was_not_measured(default_bundle: Bundle, rate: float) -> No
     assert (caught.value.reason, caught.value.field) == ("SETTING_OUT_OF_RANGE", "false_accept_rate")
 
 
+def test_what_a_similarity_means(default_bundle: Bundle) -> None:
+    reader = reader_with(default_bundle, **{"1e-2": 0.3, "1e-3": 0.5})
+    assert reader.match(0.4, 0.01).same_person
+    assert not reader.match(0.4).same_person
+    assert (reader.match(0.4).threshold, reader.match(0.4).false_accept_rate) == (0.5, 0.001)
+
+
 # --- finding ---
 
 

@@ -34,6 +34,7 @@ from dorian_bundle.families import Method
 from dorian_bundle.families.age_cgan import AgeCganMethod, age_cgan_signatures, latent_gradient_signature
 from dorian_bundle.graphs import Graph
 from dorian_bundle.manifest import Manifest
+from dorian_bundle.similarity_by_years import SimilarityByYears
 from dorian_server.domain.requests import Objective
 from dorian_server.pipeline.latent_search import WEIGHTS
 from tests.server.tiny_methods import write_graph, write_translator
@@ -49,6 +50,7 @@ LEVELS = np.array([-0.1, -0.06, -0.02, 0.02, 0.06, 0.1])  # of green that each a
 YEARS_PER_BLUE = 100.0  # as the age estimator reads them
 _TURN = 2.0  # of the embedding, in radians for a whole red
 _MARGIN = 2  # pixels about a face that are as bright, so that crops have no edge
+SIMILARITY_BY_YEARS = SimilarityByYears(years=(2, 10, 40), similarity=(0.99, 0.9, -0.9), spread=0.1, source="a test")
 _PROVENANCE = Provenance(
     licence="CC0-1.0",
     commercial_use=True,
@@ -199,6 +201,7 @@ def _manifest(graphs: dict[str, Graph], methods: tuple[Method, ...]) -> Manifest
             crop_size=FACENET_SIZE,
             embedding_size=EMBEDDING,
             thresholds=(AcceptThreshold(false_accept_rate=1e-3, similarity=0.9),),
+            similarity_by_years=SIMILARITY_BY_YEARS,
             provenance=_PROVENANCE,
         ),
     )

@@ -13,6 +13,20 @@ class ImageFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     IMAGE_FORMAT_PNG: _ClassVar[ImageFormat]
     IMAGE_FORMAT_WEBP: _ClassVar[ImageFormat]
 
+class YearsBound(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    YEARS_BOUND_UNSPECIFIED: _ClassVar[YearsBound]
+    YEARS_BOUND_ABOUT: _ClassVar[YearsBound]
+    YEARS_BOUND_AT_MOST: _ClassVar[YearsBound]
+    YEARS_BOUND_AT_LEAST: _ClassVar[YearsBound]
+
+class WarningCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WARNING_CODE_UNSPECIFIED: _ClassVar[WarningCode]
+    WARNING_CODE_AGE_UNCERTAIN: _ClassVar[WarningCode]
+    WARNING_CODE_FACE_COVERED: _ClassVar[WarningCode]
+    WARNING_CODE_FACE_TURNED: _ClassVar[WarningCode]
+
 class Blend(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     BLEND_UNSPECIFIED: _ClassVar[Blend]
@@ -43,6 +57,14 @@ IMAGE_FORMAT_UNSPECIFIED: ImageFormat
 IMAGE_FORMAT_JPEG: ImageFormat
 IMAGE_FORMAT_PNG: ImageFormat
 IMAGE_FORMAT_WEBP: ImageFormat
+YEARS_BOUND_UNSPECIFIED: YearsBound
+YEARS_BOUND_ABOUT: YearsBound
+YEARS_BOUND_AT_MOST: YearsBound
+YEARS_BOUND_AT_LEAST: YearsBound
+WARNING_CODE_UNSPECIFIED: WarningCode
+WARNING_CODE_AGE_UNCERTAIN: WarningCode
+WARNING_CODE_FACE_COVERED: WarningCode
+WARNING_CODE_FACE_TURNED: WarningCode
 BLEND_UNSPECIFIED: Blend
 BLEND_DELTA: Blend
 BLEND_REPLACE: Blend
@@ -141,19 +163,65 @@ class StageTime(_message.Message):
     seconds: float
     def __init__(self, stage: _Optional[str] = ..., seconds: _Optional[float] = ...) -> None: ...
 
+class Pose(_message.Message):
+    __slots__ = ("yaw", "pitch", "roll")
+    YAW_FIELD_NUMBER: _ClassVar[int]
+    PITCH_FIELD_NUMBER: _ClassVar[int]
+    ROLL_FIELD_NUMBER: _ClassVar[int]
+    yaw: float
+    pitch: float
+    roll: float
+    def __init__(self, yaw: _Optional[float] = ..., pitch: _Optional[float] = ..., roll: _Optional[float] = ...) -> None: ...
+
+class AgeInterval(_message.Message):
+    __slots__ = ("low", "high", "coverage")
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    COVERAGE_FIELD_NUMBER: _ClassVar[int]
+    low: float
+    high: float
+    coverage: float
+    def __init__(self, low: _Optional[float] = ..., high: _Optional[float] = ..., coverage: _Optional[float] = ...) -> None: ...
+
+class YearsApart(_message.Message):
+    __slots__ = ("years", "bound")
+    YEARS_FIELD_NUMBER: _ClassVar[int]
+    BOUND_FIELD_NUMBER: _ClassVar[int]
+    years: float
+    bound: YearsBound
+    def __init__(self, years: _Optional[float] = ..., bound: _Optional[_Union[YearsBound, str]] = ...) -> None: ...
+
+class IdentityMatch(_message.Message):
+    __slots__ = ("same_person", "threshold", "false_accept_rate", "years_apart")
+    SAME_PERSON_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    FALSE_ACCEPT_RATE_FIELD_NUMBER: _ClassVar[int]
+    YEARS_APART_FIELD_NUMBER: _ClassVar[int]
+    same_person: bool
+    threshold: float
+    false_accept_rate: float
+    years_apart: YearsApart
+    def __init__(self, same_person: bool = ..., threshold: _Optional[float] = ..., false_accept_rate: _Optional[float] = ..., years_apart: _Optional[_Union[YearsApart, _Mapping]] = ...) -> None: ...
+
 class Face(_message.Message):
-    __slots__ = ("box", "score", "landmarks", "estimated_age", "index")
+    __slots__ = ("box", "score", "landmarks", "estimated_age", "index", "estimated_age_interval", "pose", "visibility")
     BOX_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     LANDMARKS_FIELD_NUMBER: _ClassVar[int]
     ESTIMATED_AGE_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_AGE_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    POSE_FIELD_NUMBER: _ClassVar[int]
+    VISIBILITY_FIELD_NUMBER: _ClassVar[int]
     box: Box
     score: float
     landmarks: _containers.RepeatedCompositeFieldContainer[Point]
     estimated_age: float
     index: int
-    def __init__(self, box: _Optional[_Union[Box, _Mapping]] = ..., score: _Optional[float] = ..., landmarks: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., estimated_age: _Optional[float] = ..., index: _Optional[int] = ...) -> None: ...
+    estimated_age_interval: AgeInterval
+    pose: Pose
+    visibility: float
+    def __init__(self, box: _Optional[_Union[Box, _Mapping]] = ..., score: _Optional[float] = ..., landmarks: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., estimated_age: _Optional[float] = ..., index: _Optional[int] = ..., estimated_age_interval: _Optional[_Union[AgeInterval, _Mapping]] = ..., pose: _Optional[_Union[Pose, _Mapping]] = ..., visibility: _Optional[float] = ...) -> None: ...
 
 class FaceError(_message.Message):
     __slots__ = ("reason", "message")
@@ -163,8 +231,16 @@ class FaceError(_message.Message):
     message: str
     def __init__(self, reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
+class FaceWarning(_message.Message):
+    __slots__ = ("code", "message")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    code: WarningCode
+    message: str
+    def __init__(self, code: _Optional[_Union[WarningCode, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
 class FaceReport(_message.Message):
-    __slots__ = ("face", "source", "source_given", "target", "estimated_age_after", "identity_similarity", "error")
+    __slots__ = ("face", "source", "source_given", "target", "estimated_age_after", "identity_similarity", "error", "identity_match", "estimated_age_after_interval", "warnings")
     FACE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_GIVEN_FIELD_NUMBER: _ClassVar[int]
@@ -172,6 +248,9 @@ class FaceReport(_message.Message):
     ESTIMATED_AGE_AFTER_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_MATCH_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_AGE_AFTER_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     face: Face
     source: Age
     source_given: bool
@@ -179,7 +258,10 @@ class FaceReport(_message.Message):
     estimated_age_after: float
     identity_similarity: float
     error: FaceError
-    def __init__(self, face: _Optional[_Union[Face, _Mapping]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., source_given: bool = ..., target: _Optional[_Union[Age, _Mapping]] = ..., estimated_age_after: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., error: _Optional[_Union[FaceError, _Mapping]] = ...) -> None: ...
+    identity_match: IdentityMatch
+    estimated_age_after_interval: AgeInterval
+    warnings: _containers.RepeatedCompositeFieldContainer[FaceWarning]
+    def __init__(self, face: _Optional[_Union[Face, _Mapping]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., source_given: bool = ..., target: _Optional[_Union[Age, _Mapping]] = ..., estimated_age_after: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., error: _Optional[_Union[FaceError, _Mapping]] = ..., identity_match: _Optional[_Union[IdentityMatch, _Mapping]] = ..., estimated_age_after_interval: _Optional[_Union[AgeInterval, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[FaceWarning, _Mapping]]] = ...) -> None: ...
 
 class FaceTarget(_message.Message):
     __slots__ = ("face", "target", "source")
@@ -290,7 +372,7 @@ class CompareFacesRequest(_message.Message):
     def __init__(self, first: _Optional[_Union[Image, _Mapping]] = ..., second: _Optional[_Union[Image, _Mapping]] = ..., first_face: _Optional[_Union[FaceSelector, _Mapping]] = ..., second_face: _Optional[_Union[FaceSelector, _Mapping]] = ..., false_accept_rate: _Optional[float] = ..., bundle: _Optional[str] = ...) -> None: ...
 
 class CompareFacesResponse(_message.Message):
-    __slots__ = ("first", "second", "first_embedding", "second_embedding", "similarity", "distance", "same_person", "threshold", "false_accept_rate", "provenance", "times")
+    __slots__ = ("first", "second", "first_embedding", "second_embedding", "similarity", "distance", "same_person", "threshold", "false_accept_rate", "provenance", "times", "identity_match")
     FIRST_FIELD_NUMBER: _ClassVar[int]
     SECOND_FIELD_NUMBER: _ClassVar[int]
     FIRST_EMBEDDING_FIELD_NUMBER: _ClassVar[int]
@@ -302,6 +384,7 @@ class CompareFacesResponse(_message.Message):
     FALSE_ACCEPT_RATE_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
     TIMES_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_MATCH_FIELD_NUMBER: _ClassVar[int]
     first: Face
     second: Face
     first_embedding: _containers.RepeatedScalarFieldContainer[float]
@@ -313,7 +396,8 @@ class CompareFacesResponse(_message.Message):
     false_accept_rate: float
     provenance: Provenance
     times: _containers.RepeatedCompositeFieldContainer[StageTime]
-    def __init__(self, first: _Optional[_Union[Face, _Mapping]] = ..., second: _Optional[_Union[Face, _Mapping]] = ..., first_embedding: _Optional[_Iterable[float]] = ..., second_embedding: _Optional[_Iterable[float]] = ..., similarity: _Optional[float] = ..., distance: _Optional[float] = ..., same_person: bool = ..., threshold: _Optional[float] = ..., false_accept_rate: _Optional[float] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
+    identity_match: IdentityMatch
+    def __init__(self, first: _Optional[_Union[Face, _Mapping]] = ..., second: _Optional[_Union[Face, _Mapping]] = ..., first_embedding: _Optional[_Iterable[float]] = ..., second_embedding: _Optional[_Iterable[float]] = ..., similarity: _Optional[float] = ..., distance: _Optional[float] = ..., same_person: bool = ..., threshold: _Optional[float] = ..., false_accept_rate: _Optional[float] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., identity_match: _Optional[_Union[IdentityMatch, _Mapping]] = ...) -> None: ...
 
 class SearchOptions(_message.Message):
     __slots__ = ("optimizer", "max_steps")
@@ -344,7 +428,7 @@ class ReconstructRequest(_message.Message):
     def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., mode: _Optional[_Union[ReconstructionMode, str]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., search: _Optional[_Union[SearchOptions, _Mapping]] = ..., bundle: _Optional[str] = ...) -> None: ...
 
 class Reconstruction(_message.Message):
-    __slots__ = ("face", "crop", "reconstruction", "latent", "source", "source_given", "pixel_error", "identity_similarity", "error", "steps")
+    __slots__ = ("face", "crop", "reconstruction", "latent", "source", "source_given", "pixel_error", "identity_similarity", "error", "steps", "identity_match")
     FACE_FIELD_NUMBER: _ClassVar[int]
     CROP_FIELD_NUMBER: _ClassVar[int]
     RECONSTRUCTION_FIELD_NUMBER: _ClassVar[int]
@@ -355,6 +439,7 @@ class Reconstruction(_message.Message):
     IDENTITY_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_MATCH_FIELD_NUMBER: _ClassVar[int]
     face: Face
     crop: Image
     reconstruction: Image
@@ -365,7 +450,8 @@ class Reconstruction(_message.Message):
     identity_similarity: float
     error: FaceError
     steps: int
-    def __init__(self, face: _Optional[_Union[Face, _Mapping]] = ..., crop: _Optional[_Union[Image, _Mapping]] = ..., reconstruction: _Optional[_Union[Image, _Mapping]] = ..., latent: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., source_given: bool = ..., pixel_error: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., error: _Optional[_Union[FaceError, _Mapping]] = ..., steps: _Optional[int] = ...) -> None: ...
+    identity_match: IdentityMatch
+    def __init__(self, face: _Optional[_Union[Face, _Mapping]] = ..., crop: _Optional[_Union[Image, _Mapping]] = ..., reconstruction: _Optional[_Union[Image, _Mapping]] = ..., latent: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., source_given: bool = ..., pixel_error: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., error: _Optional[_Union[FaceError, _Mapping]] = ..., steps: _Optional[int] = ..., identity_match: _Optional[_Union[IdentityMatch, _Mapping]] = ...) -> None: ...
 
 class ReconstructResponse(_message.Message):
     __slots__ = ("faces", "provenance", "times")
@@ -402,20 +488,22 @@ class OptimizeRequest(_message.Message):
     def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., face: _Optional[_Union[FaceSelector, _Mapping]] = ..., mode: _Optional[_Union[ReconstructionMode, str]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., search: _Optional[_Union[SearchOptions, _Mapping]] = ..., preview_every: _Optional[int] = ..., latent: _Optional[_Iterable[float]] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., bundle: _Optional[str] = ...) -> None: ...
 
 class OptimizeProgress(_message.Message):
-    __slots__ = ("step", "loss", "best_loss", "identity_similarity", "pixel_error", "preview")
+    __slots__ = ("step", "loss", "best_loss", "identity_similarity", "pixel_error", "preview", "identity_match")
     STEP_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     BEST_LOSS_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     PIXEL_ERROR_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_MATCH_FIELD_NUMBER: _ClassVar[int]
     step: int
     loss: float
     best_loss: float
     identity_similarity: float
     pixel_error: float
     preview: Image
-    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., best_loss: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., pixel_error: _Optional[float] = ..., preview: _Optional[_Union[Image, _Mapping]] = ...) -> None: ...
+    identity_match: IdentityMatch
+    def __init__(self, step: _Optional[int] = ..., loss: _Optional[float] = ..., best_loss: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., pixel_error: _Optional[float] = ..., preview: _Optional[_Union[Image, _Mapping]] = ..., identity_match: _Optional[_Union[IdentityMatch, _Mapping]] = ...) -> None: ...
 
 class OptimizeResult(_message.Message):
     __slots__ = ("reconstruction", "provenance", "times")
@@ -462,7 +550,7 @@ class Filter(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class Method(_message.Message):
-    __slots__ = ("name", "family", "description", "age_groups", "crop_size", "is_default", "filters", "reconstructs", "optimises")
+    __slots__ = ("name", "family", "description", "age_groups", "crop_size", "is_default", "filters", "reconstructs", "optimises", "commercial_use", "licence_obstacles")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -472,6 +560,8 @@ class Method(_message.Message):
     FILTERS_FIELD_NUMBER: _ClassVar[int]
     RECONSTRUCTS_FIELD_NUMBER: _ClassVar[int]
     OPTIMISES_FIELD_NUMBER: _ClassVar[int]
+    COMMERCIAL_USE_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_OBSTACLES_FIELD_NUMBER: _ClassVar[int]
     name: str
     family: str
     description: str
@@ -481,7 +571,9 @@ class Method(_message.Message):
     filters: _containers.RepeatedCompositeFieldContainer[Filter]
     reconstructs: bool
     optimises: bool
-    def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., reconstructs: bool = ..., optimises: bool = ...) -> None: ...
+    commercial_use: bool
+    licence_obstacles: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., reconstructs: bool = ..., optimises: bool = ..., commercial_use: bool = ..., licence_obstacles: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListMethodsResponse(_message.Message):
     __slots__ = ("methods", "bundle", "bundle_version", "bundle_sha256", "weights_licence", "server_version", "false_accept_rates", "bundles")

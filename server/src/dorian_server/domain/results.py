@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from dorian_bundle.face_detection import DetectedFace
 from dorian_bundle.graphs import Array
+from dorian_bundle.similarity_by_years import YearsApart
 from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import Age, ImageFormat
 
@@ -22,10 +24,14 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class FaceReading:
-    """What the face readers say of an aligned face: its estimated age in years, and its ``embedding`` (embedding,)."""
+    """What the face readers say of an aligned face: its estimated age in years, and its ``embedding`` (embedding,).
+
+    ``age_interval``: the lowest and the highest age that the estimate allows; ``None`` where that was not measured.
+    """
 
     estimated_age: float
     embedding: Array
+    age_interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,39 @@ class DetectionResult:
 
 
 @dataclass(frozen=True)
+class IdentityMatch:
+    """What a similarity of two faces means.
+
+    Args:
+        same_person: Whether it reaches the threshold.
+        threshold: Similarity from which on two faces count as one person's.
+        false_accept_rate: Share of pairs of different people that reached the threshold when it was measured.
+        years_apart: How far apart in time photographs of one adult with this similarity are; ``None`` where that is unknown.
+    """
+
+    same_person: bool
+    threshold: float
+    false_accept_rate: float
+    years_apart: YearsApart | None
+
+
+class WarningCode(StrEnum):
+    """What may have gone wrong with a face that was changed."""
+
+    AGE_UNCERTAIN = "AGE_UNCERTAIN"
+    FACE_COVERED = "FACE_COVERED"
+    FACE_TURNED = "FACE_TURNED"
+
+
+@dataclass(frozen=True)
+class FaceWarning:
+    """Why the result of a face that was changed may not be as expected, for programs and for people."""
+
+    code: WarningCode
+    message: str
+
+
+@dataclass(frozen=True)
 class FaceReport:
     """What became of one face in one image.
 
@@ -63,6 +102,7 @@ class FaceReport:
         target: What it was to become.
         after: What the face readers say of the result.
         similarity: Cosine of its embeddings before and after.
+        warnings: Why the result may not be as expected.
         error: Why the face was left as it was.
     """
 
@@ -72,6 +112,7 @@ class FaceReport:
     target: Age | None = None
     after: FaceReading | None = None
     similarity: float | None = None
+    warnings: tuple[FaceWarning, ...] = ()
     error: RequestError | None = None
 
 
@@ -156,10 +197,9 @@ class FailedFace:
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """Two faces, their cosine similarity, and the threshold for one person at the false-accept rate."""
+    """Two faces, their cosine similarity, and what it means."""
 
     first: Face
     second: Face
     similarity: float
-    threshold: float
-    false_accept_rate: float
+    match: IdentityMatch

@@ -16,7 +16,7 @@ from dorian_bundle.graphs import Array
 from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
-from dorian_server.domain.results import Face, FaceReading
+from dorian_server.domain.results import Face, FaceReading, IdentityMatch
 from dorian_server.faces.detector import Detector
 from dorian_server.runtimes.session import Session
 
@@ -26,7 +26,9 @@ DEFAULT_FALSE_ACCEPT_RATE = 1e-3
 
 
 class AgeEstimator:
-    """The bundle's age estimator."""
+    """The bundle's age estimator. ``coverage``: share of faces whose age lies in the interval of their estimate."""
+
+    coverage = 0.8
 
     def __init__(self, entry: AgeEstimatorEntry, session: Session) -> None:
         self.crop_size = entry.crop_size
@@ -43,7 +45,7 @@ class FaceEmbedder:
     def __init__(self, entry: FaceNetEntry, session: Session) -> None:
         self.crop_size = entry.crop_size
         self.thresholds = {threshold.false_accept_rate: threshold.similarity for threshold in entry.thresholds}
-        self._session = session
+        self._similarity_by_years, self._session = entry.similarity_by_years, session
 
     def embed(self, crops: Sequence[Pixels]) -> Array:
         """Return the unit embeddings (faces, embedding) of aligned RGB ``crops`` uint8 (``crop_size``, ``crop_size``, 3)."""
@@ -66,6 +68,16 @@ class FaceEmbedder:
         rates = ", ".join(f"{measured_rate:g}" for measured_rate in sorted(self.thresholds))
         message = f"no threshold is known for a false-accept rate of {rate:g}; known: {rates}"
         raise RequestError(Reason.SETTING_OUT_OF_RANGE, "false_accept_rate", message)
+
+    def match(self, similarity: float, false_accept_rate: float = 0) -> IdentityMatch:
+        """Return what a cosine ``similarity`` of two embeddings means at a false-accept rate.
+
+        Raises:
+            RequestError: As ``threshold``.
+        """
+        rate, threshold = self.threshold(false_accept_rate)
+        curve = self._similarity_by_years
+        return IdentityMatch(similarity >= threshold, threshold, rate, curve.years_apart(similarity) if curve else None)
 
 
 class FaceReader:

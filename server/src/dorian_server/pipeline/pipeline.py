@@ -28,6 +28,7 @@ from dorian_server.images import Photo
 from dorian_server.methods.method import Drawing, EncodingMethod, Method
 from dorian_server.pipeline import compositing, method_selection
 from dorian_server.pipeline.face_selection import UnmatchedSelector, find_face, select_faces
+from dorian_server.pipeline.face_warnings import warn_of_face
 from dorian_server.pipeline.outputs import encode_delta, encode_photo
 from dorian_server.pipeline.preparation import IMAGE_FIELD, Preparation, PreparedFace
 from dorian_server.pipeline.reconstruction import Reconstruction
@@ -98,11 +99,12 @@ class Pipeline:
         Raises:
             RequestError: A photo has no such face, or the false-accept rate was not measured.
         """
-        rate, threshold = self.face_reader.embedder.threshold(request.false_accept_rate)
+        embedder, rate = self.face_reader.embedder, request.false_accept_rate
+        embedder.threshold(rate)  # before any work is done
         first, first_reading = self._read_face("first", request.first, request.first_face, clock)
         second, second_reading = self._read_face("second", request.second, request.second_face, clock)
         similarity = cosine_similarity(first_reading.embedding, second_reading.embedding)
-        return ComparisonResult(first, second, similarity, threshold, rate)
+        return ComparisonResult(first, second, similarity, embedder.match(similarity, rate))
 
     def age(
         self, request: AgeRequest, method: Method, clock: Clock, cancelled: threading.Event | None = None
@@ -239,4 +241,6 @@ def _patch(face: PreparedFace, mask: Array, drawing: Drawing, method: Method, re
 
 def _report(face: PreparedFace, target: Age, after: FaceReading) -> FaceReport:
     similarity = cosine_similarity(face.before.embedding, after.embedding)
-    return FaceReport(face.face, face.source, face.selected.source is not None, target, after, similarity)
+    source_given = face.selected.source is not None
+    warnings = warn_of_face(face.face, source_given)
+    return FaceReport(face.face, face.source, source_given, target, after, similarity, warnings)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dorian.v1 import face_aging_pb2 as pb
+from dorian_bundle.licences import method_licence
 from dorian_server import __version__
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
@@ -33,17 +34,17 @@ from dorian_server.domain.results import (
     ComparisonResult,
     DetectionResult,
     EncodedImage,
-    Face,
     FaceReading,
-    FaceReport,
     FailedFace,
     ReconstructedFace,
     SearchProgress,
 )
+from dorian_server.faces.reader import FaceReader
 from dorian_server.images import FORMATS, list_labels
 from dorian_server.methods.method import Method
 from dorian_server.pipeline.method_selection import can_encode
 from dorian_server.pipeline.pipeline import Pipeline
+from dorian_server.serving.face_conversion import write_age, write_error, write_face, write_match, write_report
 
 _BLENDS: Mapping[pb.Blend, BlendMode] = {
     pb.BLEND_UNSPECIFIED: "delta",
@@ -210,25 +211,6 @@ def _write_image(image: EncodedImage) -> pb.Image:
     return pb.Image(data=image.data, format=_FORMAT_CODES[image.format], width=image.width, height=image.height)
 
 
-def _write_age(age: Age) -> pb.Age:
-    return pb.Age(group=age.group, years=age.years, filter=age.filter)
-
-
-def _write_face(face: Face) -> pb.Face:
-    x, y, width, height = face.detected.box
-    return pb.Face(
-        box=pb.Box(x=x, y=y, width=width, height=height),
-        score=face.detected.score,
-        landmarks=[pb.Point(x=x, y=y) for x, y in face.detected.landmarks.tolist()],
-        estimated_age=face.reading.estimated_age if face.reading else None,
-        index=face.index,
-    )
-
-
-def _write_error(error: RequestError) -> pb.FaceError:
-    return pb.FaceError(reason=error.reason, message=str(error))
-
-
 def _write_times(clock: Clock) -> list[pb.StageTime]:
     return [pb.StageTime(stage=stage, seconds=seconds) for stage, seconds in clock.seconds.items()]
 
@@ -245,11 +227,12 @@ def _write_provenance(pipeline: Pipeline, method: Method | None = None) -> pb.Pr
 
 def write_age_result(result: AgeResult, pipeline: Pipeline, method: Method, clock: Clock) -> pb.AgeTransformResponse:
     """Return the response of ``AgeTransform``: a result per image, each with a report per face."""
+    reader = pipeline.face_reader
     return pb.AgeTransformResponse(
         results=[
             pb.AgedImage(
                 image=_write_image(image.image),
-                faces=[_write_report(face) for face in image.faces],
+                faces=[write_report(face, reader) for face in image.faces],
                 delta=_write_image(image.delta) if image.delta else None,
             )
             for image in result.images
@@ -260,24 +243,12 @@ def write_age_result(result: AgeResult, pipeline: Pipeline, method: Method, cloc
     )
 
 
-def _write_report(result: FaceReport) -> pb.FaceReport:
-    return pb.FaceReport(
-        face=_write_face(result.face) if result.face else None,
-        source=_write_age(result.source) if result.source else None,
-        source_given=result.source_given,
-        target=_write_age(result.target) if result.target else None,
-        estimated_age_after=result.after.estimated_age if result.after else None,
-        identity_similarity=result.similarity,
-        error=_write_error(result.error) if result.error else None,
-    )
-
-
 def write_reconstructions(
     faces: Sequence[ReconstructedFace | FailedFace], pipeline: Pipeline, method: Method, clock: Clock
 ) -> pb.ReconstructResponse:
     """Return the response of ``Reconstruct``: for each face its reconstruction, or why there is none."""
     return pb.ReconstructResponse(
-        faces=[_write_reconstruction(face) for face in faces],
+        faces=[_write_reconstruction(face, pipeline.face_reader) for face in faces],
         provenance=_write_provenance(pipeline, method),
         times=_write_times(clock),
     )
@@ -286,35 +257,39 @@ def write_reconstructions(
 def write_optimized(face: ReconstructedFace, pipeline: Pipeline, method: Method, clock: Clock) -> pb.OptimizeResult:
     """Return the last message of ``Optimize``: the face drawn from the best latent."""
     return pb.OptimizeResult(
-        reconstruction=_write_reconstruction(face),
+        reconstruction=_write_reconstruction(face, pipeline.face_reader),
         provenance=_write_provenance(pipeline, method),
         times=_write_times(clock),
     )
 
 
-def _write_reconstruction(face: ReconstructedFace | FailedFace) -> pb.Reconstruction:
+def _write_reconstruction(face: ReconstructedFace | FailedFace, reader: FaceReader) -> pb.Reconstruction:
     if isinstance(face, FailedFace):
-        return pb.Reconstruction(face=_write_face(face.face) if face.face else None, error=_write_error(face.error))
+        return pb.Reconstruction(
+            face=write_face(face.face, reader) if face.face else None, error=write_error(face.error)
+        )
     return pb.Reconstruction(
-        face=_write_face(face.face),
+        face=write_face(face.face, reader),
         crop=_write_image(face.crop),
         reconstruction=_write_image(face.image),
         latent=face.latent.tolist(),
-        source=_write_age(face.source),
+        source=write_age(face.source),
         source_given=face.source_given,
         pixel_error=face.pixel_error,
         identity_similarity=face.similarity,
+        identity_match=write_match(reader.embedder.match(face.similarity)),
         steps=face.steps,
     )
 
 
-def write_progress(progress: SearchProgress) -> pb.OptimizeProgress:
+def write_progress(progress: SearchProgress, pipeline: Pipeline) -> pb.OptimizeProgress:
     """Return the message of ``Optimize`` for a step of the search."""
     return pb.OptimizeProgress(
         step=progress.step,
         loss=progress.loss,
         best_loss=progress.best_loss,
         identity_similarity=progress.similarity,
+        identity_match=write_match(pipeline.face_reader.embedder.match(progress.similarity)),
         pixel_error=progress.pixel_error,
         preview=_write_image(progress.preview) if progress.preview else None,
     )
@@ -323,7 +298,7 @@ def write_progress(progress: SearchProgress) -> pb.OptimizeProgress:
 def write_detections(detected: DetectionResult, pipeline: Pipeline, clock: Clock) -> pb.DetectFacesResponse:
     """Return the response of ``DetectFaces``."""
     return pb.DetectFacesResponse(
-        faces=[_write_face(face) for face in detected.faces],
+        faces=[write_face(face, pipeline.face_reader) for face in detected.faces],
         width=detected.width,
         height=detected.height,
         provenance=_write_provenance(pipeline),
@@ -334,15 +309,16 @@ def write_detections(detected: DetectionResult, pipeline: Pipeline, clock: Clock
 def write_comparison(compared: ComparisonResult, pipeline: Pipeline, clock: Clock) -> pb.CompareFacesResponse:
     """Return the response of ``CompareFaces``."""
     return pb.CompareFacesResponse(
-        first=_write_face(compared.first),
-        second=_write_face(compared.second),
+        first=write_face(compared.first, pipeline.face_reader),
+        second=write_face(compared.second, pipeline.face_reader),
         first_embedding=_write_embedding(compared.first.reading),
         second_embedding=_write_embedding(compared.second.reading),
         similarity=compared.similarity,
         distance=2 - 2 * compared.similarity,
-        same_person=compared.similarity >= compared.threshold,
-        threshold=compared.threshold,
-        false_accept_rate=compared.false_accept_rate,
+        same_person=compared.match.same_person,
+        threshold=compared.match.threshold,
+        false_accept_rate=compared.match.false_accept_rate,
+        identity_match=write_match(compared.match),
         provenance=_write_provenance(pipeline),
         times=_write_times(clock),
     )
@@ -366,6 +342,7 @@ def write_methods(pipeline: Pipeline, bundles: Sequence[str]) -> pb.ListMethodsR
         false_accept_rates=sorted(pipeline.face_reader.embedder.thresholds, reverse=True),
     )
     for index, method in enumerate(pipeline.methods):
+        licence = method_licence(method.manifest, manifest.readers)
         entry = response.methods.add(
             name=method.manifest.name,
             family=method.manifest.family,
@@ -375,6 +352,8 @@ def write_methods(pipeline: Pipeline, bundles: Sequence[str]) -> pb.ListMethodsR
             filters=[pb.Filter(name=entry.name, description=entry.description) for entry in method.filters],
             reconstructs=can_encode(method, searchable=False),
             optimises=can_encode(method, searchable=True),
+            commercial_use=licence.commercial_use,
+            licence_obstacles=licence.obstacles,
         )
         for group in method.groups:
             entry.age_groups.add(label=group.label, low=group.low, high=group.high, centre=group.centre)

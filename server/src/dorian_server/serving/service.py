@@ -132,7 +132,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
 
         for item in _iterate(search, on_close=caller.cancel):
             if isinstance(item, SearchProgress):
-                yield pb.OptimizeResponse(progress=conversion.write_progress(item))
+                yield pb.OptimizeResponse(progress=conversion.write_progress(item, pipeline))
             else:
                 yield pb.OptimizeResponse(result=item)
 
