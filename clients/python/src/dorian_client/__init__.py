@@ -11,7 +11,20 @@ The errors are listed in `dorian_client.errors`; `dorian_client.testing` has a f
 from dorian_client._bundles import AgeGroup, BundleInfo, Method, ServedBundle
 from dorian_client._channel import Tls
 from dorian_client._client import Client
-from dorian_client._faces import Age, Box, Face, FaceError, FaceLike, Filter, Landmarks, Target
+from dorian_client._faces import (
+    Age,
+    AgeInterval,
+    Box,
+    Face,
+    FaceError,
+    FaceLike,
+    FaceWarning,
+    Filter,
+    Landmarks,
+    Pose,
+    Target,
+)
+from dorian_client._matches import IdentityMatch, YearsApart
 from dorian_client._photos import PhotoLike
 from dorian_client._pictures import Picture
 from dorian_client._rendering import compose, make_sheet
@@ -50,6 +63,7 @@ from dorian_client.errors import (
 __all__ = [
     "Age",
     "AgeGroup",
+    "AgeInterval",
     "AgeOptions",
     "AgeResult",
     "AgedPhoto",
@@ -67,8 +81,10 @@ __all__ = [
     "FaceError",
     "FaceLike",
     "FaceReport",
+    "FaceWarning",
     "FailedPrecondition",
     "Filter",
+    "IdentityMatch",
     "InternalError",
     "InvalidRequest",
     "Landmarks",
@@ -79,6 +95,7 @@ __all__ = [
     "PhotoError",
     "PhotoLike",
     "Picture",
+    "Pose",
     "Provenance",
     "Reason",
     "ReconstructResult",
@@ -91,6 +108,7 @@ __all__ = [
     "Target",
     "Tls",
     "Unauthenticated",
+    "YearsApart",
     "compose",
     "make_sheet",
 ]

@@ -39,6 +39,9 @@ class Method:
         reconstructs: Whether it has latents, for `Client.reconstruct`.
         optimises: Whether its latents can be searched: by `Client.optimize`, by modes of `Client.reconstruct` and by the
             option `optimisation` of `Client.age`.
+        commercial_use: Whether commercial use of its weights, and of those that every photo passes, is free by their sources'
+            terms; None if the server does not say.
+        licence_obstacles: What forbids commercial use: a network each, with its reasons.
     """
 
     name: str
@@ -50,6 +53,8 @@ class Method:
     filters: tuple[Filter, ...] = ()
     reconstructs: bool = False
     optimises: bool = False
+    commercial_use: bool | None = None
+    licence_obstacles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,36 @@ class Landmarks:
 
 
 @dataclass(frozen=True)
+class Pose:
+    """How a face is turned, in degrees; all are 0 in a face that is upright and seen from the front.
+
+    Attributes:
+        yaw: Above 0: it looks to the viewer's right.
+        pitch: Above 0: it looks up.
+        roll: Above 0: its head is tilted clockwise, as the viewer sees it; -180 to 180.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+
+
+@dataclass(frozen=True)
+class AgeInterval:
+    """Between which ages a person is likely to be.
+
+    Attributes:
+        low: Lowest age, in years.
+        high: Highest age, in years.
+        coverage: Share of faces whose age lies in their interval, as measured; 0 to 1.
+    """
+
+    low: float
+    high: float
+    coverage: float
+
+
+@dataclass(frozen=True)
 class Face:
     """One face of a photo.
 
@@ -74,6 +104,9 @@ class Face:
         score: The detector's confidence, 0 to 1.
         landmarks: Eyes, nose and corners of the mouth; None if the server sends none.
         estimated_age: In years; None if it could not be estimated.
+        interval: How sure the estimated age is; None if the server does not say.
+        pose: How the face is turned; None if the server does not say.
+        visibility: Share of the face that can be seen, 0 to 1; None if the server does not say.
     """
 
     index: int
@@ -81,6 +114,22 @@ class Face:
     score: float
     landmarks: Landmarks | None
     estimated_age: float | None
+    interval: AgeInterval | None = None
+    pose: Pose | None = None
+    visibility: float | None = None
+
+
+@dataclass(frozen=True)
+class FaceWarning:
+    """Why the result of a face that was changed may not be as expected.
+
+    Attributes:
+        code: "AGE_UNCERTAIN", "FACE_COVERED" or "FACE_TURNED"; newer servers may have more.
+        message: The same for people.
+    """
+
+    code: str
+    message: str
 
 
 @dataclass(frozen=True)

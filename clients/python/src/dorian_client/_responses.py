@@ -7,8 +7,20 @@ from collections.abc import Iterable
 from dorian.v1 import admin_pb2
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_client._bundles import AgeGroup, BundleInfo, Method, ServedBundle
-from dorian_client._faces import Age, Box, Face, FaceError, Filter, Landmarks, Target
+from dorian_client._faces import (
+    Age,
+    AgeInterval,
+    Box,
+    Face,
+    FaceError,
+    FaceWarning,
+    Filter,
+    Landmarks,
+    Pose,
+    Target,
+)
 from dorian_client._files import FORMATS_BY_NUMBER
+from dorian_client._matches import IdentityMatch, YearsApart, YearsBound
 from dorian_client._pictures import Picture
 from dorian_client._results import (
     AgedPhoto,
@@ -25,6 +37,12 @@ from dorian_client._results import (
 from dorian_client.errors import InternalError
 
 _NUM_LANDMARKS = 5
+_BOUNDS: dict[int, YearsBound] = {
+    pb.YEARS_BOUND_ABOUT: "about",
+    pb.YEARS_BOUND_AT_MOST: "at_most",
+    pb.YEARS_BOUND_AT_LEAST: "at_least",
+}
+_WARNING_PREFIX = "WARNING_CODE_"
 
 
 def read_age_response(response: pb.AgeTransformResponse, request: pb.AgeTransformRequest) -> AgeResult:
@@ -75,6 +93,7 @@ def read_compare_response(response: pb.CompareFacesResponse) -> CompareResult:
         same_person=response.same_person,
         threshold=response.threshold,
         false_accept_rate=response.false_accept_rate,
+        match=_read_match(response),
         provenance=_read_provenance(response.provenance),
         times=_read_times(response.times),
     )
@@ -98,6 +117,7 @@ def read_search_step(progress: pb.OptimizeProgress) -> SearchStep:
         identity_similarity=progress.identity_similarity,
         pixel_error=progress.pixel_error,
         preview=_read_picture(progress.preview) if progress.HasField("preview") else None,
+        match=_read_match(progress),
     )
 
 
@@ -165,7 +185,32 @@ def _read_face(face: pb.Face) -> Face:
         score=face.score,
         landmarks=Landmarks(*points) if len(points) == _NUM_LANDMARKS else None,
         estimated_age=face.estimated_age if face.HasField("estimated_age") else None,
+        interval=_read_interval(face.estimated_age_interval) if face.HasField("estimated_age_interval") else None,
+        pose=Pose(face.pose.yaw, face.pose.pitch, face.pose.roll) if face.HasField("pose") else None,
+        visibility=face.visibility if face.HasField("visibility") else None,
     )
+
+
+def _read_interval(interval: pb.AgeInterval) -> AgeInterval:
+    return AgeInterval(interval.low, interval.high, interval.coverage)
+
+
+def _read_match(
+    result: pb.FaceReport | pb.CompareFacesResponse | pb.Reconstruction | pb.OptimizeProgress,
+) -> IdentityMatch | None:
+    if not result.HasField("identity_match"):
+        return None
+    match, apart = result.identity_match, result.identity_match.years_apart
+    bound = _BOUNDS.get(apart.bound)  # None where there are no years, or a newer server means them otherwise
+    years_apart = None if bound is None else YearsApart(apart.years, bound)
+    return IdentityMatch(match.same_person, match.threshold, match.false_accept_rate, years_apart)
+
+
+def _read_warning(warning: pb.FaceWarning) -> FaceWarning:
+    """Read a warning; one of a newer server has the number of its code for a name."""
+    is_known = warning.code in pb.WarningCode.values()
+    code = pb.WarningCode.Name(warning.code).removeprefix(_WARNING_PREFIX) if is_known else str(warning.code)
+    return FaceWarning(code, warning.message)
 
 
 def _read_error(error: pb.FaceError) -> FaceError:
@@ -180,6 +225,13 @@ def _read_report(report: pb.FaceReport) -> FaceReport:
         target=_read_target(report.target),
         estimated_age_after=report.estimated_age_after if report.HasField("estimated_age_after") else None,
         identity_similarity=report.identity_similarity if report.HasField("identity_similarity") else None,
+        match=_read_match(report),
+        interval_after=(
+            _read_interval(report.estimated_age_after_interval)
+            if report.HasField("estimated_age_after_interval")
+            else None
+        ),
+        warnings=tuple(map(_read_warning, report.warnings)),
         error=_read_error(report.error) if report.HasField("error") else None,
     )
 
@@ -196,6 +248,7 @@ def _read_reconstruction(result: pb.Reconstruction) -> Reconstruction:
         pixel_error=None if failed else result.pixel_error,
         identity_similarity=result.identity_similarity if result.HasField("identity_similarity") else None,
         steps=result.steps,
+        match=_read_match(result),
         error=_read_error(result.error) if failed else None,
     )
 
@@ -211,6 +264,8 @@ def _read_method(method: pb.Method) -> Method:
         filters=tuple(Filter(filter.name, filter.description) for filter in method.filters),
         reconstructs=method.reconstructs,
         optimises=method.optimises,
+        commercial_use=method.commercial_use if method.HasField("commercial_use") else None,
+        licence_obstacles=tuple(method.licence_obstacles),
     )
 
 

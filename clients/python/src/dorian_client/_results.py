@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dorian_client._faces import Age, Box, Face, FaceError, Target
+from dorian_client._faces import Age, AgeInterval, Box, Face, FaceError, FaceWarning, Target
+from dorian_client._matches import IdentityMatch
 from dorian_client._pictures import Picture
 
 
@@ -65,6 +66,9 @@ class FaceReport(_FaceResult):
         target: The target age, a group's label or years, or the filter.
         estimated_age_after: Estimated age in the result, in years; None if it could not be estimated.
         identity_similarity: Cosine similarity of the face's embeddings before and after, -1 to 1; None if not measured.
+        match: What that similarity means; None if the server does not say.
+        interval_after: How sure `estimated_age_after` is; None if the server does not say.
+        warnings: Why the result may not be as expected; empty for most faces.
     """
 
     source: Age | None
@@ -72,6 +76,9 @@ class FaceReport(_FaceResult):
     target: Target | None
     estimated_age_after: float | None
     identity_similarity: float | None
+    match: IdentityMatch | None = None
+    interval_after: AgeInterval | None = None
+    warnings: tuple[FaceWarning, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,7 @@ class CompareResult(_Result):
         same_person: Whether `similarity` reaches `threshold`.
         threshold: Similarity from which two faces count as one person's.
         false_accept_rate: Share of pairs of different people that reached the threshold when it was measured.
+        match: What `similarity` means, with how many years apart real photographs with it are; None if the server does not say.
         provenance: The bundle.
         times: The server's seconds by stage.
     """
@@ -153,6 +161,7 @@ class CompareResult(_Result):
     same_person: bool
     threshold: float
     false_accept_rate: float
+    match: IdentityMatch | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +178,7 @@ class Reconstruction(_FaceResult):
         source_given: Whether `source` came with the request; if not, it is the server's estimate.
         pixel_error: Root mean square difference between crop and picture, for pixel values from 0 to 1.
         identity_similarity: Cosine similarity of the embeddings of crop and picture, -1 to 1; None if not measured.
+        match: What that similarity means; None if the server does not say.
         steps: Evaluations of loss and gradient that the latent search took; 0 without a search.
     """
 
@@ -180,6 +190,7 @@ class Reconstruction(_FaceResult):
     pixel_error: float | None
     identity_similarity: float | None
     steps: int = 0
+    match: IdentityMatch | None = None
 
 
 @dataclass(frozen=True)
@@ -206,6 +217,7 @@ class SearchStep:
         identity_similarity: Cosine similarity of the embeddings of crop and drawing, -1 to 1.
         pixel_error: Root mean square difference between crop and drawing, for pixel values from 0 to 1.
         preview: What the generator draws from the best latent so far; None if no preview was due.
+        match: What `identity_similarity` means; None if the server does not say.
     """
 
     step: int
@@ -214,6 +226,7 @@ class SearchStep:
     identity_similarity: float
     pixel_error: float
     preview: Picture | None
+    match: IdentityMatch | None = None
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,11 @@ from dorian_client.cli.reporting import (
     count,
     format_estimate,
     format_face,
+    format_interval,
     format_similarity,
     format_source,
     format_target,
+    print_warnings,
     warn_of_failures,
 )
 
@@ -107,7 +109,8 @@ def age(
 
     Faces that have a latent in a FILE.json of --latent are drawn from it, without a search.
 
-    A face that cannot be changed is left as it is, with a warning; if no face can be changed, nothing is written.
+    A face that cannot be changed is left as it is, with a warning; if no face can be changed, nothing is written. Faces of
+    unsure age, mostly covered or in a turned photo are changed, with a warning, too.
 
     \b
     Examples:
@@ -145,7 +148,9 @@ def age(
             result = client.sweep(data, **options)
         else:
             result = client.age(data, targets, keep_metadata=keep_metadata, with_delta=bool(delta_paths), **options)
-    warn_of_failures([report for aged in result.photos for report in aged.faces])
+    reports = [report for aged in result.photos for report in aged.faces]
+    warn_of_failures(reports)
+    print_warnings(reports)
     _print_changes(result)
     if sweep:
         write_picture(_sweep_sheet(data, result), paths[0], quality)
@@ -205,5 +210,5 @@ def _print_changes(result: AgeResult) -> None:
 def _format_change(report: FaceReport) -> str:
     after = report.estimated_age_after
     preposition = "with filter" if isinstance(report.target, Filter) else "to"
-    looks = "" if after is None else f", looks {format_estimate(after)} after"
+    looks = "" if after is None else f", looks {format_estimate(after)}{format_interval(report.interval_after)} after"
     return f"{preposition} {format_target(report.target)}{looks}{format_similarity(report)}"

@@ -40,6 +40,8 @@ def compare(
 ) -> None:  # fmt: skip
     """Tell whether a face in the photo FIRST and a face in the photo SECOND belong to the same person.
 
+    Where the server knows it, also how many years apart two real photos of one adult are that are as alike, on average.
+
     The exit code is 0 for either answer.
 
     \b
@@ -56,6 +58,8 @@ def compare(
         print_json(result)
     else:
         click.echo(_format_verdict(result))
+        if result.match is not None and result.match.years_apart is not None:
+            click.echo(f"they are {result.match.years_apart}")
 
 
 def _format_verdict(result: CompareResult) -> str:

@@ -47,6 +47,12 @@ def _describe_bundle(bundle: BundleInfo) -> str:
     return "\n".join(lines)
 
 
+def _describe_licence(method: Method) -> str:
+    if method.commercial_use:
+        return "free for commercial use"
+    return f"not free for commercial use, because of {'; '.join(method.licence_obstacles)}"
+
+
 def _describe_method(method: Method) -> list[str]:
     lines = [method.name + (" (default)" if method.is_default else ""), f"  {method.description}"]
     lines += [f"  {method.family}, crops of {method.crop_size} px"]
@@ -54,6 +60,8 @@ def _describe_method(method: Method) -> list[str]:
         lines += [f"  ages {', '.join(group.label for group in method.age_groups)}"]
     lines += [f"  filter {filter}: {filter.description}" for filter in method.filters]
     abilities = {"reconstructs": method.reconstructs, "optimises": method.optimises}
+    if method.commercial_use is not None:
+        lines += [f"  {_describe_licence(method)}"]
     if any(abilities.values()):
         lines += [f"  {' and '.join(name for name, is_able in abilities.items() if is_able)} faces"]
     return lines

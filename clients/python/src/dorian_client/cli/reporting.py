@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
-from dorian_client._faces import Age, Face, Filter, Target
+from dorian_client._faces import Age, AgeInterval, Face, Filter, Pose, Target
 from dorian_client._results import FaceReport, Reconstruction
 from dorian_client.errors import InvalidRequest
+
+_MIN_TURN = 10.0  # degrees below which a turn is not worth a word
 
 
 def format_target(target: Target | None) -> str:
@@ -36,18 +38,38 @@ def format_face(face: Face) -> str:
     return f"face {face.index}: {box.width:.0f}x{box.height:.0f} at ({box.x:.0f}, {box.y:.0f})"
 
 
+def format_interval(interval: AgeInterval | None) -> str:
+    """Return " (26 to 45)", or nothing if the server does not say."""
+    return "" if interval is None else f" ({interval.low:.0f} to {interval.high:.0f})"
+
+
+def format_pose(pose: Pose) -> str:
+    """Return how a face is turned, in words: "looking right by 30 degrees, tilted clockwise by 12"."""
+    turns = (
+        ("looking right" if pose.yaw > 0 else "looking left", pose.yaw),
+        ("looking up" if pose.pitch > 0 else "looking down", pose.pitch),
+        ("tilted clockwise" if pose.roll > 0 else "tilted anticlockwise", pose.roll),
+    )
+    words = [f"{name} by {abs(degrees):.0f} degrees" for name, degrees in turns if abs(degrees) >= _MIN_TURN]
+    return ", ".join(words) or "seen from the front"
+
+
 def format_source(result: FaceReport | Reconstruction) -> str:
     """Return the age that a face was taken to have, and whether it was given or estimated."""
     if result.source is None:
         return "unknown"
     if result.source_given:
         return f"{format_target(result.source)} (given)"
-    return f"{format_estimate(result.source)} (estimated)"
+    interval = None if result.face is None else result.face.interval
+    return f"{format_estimate(result.source)}{format_interval(interval)} (estimated)"
 
 
 def format_similarity(result: FaceReport | Reconstruction) -> str:
-    """Return ", similarity 0.83", or nothing if it was not measured."""
-    return "" if result.identity_similarity is None else f", similarity {result.identity_similarity:.2f}"
+    """Return ", similarity 0.83" with its meaning, if the server knows it; nothing if it was not measured."""
+    if result.identity_similarity is None:
+        return ""
+    apart = result.match.years_apart if result.match else None
+    return f", similarity {result.identity_similarity:.2f}{'' if apart is None else f' ({apart})'}"
 
 
 def format_reconstruction(reconstruction: Reconstruction) -> str:
@@ -74,6 +96,13 @@ def warn_of_failures(results: Sequence[FaceReport | Reconstruction]) -> None:
         raise InvalidRequest("; ".join(lines), code="INVALID_ARGUMENT", reason=failures[0][1].reason)
     for line in lines:
         click.echo(f"warning: {line}", err=True)
+
+
+def print_warnings(reports: Sequence[FaceReport]) -> None:
+    """Print what may not be as expected in the result, once for each face."""
+    warnings = [(report.face, warning) for report in reports for warning in report.warnings]
+    for face, warning in dict.fromkeys(warnings):
+        click.echo(f"warning: {'' if face is None else f'face {face.index}: '}{warning.message}", err=True)
 
 
 def print_json(result: Any) -> None:

@@ -12,7 +12,8 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from dorian_client._bundles import AgeGroup, Method
-from dorian_client._faces import Box, Face, Filter, Landmarks
+from dorian_client._faces import Box, Face, FaceWarning, Filter, Landmarks
+from dorian_client._matches import YearsApart
 from dorian_client._status import DOMAIN
 from dorian_client.errors import Reason
 
@@ -89,6 +90,8 @@ class Behaviour:
     changed_bundles: set[str] = field(default_factory=set)
     unusable_faces: set[int] = field(default_factory=set)
     similarity: float = 0.75
+    years_apart: YearsApart | None = None
+    warnings: dict[int, list[FaceWarning]] = field(default_factory=dict)
     delay: float = 0.0
     pause_after: int | None = None
     on_response: Callable[[Any], Any] | None = None

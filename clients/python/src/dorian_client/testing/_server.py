@@ -34,6 +34,8 @@ class FakeServer(Behaviour):
         changed_bundles: Names of the bundles that differ after a reload.
         unusable_faces: Indices of faces that cannot be processed; their reports have the error FACE_UNUSABLE.
         similarity: Similarity of any two faces that are compared; one person's from 0.4375.
+        years_apart: How many years apart real photographs with any similarity are; None for a server that does not know.
+        warnings: Warnings in the reports of faces that are changed, by the face's index.
         delay: Seconds that each call takes; a call that the client ends takes no longer.
         pause_after: Step of a latent search after which it stops and waits until the client ends it; None for never.
         on_response: Called with each response before it is sent; returns what is sent instead, or None to skip a response

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import astuple
 from typing import Any, NoReturn, TypeVar, cast
 
 import grpc
@@ -16,11 +15,11 @@ from dorian.v1 import admin_pb2
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.admin_pb2_grpc import AdminServicer
 from dorian.v1.face_aging_pb2_grpc import FaceAgingServicer
-from dorian_client._bundles import Method
 from dorian_client._faces import Face
 from dorian_client._files import FORMATS_BY_NUMBER, PNG, ImageFormat, decode_image, encode_image, format_of_data
 from dorian_client.errors import Reason
 from dorian_client.testing._behaviour import STATUS_BY_REASON, Behaviour, make_status
+from dorian_client.testing._messages import write_box, write_face, write_method, write_warning, write_years
 
 _Response = TypeVar("_Response")
 
@@ -78,7 +77,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
         self._begin(request, context)
         photo, _ = self._decode(request.image.data, pb.OutputOptions(), context)
         response = pb.DetectFacesResponse(
-            faces=map(_face, self._behaviour.faces),
+            faces=map(write_face, self._behaviour.faces),
             width=photo.width,
             height=photo.height,
             provenance=self._provenance(request),
@@ -98,8 +97,8 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             faces.append(face)
         similarity = self._behaviour.similarity
         response = pb.CompareFacesResponse(
-            first=_face(faces[0]),
-            second=_face(faces[1]),
+            first=write_face(faces[0]),
+            second=write_face(faces[1]),
             first_embedding=[1, 0],
             second_embedding=[0.75, 0.5],
             similarity=similarity,
@@ -107,6 +106,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             same_person=similarity >= _THRESHOLD,
             threshold=_THRESHOLD,
             false_accept_rate=request.false_accept_rate or _FALSE_ACCEPT_RATES[-1],
+            identity_match=self._match(similarity, request.false_accept_rate),
             provenance=self._provenance(request),
             times=[pb.StageTime(stage="read", seconds=0.5)],
         )
@@ -139,6 +139,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
         face = self._select(request.face if request.HasField("face") else pb.FaceSelector(largest=True))
         for step in range(len(_LOSSES)):
             progress = _progress(step)
+            progress.identity_match.CopyFrom(self._match(progress.identity_similarity))
             if step == len(_LOSSES) - 1 or (request.preview_every and step % request.preview_every == 0):
                 drawing = ImageOps.invert(_crop(photo, face or self._behaviour.faces[0]))
                 progress.preview.CopyFrom(_encode(_mark(drawing, step), format))
@@ -158,7 +159,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
     def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:
         self._begin(request, context)
         response = pb.ListMethodsResponse(
-            methods=map(_method, self._behaviour.methods),
+            methods=map(write_method, self._behaviour.methods),
             bundle=self._bundle(request),
             bundle_version=_VERSION,
             bundle_sha256=_SHA256,
@@ -240,7 +241,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             case "index":
                 matches = [face for face in faces if face.index == selector.index]
             case _:
-                matches = [face for face in faces if _box(face) == selector.box]
+                matches = [face for face in faces if write_box(face) == selector.box]
         return matches[0] if matches else None
 
     def _reports(self, request: pb.AgeTransformRequest, target: pb.Age | None) -> list[pb.FaceReport]:
@@ -255,15 +256,26 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
 
     def _report(self, request: pb.AgeTransformRequest, face: Face, target: pb.Age) -> pb.FaceReport:
         if face.index in self._behaviour.unusable_faces:
-            return pb.FaceReport(face=_face(face), target=target, error=_UNUSABLE)
+            return pb.FaceReport(face=write_face(face), target=target, error=_UNUSABLE)
         source_given = request.HasField("source")
+        similarity = 0.875 - face.index / 8
         return pb.FaceReport(
-            face=_face(face),
+            face=write_face(face),
             source=request.source if source_given else _estimate(face),
             source_given=source_given,
             target=target,
             estimated_age_after=(face.estimated_age or 0) + _YEARS_ADDED,
-            identity_similarity=0.875 - face.index / 8,
+            identity_similarity=similarity,
+            identity_match=self._match(similarity),
+            warnings=map(write_warning, self._behaviour.warnings.get(face.index, [])),
+        )
+
+    def _match(self, similarity: float, false_accept_rate: float = 0) -> pb.IdentityMatch:
+        return pb.IdentityMatch(
+            same_person=similarity >= _THRESHOLD,
+            threshold=_THRESHOLD,
+            false_accept_rate=false_accept_rate or _FALSE_ACCEPT_RATES[-1],
+            years_apart=write_years(self._behaviour.years_apart),
         )
 
     def _reconstruct(
@@ -276,12 +288,12 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
         if face is None:
             return pb.Reconstruction(error=_NOT_FOUND)
         if face.index in self._behaviour.unusable_faces:
-            return pb.Reconstruction(face=_face(face), error=_UNUSABLE)
+            return pb.Reconstruction(face=write_face(face), error=_UNUSABLE)
         source_given = request.HasField("source")
         crop = _crop(photo, face)
         has_search = request.mode != pb.RECONSTRUCTION_MODE_INITIAL
         return pb.Reconstruction(
-            face=_face(face),
+            face=write_face(face),
             crop=_encode(crop, format),
             reconstruction=_encode(ImageOps.invert(crop), format),
             latent=_LATENT,
@@ -289,6 +301,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             source_given=source_given,
             pixel_error=0.125,
             identity_similarity=0.625,
+            identity_match=self._match(0.625),
             steps=(request.search.max_steps or _SEARCH_STEPS) if has_search else 0,
         )
 
@@ -315,34 +328,6 @@ def _abort(context: grpc.ServicerContext, reason: Reason, message: str, field: s
 def _abort_with(status: Any, context: grpc.ServicerContext) -> None:
     if status is not None:
         context.abort_with_status(rpc_status.to_status(status))
-
-
-def _method(method: Method) -> pb.Method:
-    return pb.Method(
-        name=method.name,
-        family=method.family,
-        description=method.description,
-        age_groups=[
-            pb.AgeGroup(label=group.label, low=group.low, high=group.high, centre=group.centre)
-            for group in method.age_groups
-        ],
-        crop_size=method.crop_size,
-        is_default=method.is_default,
-        filters=[pb.Filter(name=filter.name, description=filter.description) for filter in method.filters],
-        reconstructs=method.reconstructs,
-        optimises=method.optimises,
-    )
-
-
-def _face(face: Face) -> pb.Face:
-    landmarks = [] if face.landmarks is None else [pb.Point(x=x, y=y) for x, y in astuple(face.landmarks)]
-    return pb.Face(
-        index=face.index, box=_box(face), score=face.score, landmarks=landmarks, estimated_age=face.estimated_age
-    )
-
-
-def _box(face: Face) -> pb.Box:
-    return pb.Box(x=face.box.x, y=face.box.y, width=face.box.width, height=face.box.height)
 
 
 def _estimate(face: Face) -> pb.Age | None:
