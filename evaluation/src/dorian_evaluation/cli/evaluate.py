@@ -7,6 +7,7 @@ import click
 from dorian_evaluation.cli.age_cgan import evaluate_age_cgan
 from dorian_evaluation.cli.ageing import evaluate_ageing
 from dorian_evaluation.cli.faces import evaluate_faces
+from dorian_evaluation.cli.licences import print_licences
 
 
 @click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -17,6 +18,7 @@ def main() -> None:
 main.add_command(evaluate_faces)
 main.add_command(evaluate_ageing)
 main.add_command(evaluate_age_cgan)
+main.add_command(print_licences)
 
 if __name__ == "__main__":
     main()
