@@ -14,10 +14,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
+from dorian_server.admission.cost import cost_of_ageing, cost_of_detection
+from dorian_server.admission.estimates import Estimates
+from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.pipeline.pipeline import Pipeline
 from dorian_server.rpc.call_details import FACE_AGING_SERVICE
 from dorian_server.serving.server import start
-from dorian_server.settings import Load, Settings
+from dorian_server.settings import Limits, Load, Settings
 from dorian_server.telemetry import calls
 from dorian_server.telemetry.telemetry import Telemetry
 from tests.server.rejections import SECONDS, Rejection
@@ -250,7 +253,10 @@ def test_what_is_too_much_work_for_the_room_that_is_left_is_rejected(
     rejection = full_server.rejection("AgeTransform")
     assert (rejection.code, rejection.info.reason) == ("RESOURCE_EXHAUSTED", "QUEUE_FULL")
     assert rejection.message == "0.1 s of work wait already; this server lets 1 s wait"
-    assert rejection.seconds_to_wait == pytest.approx(2.4), "33 units of 0.1 s"
+    sent, limits = full_server.image.data, Limits()
+    costs = [cost_of_detection(sent, limits), cost_of_ageing(AgeRequest(sent, [Age(years=60)] * 32), limits)]
+    work = sum(Estimates().expected(cost) for cost in costs)
+    assert rejection.seconds_to_wait == pytest.approx(work - 1, abs=0.001)
     assert full_server.count("dorian_refused", reason="QUEUE_FULL") == 1
     full_server.queue()
     assert full_server.waiting == 2
@@ -261,7 +267,7 @@ def test_a_deadline_that_is_too_short_is_told_at_once(
     full_server: FullServer, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("dorian_server.admission.cost.Estimates.fastest", lambda estimates, cost: 2.0 * SECONDS)
+        patch.setattr("dorian_server.admission.estimates.Estimates.fastest", lambda estimates, cost: 2.0 * SECONDS)
         rejection = full_server.rejection(name)
         assert (rejection.code, rejection.info.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT")
         assert f"calls like this have taken {2 * SECONDS}.00 s at least" in rejection.message

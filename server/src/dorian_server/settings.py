@@ -57,6 +57,8 @@ class Load:
     """Processes that serve the port together; one that dies is restarted."""
     max_wait: Annotated[float | None, Field(ge=0)] = None
     """Seconds of work that may wait, in each process; calls beyond are told to retry. Unless given: half as much as the workers have."""
+    memory: Annotated[int | None, Flag(metavar="MIB"), Field(ge=256)] = None
+    """MiB of memory that all processes together may take; photos that need more wait, or are rejected. Unless given: what the cgroup allows, or all."""
     batch_delay: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Seconds that a batch which is not full waits for more rows."""
     calls_at_once: Annotated[int | None, Field(ge=1)] = None
@@ -80,6 +82,8 @@ class Limits:
     """Requests that are received at once, each of them up to the largest; others wait, and the slowest are given up."""
     request_timeout: Annotated[float, Field(ge=0.1)] = 60.0
     """Seconds within which a request must arrive once its call has begun."""
+    max_response_bytes: Annotated[int, Field(ge=1024, le=2**31 - 2**20)] = 512 * 2**20
+    """Largest response, in bytes, as pixels, targets and format bound it; rejected before any work is done."""
     max_steps: Annotated[int, Field(ge=1)] = 500
     """Most steps of the search for one face's latent."""
     min_side: Annotated[int, _NO_FLAG] = 32

@@ -8,6 +8,7 @@ from typing import NoReturn
 import grpc
 
 from dorian_server.admission.queue import Admission
+from dorian_server.domain.caller import Caller
 from dorian_server.domain.errors import OverloadError, Reason
 from dorian_server.rpc.call_details import QUEUED_METHODS, read_priority
 from dorian_server.rpc.interceptors import Continuation, Handler, rejecting_handler
@@ -30,8 +31,8 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
     ) -> Handler | None:
         handler = continuation(handler_call_details)
         if handler is not None and handler_call_details.method in QUEUED_METHODS:
-            priority = read_priority(handler_call_details.invocation_metadata)
-            retry_after = self._admission.retry_after(priority)
+            caller = Caller(read_priority(handler_call_details.invocation_metadata))
+            retry_after = self._admission.retry_after(caller)
             if retry_after is not None:
                 return self._reject(handler, retry_after)
         return handler

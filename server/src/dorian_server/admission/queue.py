@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+import bisect
 import itertools
 import math
 import threading
@@ -10,15 +10,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
-from dorian_server.admission.cost import Cost, Estimates
-from dorian_server.domain.caller import PRIORITIES, Caller, Priority
+from dorian_server.admission.cost import Cost
+from dorian_server.admission.estimates import Estimates
+from dorian_server.admission.fairness import FairShares
+from dorian_server.admission.memory import MemoryBudget
+from dorian_server.domain.caller import PRIORITIES, Caller
+from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import CallCancelledError, OverloadError, Reason, RequestError
 
 MAX_WAITING = 256  # requests, however little work they are
+SEARCHES_PER_WORKER = 4  # searches that are begun; those that are too many to be worked on at once take turns
 _WAITING_SHARE = 0.5  # of the work that all workers have, how much may wait
 _MIN_RETRY = 0.1  # seconds
+_LET_THROUGH = 10  # every so many calls whose deadline seems too short is let in, to learn whether it is
+_CREDIT = 10.0  # usual calls that a caller who has had less than the others may have before them
+_TURN = 0.02  # seconds of work after which a search gives way
 
 
 class QueueWatch(Protocol):
@@ -45,19 +54,25 @@ class _Unwatched:
     def waited(self, seconds: float) -> None: ...
 
 
-@dataclass
+@dataclass(eq=False)
 class _Ticket:
     cost: Cost
     caller: Caller
+    number: int
     seconds: float  # that it is expected to take
+    tag: float  # see ``fairness``
     since: float
     woken: threading.Event = field(default_factory=threading.Event)
-    begun: float | None = None  # by the shared clock
-    is_cancelled: bool = False
+    error: Exception | None = None  # for which it is not let in after all
+    entered: float = 0.0  # when its first turn began
+    paused: float = 0.0  # seconds between its turns
+    begun: float = 0.0  # by the shared clock, when its turn began
+    spent: float = 0.0  # by the shared clock, in turns before
 
     @property
-    def rank(self) -> int:
-        return PRIORITIES.index(self.caller.priority)
+    def order(self) -> tuple[int, float, int]:
+        """By which requests begin: by priority, then by turns, then first come, first served."""
+        return PRIORITIES.index(self.caller.priority), self.tag, self.number
 
 
 class Admission:
@@ -72,6 +87,7 @@ class Admission:
             as long again as who does not, whatever the machine and the photos are.
         watch: Hears how full the queue is.
         clock: Gives seconds that never go back.
+        memory: How much of it requests may take.
     """
 
     def __init__(
@@ -80,119 +96,230 @@ class Admission:
         max_wait: float | None = None,
         watch: QueueWatch | None = None,
         clock: Callable[[], float] = time.monotonic,
+        memory: MemoryBudget | None = None,
     ) -> None:
         self._workers, self._max_wait = workers, max_wait
         self._watch, self._clock = watch or _Unwatched(), clock
-        self._estimates = Estimates()
+        self._estimates, self._shares = Estimates(clock), FairShares()
+        self._memory = memory or MemoryBudget(2**62, resident=lambda: 0, trim=lambda: None)
         self._lock = threading.Lock()
         self._numbers = itertools.count()
-        self._waiting: list[tuple[int, int, _Ticket]] = []  # a heap: by priority, then first come, first served
+        self._hurried = itertools.count(1)
+        self._waiting: list[_Ticket] = []  # in their order
+        self._paused: list[_Ticket] = []  # searches that give way, in their order
         self._working: list[_Ticket] = []
         self._shared, self._shared_at = 0.0, clock()
 
     @contextmanager
-    def admit(self, cost: Cost, caller: Caller) -> Iterator[None]:
+    def admit(self, cost: Cost, caller: Caller, clock: Clock | None = None) -> Iterator[None]:
         """Wait for the turn of a request; it is worked on for the time of the context.
 
         Args:
             cost: How much work it is.
             caller: Whose call it is.
+            clock: Times its stages, from which the cost of the next is learned.
 
         Raises:
             OverloadError: The queue has no room for it, or it would wait for longer than the caller does.
-            RequestError: The caller's deadline is too short even without a wait.
+            RequestError: The caller's deadline is too short even without a wait, or the memory for its photo.
             CallCancelledError: The caller cancelled while it waited.
         """
         ticket = self._enter(cost, caller)
-        caller.on_cancel(lambda: self._cancel(ticket))
+        caller.on_cancel(partial(self._cancel, ticket))
         ticket.woken.wait()
-        if ticket.is_cancelled:
-            raise CallCancelledError
+        if ticket.error is not None:
+            raise ticket.error
         self._watch.waited(self._clock() - ticket.since)
+        caller.give_way = partial(self._give_way, ticket)
         done = False
         try:
             yield
             done = True
         finally:
-            self._leave(ticket, done)
+            self._leave(ticket, clock or Clock(), done)
 
-    def retry_after(self, priority: Priority) -> float | None:
-        """Return after how many seconds callers of ``priority`` may retry; ``None`` if there is room for one of them now."""
+    def retry_after(self, caller: Caller) -> float | None:
+        """Return after how many seconds ``caller`` may retry; ``None`` if there is room for a call of its own now."""
         with self._lock:
-            ahead = self._ahead(PRIORITIES.index(priority))
+            ahead = self._ahead((PRIORITIES.index(caller.priority), self._tag(caller), math.inf))
             return self._retry_after(ahead) if ahead >= self._room() and self._waiting else None
 
     def _enter(self, cost: Cost, caller: Caller) -> _Ticket:
         with self._lock:
             self._advance()
-            ticket = _Ticket(cost, caller, self._estimates.expected(cost), self._clock())
-            remaining = math.inf if caller.deadline is None else caller.deadline - ticket.since
+            self._memory.check(cost.memory)
+            seconds, now = self._estimates.expected(cost), self._clock()
+            remaining = math.inf if caller.deadline is None else caller.deadline - now
             fastest = self._estimates.fastest(cost)
-            if remaining < fastest:
+            if remaining < fastest and next(self._hurried) % _LET_THROUGH:
                 message = f"the deadline leaves {max(remaining, 0):.2f} s, but calls like this have taken {fastest:.2f} s at least; allow more"
                 raise RequestError(Reason.DEADLINE_TOO_SHORT, "", message)
-            if len(self._working) < self._workers:
-                self._begin(ticket)
-                self._report()
-                return ticket
-            self._require_room(ticket, remaining, fastest)
-            heapq.heappush(self._waiting, (ticket.rank, next(self._numbers), ticket))
+            ticket = _Ticket(cost, caller, next(self._numbers), seconds, self._tag(caller), now)
+            self._shares.charge(caller.name, ticket.tag + seconds)
+            self._memory.wait(cost.message_bytes)
+            bisect.insort(self._waiting, ticket, key=lambda other: other.order)
+            self._begin_next()
+            if ticket in self._waiting:
+                try:
+                    self._require_room(ticket, remaining, fastest)
+                except OverloadError as error:
+                    self._dismiss(ticket, error)
+                    raise
+                self._make_room(ticket)
             self._report()
             return ticket
 
+    def _tag(self, caller: Caller) -> float:
+        return self._shares.tag(caller.name, self._credit())
+
+    def _credit(self) -> float:
+        return _CREDIT * self._estimates.usual
+
     def _require_room(self, ticket: _Ticket, remaining: float, fastest: float) -> None:
         """Raise ``OverloadError`` unless ``ticket`` may wait, and can be done in its ``remaining`` seconds."""
-        ahead = self._ahead(ticket.rank)
-        room = self._room()
-        if len(self._waiting) >= MAX_WAITING or (ahead and ahead + ticket.seconds > room):
+        ahead, room = self._ahead(ticket.order), self._room()
+        before = sum(other.order < ticket.order for other in self._waiting)
+        if before >= MAX_WAITING or (ahead and ahead + ticket.seconds > room):
             message = f"{ahead:.1f} s of work wait already; this server lets {room:.2g} s wait"
-            raise OverloadError(Reason.QUEUE_FULL, message, self._retry_after(ahead + ticket.seconds))
-        if remaining < self._min_wait(ticket.rank) + fastest:
+        elif self._memory.is_crowded:
+            message = "the requests that wait already take all the memory that there is for them"
+        elif remaining < self._min_wait(ticket) + fastest:
             message = f"it cannot be done within the call's deadline of {remaining:.1f} s, as {ahead:.1f} s of work wait already"
-            raise OverloadError(Reason.QUEUE_FULL, message, self._retry_after(ahead + ticket.seconds))
+        else:
+            return
+        raise OverloadError(Reason.QUEUE_FULL, message, self._retry_after(ahead + ticket.seconds))
 
-    def _leave(self, ticket: _Ticket, done: bool) -> None:
+    def _make_room(self, newcomer: _Ticket) -> None:
+        """Reject those who wait behind ``newcomer``, of its priority, and no longer fit; the last of all if there are too many."""
+        room, rank = self._room(), newcomer.order[0]
+        for ticket in [ticket for ticket in reversed(self._waiting) if ticket.order > newcomer.order]:
+            ahead = self._ahead(ticket.order)
+            is_late = ticket.order[0] == rank and ahead + ticket.seconds > room
+            if is_late or len(self._waiting) > MAX_WAITING:
+                message = "calls of others, who have had less of this server, go first, and fill the queue"
+                self._dismiss(
+                    ticket, OverloadError(Reason.QUEUE_FULL, message, self._retry_after(ahead + ticket.seconds))
+                )
+
+    def _leave(self, ticket: _Ticket, clock: Clock, done: bool) -> None:
         with self._lock:
             self._advance()
-            assert ticket.begun is not None
-            self._working.remove(ticket)
+            if ticket in self._working:  # and not cancelled in a pause
+                self._stop(ticket)
+            has_freed = self._memory.end(ticket.cost.memory)
+            self._shares.correct(ticket.caller.name, ticket.spent - ticket.seconds)
             if done:  # what was rejected or cancelled half-way says nothing of its kind
-                self._estimates.record(ticket.cost, self._shared - ticket.begun)
-            if self._waiting and len(self._working) < self._workers:
-                self._begin(heapq.heappop(self._waiting)[2])
+                self._learn(ticket, clock)
+            self._begin_next()
             self._report()
+        if has_freed:
+            self._memory.tidy()
+
+    def _learn(self, ticket: _Ticket, clock: Clock) -> None:
+        """Learn from a call that is done; its stages are timed by the wall, of which each had the same share of the machine."""
+        share = ticket.spent / max(self._clock() - ticket.entered - ticket.paused, 1e-9)
+        walls = clock.seconds | {
+            stage: max(0.0, clock.seconds[stage] - ticket.paused) for stage in ("optimise",) if stage in clock.seconds
+        }
+        stages = {stage: seconds * share for stage, seconds in walls.items()}
+        self._estimates.record(ticket.cost, ticket.spent, stages, clock.faces)
 
     def _cancel(self, ticket: _Ticket) -> None:
         with self._lock:
-            if ticket.woken.is_set():
-                return
-            self._waiting = [entry for entry in self._waiting if entry[2] is not ticket]
-            heapq.heapify(self._waiting)
-            ticket.is_cancelled = True
-            ticket.woken.set()
+            if ticket in self._waiting:
+                self._dismiss(ticket, CallCancelledError())
+            elif ticket in self._paused:  # it goes on, to find that it is cancelled
+                self._paused.remove(ticket)
+                ticket.woken.set()
             self._report()
 
-    def _begin(self, ticket: _Ticket) -> None:
-        ticket.begun = self._shared
-        self._working.append(ticket)
+    def _dismiss(self, ticket: _Ticket, error: Exception) -> None:
+        """Take ``ticket`` out of the queue for ``error``."""
+        self._waiting.remove(ticket)
+        self._memory.wait(-ticket.cost.message_bytes)
+        self._shares.correct(ticket.caller.name, -ticket.seconds)
+        ticket.error = error
         ticket.woken.set()
 
+    def _give_way(self, ticket: _Ticket) -> None:
+        """Let those go first whose turn it is, in the middle of a search; return when it is its own turn again."""
+        with self._lock:
+            self._advance()
+            if ticket in self._working and self._must_give_way(ticket):
+                ticket.tag += self._shared - ticket.begun
+                self._stop(ticket)
+                ticket.woken.clear()
+                bisect.insort(self._paused, ticket, key=lambda other: other.order)
+                paused_at = self._clock()
+                self._begin_next()
+                self._report()
+            else:
+                paused_at = None
+        ticket.woken.wait()
+        if paused_at is not None:
+            ticket.paused += self._clock() - paused_at
+
+    def _must_give_way(self, ticket: _Ticket) -> bool:
+        in_turn = self._shared - ticket.begun
+        successor = self._next()
+        if in_turn < _TURN or successor is None:
+            return False
+        rank, tag, number = ticket.order
+        return successor.order < (rank, tag + in_turn, number) and self._has_memory(successor)
+
+    def _next(self) -> _Ticket | None:
+        """Return whose turn it is among those who wait, and the searches that gave way."""
+        searches = sum(ticket.cost.is_search for ticket in (*self._working, *self._paused))
+        is_full = searches >= SEARCHES_PER_WORKER * self._workers
+        waiting = next((ticket for ticket in self._waiting if not (is_full and ticket.cost.is_search)), None)
+        candidates = [*self._paused[:1], *([waiting] if waiting else [])]
+        return min(candidates, key=lambda ticket: ticket.order, default=None)
+
+    def _has_memory(self, ticket: _Ticket) -> bool:
+        return ticket in self._paused or self._memory.fits(ticket.cost.memory)
+
+    def _begin_next(self) -> None:
+        """Begin those whose turn it is."""
+        while len(self._working) < self._workers and (ticket := self._next()) is not None:
+            if not self._has_memory(ticket):
+                break
+            if ticket in self._paused:
+                self._paused.remove(ticket)
+            else:
+                self._waiting.remove(ticket)
+                self._memory.wait(-ticket.cost.message_bytes)
+                self._memory.begin(ticket.cost.memory)
+                ticket.entered = self._clock()
+            ticket.begun = self._shared
+            self._working.append(ticket)
+            ticket.woken.set()
+
+    def _stop(self, ticket: _Ticket) -> None:
+        self._working.remove(ticket)
+        ticket.spent += self._shared - ticket.begun
+
     def _advance(self) -> None:
-        """Bring the shared clock up to now."""
+        """Bring the shared clock, and the fair shares, up to now."""
         now = self._clock()
         if self._working:
             self._shared += (now - self._shared_at) / len(self._working)
         self._shared_at = now
+        tags = [ticket.tag for ticket in (*self._waiting, *self._paused)]
+        tags += [ticket.tag + self._shared - ticket.begun for ticket in self._working]
+        self._shares.advance(tags, self._credit())
 
-    def _ahead(self, rank: int) -> float:
-        """Return the seconds of work that wait and go before a newcomer of ``rank``."""
-        return sum(ticket.seconds for other, _, ticket in self._waiting if other <= rank)
+    def _ahead(self, order: tuple[int, float, float]) -> float:
+        """Return the seconds of work that wait and go before a newcomer of ``order``."""
+        return sum(ticket.seconds for ticket in self._waiting if ticket.order < order)
 
-    def _min_wait(self, rank: int) -> float:
-        """Return the seconds that a newcomer of ``rank`` waits if everything before it is as fast as it ever was."""
+    def _min_wait(self, newcomer: _Ticket) -> float:
+        """Return the seconds that ``newcomer`` waits if everything before it is as fast as it ever was, and searches give way."""
         fastest = self._estimates.fastest
-        ahead = sum(fastest(ticket.cost) for other, _, ticket in self._waiting if other <= rank)
-        remaining = [fastest(ticket.cost) - (self._shared - (ticket.begun or 0.0)) for ticket in self._working]
+        ahead = sum(fastest(ticket.cost) for ticket in self._waiting if ticket.order < newcomer.order)
+        remaining = [
+            0.0 if ticket.cost.is_search else fastest(ticket.cost) - (self._shared - ticket.begun)
+            for ticket in self._working
+        ]
         return ahead + max(0.0, min(remaining, default=0.0)) * len(remaining)
 
     def _room(self) -> float:
@@ -204,5 +331,5 @@ class Admission:
         return max(_MIN_RETRY, seconds - self._room())
 
     def _report(self) -> None:
-        self._watch.waiting(len(self._waiting), sum(ticket.seconds for _, _, ticket in self._waiting))
+        self._watch.waiting(len(self._waiting), sum(ticket.seconds for ticket in self._waiting))
         self._watch.working(len(self._working))

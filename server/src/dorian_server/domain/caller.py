@@ -18,10 +18,13 @@ class Caller:
     Args:
         priority: Interactive callers go before batch callers.
         deadline: When the caller stops waiting, in seconds of ``time.monotonic``; ``None`` for never.
+        name: Whose calls this one shares its turns with: an API key's id, a certificate's name, or an address.
+        give_way: Called between the steps of long work: returns at once, or after the calls of others whose turn it is.
     """
 
-    def __init__(self, priority: Priority = "interactive", deadline: float | None = None) -> None:
-        self.priority, self.deadline = priority, deadline
+    def __init__(self, priority: Priority = "interactive", deadline: float | None = None, name: str = "") -> None:
+        self.priority, self.deadline, self.name = priority, deadline, name
+        self.give_way: Callable[[], None] = lambda: None
         self.cancelled = threading.Event()
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[], None]] = []

@@ -19,10 +19,12 @@ class Clock:
     Args:
         span: Opens a trace's span for a stage, by its name.
         seconds: Seconds spent so far, by stage.
+        faces: How many faces are worked on, once it is known.
     """
 
     span: Callable[[str], AbstractContextManager[None]] = _no_span
     seconds: dict[str, float] = field(default_factory=dict)
+    faces: int | None = None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.graphs import Array
+from dorian_server.domain.caller import current_caller
 from dorian_server.domain.errors import CallCancelledError
 from dorian_server.domain.requests import Objective, SearchSettings
 
@@ -67,7 +68,7 @@ class _StepsExhausted(Exception):  # noqa: N818 - it is no error
 
 
 class Search:
-    """A search for the latent with the smallest loss.
+    """A search for the latent with the smallest loss; between its steps, other calls may go first.
 
     Args:
         evaluate: Returns loss, gradient and terms at a latent.
@@ -108,10 +109,12 @@ class Search:
 
     def _step(self, latent: NDArray[np.floating[Any]]) -> tuple[float, NDArray[np.float64]]:
         """Return loss and gradient (latent,) at ``latent``."""
+        if not self._cancelled.is_set():
+            if self.steps >= self._settings.steps:
+                raise _StepsExhausted
+            current_caller().give_way()
         if self._cancelled.is_set():
             raise CallCancelledError
-        if self.steps >= self._settings.steps:
-            raise _StepsExhausted
         point = np.asarray(latent, dtype=np.float32).copy()
         loss, gradient, terms = self._evaluate(point)
         step = Step(self.steps, point, loss, terms)

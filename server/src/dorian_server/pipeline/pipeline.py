@@ -90,6 +90,7 @@ class Pipeline:
     def detect(self, data: bytes, clock: Clock) -> DetectionResult:
         """Return the faces of the photo in ``data``, with their readings; a photo without a face is no error."""
         photo, faces = self._preparation.detect(data, IMAGE_FIELD, clock)
+        clock.faces = len(faces)
         height, width = photo.pixels.shape[:2]
         return DetectionResult(width, height, self.face_reader.inspect(photo.pixels, list(enumerate(faces)), clock))
 

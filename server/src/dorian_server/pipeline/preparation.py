@@ -113,6 +113,7 @@ class Preparation:
         Returns:
             The prepared faces, and those that cannot be aligned.
         """
+        clock.faces = len(selected_faces)
         prepared: list[PreparedFace] = []
         failed: list[FailedFace] = []
         indexed = [(selected.index, faces[selected.index]) for selected in selected_faces]

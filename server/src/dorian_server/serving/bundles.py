@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from dorian_bundle.families import Method as MethodEntry
 from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.families.cyclegan import CycleGanMethod
+from dorian_server.admission.memory import trim_memory
 from dorian_server.domain.errors import Reason, RequestError, StartupError
 from dorian_server.faces.detector import NetworkDetector
 from dorian_server.faces.reader import AgeEstimator, FaceEmbedder, FaceReader
@@ -77,7 +77,7 @@ class Bundles:
             raise StartupError(f"two bundles are called {name!r}; give the extra one another name")
         pipelines = {name: default} | {extra: self._open(folder) for extra, folder in self._extra.items()}
         self._folders, self._pipelines = {name: self._default, **self._extra}, pipelines
-        _trim_memory()
+        trim_memory()
 
     @property
     def names(self) -> list[str]:
@@ -121,7 +121,7 @@ class Bundles:
         with self._reloading:
             opened = {name: self._reopen(name) for name in names}
             before, self._pipelines = self._pipelines, {**self._pipelines, **opened}
-            _trim_memory()
+            trim_memory()
         bundles = [LoadedBundle(name, pipeline, pipeline is not before[name]) for name, pipeline in opened.items()]
         for bundle in bundles:
             version = bundle.pipeline.bundle.manifest.version
@@ -229,10 +229,3 @@ def _open_graph(bundle: Bundle, name: str, settings: Settings, counter: RunCount
     wide, narrow = open_on(cores), open_on(1)
     narrow.run(sample_inputs(narrow.signature, 1))
     return ElasticSession(wide, narrow, counter)
-
-
-def _trim_memory() -> None:
-    """Give back what opening took and serving does not need; glibc would keep it, and more with each reload."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
-    if trim is not None:
-        trim(0)

@@ -14,7 +14,8 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from dorian.v1 import admin_pb2_grpc, face_aging_pb2_grpc
 from dorian_server.admission.gate import Gate
-from dorian_server.admission.queue import MAX_WAITING, Admission
+from dorian_server.admission.memory import MEBIBYTE, MemoryBudget, available_memory
+from dorian_server.admission.queue import MAX_WAITING, SEARCHES_PER_WORKER, Admission
 from dorian_server.domain.errors import RequestError, StartupError
 from dorian_server.rpc.call_details import ADMIN_SERVICE, FACE_AGING_SERVICE
 from dorian_server.rpc.event_loop import run_on_loop
@@ -27,7 +28,7 @@ from dorian_server.security.credentials import load_credentials
 from dorian_server.serving.admin_service import AdminService
 from dorian_server.serving.bundles import Bundles, LoadedBundle, open_bundle
 from dorian_server.serving.service import FaceAgingService
-from dorian_server.settings import Settings
+from dorian_server.settings import Load, Settings
 from dorian_server.telemetry.calls import CallWatcher
 from dorian_server.telemetry.telemetry import Telemetry
 
@@ -70,7 +71,8 @@ class Server:
             settings.bundle, settings.extra_bundles, lambda bundle: open_bundle(bundle, settings, metrics)
         )
         workers = load.workers or share_of_cores(load.processes)
-        admission = Admission(workers, load.max_wait, metrics.queue)
+        self._memory = _open_budget(load)
+        admission = Admission(workers, load.max_wait, metrics.queue, memory=self._memory)
         authentication = load_authentication(settings, metrics.count_rejection)
         self._front = Front(
             [CallWatcher(telemetry), *authentication, Gate(admission, metrics.count_rejection)],
@@ -79,8 +81,9 @@ class Server:
         )
         self._server = run_on_loop(self._create(shares_port))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="work")
+        self._searchers = ThreadPoolExecutor(SEARCHES_PER_WORKER * workers, thread_name_prefix="long work")
         self._health = HealthService()
-        self._add_services(FaceAgingService(self._bundles, admission, self._workers, telemetry))
+        self._add_services(FaceAgingService(self._bundles, admission, self._workers, self._searchers, telemetry))
         self.port = settings.port
         if not shares_port:
             self._listen()
@@ -126,6 +129,7 @@ class Server:
         """Open and warm the bundles, then take calls; ``StartupError`` if a bundle cannot be served."""
         self._bundles.open()
         self._report_bundles()
+        self._memory.open()
         self._health.set_ready()
         if self._shares_port:
             self._listen()
@@ -161,9 +165,16 @@ class Server:
             grace -= farewell
         run_on_loop(self._server.stop(grace))
         self._workers.shutdown(wait=False)
+        self._searchers.shutdown(wait=False)
 
     def _report_bundles(self) -> None:
         self._telemetry.metrics.set_bundles({name: self._bundles.pipeline(name).bundle for name in self._bundles.names})
+
+
+def _open_budget(load: Load) -> MemoryBudget:
+    """Return this process's share of the memory that there is."""
+    available = available_memory() if load.memory is None else load.memory * MEBIBYTE
+    return MemoryBudget(available // load.processes)
 
 
 def start(

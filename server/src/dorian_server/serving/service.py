@@ -16,7 +16,8 @@ import grpc
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1 import face_aging_pb2_grpc
-from dorian_server.admission.cost import COMPARISON, DETECTION, Cost, cost_of
+from dorian_server.admission import cost
+from dorian_server.admission.cost import Cost
 from dorian_server.admission.queue import Admission
 from dorian_server.domain.caller import Caller, working_for
 from dorian_server.domain.clock import Clock
@@ -66,11 +67,15 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         admission: Lets calls in.
         workers: As many threads as calls are let in. Photos are processed and responses written there, and not on the many threads
             that calls wait on, as each thread keeps memory of its own.
+        searchers: Threads for searches, which keep theirs while they give way to other calls.
         telemetry: Times calls, and counts those that are rejected.
     """
 
-    def __init__(self, bundles: Bundles, admission: Admission, workers: Executor, telemetry: Telemetry) -> None:
-        self._bundles, self._admission, self._workers, self._telemetry = bundles, admission, workers, telemetry
+    def __init__(
+        self, bundles: Bundles, admission: Admission, workers: Executor, searchers: Executor, telemetry: Telemetry
+    ) -> None:
+        self._bundles, self._admission, self._telemetry = bundles, admission, telemetry
+        self._workers, self._searchers = workers, searchers
 
     @ends_with_status
     def AgeTransform(self, request: pb.AgeTransformRequest, context: grpc.ServicerContext) -> pb.AgeTransformResponse:
@@ -80,7 +85,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         age_request = conversion.read_age_request(request)
         method = pipeline.method_for(age_request, request.method)
         pipeline.check(age_request, method)  # before it waits
-        with self._admit(cost_of(age_request), read_caller(context)) as call:
+        with self._admit(cost.cost_of_ageing(age_request, pipeline.limits), read_caller(context)) as call:
             result = call.run(pipeline.age, age_request, method, call.clock, call.cancelled)
             return call.run(conversion.write_age_result, result, pipeline, method, call.clock)
 
@@ -88,7 +93,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
     def DetectFaces(self, request: pb.DetectFacesRequest, context: grpc.ServicerContext) -> pb.DetectFacesResponse:
         """Return the faces of a photo and their estimated ages."""
         pipeline = self._bundles.pipeline(request.bundle)
-        with self._admit(DETECTION, read_caller(context)) as call:
+        with self._admit(cost.cost_of_detection(request.image.data, pipeline.limits), read_caller(context)) as call:
             result = call.run(pipeline.detect, request.image.data, call.clock)
             return call.run(conversion.write_detections, result, pipeline, call.clock)
 
@@ -97,7 +102,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         """Return whether two faces are one person's."""
         pipeline = self._bundles.pipeline(request.bundle)
         compare_request = conversion.read_compare_request(request)
-        with self._admit(COMPARISON, read_caller(context)) as call:
+        with self._admit(cost.cost_of_comparison(compare_request, pipeline.limits), read_caller(context)) as call:
             result = call.run(pipeline.compare, compare_request, call.clock)
             return call.run(conversion.write_comparison, result, pipeline, call.clock)
 
@@ -110,7 +115,9 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         method = pipeline.encoding_method(request.method, searchable=reconstruct_request.search is not None)
         reconstruct = pipeline.reconstruction.reconstruct
         pipeline.reconstruction.check(reconstruct_request, method)
-        with self._admit(cost_of(reconstruct_request), read_caller(context)) as call:
+        with self._admit(
+            cost.cost_of_reconstruction(reconstruct_request, pipeline.limits), read_caller(context)
+        ) as call:
             faces = call.run(reconstruct, reconstruct_request, method, call.clock, call.cancelled)
             return call.run(conversion.write_reconstructions, faces, pipeline, method, call.clock)
 
@@ -123,10 +130,11 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         method = pipeline.encoding_method(request.method, searchable=True)
         optimize = pipeline.reconstruction.optimize
         pipeline.reconstruction.check(optimize_request, method)
+        search_cost = cost.cost_of_optimisation(optimize_request, pipeline.limits)
         caller = read_caller(context)
 
         def search(on_progress: Callable[[SearchProgress], None]) -> pb.OptimizeResult:
-            with self._admit(cost_of(optimize_request), caller) as call:
+            with self._admit(search_cost, caller) as call:
                 face = call.run(optimize, optimize_request, method, call.clock, call.cancelled, on_progress)
                 return call.run(conversion.write_optimized, face, pipeline, method, call.clock)
 
@@ -146,10 +154,14 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         self._telemetry.metrics.count_rejection(reason)
 
     @contextmanager
-    def _admit(self, cost: Cost, caller: Caller) -> Iterator[AdmittedCall]:
+    def _admit(self, call_cost: Cost, caller: Caller) -> Iterator[AdmittedCall]:
         """Wait for the turn of a call, and work for its caller within the context."""
-        with self._admission.admit(cost, caller), working_for(caller), self._telemetry.clock() as clock:
-            yield AdmittedCall(caller, clock, self._workers)
+        with (
+            self._telemetry.clock() as clock,
+            self._admission.admit(call_cost, caller, clock),
+            working_for(caller),
+        ):
+            yield AdmittedCall(caller, clock, self._searchers if call_cost.is_search else self._workers)
 
 
 def _iterate(
