@@ -59,13 +59,14 @@ class _Ticket:
     cost: Cost
     caller: Caller
     number: int
-    seconds: float  # that it is expected to take
+    seconds: float  # that it is expected to take, or a search until it gives way
     tag: float  # see ``fairness``
     since: float
     woken: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None  # for which it is not let in after all
     entered: float = 0.0  # when its first turn began
     paused: float = 0.0  # seconds between its turns
+    charged: float = 0.0  # to its caller, for what it has taken and for its turn
     begun: float = 0.0  # by the shared clock, when its turn began
     spent: float = 0.0  # by the shared clock, in turns before
 
@@ -149,13 +150,15 @@ class Admission:
             self._advance()
             self._memory.check(cost.memory)
             seconds, now = self._estimates.expected(cost), self._clock()
+            if cost.is_search:  # which gives way after that
+                seconds = min(seconds, self._estimates.usual)
             remaining = math.inf if caller.deadline is None else caller.deadline - now
             fastest = self._estimates.fastest(cost)
             if remaining < fastest and next(self._hurried) % _LET_THROUGH:
                 message = f"the deadline leaves {max(remaining, 0):.2f} s, but calls like this have taken {fastest:.2f} s at least; allow more"
                 raise RequestError(Reason.DEADLINE_TOO_SHORT, "", message)
             ticket = _Ticket(cost, caller, next(self._numbers), seconds, self._tag(caller), now)
-            self._shares.charge(caller.name, ticket.tag + seconds)
+            self._charge(ticket, seconds)
             self._memory.wait(cost.message_bytes)
             bisect.insort(self._waiting, ticket, key=lambda other: other.order)
             self._begin_next()
@@ -207,7 +210,7 @@ class Admission:
             if ticket in self._working:  # and not cancelled in a pause
                 self._stop(ticket)
             has_freed = self._memory.end(ticket.cost.memory)
-            self._shares.correct(ticket.caller.name, ticket.spent - ticket.seconds)
+            self._settle(ticket)
             if done:  # what was rejected or cancelled half-way says nothing of its kind
                 self._learn(ticket, clock)
             self._begin_next()
@@ -237,7 +240,7 @@ class Admission:
         """Take ``ticket`` out of the queue for ``error``."""
         self._waiting.remove(ticket)
         self._memory.wait(-ticket.cost.message_bytes)
-        self._shares.correct(ticket.caller.name, -ticket.seconds)
+        self._settle(ticket)
         ticket.error = error
         ticket.woken.set()
 
@@ -246,8 +249,10 @@ class Admission:
         with self._lock:
             self._advance()
             if ticket in self._working and self._must_give_way(ticket):
-                ticket.tag += self._shared - ticket.begun
                 self._stop(ticket)
+                self._settle(ticket)
+                ticket.tag = self._tag(ticket.caller)
+                self._charge(ticket, _TURN)
                 ticket.woken.clear()
                 bisect.insort(self._paused, ticket, key=lambda other: other.order)
                 paused_at = self._clock()
@@ -260,12 +265,12 @@ class Admission:
             ticket.paused += self._clock() - paused_at
 
     def _must_give_way(self, ticket: _Ticket) -> bool:
-        in_turn = self._shared - ticket.begun
-        successor = self._next()
-        if in_turn < _TURN or successor is None:
+        in_turn, successor = self._shared - ticket.begun, self._next()
+        if in_turn < _TURN or successor is None or not self._has_memory(successor):
             return False
-        rank, tag, number = ticket.order
-        return successor.order < (rank, tag + in_turn, number) and self._has_memory(successor)
+        rank, _, number = ticket.order
+        next_tag = self._tag(ticket.caller) + ticket.spent + in_turn - ticket.charged
+        return successor.order < (rank, next_tag, number)
 
     def _next(self) -> _Ticket | None:
         """Return whose turn it is among those who wait, and the searches that gave way."""
@@ -297,6 +302,16 @@ class Admission:
     def _stop(self, ticket: _Ticket) -> None:
         self._working.remove(ticket)
         ticket.spent += self._shared - ticket.begun
+
+    def _charge(self, ticket: _Ticket, seconds: float) -> None:
+        """Charge the caller of ``ticket``, from its tag on, for a turn of so many seconds."""
+        self._shares.charge(ticket.caller.name, ticket.tag + seconds)
+        ticket.charged += seconds
+
+    def _settle(self, ticket: _Ticket) -> None:
+        """Charge the caller for what ``ticket`` has taken, in place of what it was expected to take."""
+        self._shares.correct(ticket.caller.name, ticket.spent - ticket.charged)
+        ticket.charged = ticket.spent
 
     def _advance(self) -> None:
         """Bring the shared clock, and the fair shares, up to now."""
