@@ -35,7 +35,7 @@ from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.data.crops import Crops
 from dorian_training.data.sources import DLIB_NETWORK, MESH_NETWORK
 from dorian_training.methods.facenet import embed, identity_labels
-from dorian_training.networks import age_estimator, detector, dlib_resnet, landmark_refiner
+from dorian_training.networks import age_estimator, detector, landmark_refiner
 from dorian_training.networks.age_estimator import expected_age
 from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.facenet import FaceNet, facenet_of
@@ -135,7 +135,7 @@ def export_face_readers(job: ExportJob, detector_precisions: Sequence[Precision]
         export_facenet(job.checkpoints["facenet"], job.faces.resized(facenet.size), job.folder, job.precisions),
     ]
     provenance = {
-        name: _describe_reader(name, load_weights(job.checkpoints[name])[1], job.metrics_with(name, differences))
+        name: describe_reader(name, load_weights(job.checkpoints[name])[1], job.metrics_with(name, differences))
         for name, (_, differences) in zip(READERS, exports, strict=True)
     }
     readers = FaceReaders(
@@ -156,7 +156,7 @@ def export_face_readers(job: ExportJob, detector_precisions: Sequence[Precision]
             crop_size=facenet.size,
             embedding_size=facenet.embedding,
             thresholds=measure_thresholds(job.checkpoints["facenet"], job.faces.people),
-            similarity_by_years=_similarity_by_years(facenet, load_weights(job.checkpoints["facenet"])[1]),
+            similarity_by_years=facenet_curve(facenet, load_weights(job.checkpoints["facenet"])[1]),
             provenance=provenance["facenet"],
         ),
     )
@@ -168,17 +168,17 @@ def export_face_readers(job: ExportJob, detector_precisions: Sequence[Precision]
     return readers, (graphs, differences)
 
 
-def _describe_reader(name: str, metadata: dict[str, Any], metrics: dict[str, Any]) -> Provenance:
+def describe_reader(name: str, metadata: dict[str, Any], metrics: dict[str, Any]) -> Provenance:
     """Return the provenance of the reader ``name``, with the networks of others that are behind it."""
     networks = []
     if name == "landmark_refiner":
         networks.append(MESH_NETWORK)  # which placed the points that it learned
-    if name == "age_estimator" and metadata["shape"].get("layout") == dlib_resnet.LAYOUT:
+    if name == "age_estimator" and str(metadata["shape"].get("layout")).startswith("dlib_"):
         networks.append(DLIB_NETWORK)  # from which its training began
     return describe_provenance(metadata, metrics, networks)
 
 
-def _similarity_by_years(facenet: FaceNet, metadata: dict[str, Any]) -> SimilarityByYears | None:
+def facenet_curve(facenet: FaceNet, metadata: dict[str, Any]) -> SimilarityByYears | None:
     """Return the curve of a FaceNet on which it was measured: dlib's, whitened."""
     is_whitened = "whitening" in metadata.get("settings", {})
     return DLIB_SIMILARITY_BY_YEARS if isinstance(facenet, DlibResNet) and is_whitened else None
