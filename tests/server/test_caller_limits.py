@@ -17,9 +17,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
+from dorian_server.rpc.call_details import caller_name
 from dorian_server.security.authentication import load_authentication
 from dorian_server.security.keys import make_key, write_keys
-from dorian_server.security.quotas import CallerLimits, caller_name
+from dorian_server.security.quotas import CallerLimits
 from dorian_server.serving.server import start
 from dorian_server.settings import Limits, Load, Security, Settings
 from dorian_server.telemetry.telemetry import Telemetry

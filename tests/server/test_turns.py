@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,7 +15,9 @@ import pytest
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
-from dorian_server.settings import Limits, Load
+from dorian_server.pipeline.pipeline import Pipeline
+from dorian_server.security.keys import make_key, write_keys
+from dorian_server.settings import Limits, Load, Security
 from tests.server.rejections import SECONDS, Rejection
 from tests.server.tiny_searches import photo_of
 from tests.server.waiting import wait_until
@@ -21,6 +25,7 @@ from tests.server.waiting import wait_until
 SCALE = 40  # of a large photo
 STEP = 0.05  # seconds
 NEVER = 10**9
+GREEDY, AT_ONCE, DURATION = 10, 3, 5.0
 
 Serve = Callable[..., FaceAgingStub]
 
@@ -97,3 +102,49 @@ def test_searches_of_one_request_give_way_together(
     assert len(evaluations.rows) < before + 20, "it went first"
     faces = call.result().faces
     assert [face.steps for face in faces] == [30, 30]
+
+
+def test_a_polite_caller_among_greedy_ones_gets_its_share(
+    searching_bundle: Bundle,
+    serve: Serve,
+    small: pb.AgeTransformRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """It has one call at a time and waits as it is told; each of the others has three, and asks again at once."""
+    age = Pipeline.age
+
+    def slow_age(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.03)  # so that it is the server that is busy, and not its callers
+        return age(*arguments, **options)
+
+    monkeypatch.setattr(Pipeline, "age", slow_age)
+    keys = [
+        make_key(name, frozenset({"age"}), None, None)
+        for name in ("polite", *(f"greedy-{index}" for index in range(GREEDY)))
+    ]
+    write_keys(tmp_path / "keys.json", [entry for _, entry in keys])
+    stub = serve(searching_bundle, load=Load(workers=2), security=Security(api_keys=tmp_path / "keys.json"))
+    served = [0] * len(keys)
+    end = time.monotonic() + DURATION
+
+    def call(index: int, is_polite: bool) -> None:
+        metadata = (("authorization", f"Bearer {keys[index][0]}"),)
+        while time.monotonic() < end:
+            try:
+                stub.AgeTransform(small, metadata=metadata, timeout=SECONDS)
+                served[index] += 1
+            except grpc.RpcError as error:
+                rejection = Rejection(error)
+                assert rejection.info.reason == "QUEUE_FULL"
+                time.sleep(rejection.seconds_to_wait if is_polite else 0.01)
+
+    threads = [threading.Thread(target=call, args=(0, True))]
+    threads += [threading.Thread(target=call, args=(1 + index % GREEDY, False)) for index in range(GREEDY * AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    fair_share = sum(served) / len(keys)
+    assert fair_share > 3, "the server was busy"
+    assert served[0] >= fair_share / 2, served

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NoReturn
+from functools import wraps
+from typing import Any
 
 import grpc
 
 from dorian_server.admission.queue import Admission
-from dorian_server.domain.caller import Caller
+from dorian_server.domain.caller import Caller, Priority
 from dorian_server.domain.errors import OverloadError, Reason
-from dorian_server.rpc.call_details import QUEUED_METHODS, read_priority
-from dorian_server.rpc.interceptors import Continuation, Handler, rejecting_handler
+from dorian_server.rpc.call_details import QUEUED_METHODS, caller_name, read_priority
+from dorian_server.rpc.interceptors import (
+    Continuation,
+    Handler,
+    answers_unread_if,
+    behaviour_of,
+    replace_behaviour,
+)
 from dorian_server.rpc.statuses import abort
 
 
 class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
-    """Lets calls of queued methods through while the queue has room.
+    """Lets calls of queued methods through while the queue has room for their caller.
 
     Args:
         admission: The queue.
@@ -30,17 +37,25 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
         handler = continuation(handler_call_details)
-        if handler is not None and handler_call_details.method in QUEUED_METHODS:
-            caller = Caller(read_priority(handler_call_details.invocation_metadata))
-            retry_after = self._admission.retry_after(caller)
+        if handler is None or handler_call_details.method not in QUEUED_METHODS:
+            return handler
+        return self._guard(handler, read_priority(handler_call_details.invocation_metadata))
+
+    def _guard(self, handler: Handler, priority: Priority) -> Handler:
+        behaviour = behaviour_of(handler)
+        retry_after: float | None = None
+
+        def is_full(context: grpc.ServicerContext) -> bool:
+            nonlocal retry_after
+            retry_after = self._admission.retry_after(Caller(priority, name=caller_name(context)))
+            return retry_after is not None
+
+        @wraps(behaviour)
+        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
             if retry_after is not None:
-                return self._reject(handler, retry_after)
-        return handler
+                error = OverloadError(Reason.QUEUE_FULL, "all the work that may wait here waits already", retry_after)
+                self._on_reject(error.reason)
+                abort(context, error)
+            return behaviour(request, context)
 
-    def _reject(self, handler: Handler, retry_after: float) -> Handler:
-        def reject(context: grpc.ServicerContext) -> NoReturn:
-            error = OverloadError(Reason.QUEUE_FULL, "all the work that may wait here waits already", retry_after)
-            self._on_reject(error.reason)
-            abort(context, error)
-
-        return rejecting_handler(handler, reject)
+        return replace_behaviour(handler, answers_unread_if(guarded, is_full))

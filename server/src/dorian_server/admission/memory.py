@@ -119,6 +119,11 @@ class MemoryBudget:
         return round((1 - _WAITING) * self._free)
 
     @property
+    def for_messages(self) -> int:
+        """Bytes that requests may take while they arrive."""
+        return round(_RESERVED * self.limit)
+
+    @property
     def _free(self) -> int:
         return max(0, round(self.limit * (1 - _RESERVED)) - self._idle)
 

@@ -29,6 +29,7 @@ class Call(grpc.ServicerContext):
         self._deadline = None if remaining is None else time.monotonic() + remaining
         self._metadata, self._peer = metadata, context.peer()
         self._auth_context: Mapping[str, Iterable[bytes]] = context.auth_context()
+        self.api_key_id: str | None = None  # that the call came with, if one was asked for
         self._lock, self._is_over = threading.Lock(), False
         self._callbacks: list[Callable[[], None]] = []
         self._code: grpc.StatusCode | None = None

@@ -72,8 +72,11 @@ class Front(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             call.close()
 
     async def _answer(self, handler: Handler, method: str, call: Call, context: Context) -> None:
-        if hasattr(behaviour_of(handler), "answers_unread"):
-            return await self._respond(handler, None, call, context)
+        behaviour = behaviour_of(handler)
+        call.api_key_id = getattr(behaviour, "api_key_id", None)
+        decide = getattr(behaviour, "answers_unread_if", None)
+        if hasattr(behaviour, "answers_unread") or (decide is not None and decide(call)):
+            return await _respond_at_once(handler, None, call, context)
         while (message := await self._receiving.receive(context, call)) is not None:
             await self._respond(handler, message, call, context)
             if not handler.request_streaming:
@@ -85,10 +88,7 @@ class Front(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     async def _respond(self, handler: Handler, message: bytes | None, call: Call, context: Context) -> None:
         behaviour = behaviour_of(handler)
         if hasattr(behaviour, "answers_at_once"):
-            response = behaviour(_read(handler, message, call), call)
-            for part in response if handler.response_streaming else [response]:
-                await _send(_write(handler, part), call, context)
-            return None
+            return await _respond_at_once(handler, message, call, context)
         if inspect.isasyncgenfunction(behaviour):
             async with aclosing(behaviour(_read(handler, message, call), call)) as responses:
                 async for response in responses:
@@ -117,6 +117,12 @@ class Front(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             await future
         finally:
             future.cancel()  # unless it has begun
+
+
+async def _respond_at_once(handler: Handler, message: bytes | None, call: Call, context: Context) -> None:
+    response = behaviour_of(handler)(_read(handler, message, call), call)
+    for part in response if handler.response_streaming else [response]:
+        await _send(_write(handler, part), call, context)
 
 
 def _run(handler: Handler, message: bytes | None, call: Call) -> bytes:

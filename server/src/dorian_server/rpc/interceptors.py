@@ -27,6 +27,12 @@ def answers_unread(behaviour: Behaviour) -> Behaviour:
     return answers_at_once(behaviour)
 
 
+def answers_unread_if(behaviour: Behaviour, decide: Callable[[grpc.ServicerContext], bool]) -> Behaviour:
+    """Mark what answers at once, and without the request, if ``decide`` says so of a call as it begins."""
+    behaviour.answers_unread_if = decide  # type: ignore[attr-defined]
+    return behaviour
+
+
 def behaviour_of(handler: Handler) -> Callable[[Any, grpc.ServicerContext], Any]:
     """Return what a handler of any of the four kinds of RPC does."""
     kind = "_".join(
@@ -54,12 +60,16 @@ def wrap_handler(handler: Handler, around: Around) -> Handler:
         with around(request, context):
             yield from behaviour(request, context)
 
+    return replace_behaviour(handler, stream if handler.response_streaming else answer)
+
+
+def replace_behaviour(handler: Handler, behaviour: Callable[[Any, grpc.ServicerContext], Any]) -> Handler:
+    """Return a handler of the kind of ``handler`` that does something else."""
     takes, gives = (
         "stream" if streams else "unary" for streams in (handler.request_streaming, handler.response_streaming)
     )
     make = getattr(grpc, f"{takes}_{gives}_rpc_method_handler")
-    wrapped = stream if handler.response_streaming else answer
-    return cast(Handler, make(wrapped, handler.request_deserializer, handler.response_serializer))
+    return cast(Handler, make(behaviour, handler.request_deserializer, handler.response_serializer))
 
 
 def rejecting_handler(handler: Handler, reject: Callable[[grpc.ServicerContext], NoReturn]) -> Handler:

@@ -14,7 +14,7 @@ import grpc
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.rpc.call_details import ADMIN_SERVICE, FACE_AGING_SERVICE, OPEN_SERVICES, service_of
-from dorian_server.rpc.interceptors import Continuation, Handler, rejecting_handler, wrap_handler
+from dorian_server.rpc.interceptors import Continuation, Handler, behaviour_of, rejecting_handler, wrap_handler
 from dorian_server.rpc.statuses import abort
 from dorian_server.security.keys import ApiKey, KeyFile, Scope
 from dorian_server.security.quotas import CallerLimits, Quotas
@@ -62,7 +62,9 @@ class Authentication(grpc.ServerInterceptor):  # type: ignore[type-arg]
             _check_scopes(key, method, _scopes_of(method))
         except RequestError as error:
             return self._reject(handler, error, method, key)
-        return wrap_handler(handler, partial(self._admit, method=method, key=key))
+        admitted = wrap_handler(handler, partial(self._admit, method=method, key=key))
+        behaviour_of(admitted).api_key_id = key.id  # type: ignore[attr-defined]  # for those who ask who calls
+        return admitted
 
     def _identify(self, details: grpc.HandlerCallDetails) -> ApiKey:
         headers = [value for name, value in details.invocation_metadata or () if name == "authorization"]

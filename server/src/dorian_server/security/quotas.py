@@ -5,20 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import cast
 
 import grpc
 
 from dorian_server.domain.errors import OverloadError, Reason
-from dorian_server.rpc.call_details import OPEN_SERVICES, service_of
+from dorian_server.rpc.call_details import OPEN_SERVICES, caller_name, service_of
 from dorian_server.rpc.interceptors import Continuation, Handler, wrap_handler
 from dorian_server.rpc.statuses import abort
 
 _MINUTE = 60.0
 _RETRY = 1.0  # seconds; when a call in progress ends is not known
-_NAME = "x509_common_name"
 
 
 class Quotas:
@@ -118,12 +116,3 @@ class CallerLimits(grpc.ServerInterceptor):  # type: ignore[type-arg]
                 self._on_reject(error.reason)
                 abort(context, error)
             yield
-
-
-def caller_name(context: grpc.ServicerContext) -> str:
-    """Return the name in a client's certificate, or else its address without the port."""
-    names = cast(Mapping[str, Sequence[bytes]], context.auth_context()).get(_NAME)
-    if names:
-        return names[0].decode(errors="replace")
-    address, _, port = context.peer().rpartition(":")
-    return address if port.isdigit() else context.peer()

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 _FAREWELL = 0.5
 # Beside those that work and those that wait: calls that are rejected, and health checks.
 _SPARE_THREADS = 64
+# Requests that are received at once, however little memory there is.
+_MIN_RECEIVING = 4
 # Calls of one connection that are open at once; what it begins beyond waits with the caller.
 _MAX_STREAMS = 100
 
@@ -77,7 +79,7 @@ class Server:
         self._front = Front(
             [CallWatcher(telemetry), *authentication, Gate(admission, metrics.count_rejection)],
             ThreadPoolExecutor(workers + MAX_WAITING + _SPARE_THREADS, thread_name_prefix="request"),
-            Receiving(settings.limits.max_receiving, settings.limits.request_timeout),
+            Receiving(self._receiving_places(), settings.limits.request_timeout),
         )
         self._server = run_on_loop(self._create(shares_port))
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="work")
@@ -87,6 +89,11 @@ class Server:
         self.port = settings.port
         if not shares_port:
             self._listen()
+
+    def _receiving_places(self) -> int:
+        """Return how many requests are received at once: as many as may, but no more than there is memory for."""
+        limits = self._settings.limits
+        return max(_MIN_RECEIVING, min(limits.max_receiving, self._memory.for_messages // limits.max_message_bytes))
 
     async def _create(self, shares_port: bool) -> grpc.aio.Server:
         options = [
