@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -164,29 +166,58 @@ def test_they_end_with_their_supervisor(serve: Serve, handles: Callable[[ServerP
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
-def test_a_bundle_that_has_broken_since_does_not_take_the_others_down(
+def served_hashes(server: ServerProcess, photo: bytes) -> set[str]:
+    """The bundles that answer on twenty connections."""
+    hashes = set()
+    for _ in range(20):
+        with grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            request = pb.DetectFacesRequest(image=pb.Image(data=photo))
+            hashes.add(FaceAgingStub(channel).DetectFaces(request, timeout=SECONDS).provenance.bundle_sha256)
+    return hashes
+
+
+@pytest.mark.parametrize("change", ["another version", "broken"])
+def test_one_that_is_restarted_serves_what_the_others_serve(
     serve: Serve,
     tiny_bundle: Bundle,
     tiny_photo: bytes,
+    rewrite: Callable[..., Bundle],
     handles: Callable[[ServerProcess], list[Handle]],
+    change: str,
 ) -> None:
-    """One dies and cannot be begun again until the bundle is mended; the other serves what it has open."""
+    """Whatever the folder holds by then, until it is reloaded."""
     server = serve(*TWO)
     first, second = handles(server)
     manifest = tiny_bundle.folder / "manifest.json"
     whole = manifest.read_bytes()
-    manifest.write_bytes(whole[:-100])
+    if change == "broken":
+        manifest.write_bytes(whole[:-100])
+        (tiny_bundle.folder / tiny_bundle.manifest.graphs["detector"].files[0].path).unlink()
+    else:
+        new = rewrite(tiny_bundle.folder, version="2")
     first.kill()
     assert first.has_ended()
-    end = time.monotonic() + SECONDS
-    while not any(line["message"].endswith("has ended with status 78") for line in server.lines()):
-        assert time.monotonic() < end, server.lines()
-        time.sleep(0.02)
-    with Client(server.address) as client:
-        assert len(client.detect(tiny_photo).faces) == 1
-    manifest.write_bytes(whole)
     assert second.id in await_serving(server, {first.id, second.id})
+    assert served_hashes(server, tiny_photo) == {tiny_bundle.sha256}
+    if change == "another version":
+        server.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + SECONDS
+        while served_hashes(server, tiny_photo) != {new.sha256}:
+            assert time.monotonic() < end, server.lines()
     assert server.stop() == 0
+
+
+def test_one_that_hangs_is_replaced(
+    serve: Serve, tiny_photo: bytes, handles: Callable[[ServerProcess], list[Handle]]
+) -> None:
+    server = serve(*TWO)
+    first, second = handles(server)
+    os.kill(first.id, signal.SIGSTOP)
+    assert first.has_ended()
+    assert second.id in await_serving(server, {first.id, second.id})
+    served_hashes(server, tiny_photo)
+    assert server.stop() == 0
+    assert "server process 0 gives no sign of life; it is killed" in [line["message"] for line in server.lines()]
 
 
 # --- a reload that one of them was asked for ---

@@ -278,7 +278,7 @@ def test_callers_are_told_that_it_stops_before_their_connection_is_closed(
         waits.set()
         assert may_close.wait(SECONDS)
 
-    monkeypatch.setattr(serving, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(serving, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     server, ready = begin()
     ready.result(SECONDS)
     channel = connect(server)

@@ -6,7 +6,7 @@ import logging
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -95,8 +95,9 @@ class FakeServer:
         self.requested.append("reload")
         signal.raise_signal(self._signals.pop(0))
 
-    def stop(self, grace: float) -> None:
+    def stop(self, grace: float) -> bool:
         self.requested.append(grace)
+        return True
 
 
 @pytest.fixture(autouse=True)
@@ -131,8 +132,15 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings that the command would start with; it then fails with a message of ours."""
     recorded: list[Settings] = []
 
-    def start(settings: Settings, telemetry: Telemetry, shares_port: bool, on_reload: Callable[[], None]) -> None:
+    def start(
+        settings: Settings,
+        telemetry: Telemetry,
+        shares_port: bool,
+        on_reload: Callable[[], None],
+        held: Mapping[Path, Any],
+    ) -> None:
         assert not shares_port
+        assert not held
         recorded.append(settings)
         raise StartupError("this is as far as it goes")
 
@@ -277,6 +285,13 @@ def test_a_start_that_fails_is_an_error_message(started: list[Settings]) -> None
     result = CliRunner().invoke(command.main)
     assert result.exit_code == 1
     assert result.output == "Error: this is as far as it goes\n"
+
+
+def test_ports_of_all_processes_are_checked_before_any_is_started() -> None:
+    result = CliRunner().invoke(command.main, ["--processes", "3", "--metrics-port", "65534"])
+    assert result.exit_code == 1
+    message = "process 2 would answer Prometheus on port 65536; with 3 processes, --metrics-port is at most 65533"
+    assert result.output == f"Error: {message}\n"
 
 
 def serve(monkeypatch: pytest.MonkeyPatch, start: Callable[..., FakeServer]) -> Result:

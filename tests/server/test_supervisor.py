@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -58,7 +59,7 @@ def serve(number, on_ready, reload_all):
 
 behaviours = []
 tell("supervisor")
-sys.exit(Supervisor(2, serve, 1.0, lambda: tell("ready")).run())
+sys.exit(Supervisor(2, serve, 1.0, lambda: tell("ready"), lambda: tell("reload"), 5.0).run())
 """
 
 
@@ -231,6 +232,35 @@ def test_they_stop_by_themselves_when_the_supervisor_is_killed(watch: Callable[.
     assert all(ended() for ended in waits)
     status, events, _ = watched.end()
     assert (status, events) == (-signal.SIGKILL, sorted([*BEGUN, ("SIGTERM", 0), ("SIGTERM", 1)]))
+
+
+def test_one_that_gives_no_sign_of_life_is_replaced(watch: Callable[..., Watched]) -> None:
+    watched = watch("")
+    watched.wait_for("ready")
+    before = watched.ids()
+    os.kill(before[0], signal.SIGSTOP)
+    *_, again = watched.wait_for("begins", 3)
+    assert (again["number"], again["id"] != before[0]) == (0, True)
+    watched.program.terminate()
+    status, _, errors = watched.end()
+    assert status == 0
+    assert "server process 0 gives no sign of life; it is killed" in errors
+
+
+def test_all_may_be_stopped_together(watch: Callable[..., Watched]) -> None:
+    """As a container is paused: the supervisor does not blame its processes for it."""
+    watched = watch("")
+    watched.wait_for("ready")
+    everyone = [*watched.ids().values(), watched.program.pid]
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for process in everyone:
+            os.kill(process, number)
+        if number == signal.SIGSTOP:
+            time.sleep(7)
+    time.sleep(2)
+    watched.program.terminate()
+    status, events, errors = watched.end()
+    assert (status, events.count(("begins", 0)), errors) == (0, 1, "")
 
 
 # --- the port ---

@@ -123,7 +123,7 @@ class Observability:
     log_format: LogFormat = "text"
     """Lines of text, or JSON objects."""
     metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
-    """Port for Prometheus; none unless given."""
+    """Port for Prometheus; with several processes, process n, from 0 on, answers on this port + n; none unless given."""
     metrics_host: str = "127.0.0.1"
     """Address that Prometheus reaches that port at, without key or TLS; 0.0.0.0: from other machines."""
     otlp_endpoint: Annotated[str | None, Flag(metavar="URL")] = None

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import faulthandler
+import logging
+import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
 
+from dorian_bundle import Bundle, BundleError
 from dorian_server import __version__
 from dorian_server.cli.options import GroupedCommand, read_settings, setting_options
 from dorian_server.cli.signals import SignalQueue
 from dorian_server.cli.supervisor import CANNOT_START, Supervisor, shared_port
 from dorian_server.domain.errors import StartupError
+from dorian_server.serving.held_bundles import HeldBundle, hold_bundle
 from dorian_server.serving.server import start
 from dorian_server.settings import Settings
 from dorian_server.telemetry import logs
 from dorian_server.telemetry.telemetry import Telemetry
 from dorian_server.telemetry.traces import open_traces
 
-_EXTRA_GRACE = 5.0  # seconds beyond their grace before processes that hang are killed
+log = logging.getLogger(__name__)
+
+_MAX_PORT, _STDERR = 65_535, 2
+
+# Seconds beyond its grace after which a process that hangs is ended from within, even where no Python runs any more, and is killed.
+_EXTRA_GRACE, _LAST_GRACE = 0.8, 1.0
 
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,7 +58,8 @@ def main(**options: Any) -> None:
 
     try:
         if settings.load.processes == 1:
-            _serve(settings, announce)
+            if not _serve(settings, announce):
+                _leave()
         else:
             sys.exit(_supervise(settings, announce))
     except StartupError as error:
@@ -58,13 +71,39 @@ def _forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _serve(settings: Settings, on_ready: Callable[[int], None], on_reload: Callable[[], None] | None = None) -> None:
+def _leave() -> None:
+    """End the process with status 0 although threads still work, or connections are open; they are beyond their grace."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+@contextmanager
+def _ending_within(seconds: float) -> Iterator[None]:
+    """End the process if the context takes longer than ``seconds``: by C code, as a library may hold Python's lock."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _serve(
+    settings: Settings,
+    on_ready: Callable[[int], None],
+    on_reload: Callable[[], None] | None = None,
+    held: Mapping[Path, Bundle] = types.MappingProxyType({}),
+) -> bool:
     """Serve until SIGTERM or SIGINT; SIGHUP reloads the bundles.
 
     Args:
         settings: How to serve.
         on_ready: Called with the port once calls are taken.
         on_reload: Makes all processes on the port reload, if others share it.
+        held: Bundles to open first, by their folders.
+
+    Returns:
+        Whether all threads and connections have ended; those that have not are beyond their grace.
     """
     signals = SignalQueue()
     observability = settings.observability
@@ -75,32 +114,64 @@ def _serve(settings: Settings, on_ready: Callable[[int], None], on_reload: Calla
         telemetry = Telemetry(traces=traces)
         if observability.metrics_port:
             stack.enter_context(telemetry.metrics.served(observability.metrics_host, observability.metrics_port))
+            log.info("Prometheus is answered on %s:%d", observability.metrics_host, observability.metrics_port)
         server = None
         with signals.interrupting():
-            server = start(settings, telemetry, on_reload is not None, on_reload or (lambda: None))
+            server = start(settings, telemetry, on_reload is not None, on_reload or (lambda: None), held)
         if server is None:
-            return
+            return True
         on_ready(server.port)
         while signals.next() == signal.SIGHUP:
             with signals.interrupting():
                 server.reload_each()
-        server.stop(settings.grace)
+        with _ending_within(settings.grace + _EXTRA_GRACE):
+            has_ended = server.stop(settings.grace)
+        if not has_ended:
+            log.warning(
+                "calls or connections have outlasted the grace of %g s; the process ends without them", settings.grace
+            )
+        return has_ended
 
 
 def _supervise(settings: Settings, on_ready: Callable[[int], None]) -> int:
     """Serve from several processes, and return the exit status."""
+    _check_metrics_ports(settings)
+    held = _hold_bundles(settings)
     with shared_port(settings.host, settings.port) as port:
 
         def serve_one(number: int, on_process_ready: Callable[[], None], on_reload: Callable[[], None]) -> int:
             try:
-                _serve(_settings_of_process(settings, number, port), lambda port: on_process_ready(), on_reload)
+                _serve(_settings_of_process(settings, number, port), lambda port: on_process_ready(), on_reload, held)
             except StartupError as error:
                 click.echo(f"Error: {error}", err=True)
                 return CANNOT_START
             return 0
 
-        grace = settings.grace + _EXTRA_GRACE
-        return Supervisor(settings.load.processes, serve_one, grace, lambda: on_ready(port)).run()
+        def reload() -> None:
+            for folder, bundle in held.items():
+                try:
+                    held[folder] = hold_bundle(folder)
+                    bundle.release()
+                except BundleError as error:
+                    log.error("processes that are restarted serve the bundle in %s as it was: %s", folder, error)
+
+        grace = settings.grace + _LAST_GRACE
+        return Supervisor(settings.load.processes, serve_one, grace, lambda: on_ready(port), reload).run()
+
+
+def _hold_bundles(settings: Settings) -> dict[Path, HeldBundle]:
+    """Return the bundles as they are now: a process that is restarted serves the same as the others, whatever has changed since."""
+    try:
+        return {folder: hold_bundle(folder) for folder in {settings.bundle, *settings.extra_bundles.values()}}
+    except BundleError as error:
+        raise StartupError(str(error)) from error
+
+
+def _check_metrics_ports(settings: Settings) -> None:
+    first, count = settings.observability.metrics_port, settings.load.processes
+    if first is not None and first + count - 1 > _MAX_PORT:
+        message = f"process {count - 1} would answer Prometheus on port {first + count - 1}"
+        raise StartupError(f"{message}; with {count} processes, --metrics-port is at most {_MAX_PORT - count + 1}")
 
 
 def _settings_of_process(settings: Settings, number: int, port: int) -> Settings:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from dorian_server.cli.signs_of_life import SIGN_PERIOD, SignsOfLife
 from dorian_server.domain.errors import StartupError
 
 log = logging.getLogger(__name__)
@@ -88,11 +89,22 @@ class Supervisor:
         serve: What each does.
         grace: Seconds that they may take to stop before they are killed.
         on_ready: Called once all are ready; if one cannot start before, all are stopped.
+        on_reload: Called before SIGHUP is passed on, so that processes that are started later know what was reloaded.
+        max_silence: Seconds without a sign of life after which a process is killed and restarted, as one that has crashed.
     """
 
-    def __init__(self, count: int, serve: Serve, grace: float, on_ready: Callback) -> None:
+    def __init__(
+        self,
+        count: int,
+        serve: Serve,
+        grace: float,
+        on_ready: Callback,
+        on_reload: Callback = lambda: None,
+        max_silence: float = 20.0,
+    ) -> None:
         self._processes = [_Process(number) for number in range(count)]
-        self._serve, self._grace, self._on_ready = serve, grace, on_ready
+        self._serve, self._grace, self._on_ready, self._on_reload = serve, grace, on_ready, on_reload
+        self._signs = SignsOfLife(count, max_silence)
         self._id, self._is_stopping = os.getpid(), False
         self._ready_in, self._ready_out = os.pipe()
         self._alive_in, self._alive_out = os.pipe()  # nothing is ever written: it ends when the supervisor does
@@ -107,6 +119,7 @@ class Supervisor:
         while True:
             self._restart_due()
             received = signal.sigtimedwait(_SIGNALS, self._timeout(len(ready) < len(self._processes)))
+            self._kill_silent()
             if len(ready) < len(self._processes):
                 ready |= self._read_ready()
                 if len(ready) == len(self._processes):
@@ -116,12 +129,14 @@ class Supervisor:
             if received.si_signo in (signal.SIGTERM, signal.SIGINT):
                 return self._stop(0)
             if received.si_signo == signal.SIGHUP:
+                self._on_reload()
                 self._send(signal.SIGHUP)
             elif self._reap() and len(ready) < len(self._processes):
                 return self._stop(1)
 
     def _start(self, process: _Process) -> None:
         process.begun, process.restart_at = time.monotonic(), math.inf
+        self._signs.give(process.number)
         process.id = os.fork()
         if process.id:
             return
@@ -131,6 +146,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             os.close(self._alive_out)
             threading.Thread(target=self._stop_when_orphaned, daemon=True).start()
+            threading.Thread(target=self._signs.keep_giving, args=(process.number,), daemon=True).start()
             status = self._serve(process.number, lambda: self._write_ready(process.number), self._reload_all)
         except BaseException:
             log.exception("server process %d has failed", process.number)
@@ -157,7 +173,16 @@ class Supervisor:
 
     def _timeout(self, starting: bool) -> float:
         soonest = min(process.restart_at for process in self._processes) - time.monotonic()
-        return max(0.0, min(soonest, _POLL if starting else 3600.0))
+        return max(0.0, min(soonest, _POLL if starting else SIGN_PERIOD))
+
+    def _kill_silent(self) -> None:
+        """Kill processes that hang, stopped or locked; they are restarted as those that have died."""
+        silent = self._signs.silent()
+        for process in self._processes:
+            if process.id and process.number in silent:
+                log.error("server process %d gives no sign of life; it is killed", process.number)
+                self._signs.give(process.number)  # it may take a moment to die
+                os.kill(process.id, signal.SIGKILL)
 
     def _reap(self) -> bool:
         """Schedule the restart of processes that have died; return whether one of them cannot start. As process 1, reap orphans too."""

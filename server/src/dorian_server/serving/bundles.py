@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import types
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -56,9 +57,17 @@ class Bundles:
         default: Folder of the bundle that requests get unless they name one. Its name is that in its manifest.
         extra: Folders of the others, by name.
         open_bundle: Makes a pipeline that is ready to serve.
+        held: Bundles that are opened first, by their folders, in place of what the folders hold now.
     """
 
-    def __init__(self, default: Path, extra: Mapping[str, Path], open_bundle: Callable[[Bundle], Pipeline]) -> None:
+    def __init__(
+        self,
+        default: Path,
+        extra: Mapping[str, Path],
+        open_bundle: Callable[[Bundle], Pipeline],
+        held: Mapping[Path, Bundle] = types.MappingProxyType({}),
+    ) -> None:
+        self._held = held
         self._default, self._extra, self._open_bundle = default, dict(extra), open_bundle
         self._folders: dict[str, Path] = {}
         self._pipelines: dict[str, Pipeline] = {}
@@ -130,7 +139,7 @@ class Bundles:
 
     def _open(self, folder: Path) -> Pipeline:
         try:
-            return self._open_bundle(load_bundle(folder))
+            return self._open_bundle(self._held[folder] if folder in self._held else load_bundle(folder))
         except BundleError as error:
             raise StartupError(str(error)) from error
 

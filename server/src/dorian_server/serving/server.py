@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from dorian.v1 import admin_pb2_grpc, face_aging_pb2_grpc
+from dorian_bundle import Bundle
 from dorian_server.admission.gate import Gate
 from dorian_server.admission.memory import MEBIBYTE, MemoryBudget, available_memory
 from dorian_server.admission.queue import MAX_WAITING, SEARCHES_PER_WORKER, Admission
@@ -36,6 +40,8 @@ log = logging.getLogger(__name__)
 
 # Seconds in which calls are answered with STOPPING. Those that arrive while gRPC closes their connection end with CANCELLED.
 _FAREWELL = 0.5
+# Seconds after the grace in which what was cancelled ends.
+_LAST_WAIT = 0.4
 # Beside those that work and those that wait: calls that are rejected, and health checks.
 _SPARE_THREADS = 64
 # Requests that are received at once, however little memory there is.
@@ -53,6 +59,7 @@ class Server:
         shares_port: Whether other processes listen on the port. Then this one listens once it is open; the others take the calls
             until then.
         on_reload: Called when an operator has reloaded bundles, so that the other processes do the same.
+        held: Bundles to open first, by their folders, in place of what the folders hold now.
 
     Raises:
         StartupError: The port, a certificate or the file of API keys cannot be used.
@@ -64,26 +71,29 @@ class Server:
         telemetry: Telemetry,
         shares_port: bool = False,
         on_reload: Callable[[], None] = lambda: None,
+        held: Mapping[Path, Bundle] = types.MappingProxyType({}),
     ) -> None:
         self._settings, self._telemetry = settings, telemetry
         self._shares_port, self._on_reload = shares_port, on_reload
         metrics, load = telemetry.metrics, settings.load
         self._credentials = load_credentials(settings.security)
         self._bundles = Bundles(
-            settings.bundle, settings.extra_bundles, lambda bundle: open_bundle(bundle, settings, metrics)
+            settings.bundle, settings.extra_bundles, lambda bundle: open_bundle(bundle, settings, metrics), held
         )
         workers = load.workers or share_of_cores(load.processes)
         self._memory = _open_budget(load)
         admission = Admission(workers, load.max_wait, metrics.queue, memory=self._memory)
         authentication = load_authentication(settings, metrics.count_rejection)
+        self._threads: list[threading.Thread] = []
+        self._requests = self._open_pool("request", workers + MAX_WAITING + _SPARE_THREADS)
+        self._workers = self._open_pool("work", workers)
+        self._searchers = self._open_pool("long work", SEARCHES_PER_WORKER * workers)
         self._front = Front(
             [CallWatcher(telemetry), *authentication, Gate(admission, metrics.count_rejection)],
-            ThreadPoolExecutor(workers + MAX_WAITING + _SPARE_THREADS, thread_name_prefix="request"),
+            self._requests,
             Receiving(self._receiving_places(), settings.limits.request_timeout),
         )
         self._server = run_on_loop(self._create(shares_port))
-        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="work")
-        self._searchers = ThreadPoolExecutor(SEARCHES_PER_WORKER * workers, thread_name_prefix="long work")
         self._health = HealthService()
         self._add_services(FaceAgingService(self._bundles, admission, self._workers, self._searchers, telemetry))
         self.port = settings.port
@@ -94,6 +104,9 @@ class Server:
         """Return how many requests are received at once: as many as may, but no more than there is memory for."""
         limits = self._settings.limits
         return max(_MIN_RECEIVING, min(limits.max_receiving, self._memory.for_messages // limits.max_message_bytes))
+
+    def _open_pool(self, name: str, size: int) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(size, name, initializer=lambda: self._threads.append(threading.current_thread()))
 
     async def _create(self, shares_port: bool) -> grpc.aio.Server:
         options = [
@@ -162,17 +175,29 @@ class Server:
         self._on_reload()
         return bundles
 
-    def stop(self, grace: float | None = None) -> None:
-        """Take no more calls, let those in progress finish within ``grace`` seconds, and cancel the others; return when all are over."""
+    def stop(self, grace: float | None = None) -> bool:
+        """Take no more calls, let those in progress finish within ``grace`` seconds, and cancel the others.
+
+        Returns:
+            Whether all has ended. What has not shortly after the grace, a thread or a connection, is left alone.
+        """
+        deadline = time.monotonic() + (grace or 0.0) + _LAST_WAIT
         self._health.close()
         self._bundles.close()
         if grace:
             farewell = min(_FAREWELL, grace / 2)
             time.sleep(farewell)
             grace -= farewell
-        run_on_loop(self._server.stop(grace))
-        self._workers.shutdown(wait=False)
-        self._searchers.shutdown(wait=False)
+        has_closed = True
+        try:
+            run_on_loop(self._server.stop(grace), deadline - time.monotonic())
+        except TimeoutError:
+            has_closed = False
+        for pool in (self._requests, self._workers, self._searchers):
+            pool.shutdown(wait=False)
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return has_closed and not any(thread.is_alive() for thread in self._threads)
 
     def _report_bundles(self) -> None:
         self._telemetry.metrics.set_bundles({name: self._bundles.pipeline(name).bundle for name in self._bundles.names})
@@ -189,9 +214,10 @@ def start(
     telemetry: Telemetry | None = None,
     shares_port: bool = False,
     on_reload: Callable[[], None] = lambda: None,
+    held: Mapping[Path, Bundle] = types.MappingProxyType({}),
 ) -> Server:
     """Return a server that takes calls; arguments and errors are those of ``Server`` and its ``open``."""
-    server = Server(settings, telemetry or Telemetry(), shares_port, on_reload)
+    server = Server(settings, telemetry or Telemetry(), shares_port, on_reload, held)
     try:
         server.open()
     except BaseException:
