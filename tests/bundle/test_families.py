@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dorian_bundle.face_readers import (
-    DETECTOR_CHANNELS,
     DETECTOR_STRIDES,
     age_estimator_signature,
     detector_signature,
@@ -39,13 +38,15 @@ def test_translators_take_and_give_crops() -> None:
     assert str(cyclegan_signature(48)) == "(image float32[batch, 3, 48, 48]) -> (translated float32[batch, 3, 48, 48])"
 
 
-def test_a_detector_has_a_map_per_stride_of_any_size() -> None:
+def test_a_detector_tells_four_things_of_the_cells_of_each_stride() -> None:
     assert str(detector_signature()) == (
-        "(image float32[batch, 3, height, width]) -> (map_8 float32[batch, 15, rows_8, columns_8],"
-        " map_16 float32[batch, 15, rows_16, columns_16], map_32 float32[batch, 15, rows_32, columns_32])"
+        "(image float32[batch, 3, height, width]) ->"
+        " (cls_8 float32[batch, cells_8, 1], cls_16 float32[batch, cells_16, 1], cls_32 float32[batch, cells_32, 1],"
+        " obj_8 float32[batch, cells_8, 1], obj_16 float32[batch, cells_16, 1], obj_32 float32[batch, cells_32, 1],"
+        " bbox_8 float32[batch, cells_8, 4], bbox_16 float32[batch, cells_16, 4], bbox_32 float32[batch, cells_32, 4],"
+        " kps_8 float32[batch, cells_8, 10], kps_16 float32[batch, cells_16, 10], kps_32 float32[batch, cells_32, 10])"
     )
     assert DETECTOR_STRIDES == (8, 16, 32)
-    assert DETECTOR_CHANNELS == 1 + 4 + 2 * 5
 
 
 def test_readers_of_crops() -> None:

@@ -20,6 +20,7 @@ from dorian_bundle import Bundle, load_bundle
 from dorian_export import latent_gradient, verified_export
 from dorian_export.cli import main
 from dorian_export.faces import Faces
+from dorian_export.yunet import FILE
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.data.archives import load_archives
 from dorian_training.data.crops import cut_crops
@@ -37,10 +38,10 @@ from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorSha
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, TranslatorShape
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.cyclegan import CycleGanShape, build_translator
-from dorian_training.networks.detector import Detector, DetectorShape
 from dorian_training.networks.landmark_refiner import LandmarkRefiner, LandmarkRefinerShape
 
 Weights = dict[str, dict[str, Tensor]]
+YUNET = Path(__file__).parents[2] / "models" / "checkpoints" / "detector" / FILE
 LABELS = ("0-18", "19-29", "30-39", "40-49", "50-59", "60+")
 
 
@@ -183,7 +184,6 @@ def _run_folder(factory: Any, family: str, shape: dict[str, Any], weights: Weigh
 @pytest.fixture(scope="session")
 def reader_shapes() -> dict[str, Any]:
     return {
-        "detector": DetectorShape(stem=(4, 8), widths=(8, 8, 8), depths=(1, 1, 1), neck=8),
         "age_estimator": AgeEstimatorShape(widths=(4, 8), strides=(2, 2)),
         "facenet": FaceNetShape(stem=8, widths=(8, 16, 16), blocks=(1, 1, 1), embedding=12),
         "landmark_refiner": LandmarkRefinerShape(stem=(4, 8), width=8, dilations=(1, 2)),
@@ -192,10 +192,10 @@ def reader_shapes() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def readers(reader_shapes: dict[str, Any], randomised: Callable[..., nn.Module]) -> dict[str, nn.Module]:
-    """The networks that read faces as torch runs them: RGB in [-1, 1]."""
-    kinds = (Detector, AgeEstimator, CompactFaceNet, LandmarkRefiner)
+    """The networks of ours that read faces as torch runs them: RGB in [-1, 1]."""
+    kinds = (AgeEstimator, CompactFaceNet, LandmarkRefiner)
     built = {name: kind(shape) for kind, (name, shape) in zip(kinds, reader_shapes.items(), strict=True)}
-    networks = {name: randomised(network, seed) for seed, (name, network) in enumerate(built.items(), 20)}
+    networks = {name: randomised(network, seed) for seed, (name, network) in enumerate(built.items(), 21)}
     with torch.no_grad():
         networks["age_estimator"].head[-1].bias += torch.linspace(-2, 0, 101)  # type: ignore[index,union-attr,operator]
     return networks
@@ -210,19 +210,15 @@ def facenet(readers: dict[str, nn.Module]) -> CompactFaceNet:
 
 @pytest.fixture(scope="session")
 def reader_runs(reader_shapes: dict[str, Any], readers: dict[str, nn.Module], tmp_path_factory: Any) -> dict[str, Path]:
-    """Run folders of the networks that read faces; what counts are the averages."""
+    """Run folders of the networks of ours that read faces; what counts are the averages."""
     data = {
-        "detector": {"celeba": 37_001, "photos": 1_302},
         "age_estimator": {"fairface": 21_003},
         "facenet": {"celeba": 37_001},
         "landmark_refiner": {"celeba": 37_001},
     }
-    told: dict[str, Any] = {
-        "detector": {"scenes": {"count": 900, "size": 256, "teacher": True}},
-        "facenet": {"identities": 4004},
-    }
+    told: dict[str, Any] = {"facenet": {"identities": 4004}}
     folders = {}
-    for seed, (name, network) in enumerate(readers.items(), 31):
+    for seed, (name, network) in enumerate(readers.items(), 32):
         folders[name] = tmp_path_factory.mktemp("readers") / name
         folders[name].mkdir()
         averaged = network.state_dict()
@@ -264,6 +260,7 @@ def checkpoints(
 ) -> dict[str, Path]:
     """All that a bundle may be made of."""
     return {
+        "detector": YUNET,
         **reader_runs,
         "age_translator": translator_run,
         "calibrator": reader_runs["age_estimator"],
@@ -361,8 +358,7 @@ def bundle(
 def graphs_from_before(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes the bundle's files where a graph would be written; what is traced for one is left alone."""
 
-    def copy(graph: nn.Module, signature: Any, path: Path, multiples: Any = None) -> None:
-        assert not multiples or path.name.startswith("detector")
+    def copy(graph: nn.Module, signature: Any, path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes((bundle.folder / "graphs" / path.name).read_bytes())
 

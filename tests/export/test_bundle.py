@@ -22,6 +22,7 @@ from dorian_bundle.face_readers import (
     landmark_refiner_signature,
 )
 from dorian_bundle.families.age_cgan import AgeCganMethod, age_cgan_signatures, latent_gradient_signature
+from dorian_bundle.graphs import sha256_of
 from dorian_export import face_readers, latent_gradient, verified_export
 from dorian_export.bundle_building import BundleInfo, build_bundle
 from dorian_export.check import check_bundle
@@ -31,6 +32,7 @@ from dorian_export.faces import Faces
 from dorian_export.verified_export import TOLERANCE
 from dorian_training.checkpoint import WEIGHTS_FILE, save_weights
 from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
+from tests.export.conftest import YUNET
 
 Weights = dict[str, dict[str, Tensor]]
 READERS = ("detector", "age_estimator", "facenet", "landmark_refiner")
@@ -118,7 +120,7 @@ def test_a_bundle_without_a_method_is_refused(checkpoints: dict[str, Path], seen
     with pytest.raises(
         ExportError, match="a bundle needs a method; give at least one of age_translator, age_cgan"
     ) as caught:
-        build_bundle(given, tmp_path, seen, ["fp32"], BundleInfo("none", "1", {}))
+        build_bundle(given, tmp_path, seen, BundleInfo("none", "1", {}))
     assert list(tmp_path.iterdir()) == []
     assert str(caught.value).endswith(f" and {list(EXPORTERS)[-1]}")
 
@@ -140,7 +142,7 @@ def test_the_age_translator_is_calibrated_by_an_estimator_of_another_training_if
     if not own:
         del given["calibrator"]
     with pytest.raises(ExportError, match="far enough"):
-        build_bundle(given, tmp_path, seen, ["fp32"], BundleInfo("none", "1", {}))
+        build_bundle(given, tmp_path, seen, BundleInfo("none", "1", {}))
     assert used == [other if own else checkpoints["age_estimator"]]
 
 
@@ -171,9 +173,8 @@ def test_the_graphs_that_see_faces(bundle: Bundle) -> None:
         entry, graph = getattr(readers, name), bundle.manifest.graphs[name]
         assert entry.graph == name
         assert entry.signature() == graph.signature == signature
-        # Those that run once for each face are in half precision alone.
-        assert [file.precision for file in graph.files] == (["fp32", "fp16"] if name == "detector" else ["fp16"])
-    assert (readers.detector.min_score, readers.detector.min_small_score) == (0.4, 0.65)
+        assert [file.precision for file in graph.files] == ["fp32" if name == "detector" else "fp16"]
+    assert readers.detector.min_score == 0.75
     assert readers.age_estimator.crop_size == 64
     assert (readers.facenet.crop_size, readers.facenet.embedding_size) == (64, 12)
     assert (readers.landmark_refiner.view_size, readers.landmark_refiner.zoom) == (64, 0.8)
@@ -183,14 +184,17 @@ def test_where_the_weights_that_see_faces_come_from(bundle: Bundle) -> None:
     readers = bundle.manifest.readers
     result = {name: getattr(readers, name).provenance for name in READERS}
     assert {name: origin.steps for name, origin in result.items()} == {
-        "detector": {"detector": 3100},
+        "detector": {"published": 0},
         "age_estimator": {"age_estimator": 3200},
         "facenet": {"facenet": 3300},
         "landmark_refiner": {"landmark_refiner": 3400},
     }
-    assert [origin.seed for origin in result.values()] == [31, 32, 33, 34]
-    assert [origin.training["batch_size"] for origin in result.values()] == [124, 128, 132, 136]
-    assert result["detector"].training["scenes"] == {"count": 900, "size": 256, "teacher": True}
+    assert [origin.seed for origin in result.values()] == [0, 32, 33, 34]
+    assert [origin.training.get("batch_size") for origin in result.values()] == [None, 128, 132, 136]
+    assert "MIT" in result["detector"].licence
+    assert result["detector"].commercial_use
+    assert "OpenCV Zoo" in result["detector"].training["settings"]["source"]
+    assert result["detector"].training["settings"]["sha256"] == sha256_of(YUNET)
     assert result["facenet"].training["identities"] == 4004
     assert result["facenet"].training["shape"]["widths"] == [8, 16, 16]
     assert [(entry.name, entry.faces) for entry in result["age_estimator"].data] == [("FairFace", 21_003)]

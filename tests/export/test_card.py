@@ -140,7 +140,7 @@ def test_judged_ages_and_similarities_by_target(card: str, bundle: Bundle) -> No
 
 def test_the_networks_that_see_faces(card: str, bundle: Bundle) -> None:
     table = rows(card)
-    assert ["Face detector", "CelebA 37,001, CelebA 1,302", "3,100", "124"] in table
+    assert ["Face detector", "WIDER FACE 159,424", "as published", ""] in table
     assert ["Landmark refiner", "CelebA 37,001", "3,400", "136"] in table
     assert ["Age estimator", "FairFace 21,003", "3,200", "128"] in table
     assert ["FaceNet", "CelebA 37,001", "3,300", "132"] in table
@@ -150,6 +150,7 @@ def test_the_networks_that_see_faces(card: str, bundle: Bundle) -> None:
 
 def test_licences_of_the_networks_that_see_faces(card: str, bundle: Bundle) -> None:
     assert "Age estimator: The weights are under CC BY 4.0." in card
+    assert "Face detector: The weights are published under these terms: MIT." in card
     assert "FaceNet: The weights are for non-commercial research, as is their training data (CelebA)." in card
     manifest = bundle.manifest.model_copy(deep=True)
     readers = manifest.readers

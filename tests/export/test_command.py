@@ -110,9 +110,9 @@ def test_an_export_says_how_far_every_graph_is_from_torch(
     result = export_onto(existing)
     assert result.exit_code == 0
     files = [file.path for graph in bundle.manifest.graphs.values() for file in graph.files]
-    assert len(files) == 2 + 9  # the detector in both precisions
+    assert len(files) == 10
     assert result.stdout.splitlines() == [
-        f"{existing / path}: differs from torch by at most {differences_of(bundle)[path]:.2g}" for path in files
+        f"{existing / path}: differs from its network by at most {differences_of(bundle)[path]:.2g}" for path in files
     ]
 
 
@@ -250,7 +250,7 @@ def test_measurements_of_several_files_are_joined_part_by_part(
 
 @pytest.fixture
 def given(export_onto: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, ...]]:
-    """Exports, and gives back the faces, the precisions and the naming that the bundle would have been made with."""
+    """Exports, and gives back the faces and the naming that the bundle would have been made with."""
     noted: list[Any] = []
 
     def note(checkpoints: Any, folder: Path, *rest: Any) -> None:
@@ -274,8 +274,8 @@ def test_faces_for_graphs_and_calibration_are_those_to_watch(
     mixed = write_archives(tmp_path / "mixed", [{"split": s} for s in ("train", "val", "test") for _ in range(20)])
     ageless = {"split": "val", "age_low": "", "age_high": ""}
     trained = write_archives(tmp_path / "trained", [{}] * 16 + [ageless, ageless | {"identity": ""}])
-    (first, *options), (second, *_) = (given(data, "--precision", "fp16", "--name", "n") for data in (mixed, trained))
-    assert options == [("fp16",), BundleInfo("n", "0.1.0", {})]
+    (first, *options), (second, *_) = (given(data, "--name", "n") for data in (mixed, trained))
+    assert options == [BundleInfo("n", "0.1.0", {})]
     splits = [[record.split for record in faces.crops.records] for faces in (first, second)]
     assert splits == [["val"] * 20, ["train"] * 16]
     watched = [[(record.split, record.identity) for record in faces.people.records] for faces in (first, second)]
@@ -368,7 +368,7 @@ def test_help_explains_every_command(export: Export) -> None:
         "age-estimator",
         "facenet",
     )
-    options = (*parts, "out", "data", "precision", "name", "version", "metrics")
+    options = (*parts, "out", "data", "name", "version", "metrics")
     assert all(f"--{name}" in result.output for name in options)
     assert "dorian-export onnx --age-translator models/checkpoints/age_translator" in result.output
     assert "dorian-export checkpoint runs/gan runs/encoder" in export("checkpoint", "--help").output

@@ -27,8 +27,9 @@ from dorian_bundle.masks import face_mask
 from dorian_export.check import check_bundle
 from dorian_export.exporters.age_translator import AgeTranslatorGraph
 from dorian_export.exporters.cyclegan import FilterGraph
-from dorian_export.face_readers import AgeEstimatorGraph, DetectorGraph, FaceNetGraph, LandmarkRefinerGraph
+from dorian_export.face_readers import AgeEstimatorGraph, FaceNetGraph, LandmarkRefinerGraph
 from dorian_export.verified_export import TOLERANCE, require_parity
+from dorian_export.yunet import FILE, describe_yunet, export_yunet
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.losses.latent import LatentObjective, loss_and_gradient, mirrored_embedding
 from dorian_training.networks.age_cgan import (
@@ -42,7 +43,6 @@ from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorSha
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.cyclegan import CycleGanShape, build_translator
-from dorian_training.networks.detector import Detector, DetectorShape
 from dorian_training.networks.facenet import facenet_of
 from dorian_training.networks.landmark_refiner import LandmarkRefiner, LandmarkRefinerShape
 from dorian_training.networks.layers import at_side
@@ -52,7 +52,6 @@ CHECKPOINTS = ROOT / "models" / "checkpoints"
 CHECKPOINT = CHECKPOINTS / "age_cgan"
 BUNDLE = ROOT / "models" / "default"
 READERS: dict[str, tuple[Any, Any, Callable[[nn.Module], nn.Module]]] = {
-    "detector": (Detector, DetectorShape, DetectorGraph),
     "landmark_refiner": (LandmarkRefiner, LandmarkRefinerShape, LandmarkRefinerGraph),
     "age_estimator": (AgeEstimator, AgeEstimatorShape, AgeEstimatorGraph),
     "facenet": (CompactFaceNet, FaceNetShape, FaceNetGraph),
@@ -318,7 +317,15 @@ def test_graphs_that_read_faces_are_their_checkpoints_networks(embedded: Bundle,
     assert {source.faces for source in entry.provenance.data} == set(about["data"].values())
 
 
-@pytest.mark.parametrize("name", READERS)
+def test_the_detector_is_the_published_one(embedded: Bundle, images: Tensor, tmp_path: Path) -> None:
+    faces = (255 * images.repeat(2, 1, 1, 1)[:8].permute(0, 2, 3, 1)).round().byte().numpy()
+    graphs, _ = export_yunet(CHECKPOINTS / "detector" / FILE, faces, tmp_path)
+    assert graphs["detector"] == embedded.manifest.graphs["detector"]
+    differences = embedded.manifest.readers.detector.provenance.metrics["onnx_difference"]
+    assert embedded.manifest.readers.detector.provenance == describe_yunet({"onnx_difference": differences})
+
+
+@pytest.mark.parametrize("name", ["detector", *READERS])
 def test_what_reads_faces_says_where_it_comes_from(embedded: Bundle, name: str) -> None:
     entry = getattr(embedded.manifest.readers, name)
     assert embedded.manifest.graphs[entry.graph].signature == entry.signature()
@@ -341,7 +348,7 @@ def test_the_astronauts_face_is_found(
     embedded: Bundle, photo: NDArray[np.uint8], read: Callable[[str], RunGraph]
 ) -> None:
     readers = embedded.manifest.readers
-    (face,) = find_faces(read("detector"), photo, readers.detector.min_score, readers.detector.min_small_score)
+    (face,) = find_faces(read("detector"), photo, readers.detector.min_score)
     template = embedded.manifest.alignment.zoomed(readers.landmark_refiner.zoom)
     (refined,) = refine_landmarks(read("landmark_refiner"), photo, [face], template, readers.landmark_refiner.view_size)
     between = ASTRONAUT[1][0] - ASTRONAUT[0][0]

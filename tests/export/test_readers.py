@@ -17,18 +17,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dorian_bundle import Bundle
-from dorian_bundle.face_readers import detector_signature, facenet_signature
+from dorian_bundle.face_readers import facenet_signature
 from dorian_bundle.graphs import Precision
 from dorian_export import verified_export
 from dorian_export.errors import ExportError, ParityError
 from dorian_export.face_readers import (
     AgeEstimatorGraph,
-    DetectorGraph,
     FaceNetGraph,
     LandmarkRefinerGraph,
     averaged_facenet,
     export_age_estimator,
-    export_detector,
     export_facenet,
     export_landmark_refiner,
     measure_thresholds,
@@ -49,7 +47,6 @@ from dorian_training.verification import all_pairs, false_accepts, similarities
 Pixels = NDArray[np.uint8]
 Export = Callable[..., Any]
 EXPORTS: dict[str, Export] = {
-    "detector": export_detector,
     "age_estimator": export_age_estimator,
     "facenet": export_facenet,
     "landmark_refiner": export_landmark_refiner,
@@ -57,7 +54,6 @@ EXPORTS: dict[str, Export] = {
 
 
 WRAPPED: dict[str, Callable[[nn.Module], nn.Module]] = {
-    "detector": DetectorGraph,
     "age_estimator": AgeEstimatorGraph,
     "facenet": FaceNetGraph,
     "landmark_refiner": LandmarkRefinerGraph,
@@ -86,17 +82,6 @@ def noise(batch: int = 5, size: tuple[int, int] = (64, 64), seed: int = 0) -> Te
 
 
 # --- networks as graphs ---
-
-
-@torch.no_grad()
-def test_a_detectors_scores_are_probabilities_and_the_rest_is_as_it_was(readers: dict[str, nn.Module]) -> None:
-    images = noise(size=(64, 96))
-    for actual, raw in zip(
-        DetectorGraph(readers["detector"])(images), readers["detector"](images * 2 - 1), strict=True
-    ):
-        assert torch.allclose(actual[:, 0], raw[:, 0].sigmoid(), atol=1e-6)
-        assert 0 < float(actual[:, 0].min()) < float(actual[:, 0].max()) < 1
-        assert torch.equal(actual[:, 1:], raw[:, 1:])
 
 
 @torch.no_grad()
@@ -143,25 +128,6 @@ def test_what_leaves_a_graph_is_single_precision(readers: dict[str, nn.Module]) 
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("batch", "precision"), [(1, "fp32"), (1, "fp16"), (5, "fp16")])
-@pytest.mark.parametrize("size", [(32, 32), (32, 64), (96, 160), (256, 32), (320, 480)])
-def test_a_detector_takes_every_multiple_of_32(
-    run: Callable[..., list[np.ndarray]],
-    readers: dict[str, nn.Module],
-    size: tuple[int, int],
-    batch: int,
-    precision: Precision,
-) -> None:
-    images = noise(batch, size)
-    wanted = DetectorGraph(readers["detector"])(images)
-    actual = run("detector", images, precision)
-    assert [item.shape for item in actual] == [(batch, 15, size[0] // s, size[1] // s) for s in (8, 16, 32)]
-    for one, other in zip(actual, wanted, strict=True):
-        assert one.dtype == np.float32
-        assert np.abs(one - other.numpy()).max() <= TOLERANCE[precision] * max(1.0, float(other.abs().max()))
-
-
-@torch.no_grad()
 @pytest.mark.parametrize("batch", [1, 3, 5])
 def test_crops_are_read_in_any_number(
     run: Callable[..., list[np.ndarray]], readers: dict[str, nn.Module], batch: int
@@ -178,17 +144,17 @@ def test_crops_are_read_in_any_number(
 
 
 @pytest.fixture
-def written(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, int] | None]:
-    """Takes the bundle's files where a graph would be written; the multiples that axes had to be."""
-    requested: list[Mapping[str, int] | None] = []
+def written(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Takes the bundle's files where a graph would be written; their names."""
+    names: list[str] = []
 
-    def copy_file(graph: nn.Module, signature: Any, path: Path, multiples: Mapping[str, int] | None) -> None:
-        requested.append(multiples)
+    def copy_file(graph: nn.Module, signature: Any, path: Path) -> None:
+        names.append(path.name)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes((bundle.folder / "graphs" / path.name).read_bytes())
 
     monkeypatch.setattr(verified_export, "write_onnx", copy_file)
-    return requested
+    return names
 
 
 def test_graphs_are_proven_on_random_and_on_real_pictures(
@@ -213,12 +179,10 @@ def test_graphs_are_proven_on_random_and_on_real_pictures(
     assert differences == {file.path: 0.125 for file in files}
     assert len(seen) == len(files)
     random, real = seen[0]
-    size = (96, 128) if name == "detector" else (64, 64)  # not square, where sides may differ
-    assert random["image"].shape == real["image"].shape == (8, 3, *size)
+    assert random["image"].shape == real["image"].shape == (8, 3, 64, 64)
     assert 0 <= random["image"].min() < 0.01 < 0.99 < random["image"].max() <= 1
-    if name != "detector":
-        assert np.array_equal(real["image"], crops.transpose(0, 3, 1, 2).astype(np.float32) / 255)
-    assert written == [{"height": 32, "width": 32} if name == "detector" else None] * len(files)
+    assert np.array_equal(real["image"], crops.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    assert written == [Path(file.path).name for file in files]
 
 
 def test_it_is_the_average_that_is_exported(
@@ -247,9 +211,9 @@ def test_checkpoints_that_do_not_fit(name: str, reader_runs: dict[str, Path], cr
 
 
 def test_families_and_faces_that_are_needed() -> None:
-    require_family({"family": "detector"}, "detector")
-    with pytest.raises(ExportError, match="of the family None, not detector"):
-        require_family({}, "detector")
+    require_family({"family": "facenet"}, "facenet")
+    with pytest.raises(ExportError, match="of the family None, not facenet"):
+        require_family({}, "facenet")
     require_faces(np.zeros((8, 4, 4, 3), np.uint8))
     with pytest.raises(ExportError, match="got 0"):
         require_faces(np.zeros((0, 4, 4, 3), np.uint8))
@@ -324,25 +288,7 @@ def test_published_weights_become_a_graph_that_agrees_with_torch(
     assert session.run(None, {"image": images.numpy()})[0] == pytest.approx(expected, abs=TOLERANCE["fp16"])
 
 
-# --- parity of what has several outputs, or large ones ---
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("level", [0, 1, 2])
-def test_every_map_is_compared(bundle: Bundle, readers: dict[str, nn.Module], level: int) -> None:
-    class Changed(nn.Module):
-        def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-            maps = list(DetectorGraph(readers["detector"])(image))
-            maps[level] = maps[level].clone()
-            maps[level][:, 7] += 0.5 * maps[level].abs().max()
-            return tuple(maps)
-
-    inputs = [{"image": noise(8, (64, 96)).numpy()}]
-    path = bundle.graph_path("detector", "fp16")
-    right = require_parity(DetectorGraph(readers["detector"]), path, detector_signature(), "fp16", inputs)
-    assert 0 < right <= TOLERANCE["fp16"]
-    with pytest.raises(ParityError, match=r"^detector\.fp16\.onnx differs from its network by 0\.[23456]"):
-        require_parity(Changed(), path, detector_signature(), "fp16", inputs)
+# --- parity of large outputs ---
 
 
 @torch.no_grad()

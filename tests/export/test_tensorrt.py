@@ -51,7 +51,7 @@ def test_every_file_gets_its_engine_under_the_name_that_a_server_looks_for(
             expected[key.file_name] = f"engine of {Path(file.path).name}"
             assert f"{name}, {file.precision}: built\n" in result.output
     assert {path.name: path.read_text() for path in tmp_path.glob("*.engine")} == expected
-    assert len(expected) == len(builds.files) > len(bundle.manifest.graphs)
+    assert len(expected) == len(builds.files) == len(bundle.manifest.graphs)
 
 
 def test_those_that_are_there_are_kept(bundle: Bundle, builds: Builds, export: Export, tmp_path: Path) -> None:
@@ -66,7 +66,6 @@ def test_graphs_and_precisions_are_chosen(bundle: Bundle, builds: Builds, export
     selected = ("--graph", "facenet", "--graph", "detector", "--precision", "fp32")
     assert export("tensorrt", bundle.folder, "--out", tmp_path, *selected).exit_code == 0
     assert builds.files == ["facenet.fp16.onnx", "detector.fp32.onnx"]
-    assert [len(bundle.manifest.graphs[name].files) for name in ("facenet", "detector")] == [1, 2]
 
 
 def test_a_graph_that_the_bundle_lacks(bundle: Bundle, builds: Builds, export: Export, tmp_path: Path) -> None:

@@ -90,8 +90,7 @@ def run(bundle: Bundle) -> Callable[..., np.ndarray]:
 def make(bundle: Bundle, reader_runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes a family's method of a checkpoint; the bundle's files come where a graph would be written."""
 
-    def copy(graph: nn.Module, signature: Any, path: Path, multiples: Any) -> None:
-        assert not multiples
+    def copy(graph: nn.Module, signature: Any, path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes((bundle.folder / "graphs" / path.name).read_bytes())
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
 from dorian_bundle.alignment import AlignmentTemplate
-from dorian_bundle.face_detection import LARGE, SMALL, DetectedFace
+from dorian_bundle.face_detection import DetectedFace
+from dorian_bundle.face_readers import DETECTOR_OUTPUTS, DETECTOR_STRIDES
 from dorian_server.faces.detector import Detector, NetworkDetector
 from dorian_server.pipeline.pipeline import Pipeline
 
@@ -160,18 +161,26 @@ def test_eight_threads_find_the_same(detector: Detector, astronaut: Pixels) -> N
 
 
 class OneCell:
-    """Stands for a detector: a score in the middle cell of its finest map, for a face of 32 pixels with given landmarks."""
+    """Stands for a detector: a score in the middle cell of its finest stride, for a face of 32 pixels with given landmarks."""
 
     def __init__(self, score: float, template: AlignmentTemplate) -> None:
-        self._score = score
-        self._landmarks = (np.array(template.landmarks) - 0.5) * 4
+        self._values = {
+            "cls": score,
+            "obj": score,
+            "bbox": [0, 0, np.log(4), np.log(4)],
+            "kps": ((np.array(template.landmarks) - 0.5) * 4).ravel(),
+        }
 
     def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
         height, width = inputs["image"].shape[2:]
-        maps = {f"map_{stride}": np.zeros((1, 15, height // stride, width // stride)) for stride in (8, 16, 32)}
-        values = [self._score, 0, 0, np.log(4), np.log(4), *self._landmarks.ravel()]
-        maps["map_8"][0, :, height // 16, width // 16] = values
-        return {name: level.astype(np.float32) for name, level in maps.items()}
+        outputs = {
+            f"{kind}_{stride}": np.zeros((1, height // stride * (width // stride), numbers), np.float32)
+            for kind, numbers in DETECTOR_OUTPUTS.items()
+            for stride in DETECTOR_STRIDES
+        }
+        for kind, values in self._values.items():
+            outputs[f"{kind}_8"][0, height // 16 * (width // 8) + width // 16] = values
+        return outputs
 
 
 class OnePoint:
@@ -200,8 +209,7 @@ def detect_with_score(default_bundle: Bundle) -> Callable[[float], list[Detected
 def test_a_face_counts_from_the_manifests_score_on(
     default_bundle: Bundle, detect_with_score: Callable[[float], list[DetectedFace]]
 ) -> None:
-    entry = default_bundle.manifest.readers.detector
-    least = float(np.interp(32, (SMALL, LARGE), (entry.min_small_score, entry.min_score)))  # the planted face's side
+    least = default_bundle.manifest.readers.detector.min_score
     assert detect_with_score(least - 0.01) == []
     (face,) = detect_with_score(least + 0.01)
     assert face.score == pytest.approx(least + 0.01)
@@ -209,5 +217,5 @@ def test_a_face_counts_from_the_manifests_score_on(
 
 def test_landmarks_are_where_the_refiner_sees_them(detect_with_score: Callable[[float], list[DetectedFace]]) -> None:
     (face,) = detect_with_score(0.9)
-    assert face.box == pytest.approx((68, 68, 32, 32), abs=1e-4)
-    assert np.allclose(face.landmarks, 84, atol=1e-3), "all in the middle of the view, which is the cell's"
+    assert face.box == pytest.approx((64, 64, 32, 32), abs=1e-4)
+    assert np.allclose(face.landmarks, 80, atol=1e-3), "all in the middle of the view, which is the cell's"

@@ -47,6 +47,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "precision": ("fp16", "fp16"),
     "runtime": ("openvino", "openvino"),
     "arithmetic": ("bf16", "bf16"),
+    "look": ("1024", 1024),
     "engine_cache": ("some/engines", Path("some/engines")),
     "max_message_bytes": ("2048", 2048),
     "max_image_bytes": ("1000", 1000),

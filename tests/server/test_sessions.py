@@ -11,10 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle import Bundle, GraphFileError, GraphSignatureError
-from dorian_bundle.graphs import Precision, Signature, TensorSpec
+from dorian_bundle.graphs import Signature, TensorSpec
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
 
-FP16_TOLERANCE = 2e-2  # of a detector's maps, against fp32, whose values are up to 2
 BATCH_TOLERANCE = 1e-5
 
 # x double[batch, 2] -> Identity -> y, made with onnx.helper.
@@ -32,8 +31,8 @@ def signature_of(bundle: Bundle, name: str) -> Signature:
     return bundle.manifest.graphs[name].signature
 
 
-def open_graph(bundle: Bundle, name: str, precision: Precision | None = None) -> OnnxRuntimeSession:
-    return OnnxRuntimeSession(bundle.graph_path(name, precision), signature_of(bundle, name), threads=1)
+def open_graph(bundle: Bundle, name: str) -> OnnxRuntimeSession:
+    return OnnxRuntimeSession(bundle.graph_path(name), signature_of(bundle, name), threads=1)
 
 
 def inputs_for(signature: Signature, batch: int) -> Inputs:
@@ -92,17 +91,6 @@ def test_readers_take_and_give_what_the_manifest_says(default_bundle: Bundle, na
         fixed = [side for side in enumerate(spec.shape) if isinstance(side[1], int)]
         assert [(axis, result.shape[axis]) for axis, _ in fixed] == fixed
         assert np.isfinite(result).all()
-
-
-def test_half_precision_agrees_with_full(default_bundle: Bundle) -> None:
-    """The detector comes in both."""
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
-    sessions = [open_graph(default_bundle, "detector", precision) for precision in precisions]
-    inputs = inputs_for(sessions[0].signature, 4)
-    full, half = (session.run(inputs) for session in sessions)
-    for name, values in full.items():
-        assert np.abs(values - half[name]).max() < FP16_TOLERANCE
-        assert not np.array_equal(values, half[name]), "are they the same file?"
 
 
 def test_threads_share_a_session(default_bundle: Bundle) -> None:

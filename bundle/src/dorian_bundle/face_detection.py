@@ -1,11 +1,11 @@
-"""Face detection with a detector's graph: run at several scales, maps decoded and overlaps suppressed in NumPy.
+"""Face detection with YuNet's graph: run on a photo at up to three sizes, outputs decoded in NumPy, overlaps suppressed by OpenCV.
 
 The server and the evaluation that measures it share this code, so that both find the same faces in any runtime.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -14,19 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate, crop_matrix, warp_crop
-from dorian_bundle.boxes import intersection_and_union
 from dorian_bundle.errors import AlignmentError
-from dorian_bundle.face_readers import DETECTOR_STRIDES
+from dorian_bundle.face_readers import DETECTOR_OUTPUTS, DETECTOR_STRIDES
 from dorian_bundle.graphs import Array, RunGraph
 from dorian_bundle.pose import Pose
 from dorian_bundle.tensors import crops_to_images
 
-MAX_SIDE = 1920  # pixels that the detector sees; larger photos are reduced to it
-# Sides of further, reduced photos, in which faces of half the photo, or all of it, have a size that the detector finds.
-REDUCED_SIDES = (320, 128)
-MIN_OVERLAP = 0.4  # of the union, from which on two boxes are one face
-MIN_CONTAINED = 0.75  # of the smaller box, likewise
-SMALL, LARGE = 20.0, 64.0  # longer sides of faces, in pixels, between which the score that they need changes
+MAX_SIDE = 1920  # pixels of the longest side of the largest look
+MIN_SIDE = 640  # of the look that every photo gets; smaller photos are seen as they are
+CLOSE_UP_SIDE = 320  # of a last look, for faces that fill much of the frame
+MAX_OVERLAP = 0.3  # of the union, beyond which two boxes are one face
+_CLOSE_UP = (
+    160  # pixels of that look, which a face in it has on its longer side; larger looks place smaller faces better
+)
+_MAX_CANDIDATES = 5000  # of all looks, the best ones; as OpenCV has it
+_MAX_EXPONENT = 6.0  # of a box's sides in strides, so that none overflows
 _MULTIPLE = DETECTOR_STRIDES[-1]
 _REFINED_AT_ONCE = 32  # faces
 
@@ -59,42 +61,54 @@ class Candidates:
         """Return the candidates at ``indices`` (m,), in that order."""
         return Candidates(self.boxes[indices], self.landmarks[indices], self.scores[indices])
 
-    def scaled(self, factor: float) -> Candidates:
-        """Return them in pixels of an image ``factor`` times as large; a pixel's centre has whole coordinates in both."""
-        boxes, landmarks = self.boxes * factor, (self.landmarks + 0.5) * factor - 0.5
+    def scaled(self, factors: NDArray[np.float64]) -> Candidates:
+        """Return them in pixels of an image ``factors`` (2,) times as wide and as high; a pixel's centre has whole coordinates in both."""
+        boxes, landmarks = self.boxes * np.tile(factors, 2), (self.landmarks + 0.5) * factors - 0.5
         return Candidates(boxes, landmarks, self.scores)
 
 
-def find_faces(
-    run: RunGraph, pixels: NDArray[np.uint8], min_score: float, min_small_score: float | None = None
-) -> list[DetectedFace]:
-    """Find faces from 20 pixels up to the whole frame.
-
-    Faces that fill much of a photo are larger than what a cell of the detector sees, so the graph also runs on reduced photos.
+def find_faces(run: RunGraph, pixels: NDArray[np.uint8], min_score: float, look: int = MAX_SIDE) -> list[DetectedFace]:
+    """Find faces from about 10 pixels up to the whole frame.
 
     Args:
         run: The detector's graph (see ``detector_signature``).
         pixels: uint8 RGB (height, width, 3).
-        min_score: Score that a face of ``LARGE`` pixels or more needs.
-        min_small_score: Score that one of ``SMALL`` pixels or less needs, as the network sees it, since ears, watches and
-            lamps look like small faces; in between, it is interpolated. By default ``min_score``.
+        min_score: Score from which on a face counts.
+        look: Longest side of the largest look, from ``MIN_SIDE`` to ``MAX_SIDE`` pixels; see ``make_looks``.
 
     Returns:
         Faces, largest first, with boxes cut at the frame.
     """
-    longest = max(pixels.shape[:2])
-    sides = [min(longest, MAX_SIDE), *(side for side in REDUCED_SIDES if side < longest)]
-    scores = (min_score, min_score if min_small_score is None else min_small_score)
-    candidates = _concatenate(
-        [_find_at_scale(run, _reduce(pixels, side / longest), *scores).scaled(longest / side) for side in sides]
-    )
-    candidates = candidates.select(suppress_overlaps(candidates.boxes, candidates.scores))
     height, width = pixels.shape[:2]
+    looks = list(make_looks(pixels, look))
+    found = []
+    for seen in looks:
+        candidates = _find_in_look(run, seen, min_score)
+        if seen is not looks[0] and max(seen.shape[:2]) == CLOSE_UP_SIDE:
+            candidates = candidates.select(np.flatnonzero(candidates.boxes[:, 2:].max(axis=1, initial=0) >= _CLOSE_UP))
+        found.append(candidates.scaled(np.array([width / seen.shape[1], height / seen.shape[0]])))
+    candidates = _concatenate(found)
+    candidates = candidates.select(suppress_overlaps(candidates.boxes, candidates.scores))
     faces = [
         DetectedFace(_clip_to_frame(box, width, height), landmarks, float(score))
         for box, landmarks, score in zip(candidates.boxes, candidates.landmarks, candidates.scores, strict=True)
     ]
     return sorted((face for face in faces if min(face.box[2:]) > 0), key=lambda face: -face.box[2] * face.box[3])
+
+
+def make_looks(pixels: NDArray[np.uint8], look: int = MAX_SIDE) -> Iterator[NDArray[np.uint8]]:
+    """Yield the photo ``pixels`` (height, width, 3) as the detector sees it: up to ``look`` pixels on its longest side, then smaller.
+
+    The next looks are ``MIN_SIDE`` and ``CLOSE_UP_SIDE``, each made from the one before it and left out where that is no larger.
+    """
+    height, width = pixels.shape[:2]
+    longest = max(height, width)
+    first = min(longest, look)
+    for side in (first, *(side for side in (MIN_SIDE, CLOSE_UP_SIDE) if side < first)):
+        if side < max(pixels.shape[:2]):
+            size = (max(1, round(width * side / longest)), max(1, round(height * side / longest)))
+            pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        yield pixels
 
 
 def refine_landmarks(
@@ -124,42 +138,43 @@ def refine_landmarks(
     return refined
 
 
-def decode_map(level: Array, stride: int, min_score: float) -> Candidates:
-    """Return the faces of at least ``min_score`` in one map, (15, rows, columns); see ``detector_signature``."""
-    rows, columns = np.nonzero(level[0] >= min_score)
-    values = level[:, rows, columns].T.astype(np.float64)  # (n, 15)
-    centres = np.stack([columns + 0.5, rows + 0.5], axis=1)  # (n, 2), in strides
-    middle = (centres + values[:, 1:3]) * stride
-    size = np.exp(np.clip(values[:, 3:5], -6, 6)) * stride
-    landmarks = (centres[:, None] + values[:, 5:].reshape(-1, 5, 2)) * stride
-    return Candidates(np.hstack([middle - size / 2, size]), landmarks, values[:, 0])
+def decode_outputs(outputs: Mapping[str, Array], stride: int, columns: int, min_score: float) -> Candidates:
+    """Return the faces of at least ``min_score`` that the cells of one ``stride`` tell of, as OpenCV's ``FaceDetectorYN`` reads them.
+
+    Args:
+        outputs: The graph's, of one image.
+        stride: One of ``DETECTOR_STRIDES``.
+        columns: Cells in a row of the image.
+        min_score: Of the geometric mean of class and objectness.
+    """
+    kinds = (
+        outputs[f"{kind}_{stride}"][0] for kind in DETECTOR_OUTPUTS
+    )  # (cells, 1), (cells, 1), (cells, 4), (cells, 10)
+    classes, objects, boxes, landmarks = kinds
+    scores = np.sqrt(classes.clip(0, 1) * objects.clip(0, 1))[:, 0]  # (cells,)
+    cells = np.flatnonzero(scores >= min_score)  # (n,)
+    corners = np.stack([cells % columns, cells // columns], axis=1).astype(np.float64)  # (n, 2), in strides
+    values = boxes[cells].astype(np.float64)  # (n, 4)
+    middle = (corners + values[:, :2]) * stride
+    size = np.exp(values[:, 2:].clip(-_MAX_EXPONENT, _MAX_EXPONENT)) * stride
+    points = (corners[:, None] + landmarks[cells].reshape(-1, 5, 2)) * stride
+    return Candidates(np.hstack([middle - size / 2, size]), points, scores[cells].astype(np.float64))
 
 
 def suppress_overlaps(boxes: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the indices of the ``boxes`` (n, 4) to keep, best first: none that a better one overlaps, holds, or lies in."""
-    kept: list[int] = []
-    order = np.argsort(-scores, kind="stable")
-    area = boxes[:, 2:].prod(axis=1)
-    while len(order):
-        best, rest = order[0], order[1:]
-        kept.append(int(best))
-        (shared,), (union,) = intersection_and_union(boxes[best], boxes[rest])  # (rest,) each
-        smaller = np.minimum(area[best], area[rest])
-        order = rest[(shared < MIN_OVERLAP * union) & (shared < MIN_CONTAINED * smaller)]
+    """Return the indices of the ``boxes`` (n, 4) to keep, best first: none that a better one overlaps by more than ``MAX_OVERLAP``."""
+    kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), 0.0, MAX_OVERLAP, top_k=_MAX_CANDIDATES)
     return np.asarray(kept, dtype=np.int64)
 
 
-def _find_at_scale(run: RunGraph, pixels: NDArray[np.uint8], min_score: float, min_small_score: float) -> Candidates:
+def _find_in_look(run: RunGraph, pixels: NDArray[np.uint8], min_score: float) -> Candidates:
     height, width = pixels.shape[:2]
     padded = np.zeros((1, 3, _round_up(height), _round_up(width)), dtype=np.float32)
     # By the reciprocal, straight into the padding: one pass over a large photo.
     np.multiply(pixels.transpose(2, 0, 1), np.float32(1 / 255), out=padded[0, :, :height, :width])
-    maps = run({"image": padded})
-    lowest = min(min_score, min_small_score)
-    candidates = _concatenate([decode_map(maps[f"map_{stride}"][0], stride, lowest) for stride in DETECTOR_STRIDES])
-    longer = candidates.boxes[:, 2:].max(axis=1, initial=0)  # (n,)
-    required = np.interp(longer, (SMALL, LARGE), (min_small_score, min_score))
-    return candidates.select(np.flatnonzero(candidates.scores >= required))
+    outputs = run({"image": padded})
+    columns = padded.shape[3]
+    return _concatenate([decode_outputs(outputs, stride, columns // stride, min_score) for stride in DETECTOR_STRIDES])
 
 
 def _concatenate(groups: Sequence[Candidates]) -> Candidates:
@@ -168,14 +183,6 @@ def _concatenate(groups: Sequence[Candidates]) -> Candidates:
         np.concatenate([group.landmarks for group in groups]),
         np.concatenate([group.scores for group in groups]),
     )
-
-
-def _reduce(pixels: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    if factor >= 1:
-        return pixels
-    height, width = pixels.shape[:2]
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _clip_to_frame(box: NDArray[np.float64], width: int, height: int) -> tuple[float, float, float, float]:

@@ -14,23 +14,25 @@ from dorian_bundle.entries import Entry, Provenance, require_graph
 from dorian_bundle.graphs import BATCH, Graph, Signature, TensorSpec
 from dorian_bundle.similarity_by_years import SimilarityByYears
 
-# The detector's maps: a cell per stride, and what each says. Sides of its image are multiples of the last stride.
+# What the detector says of each cell of an image, and how many numbers; a cell is a square of one of the strides. Sides of an image
+# are multiples of the last stride.
+DETECTOR_OUTPUTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 DETECTOR_STRIDES = (8, 16, 32)
-DETECTOR_CHANNELS = 15
 
 
 def detector_signature() -> Signature:
-    """Return the face detector's signature: an image of any size → a map per stride.
+    """Return the face detector's signature: an image of any size → ``cls``, ``obj``, ``bbox`` and ``kps`` of the cells of each stride.
 
-    Channels of a map: score from 0 to 1; then, in strides from the cell's centre (half a stride into the cell), the box's
-    centre x and y, the natural logarithms of its width and height, and x and y of five landmarks.
+    Cells are counted row by row. Of each: the probabilities of a face and of an object; then, in strides from the cell's left upper
+    corner, the box's centre x and y, the natural logarithms of its width and height in strides; and x and y of five landmarks.
     """
     image = TensorSpec(name="image", shape=(BATCH, 3, "height", "width"))
-    maps = tuple(
-        TensorSpec(name=f"map_{stride}", shape=(BATCH, DETECTOR_CHANNELS, f"rows_{stride}", f"columns_{stride}"))
+    outputs = tuple(
+        TensorSpec(name=f"{kind}_{stride}", shape=(BATCH, f"cells_{stride}", numbers))
+        for kind, numbers in DETECTOR_OUTPUTS.items()
         for stride in DETECTOR_STRIDES
     )
-    return Signature(inputs=(image,), outputs=maps)
+    return Signature(inputs=(image,), outputs=outputs)
 
 
 def landmark_refiner_signature(view_size: int) -> Signature:
@@ -52,14 +54,10 @@ def facenet_signature(crop_size: int, embedding_size: int) -> Signature:
 
 
 class FaceDetector(Entry):
-    """The network that finds faces. A face counts from ``min_score`` on, a small one from ``min_small_score`` on.
-
-    See ``dorian_bundle.face_detection.find_faces``.
-    """
+    """The network that finds faces. A face counts from ``min_score`` on; see ``dorian_bundle.face_detection.find_faces``."""
 
     graph: str
     min_score: float = Field(gt=0, lt=1)
-    min_small_score: float = Field(gt=0, lt=1)
     provenance: Provenance
 
     def signature(self) -> Signature:

@@ -20,7 +20,7 @@ from dorian_export.faces import Faces
 from dorian_export.method_exporter import ExportJob, MethodExport
 from dorian_export.model_card import curves_file, render_card
 
-# Of all networks but the detector: a CPU widens the weights when it loads them (docs/decisions/0007).
+# Of all networks but the detector, which is small: a CPU widens the weights when it loads them (docs/decisions/0007).
 _PRECISIONS: tuple[Precision, ...] = ("fp16",)
 
 
@@ -34,20 +34,19 @@ class BundleInfo:
 
 
 def build_bundle(
-    checkpoints: Mapping[str, Path], folder: Path, faces: Faces, precisions: Sequence[Precision], info: BundleInfo
+    checkpoints: Mapping[str, Path], folder: Path, faces: Faces, info: BundleInfo
 ) -> tuple[Manifest, dict[str, float]]:
     """Write a bundle.
 
     Args:
-        checkpoints: Run folders or shipped checkpoints, by the names of ``READERS``, which are all needed, and of
+        checkpoints: Run folders or shipped checkpoints, and the detector's file, by the names of ``READERS``, which are all needed, and of
             ``EXPORTERS``, of which at least one is, with those that these exporters name further.
         folder: Where to write; empty.
         faces: Real faces to verify graphs, to calibrate and to measure thresholds on.
-        precisions: Of the detector's files; all other graphs are written in half precision alone.
         info: Name, version and measurements.
 
     Returns:
-        The bundle's manifest, and the largest difference from torch by graph file.
+        The bundle's manifest, and the largest difference from its network by graph file.
 
     Raises:
         ExportError: If there is no method, or a checkpoint or the faces do not fit.
@@ -55,7 +54,7 @@ def build_bundle(
     """
     job = ExportJob(checkpoints, faces, folder, _PRECISIONS, info.metrics)
     methods = _export_methods(job)
-    readers, (reader_graphs, reader_differences) = export_face_readers(job, precisions)
+    readers, (reader_graphs, reader_differences) = export_face_readers(job)
     graphs: dict[str, Graph] = {}
     differences: dict[str, float] = {}
     for method in methods:

@@ -36,6 +36,7 @@ _CROP_SIZE = max(exporter.crop_size for exporter in EXPORTERS.values())
 _MAX_FACES = 600  # that graphs are verified on; calibration is what needs so many
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _RUN = click.Path(path_type=Path, exists=True, file_okay=False)
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -83,7 +84,8 @@ def _checkpoint_options(command: Function) -> Function:
     options += [(reader, help, True) for reader, help in READERS.items()]
     for name, help, required in reversed(options):
         flag = f"--{name.replace('_', '-')}"
-        command = click.option(flag, name, type=_RUN, required=required, help=help)(command)
+        kind = _FILE if name == "detector" else _RUN
+        command = click.option(flag, name, type=kind, required=required, help=help)(command)
     return command
 
 
@@ -91,14 +93,6 @@ def _checkpoint_options(command: Function) -> Function:
 @_checkpoint_options
 @click.option("--out", type=_FOLDER, required=True, help="Folder of the bundle; replaced only by a whole one.")
 @data_option("Real faces to verify the graphs on, and people to set FaceNet's thresholds on.")
-@click.option(
-    "--precision",
-    "precisions",
-    multiple=True,
-    type=click.Choice(["fp32", "fp16"]),
-    default=("fp32", "fp16"),
-    help="Once per variant of the graphs.",
-)
 @click.option("--name", default="dorian-default", help="Name of the bundle.")
 @click.option("--version", default="0.1.0", help="Version of the bundle.")
 @click.option(
@@ -111,17 +105,17 @@ def _checkpoint_options(command: Function) -> Function:
 def onnx(
     out: Path,
     sources: tuple[str, ...],
-    precisions: tuple[Precision, ...],
     name: str,
     version: str,
     metrics_files: tuple[Path, ...],
     **checkpoints: Path | None,
 ) -> None:
-    """Make a bundle of run folders or shipped checkpoints, of at least one method. Refused unless ONNX Runtime agrees with torch.
+    """Make a bundle of run folders or shipped checkpoints, of at least one method. Refused unless its graphs agree with them.
 
     \b
     dorian-export onnx --age-translator models/checkpoints/age_translator --calibrator models/checkpoints/calibrator \\
-      --age-cgan models/checkpoints/age_cgan --cyclegan models/checkpoints/cyclegan --detector models/checkpoints/detector \\
+      --age-cgan models/checkpoints/age_cgan --cyclegan models/checkpoints/cyclegan \\
+      --detector models/checkpoints/detector/face_detection_yunet_2026may.onnx \\
       --landmark-refiner models/checkpoints/landmark_refiner --age-estimator models/checkpoints/age_estimator \\
       --facenet models/checkpoints/facenet --data faces/ --out models/default
     """
@@ -132,10 +126,10 @@ def onnx(
         paths = {name: path for name, path in checkpoints.items() if path is not None}
         faces = _load_faces(load_sources(sources), averaged_facenet(paths["facenet"]).size)
         with draft_folder(out) as draft:
-            _, differences = build_bundle(paths, draft, faces, precisions, info)
+            _, differences = build_bundle(paths, draft, faces, info)
             check_bundle(draft)
     for path, difference in differences.items():
-        click.echo(f"{out / path}: differs from torch by at most {difference:.2g}")
+        click.echo(f"{out / path}: differs from its network by at most {difference:.2g}")
 
 
 def _load_faces(records: Sequence[FaceRecord], facenet_size: int) -> Faces:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,11 +15,9 @@ from torch.nn import functional as F
 from dorian_bundle import face_readers as entries
 from dorian_bundle.entries import Provenance
 from dorian_bundle.face_readers import (
-    DETECTOR_STRIDES,
     AcceptThreshold,
     FaceReaders,
     age_estimator_signature,
-    detector_signature,
     facenet_signature,
     landmark_refiner_signature,
 )
@@ -31,11 +28,12 @@ from dorian_export.method_exporter import ExportJob
 from dorian_export.onnx_writer import cast_like
 from dorian_export.provenance import describe_provenance
 from dorian_export.verified_export import BATCHES, export_verified, image_inputs, require_faces, require_family
+from dorian_export.yunet import MIN_SCORE, describe_yunet, export_yunet
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.data.crops import Crops
 from dorian_training.data.sources import DLIB_NETWORK, MESH_NETWORK
 from dorian_training.methods.facenet import embed, identity_labels
-from dorian_training.networks import age_estimator, detector, landmark_refiner
+from dorian_training.networks import age_estimator, landmark_refiner
 from dorian_training.networks.age_estimator import expected_age
 from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.facenet import FaceNet, facenet_of
@@ -43,13 +41,11 @@ from dorian_training.verification import all_pairs, similarities, threshold_at
 
 # The checkpoints that every bundle needs, by the names of readers; help texts of the command's options.
 READERS = {
-    "detector": "Run or checkpoint of the face detector.",
+    "detector": "YuNet's ONNX file, the face detector.",
     "landmark_refiner": "Run or checkpoint of the landmark refiner.",
     "age_estimator": "Run or checkpoint of the age estimator.",
     "facenet": "Run or checkpoint of FaceNet, of any layout.",
 }
-# Score from which on a detection counts as a face, and as a small one; chosen on the validation split.
-MIN_SCORE, MIN_SMALL_SCORE = 0.4, 0.65
 RATES = (1e-2, 1e-3, 1e-4)  # false-accept rates at which thresholds are measured
 _MIN_IMPOSTOR_PAIRS = 10 / min(RATES)  # pairs of different people, so that ten lie above the strictest threshold
 # Two photographs of one adult in the eyes of dlib's FaceNet with its whitening: mean similarity at the middle of each bracket of
@@ -60,21 +56,8 @@ DLIB_SIMILARITY_BY_YEARS = SimilarityByYears(
     spread=0.19,
     source="1,164 pairs of scanned photographs of 82 people, at 18 or older in both",
 )
-_DETECTOR_VIEW = (96, 128)  # height and width of the images that the detector is verified on
 
 GraphExport = tuple[dict[str, Graph], dict[str, float]]  # graphs by name, differences from torch by file
-
-
-class DetectorGraph(nn.Module):
-    """A face detector whose image is RGB in [0, 1] and whose scores are probabilities."""
-
-    def __init__(self, detector: nn.Module) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        maps = (level.float() for level in self.detector(cast_like(self.detector, image * 2 - 1)))
-        return tuple(torch.cat([level[:, :1].sigmoid(), level[:, 1:]], dim=1) for level in maps)
 
 
 class LandmarkRefinerGraph(nn.Module):
@@ -112,12 +95,11 @@ class FaceNetGraph(nn.Module):
         return F.normalize(self.facenet(image) + self.facenet(image.flip(3)), dim=1)  # (batch, embedding)
 
 
-def export_face_readers(job: ExportJob, detector_precisions: Sequence[Precision]) -> tuple[FaceReaders, GraphExport]:
+def export_face_readers(job: ExportJob) -> tuple[FaceReaders, GraphExport]:
     """Export the networks of ``job.checkpoints`` that ``READERS`` names.
 
     Args:
-        job: Its precisions are those of all graphs but the detector's.
-        detector_precisions: Those of the detector's files.
+        job: Its precisions are those of all graphs but the detector's, which is in full precision.
 
     Returns:
         The manifest's entries; the graphs and their differences from torch.
@@ -129,19 +111,20 @@ def export_face_readers(job: ExportJob, detector_precisions: Sequence[Precision]
     facenet = averaged_facenet(job.checkpoints["facenet"])
     crops = job.faces.resized(age_estimator.SIZE)
     exports = [
-        export_detector(job.checkpoints["detector"], crops, job.folder, detector_precisions),
+        export_yunet(job.checkpoints["detector"], crops, job.folder),
         export_landmark_refiner(job.checkpoints["landmark_refiner"], crops, job.folder, job.precisions),
         export_age_estimator(job.checkpoints["age_estimator"], crops, job.folder, job.precisions),
         export_facenet(job.checkpoints["facenet"], job.faces.resized(facenet.size), job.folder, job.precisions),
     ]
-    provenance = {
-        name: describe_reader(name, load_weights(job.checkpoints[name])[1], job.metrics_with(name, differences))
-        for name, (_, differences) in zip(READERS, exports, strict=True)
+    metrics = {
+        name: job.metrics_with(name, differences) for name, (_, differences) in zip(READERS, exports, strict=True)
+    }
+    provenance = {"detector": describe_yunet(metrics.pop("detector"))} | {
+        name: describe_reader(name, load_weights(job.checkpoints[name])[1], measured)
+        for name, measured in metrics.items()
     }
     readers = FaceReaders(
-        detector=entries.FaceDetector(
-            graph="detector", min_score=MIN_SCORE, min_small_score=MIN_SMALL_SCORE, provenance=provenance["detector"]
-        ),
+        detector=entries.FaceDetector(graph="detector", min_score=MIN_SCORE, provenance=provenance["detector"]),
         landmark_refiner=entries.LandmarkRefiner(
             graph="landmark_refiner",
             view_size=landmark_refiner.SIZE,
@@ -182,17 +165,6 @@ def facenet_curve(facenet: FaceNet, metadata: dict[str, Any]) -> SimilarityByYea
     """Return the curve of a FaceNet on which it was measured: dlib's, whitened."""
     is_whitened = "whitening" in metadata.get("settings", {})
     return DLIB_SIMILARITY_BY_YEARS if isinstance(facenet, DlibResNet) and is_whitened else None
-
-
-def export_detector(
-    checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
-) -> GraphExport:
-    """Export the graph ``detector``; ``crops`` as for ``export_age_estimator``."""
-    network, _ = averaged_network(checkpoint, "detector", detector.DetectorShape, detector.Detector)
-    require_faces(crops)  # before they are stacked
-    images = np.stack([cv2.resize(crop, _DETECTOR_VIEW[::-1]) for crop in crops[: max(BATCHES)]])
-    multiples = dict.fromkeys(("height", "width"), DETECTOR_STRIDES[-1])
-    return _export("detector", DetectorGraph(network), detector_signature(), images, folder, precisions, multiples)
 
 
 def export_landmark_refiner(
@@ -245,12 +217,11 @@ def _export(
     images: NDArray[np.uint8],
     folder: Path,
     precisions: Sequence[Precision],
-    multiples: Mapping[str, int] | None = None,
 ) -> GraphExport:
     """Export ``network``, verified on ``images`` uint8 (faces, height, width, 3); the rest as ``export_verified``."""
     require_faces(images)
     inputs = image_inputs(images[: max(BATCHES)])
-    graph, differences = export_verified(name, network, signature, inputs, folder, precisions, multiples)
+    graph, differences = export_verified(name, network, signature, inputs, folder, precisions)
     return {name: graph}, differences
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -31,27 +30,23 @@ def in_precision(graph: nn.Module, precision: Precision) -> nn.Module:
     return result
 
 
-def write_onnx(graph: nn.Module, signature: Signature, path: Path, multiples: Mapping[str, int] | None = None) -> None:
+def write_onnx(graph: nn.Module, signature: Signature, path: Path) -> None:
     """Write ``graph`` to ``path``.
 
     Args:
         graph: Takes and gives what ``signature`` says.
         signature: Names of inputs, outputs and axes. Named axes may have any length.
         path: The ONNX file; its folder is made.
-        multiples: Named axes whose lengths are multiples of a number, and that number.
     """
-    multiples = multiples or {}
     lengths = {
         name: torch.export.Dim(name, min=1) for spec in signature.inputs for name in spec.shape if isinstance(name, str)
     }
-    varying = {name: multiples[name] * length if name in multiples else length for name, length in lengths.items()}
     # 2 where an axis may vary: the exporter treats lengths 0 and 1 as constants.
     example = tuple(
-        torch.zeros([2 * multiples.get(size, 1) if isinstance(size, str) else size for size in spec.shape])
-        for spec in signature.inputs
+        torch.zeros([2 if isinstance(size, str) else size for size in spec.shape]) for spec in signature.inputs
     )
     shapes = tuple(
-        {axis: varying[name] for axis, name in enumerate(spec.shape) if isinstance(name, str)}
+        {axis: lengths[name] for axis, name in enumerate(spec.shape) if isinstance(name, str)}
         for spec in signature.inputs
     )
     with warnings.catch_warnings():
@@ -70,7 +65,12 @@ def write_onnx(graph: nn.Module, signature: Signature, path: Path, multiples: Ma
         )
     assert program is not None
     model = program.model_proto
-    _name_axes(model, signature)
+    name_axes(model, signature)
+    save_onnx(model, path)
+
+
+def save_onnx(model: onnx.ModelProto, path: Path) -> None:
+    """Check ``model`` and save it to ``path``, whose folder is made, without what its exporter noted in it."""
     del model.metadata_props[:]
     for node in model.graph.node:  # the exporter writes each node's place in the source there
         del node.metadata_props[:]
@@ -80,7 +80,8 @@ def write_onnx(graph: nn.Module, signature: Signature, path: Path, multiples: Ma
     onnx.save(model, path)
 
 
-def _name_axes(model: onnx.ModelProto, signature: Signature) -> None:
+def name_axes(model: onnx.ModelProto, signature: Signature) -> None:
+    """Name the axes of ``model`` that may have any length as ``signature`` does."""
     values = [*model.graph.input, *model.graph.output]
     for value, spec in zip(values, [*signature.inputs, *signature.outputs], strict=True):
         for dimension, size in zip(value.type.tensor_type.shape.dim, spec.shape, strict=True):

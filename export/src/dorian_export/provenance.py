@@ -10,7 +10,7 @@ from dorian_bundle.entries import DataSet, Provenance, Source
 from dorian_training.data.sources import LICENCES, Terms, is_free_licence
 
 # What the manifest keeps of a checkpoint's metadata, where it is there.
-_TRAINING = ("preset", "shape", "batch_size", "settings", "earlier", "scenes", "identities", "group_counts", "domains")
+_TRAINING = ("preset", "shape", "batch_size", "settings", "earlier", "identities", "group_counts", "domains")
 _UNSTATED = "not stated"  # the licence of users' own archives
 
 

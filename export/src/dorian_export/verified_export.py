@@ -31,7 +31,6 @@ def export_verified(
     inputs: Sequence[Mapping[str, Array]],
     folder: Path,
     precisions: Sequence[Precision],
-    multiples: Mapping[str, int] | None = None,
 ) -> tuple[Graph, dict[str, float]]:
     """Write a network as a graph, a file per precision, and verify each file.
 
@@ -42,7 +41,6 @@ def export_verified(
         inputs: See ``require_parity``.
         folder: Folder of the bundle.
         precisions: Of the files' weights and arithmetic.
-        multiples: See ``write_onnx``.
 
     Returns:
         The graph, and the largest difference from torch by file.
@@ -55,7 +53,7 @@ def export_verified(
     differences = {}
     for precision in precisions:
         path = f"graphs/{name}.{precision}.onnx"
-        write_onnx(in_precision(network, precision), signature, folder / path, multiples)
+        write_onnx(in_precision(network, precision), signature, folder / path)
         differences[path] = require_parity(exact, folder / path, signature, precision, inputs)
         files.append(GraphFile.of(folder, path, precision))
     return Graph(signature=signature, files=tuple(files)), differences
@@ -89,7 +87,7 @@ def require_parity(
             expected = [result] if isinstance(result, torch.Tensor) else list(result)
             outputs = session.run([spec.name for spec in signature.outputs], feed)
             difference = max(
-                _difference(path, batch, output, tensor.numpy())
+                largest_difference(path, batch, output, tensor.numpy())
                 for output, tensor in zip(outputs, expected, strict=True)
             )
             if not difference <= TOLERANCE[precision]:  # not ">": a NaN must not pass
@@ -101,7 +99,12 @@ def require_parity(
     return largest
 
 
-def _difference(path: Path, batch: int, output: Array, expected: Array) -> float:
+def largest_difference(path: Path, batch: int, output: Array, expected: Array) -> float:
+    """Return how far ``output`` is from ``expected``, relative to the largest value where that is above 1.
+
+    Raises:
+        ParityError: If the shapes differ.
+    """
     if output.shape != expected.shape:
         raise ParityError(f"{path.name} gives {output.shape} at batch {batch}; its network gives {expected.shape}")
     return float(np.abs(output - expected).max() / max(1.0, np.abs(expected).max()))

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from dorian_bundle.face_detection import MAX_SIDE, MIN_SIDE
 from dorian_server.runtimes.options import Arithmetic, Runtime
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -154,6 +155,8 @@ class Settings:
     """Which file of a graph to run, where the bundle has several; auto: the most precise."""
     arithmetic: Arithmetic = "auto"
     """Arithmetic of the runtime openvino; auto: bf16 where the processor has it."""
+    look: Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE)] = MAX_SIDE
+    """Longest side, in pixels, at which faces are looked for; larger photos are reduced to it. The less, the quicker, and the more small faces are missed."""
     engine_cache: Annotated[Path | None, _FOLDER] = None
     """Folder of TensorRT's engines, as dorian-export tensorrt fills it; the user's cache unless given."""
     load: Load = Load()

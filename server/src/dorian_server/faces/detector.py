@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate
-from dorian_bundle.face_detection import DetectedFace, find_faces, refine_landmarks
+from dorian_bundle.face_detection import MAX_SIDE, DetectedFace, find_faces, refine_landmarks
 from dorian_bundle.face_readers import FaceReaders
 from dorian_server.runtimes.session import Session
 
@@ -29,17 +29,22 @@ class NetworkDetector:
         readers: The manifest's entry of both.
         template: Alignment template of the bundle's crops.
         open_session: Opens a graph by its name.
+        look: Longest side of the largest look at a photo, in pixels; see ``dorian_bundle.face_detection.make_looks``.
     """
 
     def __init__(
-        self, readers: FaceReaders, template: AlignmentTemplate, open_session: Callable[[str], Session]
+        self,
+        readers: FaceReaders,
+        template: AlignmentTemplate,
+        open_session: Callable[[str], Session],
+        look: int = MAX_SIDE,
     ) -> None:
         refiner = readers.landmark_refiner
         self._detector = open_session(readers.detector.graph)
         self._refiner = open_session(refiner.graph)
-        self._min_score, self._min_small_score = readers.detector.min_score, readers.detector.min_small_score
+        self._min_score, self._look = readers.detector.min_score, look
         self._refiner_template, self._refiner_size = template.zoomed(refiner.zoom), refiner.view_size
 
     def detect(self, pixels: NDArray[np.uint8]) -> list[DetectedFace]:
-        faces = find_faces(self._detector.run, pixels, self._min_score, self._min_small_score)
+        faces = find_faces(self._detector.run, pixels, self._min_score, self._look)
         return refine_landmarks(self._refiner.run, pixels, faces, self._refiner_template, self._refiner_size)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dorian_bundle import Bundle, BundleError, load_bundle
+from dorian_bundle.face_detection import MAX_SIDE
 from dorian_bundle.families import Method as MethodEntry
 from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
@@ -194,7 +195,7 @@ def open_bundle(bundle: Bundle, settings: Settings, metrics: Metrics) -> Pipelin
     for batcher in batchers.values():  # one after the other, as they are timed
         batcher.max_rows = warm_up(batcher.session)
     log.info("rows at once: %s", ", ".join(f"{name} {batcher.max_rows}" for name, batcher in batchers.items()))
-    face_reader = build_face_reader(bundle, batchers.__getitem__)
+    face_reader = build_face_reader(bundle, batchers.__getitem__, settings.look)
     methods = [build_method(method, batchers.__getitem__) for method in bundle.manifest.methods]
     return Pipeline(bundle, methods, face_reader, settings.limits)
 
@@ -210,11 +211,11 @@ def build_method(manifest: MethodEntry, open_graph: Callable[[str], Session]) ->
             return CycleGan(manifest, open_graph)
 
 
-def build_face_reader(bundle: Bundle, open_graph: Callable[[str], Session]) -> FaceReader:
-    """Return the networks of ``bundle`` that read faces; ``open_graph`` opens their graphs by their names."""
+def build_face_reader(bundle: Bundle, open_graph: Callable[[str], Session], look: int = MAX_SIDE) -> FaceReader:
+    """Return the networks of ``bundle`` that read faces; ``open_graph`` opens their graphs by their names, ``look`` as for ``find_faces``."""
     readers = bundle.manifest.readers
     return FaceReader(
-        NetworkDetector(readers, bundle.manifest.alignment, open_graph),
+        NetworkDetector(readers, bundle.manifest.alignment, open_graph, look),
         AgeEstimator(readers.age_estimator, open_graph(readers.age_estimator.graph)),
         FaceEmbedder(readers.facenet, open_graph(readers.facenet.graph)),
         bundle.manifest.alignment,
