@@ -15,6 +15,8 @@ from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.bundle import write_manifest
 from dorian_bundle.entries import DataSet, Provenance
 from dorian_bundle.face_readers import (
+    DETECTOR_OUTPUTS,
+    DETECTOR_STRIDES,
     AcceptThreshold,
     AgeEstimator,
     FaceDetector,
@@ -68,21 +70,23 @@ def constant(name: str, values: Any) -> Any:
 
 def save_detector(path: Path) -> None:
     """Save a detector of one face, in ``BOX``, in every image."""
-    level = np.zeros((1, 15, 3, 3))
     x, y, width, height = BOX
-    level[0, :, 1, 1] = [
-        0.9,
-        (x + width / 2) / 32 - 1.5,
-        (y + height / 2) / 32 - 1.5,
-        *np.log([width / 32, height / 32]),
-        *((POINTS + np.array([OFF, 0])) / 32 - 1.5).ravel(),
-    ]
-    nothing = np.zeros((1, 15, 1, 1))
-    save(
-        path,
-        [constant("map_8", nothing), constant("map_16", nothing), constant("map_32", level)],
-        "map_8 map_16 map_32",
-    )
+    cell, columns = np.array([1, 1]), 3  # of 96 pixels, in cells of 32
+    known = {
+        "cls": [0.95],
+        "obj": [0.95],
+        "bbox": [(x + width / 2) / 32 - cell[0], (y + height / 2) / 32 - cell[1], *np.log([width / 32, height / 32])],
+        "kps": ((POINTS + np.array([OFF, 0])) / 32 - cell).ravel(),
+    }
+    nodes, names = [], []
+    for kind, numbers in DETECTOR_OUTPUTS.items():
+        for stride in DETECTOR_STRIDES:
+            values = np.zeros((1, columns**2 if stride == 32 else 1, numbers))
+            if stride == 32:
+                values[0, cell[1] * columns + cell[0]] = known[kind]
+            names.append(f"{kind}_{stride}")
+            nodes.append(constant(names[-1], values))
+    save(path, nodes, " ".join(names))
 
 
 def save_refiner(path: Path) -> None:
@@ -193,7 +197,7 @@ def write_bundle(folder: Path, searched: bool = False) -> Path:
 
 def _readers() -> FaceReaders:
     return FaceReaders(
-        detector=FaceDetector(graph="detector", min_score=0.5, min_small_score=0.5, provenance=ORIGIN),
+        detector=FaceDetector(graph="detector", min_score=0.5, provenance=ORIGIN),
         landmark_refiner=LandmarkRefiner(graph="landmark_refiner", view_size=64, zoom=ZOOM, provenance=ORIGIN),
         age_estimator=AgeEstimator(graph="age_estimator", crop_size=64, provenance=ORIGIN),
         facenet=FaceNet(

@@ -24,7 +24,7 @@ from dorian_evaluation.faces.detector_metrics import (
     threshold_metrics,
     time_metrics,
 )
-from dorian_evaluation.faces.detectors import bundle_refiner, cascade_detector, network_detector, yunet_detector
+from dorian_evaluation.faces.detectors import bundle_refiner, network_detector, yunet_detector
 from dorian_evaluation.faces.identities import (
     EmbeddedFaces,
     accept_metrics,
@@ -44,6 +44,8 @@ from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import DataError
 
+_TIMED_SIZES = ((640, 480), (1920, 1080))  # width and height of the photos that detectors are timed on
+
 
 @dataclass(frozen=True, kw_only=True)
 class FacesOptions:
@@ -58,7 +60,7 @@ class FacesOptions:
     photos: Path | None
     sheet: Path | None
     parts: tuple[str, ...]
-    composites: int
+    close_ups: int
     repeats: int
     max_count: int | None
     cache: Path
@@ -81,27 +83,21 @@ class Inputs:
 
 def _measure_detector(inputs: Inputs) -> dict[str, Any]:
     entry, options = inputs.bundle.manifest.readers.detector, inputs.options
-    run, scores = open_graph(inputs.bundle, entry.graph), (entry.min_score, entry.min_small_score)
+    run = open_graph(inputs.bundle, entry.graph)
     detectors = {
-        "bundle": network_detector(run, scores, bundle_refiner(inputs.bundle)),
-        "unrefined": network_detector(run, scores),
+        "bundle": network_detector(run, entry.min_score, bundle_refiner(inputs.bundle)),
+        "unrefined": network_detector(run, entry.min_score),
     }
     if options.yunet:
-        detectors["yunet"] = yunet_detector(options.yunet)
+        detectors["yunet"] = yunet_detector(options.yunet, entry.min_score)
     else:
-        click.echo("detector: without --yunet it is compared with the cascade alone")
-    detectors["cascade"] = cascade_detector()
-    val, test = (
-        make_image_set(inputs.split(split), options.composites, options.max_count, options.yunet, options.cache)
-        for split in ("val", "test")
-    )
+        click.echo("detector: without --yunet it is compared with nothing")
+    val, test = (make_image_set(inputs.split(split), options.close_ups, options.max_count) for split in ("val", "test"))
     return {
         "min_score": entry.min_score,
-        "min_small_score": entry.min_small_score,
-        "yunet": bool(options.yunet),
         "test": detector_metrics(detectors, test),
-        "val": threshold_metrics(network_detector(run, (min(THRESHOLDS),) * 2), val),
-        "time": time_metrics(detectors, test.photo(), options.repeats),
+        "val": threshold_metrics(network_detector(run, min(THRESHOLDS)), val),
+        "time": [time_metrics(detectors, test.photo(*size), options.repeats) for size in _TIMED_SIZES],
     }
 
 
@@ -184,7 +180,7 @@ _PARTS: Mapping[str, Callable[[Inputs], dict[str, Any] | None]] = {
 )
 @click.argument("bundle", type=INPUT_FOLDER)
 @data_option("Real faces of the val and test splits: with boxes and landmarks, ages or identities.")
-@click.option("--yunet", type=INPUT_FILE, help="YuNet's ONNX file, to compare the detector with.")
+@click.option("--yunet", type=INPUT_FILE, help="YuNet's ONNX file, to compare the detector with OpenCV's.")
 @click.option(
     "--age-judge", type=INPUT_FILE, help="ONNX network of RGB images from 0 to 255, with an output age in years."
 )
@@ -201,7 +197,7 @@ _PARTS: Mapping[str, Callable[[Inputs], dict[str, Any] | None]] = {
     type=click.Choice(list(_PARTS)),
     help="Part to measure; once per part. All unless given.",
 )
-@click.option("--composites", type=click.IntRange(1), default=300, help="Scenes to render for the detector, per split.")
+@click.option("--close-ups", type=click.IntRange(1), default=300, help="Faces to cut for the detector, per split.")
 @click.option("--repeats", type=click.IntRange(1), default=10, help="How often to time the detectors.")
 @click.option("--max-count", type=click.IntRange(1), help="Images or faces of a set at most, for a quick look.")
 @cache_option()

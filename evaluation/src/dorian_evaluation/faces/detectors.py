@@ -1,4 +1,4 @@
-"""Detectors to compare: a bundle's, with and without its landmark refiner, YuNet, and OpenCV's frontal cascade."""
+"""Detectors to compare: a bundle's, with and without its landmark refiner, and YuNet as OpenCV runs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
-from dorian_bundle.face_detection import DetectedFace, find_faces, refine_landmarks
+from dorian_bundle.face_detection import MAX_OVERLAP, DetectedFace, find_faces, refine_landmarks
 from dorian_bundle.graphs import RunGraph
 from dorian_evaluation.faces.matching import Detections
 from dorian_evaluation.graphs import open_graph
@@ -22,24 +22,18 @@ from dorian_training.errors import DataError
 Detector = Callable[[NDArray[np.uint8]], Detections]
 Refiner = Callable[[NDArray[np.uint8], list[DetectedFace]], list[DetectedFace]]
 
-YUNET_SCORE = 0.6  # recommended by its authors for photographs
-CASCADE_FILE = "haarcascade_frontalface_alt2.xml"
-_CASCADE_SCALE_STEP = 1.1
-_CASCADE_NEIGHBOURS = 5
-_CASCADE_MIN_SIDE = 24  # pixels
 
-
-def network_detector(run: RunGraph, scores: tuple[float, float], refiner: Refiner | None = None) -> Detector:
+def network_detector(run: RunGraph, min_score: float, refiner: Refiner | None = None) -> Detector:
     """Return the detector of a graph, decoded as the server does it.
 
     Args:
         run: The graph.
-        scores: The scores from which on a face counts, and a small one.
+        min_score: The score from which on a face counts.
         refiner: What refines the landmarks of a photo's faces.
     """
 
     def detect(pixels: NDArray[np.uint8]) -> Detections:
-        faces = find_faces(run, pixels, *scores)
+        faces = find_faces(run, pixels, min_score)
         if refiner:
             faces = refiner(pixels, faces)
         return Detections(
@@ -58,14 +52,18 @@ def bundle_refiner(bundle: Bundle) -> Refiner:
     return partial(refine_landmarks, open_graph(bundle, entry.graph), template=template, size=entry.view_size)
 
 
-def yunet_detector(path: Path) -> Detector:
-    """Return YuNet, at ``YUNET_SCORE``, on images at their own size.
+def yunet_detector(path: Path, min_score: float) -> Detector:
+    """Return YuNet as OpenCV runs it, on images at their own size.
+
+    Args:
+        path: YuNet's ONNX file.
+        min_score: The score from which on a face counts.
 
     Raises:
         DataError: OpenCV cannot run the file.
     """
     try:
-        network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), YUNET_SCORE)
+        network = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min_score, MAX_OVERLAP)
         network.detect(np.zeros((320, 320, 3), dtype=np.uint8))
     except cv2.error as error:
         raise DataError(f"{path} is not a face detector that OpenCV can run: {error}") from error
@@ -75,22 +73,5 @@ def yunet_detector(path: Path) -> Detector:
         faces: Any = network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1]  # None without a face
         rows = np.zeros((0, 15)) if faces is None else np.asarray(faces, dtype=np.float64)
         return Detections(rows[:, :4], rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2))
-
-    return detect
-
-
-def cascade_detector() -> Detector:
-    """Return OpenCV's frontal cascade on equalised grey; it has no landmarks, and all its scores are 1."""
-    cascade = cv2.CascadeClassifier(str(Path(cv2.data.haarcascades) / CASCADE_FILE))  # type: ignore[attr-defined]
-
-    def detect(pixels: NDArray[np.uint8]) -> Detections:
-        rows = cascade.detectMultiScale(
-            cv2.equalizeHist(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)),
-            scaleFactor=_CASCADE_SCALE_STEP,
-            minNeighbors=_CASCADE_NEIGHBOURS,
-            minSize=(_CASCADE_MIN_SIDE, _CASCADE_MIN_SIDE),
-        )
-        boxes = np.asarray(rows, dtype=np.float64).reshape(-1, 4)
-        return Detections(boxes, np.ones(len(boxes)))
 
     return detect

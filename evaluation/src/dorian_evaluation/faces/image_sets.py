@@ -1,4 +1,4 @@
-"""Annotated images: those of data sets as they are, and composites rendered from them."""
+"""Annotated images: those of data sets as they are, and close-ups cut from them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_evaluation.faces.matching import Annotations
-from dorian_training.data.face_labels import FaceLabels
-from dorian_training.data.face_teacher import FaceTeacher
+from dorian_evaluation.faces.matching import Annotations, clip_boxes
 from dorian_training.data.records import FaceRecord, PictureReader
-from dorian_training.data.scene_sources import PHOTO_SOURCE
-from dorian_training.data.scenes import render_scenes
 from dorian_training.errors import DataError
 
 log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
-COMPOSITES = "composites"
-COMPOSITE_SIZE = 512  # pixels a side
-_COMPOSITE_SEED = 2024
+PHOTO_SOURCE = "photos"  # the archive of whole photographs; all others show one face each
+CLOSE_UPS = "close-ups"
+CLOSE_UP_SIDE = 640  # pixels of the longer side
 _TILE_HEIGHT = 360  # pixels, of an image in a tiled photo
 
 
@@ -43,26 +39,23 @@ class ImageSet:
 
     Attributes:
         records: The faces, all with box and landmarks.
-        composites: How many composites are rendered.
+        close_ups: How many faces are cut from images that show one each.
         max_count: Images of each source at most, evenly spread over them; None for all.
-        teacher: YuNet's file; faces that it detects in photos are ignored.
-        cache: Folder of rendered composites.
     """
 
     records: tuple[FaceRecord, ...]
-    composites: int
+    close_ups: int
     max_count: int | None = None
-    teacher: Path | None = None
-    cache: Path | None = None
 
     @property
     def names(self) -> list[str]:
-        """The sources, then the composites."""
-        return [*sorted({record.source for record in self.records}), COMPOSITES]
+        """The sources, then the close-ups, if there are any."""
+        sources = sorted({record.source for record in self.records})
+        return [*sources, CLOSE_UPS] if any(source != PHOTO_SOURCE for source in sources) else sources
 
     def images(self, name: str) -> Iterator[AnnotatedImage]:
-        """Yield the images of a source or the composites; skip those that cannot be read, with a warning."""
-        return self._composites() if name == COMPOSITES else self._images_of(name)
+        """Yield the images of a source or the close-ups; skip those that cannot be read, with a warning."""
+        return self._close_ups() if name == CLOSE_UPS else self._images_of(name)
 
     def photo(self, width: int = 1920, height: int = 1080) -> NDArray[np.uint8]:
         """Return a photo tiled from this set's photos, or from its first source; the same each time."""
@@ -74,33 +67,45 @@ class ImageSet:
         for record in self.records:
             if record.source == source:
                 by_image.setdefault((record.container, record.name), []).append(record)
-        teacher = FaceTeacher(self.teacher) if self.teacher and source == PHOTO_SOURCE else None
-        with PictureReader() as reader:
-            for faces in spread(list(by_image.values()), self.max_count):
-                try:
-                    pixels = reader.read(faces[0])
-                except DataError as error:
-                    log.warning("left out: %s", error)
-                    continue
-                labels = FaceLabels.of([face.box for face in faces if face.box], [face.landmarks for face in faces])
-                all_labels = teacher.complete(pixels, labels) if teacher else labels
-                yield _annotate(pixels, labels.boxes, labels.landmarks, all_labels.boxes)
+        yield from _read_images(spread(list(by_image.values()), self.max_count))
 
-    def _composites(self) -> Iterator[AnnotatedImage]:
-        count = min(self.composites, self.max_count or self.composites)
-        scenes = render_scenes(self.records, count, COMPOSITE_SIZE, _COMPOSITE_SEED, self.cache, self.teacher)
-        for index in range(len(scenes)):
-            scene = scenes[index]
-            yield _annotate(np.asarray(scene.pixels), scene.boxes, scene.landmarks, scene.ignored)
+    def _close_ups(self) -> Iterator[AnnotatedImage]:
+        count = min(self.close_ups, self.max_count or self.close_ups)
+        portraits = [[record] for record in self.records if record.source != PHOTO_SOURCE]
+        for image in _read_images(spread(portraits, count)):
+            yield close_up(image)
 
 
-def make_image_set(
-    records: Sequence[FaceRecord],
-    composites: int,
-    max_count: int | None = None,
-    teacher: Path | None = None,
-    cache: Path | None = None,
-) -> ImageSet:
+def close_up(image: AnnotatedImage) -> AnnotatedImage:
+    """Return what the box of the one face of ``image`` holds, at ``CLOSE_UP_SIDE`` pixels."""
+    annotations = image.annotations
+    (left, top, width, height), *_ = (
+        clip_boxes(annotations.boxes, annotations.width, annotations.height).round().astype(int)
+    )
+    scale = CLOSE_UP_SIDE / max(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    cut = image.pixels[top : top + height, left : left + width]
+    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    pixels = np.asarray(cv2.resize(cut, size, interpolation=kind), dtype=np.uint8)
+    landmarks = (annotations.landmarks - (left, top) + 0.5) * scale - 0.5
+    return AnnotatedImage(pixels, Annotations(*size, (annotations.boxes - (left, top, 0, 0)) * scale, landmarks))
+
+
+def _read_images(groups: Sequence[Sequence[FaceRecord]]) -> Iterator[AnnotatedImage]:
+    """Yield an image for the faces of each group, which are all of one image."""
+    with PictureReader() as reader:
+        for faces in groups:
+            try:
+                pixels = reader.read(faces[0])
+            except DataError as error:
+                log.warning("left out: %s", error)
+                continue
+            boxes = np.asarray([face.box for face in faces], dtype=np.float64).reshape(-1, 4)
+            landmarks = np.asarray([face.landmarks for face in faces], dtype=np.float64).reshape(-1, 5, 2)
+            yield AnnotatedImage(pixels, Annotations(pixels.shape[1], pixels.shape[0], boxes, landmarks))
+
+
+def make_image_set(records: Sequence[FaceRecord], close_ups: int, max_count: int | None = None) -> ImageSet:
     """Return the set of those records that have box and landmarks; the other arguments are as for ``ImageSet``.
 
     Raises:
@@ -109,7 +114,7 @@ def make_image_set(
     annotated = tuple(record for record in records if record.box is not None and record.landmarks is not None)
     if not annotated:
         raise DataError(f"none of {len(records)} faces has a box and landmarks, which a detector is measured on")
-    return ImageSet(annotated, composites, max_count, teacher, cache)
+    return ImageSet(annotated, close_ups, max_count)
 
 
 def spread(items: Sequence[Item], max_count: int | None) -> list[Item]:
@@ -135,11 +140,3 @@ def tile_images(images: Sequence[NDArray[np.uint8]], width: int, height: int) ->
             canvas[top : top + row_height, left : left + tile_width] = tile[:row_height, : width - left]
             left += tile_width
     return canvas
-
-
-def _annotate(
-    pixels: NDArray[np.uint8], boxes: NDArray[np.float32], landmarks: NDArray[np.float32], ignored: NDArray[np.float32]
-) -> AnnotatedImage:
-    height, width = pixels.shape[:2]
-    arrays = (values.astype(np.float64) for values in (boxes, landmarks, ignored))
-    return AnnotatedImage(pixels, Annotations(width, height, *arrays))

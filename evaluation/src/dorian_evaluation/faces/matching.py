@@ -1,4 +1,4 @@
-"""Detections in an image against its annotations: faces that are hit, landmark errors, and false detections."""
+"""Detections in an image against its annotations: faces that are hit, landmark errors, and detections of what is not annotated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from dorian_bundle.boxes import iou
 Floats = NDArray[np.float64]
 
 MIN_HIT_IOU = 0.5  # of a detected face
-MIN_IGNORED_IOU = 0.3  # of a detection that is not false
+MAX_APART = 1.0  # pixels, of equal boxes and landmarks
+MIN_LISTED_IOU = 0.3  # of a detection with an annotated face, whatever its exact place
 SIZES = {"20-40": (20.0, 40.0), "40+": (40.0, np.inf)}  # longer side of a face in pixels: minimum, and upper bound
 
 
@@ -25,17 +26,17 @@ class Detections:
     Attributes:
         boxes: Left, top, width, height, (detections, 4).
         scores: (detections,).
-        landmarks: (detections, 5, 2); None from a detector without landmarks.
+        landmarks: (detections, 5, 2).
     """
 
     boxes: Floats
     scores: Floats
-    landmarks: Floats | None = None
+    landmarks: Floats
 
     def from_score(self, min_score: float) -> Detections:
         """Return the detections with at least a score."""
         keep = self.scores >= min_score
-        return Detections(self.boxes[keep], self.scores[keep], None if self.landmarks is None else self.landmarks[keep])
+        return Detections(self.boxes[keep], self.scores[keep], self.landmarks[keep])
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,12 @@ class Annotations:
         height: Of the image, in pixels.
         boxes: Left, top, width, height, (faces, 4).
         landmarks: (faces, 5, 2).
-        ignored: Boxes (n, 4), beside the faces', where a detection is not false.
     """
 
     width: int
     height: int
     boxes: Floats
     landmarks: Floats
-    ignored: Floats
 
 
 @dataclass(frozen=True)
@@ -64,21 +63,21 @@ class MatchResult:
     Attributes:
         sides: Longer sides of the faces in pixels, (faces,).
         is_hit: Whether the faces are detected, (faces,).
-        landmark_errors: In % of the distance between the eyes, (faces,); NaN where a face is not hit or has no landmarks.
-        false_count: Number of false detections.
+        landmark_errors: In % of the distance between the eyes, (faces,); NaN where a face is not hit.
+        unlisted_count: Number of detections that are no annotated face.
     """
 
     sides: Floats
     is_hit: NDArray[np.bool_]
     landmark_errors: Floats
-    false_count: int
+    unlisted_count: int
 
 
 def match_detections(detections: Detections, annotations: Annotations) -> MatchResult:
     """Match detections with annotated faces, all boxes clipped to the image first.
 
-    A face takes at most one detection, the pairs of largest IoU first, from ``MIN_HIT_IOU`` on. A detection is false unless
-    a face or an ignored box has an IoU of ``MIN_IGNORED_IOU`` with it and contains its centre.
+    A face takes at most one detection, the pairs of largest IoU first, from ``MIN_HIT_IOU`` on. A detection is unlisted unless
+    a face has an IoU of ``MIN_LISTED_IOU`` with it and contains its centre.
     """
     size = annotations.width, annotations.height
     detected = clip_boxes(detections.boxes, *size)
@@ -86,16 +85,15 @@ def match_detections(detections: Detections, annotations: Annotations) -> MatchR
     match = assign_detections(iou(faces, detected))  # (faces,)
     is_hit = match >= 0
     errors = np.full(len(faces), np.nan)
-    if detections.landmarks is not None and is_hit.any():
+    if is_hit.any():
         errors[is_hit] = landmark_errors(detections.landmarks[match[is_hit]], annotations.landmarks[is_hit])
-    allowed = np.concatenate([faces, clip_boxes(annotations.ignored, *size)])
-    is_true = (iou(allowed, detected) >= MIN_IGNORED_IOU) & _contains_centre(allowed, detected)
-    false_count = int((~is_true.any(axis=0)).sum())
-    return MatchResult(faces[:, 2:].max(axis=1, initial=0), is_hit, errors, false_count)
+    is_listed = (iou(faces, detected) >= MIN_LISTED_IOU) & _contains_centre(faces, detected)
+    unlisted_count = int((~is_listed.any(axis=0)).sum())
+    return MatchResult(faces[:, 2:].max(axis=1, initial=0), is_hit, errors, unlisted_count)
 
 
 def summarise_matches(results: Sequence[MatchResult]) -> dict[str, Any]:
-    """Return recall by size of face, false detections per 100 images, and the mean landmark error of hit faces of 40 px or more.
+    """Return recall by size of face, unlisted detections per 100 images, and the mean landmark error of hit faces of 40 px or more.
 
     A mean of nothing is None.
     """
@@ -105,9 +103,24 @@ def summarise_matches(results: Sequence[MatchResult]) -> dict[str, Any]:
     measured = errors[(sides >= SIZES["40+"][0]) & np.isfinite(errors)]
     return {
         "recall": {name: _mean(is_hit[has_size(sides, name)], 4) for name in SIZES},
-        "false_per_100": round(100 * sum(result.false_count for result in results) / len(results), 2),
+        "unlisted_per_100": round(100 * sum(result.unlisted_count for result in results) / len(results), 2),
         "landmark_error": _mean(measured, 2),
     }
+
+
+def are_equal(first: Detections, second: Detections, width: int, height: int) -> bool:
+    """Tell whether two detectors return the same faces of an image, boxes clipped to it, each within ``MAX_APART`` pixels."""
+    if len(first.boxes) != len(second.boxes):
+        return False
+    rows = [
+        np.hstack([clip_boxes(faces.boxes, width, height), faces.landmarks.reshape(-1, 10)])
+        for faces in (first, second)
+    ]  # (faces, 14) each
+    apart = np.abs(rows[0][:, None] - rows[1][None]).max(axis=2)  # (faces, faces)
+    return bool(
+        (apart.min(axis=0, initial=np.inf) <= MAX_APART).all()
+        and (apart.min(axis=1, initial=np.inf) <= MAX_APART).all()
+    )
 
 
 def has_size(sides: Floats, size: str) -> NDArray[np.bool_]:
