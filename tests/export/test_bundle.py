@@ -200,7 +200,7 @@ def test_where_the_weights_that_see_faces_come_from(bundle: Bundle) -> None:
     assert [(entry.name, entry.faces) for entry in result["age_estimator"].data] == [("FairFace", 21_003)]
     assert result["age_estimator"].licence == "The weights are under CC BY 4.0."
     assert {name: origin.commercial_use for name, origin in result.items()} == {
-        "detector": False, "age_estimator": True, "facenet": False, "landmark_refiner": False,
+        "detector": True, "age_estimator": True, "facenet": False, "landmark_refiner": False,
     }  # fmt: skip
     (mesh,) = result["landmark_refiner"].networks
     assert (mesh.name, mesh.licence, mesh.commercial_use) == ("MediaPipe face mesh", "Apache-2.0", True)

@@ -1,4 +1,4 @@
-"""The networks that read faces: what they take and give, how large they are, and where a detector's cells look."""
+"""The networks that read faces: what they take and give, and how large they are."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.face_readers import DETECTOR_CHANNELS, DETECTOR_STRIDES
 from dorian_training.networks.age_estimator import YEARS, AgeEstimator, AgeEstimatorShape, expected_age
 from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
-from dorian_training.networks.detector import CHANNELS, STRIDES, Detector, DetectorShape, read_cells
 from dorian_training.networks.landmark_refiner import SIZE, ZOOM, LandmarkRefiner, LandmarkRefinerShape, view_template
 
 SMALL: dict[str, tuple[Any, Any]] = {
     "facenet": (CompactFaceNet, FaceNetShape(stem=8, widths=(8, 16, 16), blocks=(1, 2, 1), embedding=12, dropout=0.5)),
     "age_estimator": (AgeEstimator, AgeEstimatorShape(widths=(4, 8, 8), strides=(2, 1, 2), dropout=0.5)),
-    "detector": (Detector, DetectorShape(stem=(4, 8), widths=(8, 12, 16), depths=(1, 2, 1), neck=8)),
     "landmark_refiner": (LandmarkRefiner, LandmarkRefinerShape(stem=(4, 8), width=8, dilations=(1, 2))),
 }
 
@@ -88,7 +85,6 @@ def test_every_weight_learns(family: str) -> None:
     [
         (CompactFaceNet(FaceNetShape()), 5.0),
         (AgeEstimator(AgeEstimatorShape()), 3.0),
-        (Detector(DetectorShape()), 1.5),
         (LandmarkRefiner(LandmarkRefinerShape()), 0.3),
     ],
     ids=list(SMALL),
@@ -176,69 +172,3 @@ def test_the_expected_age_is_the_mean_of_the_distribution() -> None:
     two = torch.full((1, 101), -1e4)
     two[0, 20], two[0, 60] = math.log(3), 0.0  # three to one
     assert float(expected_age(two)) == pytest.approx(30)
-
-
-# --- the detector ---
-
-
-def test_cells_are_those_that_the_bundle_declares() -> None:
-    assert (STRIDES, CHANNELS) == (DETECTOR_STRIDES, DETECTOR_CHANNELS)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("size", [(32, 32), (64, 160), (96, 32)])
-def test_a_map_per_stride_at_any_multiple_of_32(size: tuple[int, int]) -> None:
-    maps = built("detector")(torch.randn(2, 3, *size))
-    assert [level.shape for level in maps] == [(2, 15, size[0] // s, size[1] // s) for s in STRIDES]
-
-
-@torch.no_grad()
-def test_before_it_learns_one_cell_in_a_hundred_holds_a_face() -> None:
-    torch.manual_seed(0)
-    maps = Detector(DetectorShape()).eval()(torch.randn(1, 3, 128, 128))
-    scores = torch.cat([level[:, 0].flatten() for level in maps]).sigmoid()
-    assert float(scores.mean()) == pytest.approx(0.01, rel=0.1)
-
-
-@torch.no_grad()
-def test_what_a_coarse_map_sees_reaches_the_finer_ones() -> None:
-    """The corner of an image changes what a cell of stride 8 says far beyond its own convolutions' sight."""
-    network = built("detector")
-    image = torch.randn(1, 3, 256, 256)
-    changed = image.clone()
-    changed[..., :8, :8] += 3
-    differs = (network(image)[0] - network(changed)[0]).abs().amax(dim=(0, 1)) > 0
-    assert differs[:4, :4].all()
-    assert int(differs.any(dim=1).nonzero().max()) >= 8
-
-
-def test_cells_are_read_from_their_centres_in_strides() -> None:
-    maps = tuple(torch.zeros(2, 15, 64 // stride, 96 // stride) for stride in STRIDES)
-    offsets = torch.arange(10) / 4 - 1
-    maps[1][1, :, 2, 5] = torch.tensor([2.5, 0.25, -0.5, math.log(3), math.log(2), *offsets])
-    cells = read_cells(maps)
-    counts = [96, 24, 6]
-    assert cells.strides.tolist() == [8.0] * 96 + [16.0] * 24 + [32.0] * 6
-    assert (cells.score.shape, cells.boxes.shape, cells.landmarks.shape) == ((2, 126), (2, 126, 4), (2, 126, 5, 2))
-    assert cells.centres[:2].tolist() == [[4, 4], [12, 4]]  # across before down
-    assert cells.centres[12].tolist() == [4, 12]
-    assert cells.centres[counts[0]].tolist() == [8, 8]
-    assert cells.centres[-1].tolist() == [80, 48]
-    at = counts[0] + 2 * 6 + 5
-    centre = torch.tensor([16 * 5.5, 16 * 2.5])
-    assert cells.centres[at].tolist() == centre.tolist()
-    assert float(cells.score[1, at]) == 2.5
-    assert cells.boxes[1, at].tolist() == pytest.approx([16 * 5.5 + 4, 16 * 2.5 - 8, 48, 32])
-    assert cells.landmarks[1, at] == pytest.approx(centre + 16 * offsets.reshape(5, 2))
-    others = torch.ones(126, dtype=torch.bool)
-    others[at] = False
-    assert torch.equal(cells.boxes[1, others, :2], cells.centres[others])
-    assert torch.equal(cells.boxes[0, :, 2], cells.strides)
-    assert torch.equal(cells.landmarks[0], cells.centres[:, None].expand(-1, 5, -1))
-
-
-def test_sizes_that_would_overflow_are_held_back() -> None:
-    maps = tuple(torch.full((1, 15, 32 // stride, 32 // stride), 90.0, requires_grad=True) for stride in STRIDES)
-    boxes = read_cells(maps).boxes
-    assert boxes[0, 0, 2:].tolist() == pytest.approx([8 * math.exp(6)] * 2)
-    assert bool(boxes.isfinite().all())

@@ -17,10 +17,7 @@ from dorian_training.checkpoint import load_resume, load_weights
 from dorian_training.data.augmentation import Augmentation, centred
 from dorian_training.data.batches import IdentityBatches, LabelledBatches, as_images
 from dorian_training.data.crops import Crops
-from dorian_training.data.face_labels import FACE, NO_FACE
 from dorian_training.data.landmark_batches import LandmarkBatches, Wrongness
-from dorian_training.data.scene_batches import SceneBatches
-from dorian_training.data.scenes import Scenes
 from dorian_training.distributed import DistributedContext
 from dorian_training.errors import CheckpointError
 from dorian_training.loop import LoopSettings, train
@@ -31,13 +28,11 @@ from dorian_training.methods.age_estimator import (
     flattening_weights,
     read_ages,
 )
-from dorian_training.methods.detector import DetectorSettings, DetectorStage
 from dorian_training.methods.facenet import FaceNetSettings, FaceNetStage, embed, identity_labels
 from dorian_training.methods.landmark_refiner import LandmarkRefinerSettings, LandmarkRefinerStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_estimator import AgeEstimatorShape
 from dorian_training.networks.compact_facenet import FaceNetShape
-from dorian_training.networks.detector import DetectorShape
 from dorian_training.networks.landmark_refiner import LandmarkRefinerShape
 
 MakeCrops = Callable[..., Crops]
@@ -45,11 +40,10 @@ Differing = Callable[[Any, Any], list[str]]
 CPU = torch.device("cpu")
 PLACE = DistributedContext(0, 1, CPU)
 PEOPLE, EACH, SIDE = 4, 6, 72
-KINDS = ["facenet", "age_estimator", "detector", "landmark_refiner"]
+KINDS = ["facenet", "age_estimator", "landmark_refiner"]
 LOSSES = {
     "facenet": {"margin", "contrast"},
     "age_estimator": {"likelihood", "years_outside"},
-    "detector": {"score", "box", "landmarks"},
     "landmark_refiner": {"loss"},
 }
 
@@ -69,24 +63,6 @@ def people(make_crops: MakeCrops) -> Crops:
     crops = make_crops([20 * (1 + index // EACH) for index in range(len(pixels))], pixels)
     named = [replace(record, identity=str(8 + index // EACH)) for index, record in enumerate(crops.records)]
     return Crops(crops.pixels, tuple(named))
-
-
-@pytest.fixture(scope="module")
-def scenes() -> Scenes:
-    """Dark scenes of 64 pixels with a bright square each, which is a face."""
-    random, count = np.random.default_rng(0), 12
-    pixels = random.integers(0, 60, (count, 64, 64, 3), dtype=np.uint8)
-    boxes, landmarks = np.zeros((count, 32, 4), np.float32), np.zeros((count, 32, 5, 2), np.float32)
-    kind = np.full((count, 32), NO_FACE, np.int8)
-    for index in range(count):
-        side = int(random.integers(16, 30))
-        x, y = random.integers(0, 64 - side, 2).tolist()
-        pixels[index, y : y + side, x : x + side] += 180
-        boxes[index, 0], kind[index, 0] = (x, y, side, side), FACE
-        landmarks[index, 0] = np.array([x, y]) + side * np.array(
-            [(0.3, 0.3), (0.7, 0.3), (0.5, 0.5), (0.3, 0.7), (0.7, 0.7)]
-        )
-    return Scenes(pixels, boxes, landmarks, kind)
 
 
 @pytest.fixture(scope="module")
@@ -114,16 +90,14 @@ def make(people: Crops) -> Callable[..., Stage[Any]]:
             return AgeEstimatorStage(
                 AgeEstimatorShape((4, 8), (2, 2), 0.1), AgeEstimatorSettings(**changes), CPU, amp, watched
             )
-        if kind == "landmark_refiner":
-            refiner = LandmarkRefinerShape((4, 8), 8, (1, 2))
-            return LandmarkRefinerStage(refiner, LandmarkRefinerSettings(**changes), CPU, amp, watched)
-        return DetectorStage(DetectorShape((4, 8), (8, 8, 8), (1, 1, 1), 8), DetectorSettings(**changes), CPU, amp)
+        refiner = LandmarkRefinerShape((4, 8), 8, (1, 2))
+        return LandmarkRefinerStage(refiner, LandmarkRefinerSettings(**changes), CPU, amp, watched)
 
     return make
 
 
 @pytest.fixture(scope="module")
-def batches_of(people: Crops, scenes: Scenes, marked: tuple[Crops, Tensor]) -> Callable[..., Any]:
+def batches_of(people: Crops, marked: tuple[Crops, Tensor]) -> Callable[..., Any]:
     """What a stage learns from."""
 
     def batches(kind: str, seed: int = 0) -> Any:
@@ -132,10 +106,8 @@ def batches_of(people: Crops, scenes: Scenes, marked: tuple[Crops, Tensor]) -> C
         if kind == "age_estimator":
             weights = flattening_weights(people)
             return LabelledBatches(people, age_labels(people), 12, seed, 64, Augmentation(light=0), weights)
-        if kind == "landmark_refiner":
-            crops, places = marked
-            return LandmarkBatches(crops, places, 12, seed, 64, Wrongness())
-        return SceneBatches(scenes, 6, seed)
+        crops, places = marked
+        return LandmarkBatches(crops, places, 12, seed, 64, Wrongness())
 
     return batches
 
@@ -325,7 +297,7 @@ def test_the_error_in_years_is_of_exact_ages_alone(make: Callable[..., Stage[Any
 def test_brackets_alone_and_no_faces_have_no_error_in_years(make: Callable[..., Stage[Any]], people: Crops) -> None:
     brackets = Crops(people.pixels[:2], tuple(replace(r, age_low=10, age_high=19) for r in people.records[:2]))
     assert make("age_estimator", watched=brackets).measure() == {}
-    assert make("age_estimator").measure() == make("facenet").measure() == make("detector").measure() == {}
+    assert make("age_estimator").measure() == make("facenet").measure() == {}
 
 
 def test_ages_are_learnt(make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], people: Crops) -> None:
@@ -385,29 +357,3 @@ def test_landmark_losses_are_in_hundredths_of_the_view(
     monkeypatch.setattr(stage, "optimizer_step", lambda name, loss: loss)
     expected = (2.5 + 0.5**2 / 2) / off.numel()
     assert float(stage.step(batch, 0)["loss"]) == pytest.approx(expected, rel=1e-3)
-
-
-# --- the detector ---
-
-
-def test_the_parts_of_the_detectors_loss_have_their_weights(
-    make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage, recorded = make("detector", box_weight=3.0, landmark_weight=5.0), list[float]()
-    monkeypatch.setattr(stage, "optimizer_step", lambda name, loss: recorded.append(float(loss.detach())))
-    losses = {name: float(loss) for name, loss in stage.step(batches_of("detector").next(), 0).items()}
-    assert recorded == pytest.approx([losses["score"] + 3 * losses["box"] + 5 * losses["landmarks"]], rel=1e-5)
-
-
-def test_a_detector_finds_what_it_learnt_to(
-    make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], scenes: Scenes
-) -> None:
-    stage, batches = make("detector", learning_rate=0.02, ema_decay=0.9), batches_of("detector")
-    for number in range(120):
-        stage.step(batches.next(), number)
-    level = stage.averages["detector"](as_images(torch.from_numpy(scenes.pixels)))[0]
-    best = level[:, 0].flatten(1).argmax(dim=1)
-    cells = torch.stack([best % 8, best // 8], dim=1) * 8 + 4
-    boxes = torch.from_numpy(scenes.boxes[:, 0])
-    inside = ((cells >= boxes[:, :2]) & (cells <= boxes[:, :2] + boxes[:, 2:])).all(dim=1)
-    assert inside.float().mean() > 0.9

@@ -14,18 +14,16 @@ import yaml
 from click.testing import CliRunner, Result
 
 from dorian_training.checkpoint import load_weights
-from dorian_training.cli import age_estimator, detector, facenet, landmark_refiner
+from dorian_training.cli import age_estimator, facenet, landmark_refiner
 from dorian_training.cli.train import main
 from dorian_training.networks.age_estimator import AgeEstimatorShape
 from dorian_training.networks.compact_facenet import FaceNetShape
-from dorian_training.networks.detector import DetectorShape
 from dorian_training.networks.landmark_refiner import LandmarkRefinerShape
 
 Train = Callable[..., Result]
 Refused = Callable[..., bool]
 WriteArchives = Callable[..., Path]
-COMMANDS = ["facenet", "age-estimator", "detector", "landmark-refiner"]
-SCENES = ("--scenes", "8", "--size", "128")
+COMMANDS = ["facenet", "age-estimator", "landmark-refiner"]
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,6 @@ class SmallAgeEstimator(AgeEstimatorShape):
 
 
 @dataclass(frozen=True)
-class SmallDetector(DetectorShape):
-    stem: tuple[int, int] = (4, 8)
-    widths: tuple[int, ...] = (8, 8, 8)
-    depths: tuple[int, ...] = (1, 1, 1)
-    neck: int = 8
-
-
-@dataclass(frozen=True)
 class SmallLandmarkRefiner(LandmarkRefinerShape):
     stem: tuple[int, int] = (4, 8)
     width: int = 8
@@ -59,7 +49,6 @@ class SmallLandmarkRefiner(LandmarkRefinerShape):
 SHAPES: dict[str, Any] = {
     "facenet": SmallFaceNet,
     "age-estimator": SmallAgeEstimator,
-    "detector": SmallDetector,
     "landmark-refiner": SmallLandmarkRefiner,
 }
 
@@ -68,7 +57,6 @@ SHAPES: dict[str, Any] = {
 def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facenet, "FaceNetShape", SmallFaceNet)
     monkeypatch.setattr(age_estimator, "AgeEstimatorShape", SmallAgeEstimator)
-    monkeypatch.setattr(detector, "DetectorShape", SmallDetector)
     monkeypatch.setattr(landmark_refiner, "LandmarkRefinerShape", SmallLandmarkRefiner)
 
 
@@ -93,7 +81,7 @@ def train(faces: Path, tmp_path: Path) -> Train:
 
     def train(command: str, out: str, *options: object, data: object = faces) -> Result:
         needed = ["--data", data, "--out", tmp_path / out, "--cache", tmp_path / "cache", "--batch-size", 4]
-        needed += [*(SCENES if command == "detector" else ()), "--device", "cpu"]
+        needed += ["--device", "cpu"]
         return CliRunner().invoke(main, [command, *map(str, [*needed, *options])])
 
     return train
@@ -112,7 +100,6 @@ def test_a_run_and_its_records(command: str, train: Train, tmp_path: Path, caplo
     sources = {"facenet": {"celeba": 12}, "age-estimator": {"utkface": 6}}
     assert config["data"] == sources.get(command, {"celeba": 12, "utkface": 6})
     assert config.get("identities") == (4 if command == "facenet" else None)
-    assert config.get("scenes") == ({"count": 8, "size": 128, "teacher": False} if command == "detector" else None)
     weights, about = load_weights(tmp_path / "run")
     assert weights.keys() == {family, f"{family}_ema"} | ({"classifier"} if command == "facenet" else set())
     assert about == {key: value for key, value in config.items() if key not in ("loop", "amp", "device")} | {"steps": 2}
@@ -134,7 +121,6 @@ def test_the_same_folder_again_goes_on_as_it_began(
     assert train(command, "run", "--steps", 1).exit_code == 0
     monkeypatch.setattr(facenet, "FaceNetShape", FaceNetShape)  # another release has larger networks
     monkeypatch.setattr(age_estimator, "AgeEstimatorShape", AgeEstimatorShape)
-    monkeypatch.setattr(detector, "DetectorShape", DetectorShape)
     monkeypatch.setattr(landmark_refiner, "LandmarkRefinerShape", LandmarkRefinerShape)
     assert train(command, "run", "--steps", 3).exit_code == 0
     assert f"resumed {tmp_path / 'run'} at step 1" in caplog.text
@@ -208,8 +194,6 @@ def test_faces_without_what_is_to_be_learnt(
     assert refused(train("facenet", "run", data=nameless), "no face of the training split has the label")
     ageless = write_archives(tmp_path / "ageless", [{"age_low": "", "age_high": ""}, {"split": "val"}])
     assert refused(train("age-estimator", "run", data=ageless), "no face of the training split has the label")
-    tested = write_archives(tmp_path / "tested", [{"split": "test"}])
-    assert refused(train("detector", "run", data=tested), "none of 0 faces has a readable picture")
     for command in COMMANDS:
         assert refused(train(command, "run", data=tmp_path / "absent"), "absent is not a folder")
 
@@ -219,21 +203,6 @@ def test_runs_without_faces_to_watch(train: Train, tmp_path: Path, write_archive
     data = write_archives(tmp_path / "trained", rows)
     for command in ("facenet", "age-estimator", "landmark-refiner"):
         assert train(command, command, "--steps", 1, data=data).exit_code == 0
-
-
-def test_scenes_are_rendered_once(train: Train, tmp_path: Path) -> None:
-    assert train("detector", "one", "--steps", 1).exit_code == 0
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()}
-    assert before
-    assert train("detector", "two", "--steps", 1).exit_code == 0
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()} == before
-
-
-@pytest.mark.parametrize(("size", "words"), [("130", "130 is not a multiple of 32"), ("96", "96 is not in the range")])
-def test_sizes_that_scenes_cannot_have(train: Train, size: str, words: str) -> None:
-    result = train("detector", "run", "--size", size)
-    assert result.exit_code == 2
-    assert words in result.output
 
 
 def test_help_explains_every_option(command: str) -> None:
@@ -253,7 +222,6 @@ def test_help_explains_every_option(command: str) -> None:
         "cache",
         "set",
     ]
-    options += ["scenes", "size", "teacher"] if command == "detector" else []
     assert [option for option in options if f"--{option}" not in result.output] == []
     assert f"dorian-train {command} --data faces/" in result.output
     assert command in CliRunner().invoke(main, ["-h"]).output

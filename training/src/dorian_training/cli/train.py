@@ -10,7 +10,6 @@ from dorian_training.cli.age_cgan import age_cgan
 from dorian_training.cli.age_estimator import age_estimator
 from dorian_training.cli.age_translator import age_translator
 from dorian_training.cli.cyclegan import cyclegan
-from dorian_training.cli.detector import detector
 from dorian_training.cli.facenet import facenet
 from dorian_training.cli.facenet_published import facenet_published
 from dorian_training.cli.facenet_whitening import facenet_whitening
@@ -22,7 +21,6 @@ COMMANDS = (
     age_estimator,
     age_translator,
     cyclegan,
-    detector,
     facenet,
     facenet_published,
     facenet_whitening,
