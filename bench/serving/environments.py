@@ -13,6 +13,9 @@ from bench.serving.task import ROOT
 
 _SAME = ("numpy", "onnxruntime", "opencv-python-headless", "pillow", "scipy")
 _SHARED = ("requirements/bench-peer.txt", "bundle/pyproject.toml", "proto/pyproject.toml", "server/pyproject.toml")
+_INSTALLED = (
+    "bench-peer.txt"  # by which a peer's requirements install the server; without, its sources are put on the path
+)
 _PATIENCE = 900  # seconds for pip
 _PIN = re.compile(r"^([\w.-]+)(?:\[[\w,]+\])?==(\S+)", re.MULTILINE)
 
@@ -37,6 +40,9 @@ def make_environment(contender: Contender) -> None:
         raise NotServingError(f"pip found no set of packages within {_PATIENCE} s") from error
     if pip.returncode:
         raise NotServingError(error_line(pip.stderr))
+    if _INSTALLED not in contender.requirements.read_text():
+        (site_packages,) = folder.glob("lib/python*/site-packages")
+        (site_packages / "dorian_server.pth").write_text(f"{ROOT / 'server' / 'src'}\n")
     done.touch()
 
 

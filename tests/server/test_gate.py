@@ -16,8 +16,10 @@ from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_server.admission.cost import cost_of_ageing, cost_of_detection
 from dorian_server.admission.estimates import Estimates
+from dorian_server.domain import throttle
 from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.pipeline.pipeline import Pipeline
+from dorian_server.rpc import front
 from dorian_server.rpc.call_details import FACE_AGING_SERVICE
 from dorian_server.serving.server import start
 from dorian_server.settings import Limits, Load, Settings
@@ -147,7 +149,7 @@ def test_rejections_are_all_counted_but_hardly_logged(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(calls, "_QUIET", 3600.0)
+    monkeypatch.setattr(throttle, "QUIET", 3600.0)
     full_server.queue()
     with caplog.at_level(logging.INFO, calls.log.name):
         for _ in range(4):
@@ -218,6 +220,21 @@ def test_the_request_of_one_who_is_rejected_is_not_read(
     with pytest.raises(grpc.RpcError) as caught:
         send(b"\xff" * size, timeout=SECONDS)
     assert Rejection(caught.value).info.reason == "QUEUE_FULL"
+
+
+def test_requests_that_are_no_messages_are_logged_once_a_second(
+    full_server: FullServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throttle, "QUIET", 3600.0)
+    monkeypatch.setattr(front, "_UNREADABLE", throttle.Throttle())
+    send = full_server.channel.unary_unary(f"/{FACE_AGING_SERVICE}/DetectFaces")
+    with caplog.at_level(logging.DEBUG):
+        for _ in range(20):
+            with pytest.raises(grpc.RpcError, match="cannot be parsed"):
+                send(b"\xff" * 100, timeout=SECONDS)
+    lines = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.message for record in lines] == ["a request could not be parsed as its method's message"]
+    assert lines[0].exc_info is None
 
 
 def test_batch_callers_are_rejected_where_interactive_ones_are_let_in(

@@ -21,10 +21,10 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_server.domain.errors import StartupError
+from dorian_server.domain.throttle import Throttle
 from dorian_server.serving.server import start
 from dorian_server.settings import Settings
 from dorian_server.telemetry import logs, traces
-from dorian_server.telemetry.calls import OverloadLog
 from dorian_server.telemetry.metrics import Metrics
 from dorian_server.telemetry.telemetry import Telemetry
 from dorian_server.telemetry.traces import Traces
@@ -220,7 +220,7 @@ def test_a_call_is_a_line_for_people(logged: Callable[..., io.StringIO], watched
 
 def test_of_calls_that_find_no_room_one_a_second_is_logged_with_how_many_were_not() -> None:
     now = 100.0
-    overload_log = OverloadLog(lambda: now)
+    overload_log = Throttle(lambda: now)
     assert overload_log.skipped() == 0
     now = 100.9
     assert [overload_log.skipped() for _ in range(3)] == [None] * 3

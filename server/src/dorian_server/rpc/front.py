@@ -13,11 +13,14 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from dorian_server.domain.throttle import Throttle
 from dorian_server.rpc.call import AbortError, Call
 from dorian_server.rpc.interceptors import Handler, behaviour_of
 from dorian_server.rpc.receiving import Receiving
 
 log = logging.getLogger(__name__)
+
+_UNREADABLE = Throttle()
 
 Service: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -145,7 +148,10 @@ def _read(handler: Handler, message: bytes | None, call: Call) -> Any:
     try:
         return handler.request_deserializer(message)
     except Exception:  # protobuf's own error
-        log.debug("a request could not be parsed", exc_info=True)
+        skipped = _UNREADABLE.skipped()
+        if skipped is not None:
+            others = f", as {skipped} unlogged before it" if skipped else ""
+            log.warning("a request could not be parsed as its method's message%s", others)
         call.abort(
             grpc.StatusCode.INVALID_ARGUMENT, "the request cannot be parsed; send the method's message in protobuf"
         )

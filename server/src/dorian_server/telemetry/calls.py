@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import grpc
 
+from dorian_server.domain.throttle import Throttle
 from dorian_server.rpc.interceptors import Continuation, Handler, wrap_handler
 from dorian_server.telemetry.logs import REQUEST_ID
 from dorian_server.telemetry.telemetry import Telemetry
@@ -22,8 +21,6 @@ log = logging.getLogger(__name__)
 
 _ID_KEY = "x-request-id"
 _ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-# Seconds after a logged call that found no room in which others are counted, but not logged.
-_QUIET = 1.0
 # Open for as long as a client watches or may ask; the first needs no thread as long as gRPC's own handler is not wrapped.
 _OPEN_ENDED = ("/grpc.health.v1.Health/Watch", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
 
@@ -36,7 +33,7 @@ class CallWatcher(grpc.ServerInterceptor):  # type: ignore[type-arg]
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self._overload_log = OverloadLog()
+        self._overload_log = Throttle()
 
     def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -86,28 +83,6 @@ class CallWatcher(grpc.ServerInterceptor):  # type: ignore[type-arg]
         others = f", as {skipped} unlogged before it" if skipped else ""
         fields = {"method": method, "code": code.name, "seconds": seconds}
         log.info("%s %s in %.3f s%s", method, code.name, seconds, others, extra=fields)
-
-
-class OverloadLog:
-    """Which of the calls that find no room are logged: they come by the hundred, and log lines take time from the others.
-
-    Args:
-        clock: Gives seconds that never go back.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._lock = clock, threading.Lock()
-        self._next, self._skipped = -math.inf, 0
-
-    def skipped(self) -> int | None:
-        """Return how many calls were skipped since the last that was logged; ``None`` if this one is skipped, too."""
-        with self._lock:
-            now = self._clock()
-            if now < self._next:
-                self._skipped += 1
-                return None
-            skipped, self._next, self._skipped = self._skipped, now + _QUIET, 0
-            return skipped
 
 
 def _request_id(sent: str) -> str:
