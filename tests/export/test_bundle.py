@@ -59,7 +59,7 @@ def quick_bundle(
     def build(**others: Path | None) -> Bundle:
         (tmp_path / "bundle").mkdir()
         built = {name: path for name, path in {**checkpoints, **others}.items() if path}
-        build_bundle(built, tmp_path / "bundle", seen, ["fp32", "fp16"], BundleInfo("quick", "1", {}))
+        build_bundle(built, tmp_path / "bundle", seen, BundleInfo("quick", "1", {}))
         return load_bundle(tmp_path / "bundle")
 
     return build
