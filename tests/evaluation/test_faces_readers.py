@@ -14,6 +14,7 @@ from dorian_evaluation.faces.age_errors import age_metrics, decade
 from dorian_evaluation.faces.identities import (
     EmbeddedFaces,
     accept_metrics,
+    group_metrics,
     number_identities,
     select_identified,
     verification_metrics,
@@ -22,9 +23,8 @@ from dorian_evaluation.judges.reidentification import ReidentificationJudge
 from dorian_training.data.records import FaceRecord
 from dorian_training.errors import DataError
 from dorian_training.verification import (
-    accuracy,
     all_pairs,
-    balanced_pairs,
+    balanced_accuracy,
     best_threshold,
     false_accepts,
     similarities,
@@ -67,7 +67,10 @@ def test_decades() -> None:
 
 def test_thresholds_in_closed_form() -> None:
     assert best_threshold(SIMILARITY, SAME) == pytest.approx(0.8)
-    assert accuracy(SIMILARITY, SAME, 0.8) == pytest.approx(0.8)
+    assert balanced_accuracy(SIMILARITY, SAME, 0.8) == pytest.approx((2 / 3 + 1) / 2)
+    few = np.array([True, False, False, False, False])  # however few pairs are of one person
+    assert best_threshold(SIMILARITY, few) == pytest.approx(0.9)
+    assert balanced_accuracy(SIMILARITY, few, 0.7) == pytest.approx((1 + 1 / 2) / 2)
     half = threshold_at(SIMILARITY, SAME, 0.5)
     assert half == pytest.approx(0.2)
     assert (false_accepts(SIMILARITY, SAME, half), true_accepts(SIMILARITY, SAME, half)) == (0.5, 1.0)
@@ -81,10 +84,6 @@ def test_pairs() -> None:
     every = all_pairs(identities)
     assert len(every.same) == 15
     assert int(every.same.sum()) == 1 + 3
-    pairs = balanced_pairs(identities, 50, seed=1)
-    assert pairs.same.tolist() == [True] * 50 + [False] * 50
-    assert (pairs.first != pairs.second).all()
-    assert (balanced_pairs(identities, 50, seed=1).first == pairs.first).all()
     embeddings = np.eye(3, dtype=np.float32)[identities]
     assert (similarities(embeddings, every) == every.same).all()
 
@@ -101,8 +100,9 @@ def test_verification() -> None:
     apart, mixed = faces(0, 10, 90, 100), faces(0, 60, 90, 100)
     metrics = verification_metrics(apart, mixed)
     assert metrics["threshold"] == pytest.approx(np.cos(np.radians(10)), abs=1e-3)
-    # The pair 60° apart is taken for two people: half of the pairs of one person, to the chances of drawing.
-    assert metrics["accuracy"] == pytest.approx(0.75, abs=0.02)
+    assert metrics["accuracy"] == pytest.approx(
+        0.75
+    )  # of one person's two pairs, that 60° apart is taken for two people's
     of_val, of_test = metrics["at_0.001_of"]["val"], metrics["at_0.001_of"]["test"]
     assert of_val == {"threshold": pytest.approx(np.cos(np.radians(80)), abs=1e-3), "true_accepts": 1.0} | {
         "false_accepts": 0.5  # those 30° and 40° apart, of four
@@ -116,6 +116,9 @@ def test_verification() -> None:
     assert accept_metrics(mixed, [stated]) == [
         {"stated": 0.01, "threshold": 0.8, "true_accepts": 0.5, "false_accepts": 0.25}
     ]
+    assert metrics["at_0.0001_of"]["test"]["false_accepts"] == 0
+    groups = group_metrics(mixed.embeddings, ["a", "b", "a", "a"], [stated])  # at 0, 90 and 100 degrees, and at 60
+    assert groups == {"a": {"faces": 3, "false_accepts": {"0.01": 0.333}}}
 
 
 def test_people_are_numbered_and_taken_whole() -> None:

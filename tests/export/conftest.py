@@ -36,8 +36,8 @@ from dorian_training.networks.age_cgan import (
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, TranslatorShape
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.cyclegan import CycleGanShape, build_translator
+from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.landmark_refiner import LandmarkRefiner, LandmarkRefinerShape
 
 Weights = dict[str, dict[str, Tensor]]
@@ -185,7 +185,7 @@ def _run_folder(factory: Any, family: str, shape: dict[str, Any], weights: Weigh
 def reader_shapes() -> dict[str, Any]:
     return {
         "age_estimator": AgeEstimatorShape(widths=(4, 8), strides=(2, 2)),
-        "facenet": FaceNetShape(stem=8, widths=(8, 16, 16), blocks=(1, 1, 1), embedding=12),
+        "facenet": DlibResNetShape(embedding=12, size=64, blocks=(1, 1, 1), widths=(8, 16, 16)),
         "landmark_refiner": LandmarkRefinerShape(stem=(4, 8), width=8, dilations=(1, 2)),
     }
 
@@ -193,7 +193,7 @@ def reader_shapes() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def readers(reader_shapes: dict[str, Any], randomised: Callable[..., nn.Module]) -> dict[str, nn.Module]:
     """The networks of ours that read faces as torch runs them: RGB in [-1, 1]."""
-    kinds = (AgeEstimator, CompactFaceNet, LandmarkRefiner)
+    kinds = (AgeEstimator, DlibResNet, LandmarkRefiner)
     built = {name: kind(shape) for kind, (name, shape) in zip(kinds, reader_shapes.items(), strict=True)}
     networks = {name: randomised(network, seed) for seed, (name, network) in enumerate(built.items(), 21)}
     with torch.no_grad():
@@ -202,9 +202,9 @@ def readers(reader_shapes: dict[str, Any], randomised: Callable[..., nn.Module])
 
 
 @pytest.fixture(scope="session")
-def facenet(readers: dict[str, nn.Module]) -> CompactFaceNet:
+def facenet(readers: dict[str, nn.Module]) -> DlibResNet:
     network = readers["facenet"]
-    assert isinstance(network, CompactFaceNet)
+    assert isinstance(network, DlibResNet)
     return network
 
 

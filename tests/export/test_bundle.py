@@ -196,6 +196,7 @@ def test_where_the_weights_that_see_faces_come_from(bundle: Bundle) -> None:
     assert "OpenCV Zoo" in result["detector"].training["settings"]["source"]
     assert result["detector"].training["settings"]["sha256"] == sha256_of(YUNET)
     assert result["facenet"].training["identities"] == 4004
+    assert result["facenet"].training["shape"]["layout"] == "dlib_resnet_v1"
     assert result["facenet"].training["shape"]["widths"] == [8, 16, 16]
     assert [(entry.name, entry.faces) for entry in result["age_estimator"].data] == [("FairFace", 21_003)]
     assert result["age_estimator"].licence == "The weights are under CC BY 4.0."

@@ -22,10 +22,11 @@ from dorian_bundle.families.age_cgan import latent_gradient_signature
 from dorian_bundle.graphs import Graph, Signature
 from dorian_export.errors import ParityError
 from dorian_export.latent_gradient import TOLERANCE, _trace, export_latent_gradient
+from dorian_export.weight_storage import round_to_bytes, round_to_half
 from dorian_training.losses.latent import LatentObjective
 from dorian_training.methods.latent_optimisation import SearchSettings, search_latents
 from dorian_training.networks.age_cgan import AgeCganShape, GeneratorShape, build_generator
-from dorian_training.networks.compact_facenet import CompactFaceNet
+from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
@@ -38,11 +39,11 @@ LATENT, GROUPS, EMBEDDING = 16, 6, 12
 
 
 @pytest.fixture(scope="module")
-def objective(networks: dict[str, nn.Module], facenet: CompactFaceNet) -> LatentObjective:
-    """What the bundle's graph is of, its weights as half precision holds them."""
+def objective(networks: dict[str, nn.Module], facenet: DlibResNet) -> LatentObjective:
+    """What the bundle's graph is of, its weights as the graph holds them."""
     made = copy.deepcopy(LatentObjective(networks["generator"], facenet))
-    for parameter in made.parameters():
-        parameter.data = parameter.data.half().float()
+    round_to_half(made.generator)
+    round_to_bytes(made.facenet)
     return made.eval().requires_grad_(False)
 
 
@@ -116,15 +117,15 @@ def test_it_is_what_autograd_gives(session: ort.InferenceSession, objective: Lat
 
 
 def test_the_terms_are_those_of_the_paper_and_a_prior(
-    session: ort.InferenceSession, networks: dict[str, nn.Module], facenet: CompactFaceNet
+    session: ort.InferenceSession, networks: dict[str, nn.Module], facenet: DlibResNet
 ) -> None:
     """Reckoned from what the networks, whose weights nobody has rounded, make of the latents."""
     rows = rows_of(4)
     with torch.no_grad():
         drawn = networks["generator"](torch.from_numpy(rows["latent"]), torch.from_numpy(rows["condition"]))
-        recorded = (facenet(drawn) + facenet(drawn.flip(3))).numpy()
+        recorded = facenet(drawn).numpy()
     pixelwise = np.square((drawn.numpy() + 1) / 2 - rows["image"]).mean(axis=(1, 2, 3))
-    identity = 2 - 2 * np.sum(recorded / np.linalg.norm(recorded, axis=1, keepdims=True) * rows["embedding"], axis=1)
+    identity = 2 - 2 * np.sum(recorded * rows["embedding"], axis=1)
     prior = np.square(np.square(rows["latent"]).mean(axis=1) - 1)
     result = run(session, rows)
     assert result["terms"] == pytest.approx(np.stack([pixelwise, identity, prior], axis=1), rel=0.02, abs=2e-3)
@@ -190,8 +191,7 @@ def test_a_search_on_the_graph_ends_where_torchs_does(
     condition = torch.from_numpy(rows["condition"])
     with torch.no_grad():
         drawn = objective.generator(torch.from_numpy(subjects["latent"]), condition)
-        summed = objective.facenet(drawn) + objective.facenet(drawn.flip(3))
-    rows |= {"image": ((drawn + 1) / 2).numpy(), "embedding": F.normalize(summed, dim=1).numpy()}
+        rows |= {"image": ((drawn + 1) / 2).numpy(), "embedding": objective.facenet(drawn).numpy()}
     settings = SearchSettings(pixelwise_weight=15.0, steps=40)
     start, embedding = torch.from_numpy(rows["latent"]), torch.from_numpy(rows["embedding"])
     expected = search_latents(objective, start, condition, drawn, embedding, settings)
@@ -269,7 +269,7 @@ Export = Callable[[LatentObjective], tuple[Graph, dict[str, float]]]
 
 
 def test_the_same_objective_passes(
-    export_again: Export, networks: dict[str, nn.Module], facenet: CompactFaceNet, bundle: Bundle
+    export_again: Export, networks: dict[str, nn.Module], facenet: DlibResNet, bundle: Bundle
 ) -> None:
     """With the weights that are rounded as it is exported; they stay as they were."""
     given = LatentObjective(networks["generator"], facenet).train()
@@ -284,7 +284,7 @@ def test_the_same_objective_passes(
 
 
 def test_a_graph_of_another_objective_is_refused(
-    export_again: Export, networks: dict[str, nn.Module], facenet: CompactFaceNet, randomised: Randomise
+    export_again: Export, networks: dict[str, nn.Module], facenet: DlibResNet, randomised: Randomise
 ) -> None:
     generator = networks["generator"]
     other = randomised(copy.deepcopy(generator), 61)
@@ -302,7 +302,7 @@ def test_a_graph_of_another_objective_is_refused(
 
 
 def test_autograd_judges_in_double_precision(
-    export_again: Export, networks: dict[str, nn.Module], facenet: CompactFaceNet
+    export_again: Export, networks: dict[str, nn.Module], facenet: DlibResNet
 ) -> None:
     """In single, rounding would turn over a rectifier for some faces, and refuse a graph that is right."""
     dtypes: set[torch.dtype] = set()
@@ -317,7 +317,7 @@ def test_autograd_judges_in_double_precision(
 
 
 def test_what_is_allowed_ends_at_the_tolerance(
-    export_again: Export, networks: dict[str, nn.Module], facenet: CompactFaceNet
+    export_again: Export, networks: dict[str, nn.Module], facenet: DlibResNet
 ) -> None:
     assert TOLERANCE == 1e-3
     off = Shifted(networks["generator"], facenet)

@@ -17,7 +17,7 @@ from dorian_training.data.crops import Crops
 from dorian_training.methods.age_cgan import AdversarialSettings, AdversarialStage, LatentSettings, LatentStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import AgeCganShape, DiscriminatorShape, EncoderShape, GeneratorShape
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.facenet import FaceNet
 from tests.training.painted_crops import painted_crops
 
@@ -81,10 +81,10 @@ def make_stage(tiny_shape: AgeCganShape, make_batches: MakeBatches) -> MakeStage
 
 
 @pytest.fixture
-def facenet() -> CompactFaceNet:
+def facenet() -> DlibResNet:
     """An untrained FaceNet, a few channels wide, which tells the tests' faces apart."""
     torch.manual_seed(6)
-    network = CompactFaceNet(FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8))
+    network = DlibResNet(DlibResNetShape(embedding=8, size=64, blocks=(1, 1, 1), widths=(4, 8, 8)))
     for parameter in network.parameters():
         if parameter.ndim > 1:  # untrained, all people would be nearly the same
             parameter.data *= 2

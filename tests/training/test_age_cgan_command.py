@@ -20,7 +20,7 @@ from dorian_training.cli.train import main
 from dorian_training.methods.age_cgan import PAPER_ADVERSARIAL
 from dorian_training.networks.age_cgan import PRESETS, AgeCganShape, DiscriminatorShape, build_discriminator
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape, load_age_estimator
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.eigenfaces import EigenEncoder, Eigenfaces, EigenGenerator, fit_eigenfaces
 
 Train = Callable[..., Result]
@@ -189,9 +189,9 @@ def estimator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def facenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(4)
-    shape = FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8)
+    shape = DlibResNetShape(embedding=8, size=64, blocks=(1, 1, 1), widths=(4, 8, 8))
     path: Path = tmp_path_factory.mktemp("facenets") / "averaged"
-    save_weights(path, {"facenet_ema": CompactFaceNet(shape).state_dict()}, {"shape": shape.as_dict()})
+    save_weights(path, {"facenet_ema": DlibResNet(shape).state_dict()}, {"shape": shape.as_dict()})
     return path
 
 

@@ -22,7 +22,7 @@ from dorian_training.methods.age_cgan_joint import JointSettings, JointStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import AgeCganShape, DiscriminatorShape, build_encoder, build_generator
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
-from dorian_training.networks.compact_facenet import CompactFaceNet
+from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.layers import at_side
 
@@ -61,7 +61,7 @@ def estimator() -> AgeEstimator:
 
 @pytest.fixture
 def make_joint(
-    tiny_shape: AgeCganShape, make_batches: MakeBatches, facenet: CompactFaceNet, estimator: AgeEstimator
+    tiny_shape: AgeCganShape, make_batches: MakeBatches, facenet: DlibResNet, estimator: AgeEstimator
 ) -> MakeJoint:
     """A joint stage of tiny networks, initialised from ``seed``, with changed settings.
 
@@ -167,7 +167,7 @@ class Wide(nn.Module):
 def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     make_joint: MakeJoint,
     batch: Batch,
-    facenet: CompactFaceNet,
+    facenet: DlibResNet,
     estimator: AgeEstimator,
     wide: bool,
     condition: str,
@@ -372,7 +372,7 @@ def test_each_network_learns_by_its_own_losses_alone(make_joint: MakeJoint, batc
 
 
 def test_who_sees_persons_and_ages_never_changes(
-    make_joint: MakeJoint, make_batches: MakeBatches, facenet: CompactFaceNet, estimator: AgeEstimator
+    make_joint: MakeJoint, make_batches: MakeBatches, facenet: DlibResNet, estimator: AgeEstimator
 ) -> None:
     """They stay outside the checkpoint, too."""
     guides: list[nn.Module] = [facenet.train(), estimator.train()]
@@ -423,7 +423,7 @@ def test_one_output_has_no_wrong_groups(make_joint: MakeJoint, batch: Batch) -> 
 
 
 def test_a_discriminator_of_age_groups_begins_as_an_estimator(
-    tiny_shape: AgeCganShape, batch: Batch, facenet: CompactFaceNet
+    tiny_shape: AgeCganShape, batch: Batch, facenet: DlibResNet
 ) -> None:
     shape = replace(tiny_shape, discriminator=DiscriminatorShape(condition="outputs", layout="ages"))
     torch.manual_seed(4)

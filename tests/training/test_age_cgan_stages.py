@@ -17,7 +17,7 @@ from dorian_training.losses.reconstruction import charbonnier, feature_distance,
 from dorian_training.methods.age_cgan import PAPER_ADVERSARIAL, AdversarialSettings, AdversarialStage, LatentStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import AgeCganShape
-from dorian_training.networks.compact_facenet import CompactFaceNet
+from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.layers import at_side
 
@@ -62,7 +62,7 @@ def test_an_adversarial_step_changes_both_networks(make_stage: MakeStage, make_b
 
 @pytest.mark.parametrize(("kind", "names"), [("adversarial", ADVERSARIAL_LOSSES), ("latent", WITH_IDENTITY)])
 def test_mixed_precision_is_near_to_single(
-    make_stage: MakeStage, make_batches: MakeBatches, facenet: CompactFaceNet, kind: str, names: set[str]
+    make_stage: MakeStage, make_batches: MakeBatches, facenet: DlibResNet, kind: str, names: set[str]
 ) -> None:
     first = {}
     for amp in (False, True):
@@ -286,7 +286,7 @@ class Wide(nn.Module):
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_the_identity_term_is_how_far_apart_the_people_are(
-    make_stage: MakeStage, make_batches: MakeBatches, facenet: CompactFaceNet, wide: bool
+    make_stage: MakeStage, make_batches: MakeBatches, facenet: DlibResNet, wide: bool
 ) -> None:
     judge = cast(FaceNet, Wide()) if wide else facenet
     stage, batch = of_a_trained(make_stage("latent", facenet=judge), make_stage), make_batches().next()
@@ -306,7 +306,7 @@ def test_the_identity_term_is_how_far_apart_the_people_are(
 
 
 def test_the_identity_term_pulls_at_the_encoder_by_its_weight(
-    make_stage: MakeStage, make_batches: MakeBatches, facenet: CompactFaceNet, monkeypatch: pytest.MonkeyPatch
+    make_stage: MakeStage, make_batches: MakeBatches, facenet: DlibResNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch, total, losses = make_batches().next(), {}, {}
     for weight in (0.0, 1.0, 3.0):
@@ -324,7 +324,7 @@ def test_the_identity_term_pulls_at_the_encoder_by_its_weight(
 
 
 def test_the_person_is_learned_to_be_kept(
-    make_stage: MakeStage, make_batches: MakeBatches, facenet: CompactFaceNet
+    make_stage: MakeStage, make_batches: MakeBatches, facenet: DlibResNet
 ) -> None:
     """By the encoder; the FaceNet stays as it is, and outside the checkpoint."""
     before = {name: tensor.clone() for name, tensor in facenet.state_dict().items()}
@@ -342,7 +342,7 @@ def test_the_person_is_learned_to_be_kept(
     assert not any("facenet" in name for name in (*stage.weights(), *stage.networks, *stage.optimizers))
 
 
-def test_pairs_alone_at_first(make_stage: MakeStage, make_batches: MakeBatches, facenet: CompactFaceNet) -> None:
+def test_pairs_alone_at_first(make_stage: MakeStage, make_batches: MakeBatches, facenet: DlibResNet) -> None:
     """As in the paper: real faces have no part in it, then all terms count."""
     stage = of_a_trained(make_stage("latent", facenet=facenet, pairs_alone=2), make_stage)
     batches = make_batches()

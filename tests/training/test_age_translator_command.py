@@ -23,13 +23,13 @@ from dorian_training.methods.age_translator import AgeTranslatorSettings
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
 from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
 Train = Callable[..., Result]
 Refused = Callable[..., bool]
 WriteArchives = Callable[..., Path]
-FACENET = FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8)
+FACENET = DlibResNetShape(embedding=8, size=64, blocks=(1, 1, 1), widths=(4, 8, 8))
 ESTIMATOR = AgeEstimatorShape((4, 8), (2, 2), 0.1)
 SMALL = TranslatorShape(size=64, widths=(4, 8, 8), middle=1, fine=4, style=8, waves=2)
 SMALL_DISCRIMINATOR = AgeDiscriminatorShape(ESTIMATOR.widths, ESTIMATOR.strides)
@@ -59,7 +59,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory, write_archives: WriteArchive
 
 
 def checkpoint(
-    folder: Path, name: str, network: nn.Module, shape: FaceNetShape | InceptionResNetShape | AgeEstimatorShape
+    folder: Path, name: str, network: nn.Module, shape: DlibResNetShape | InceptionResNetShape | AgeEstimatorShape
 ) -> Path:
     """A checkpoint of ``network`` as the averaged one of a run; what was not averaged is broken."""
     averaged = network.state_dict()
@@ -71,7 +71,7 @@ def checkpoint(
 @pytest.fixture(scope="module")
 def facenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    return checkpoint(tmp_path_factory.mktemp("facenet"), "facenet", CompactFaceNet(FACENET), FACENET)
+    return checkpoint(tmp_path_factory.mktemp("facenet"), "facenet", DlibResNet(FACENET), FACENET)
 
 
 @pytest.fixture(scope="module")

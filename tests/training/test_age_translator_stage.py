@@ -32,7 +32,7 @@ from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTra
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape, expected_age
 from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.facenet import FaceNet
 
 MakeCrops = Callable[[Sequence[int | None], NDArray[np.uint8]], Crops]
@@ -85,7 +85,7 @@ def make(people: Crops) -> MakeStage:
         **changes: float,
     ) -> AgeTranslatorStage:
         torch.manual_seed(seed)
-        facenet = facenet or CompactFaceNet(FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8))
+        facenet = facenet or DlibResNet(DlibResNetShape(embedding=8, size=64, blocks=(1, 1, 1), widths=(4, 8, 8)))
         estimator = AgeEstimator(AgeEstimatorShape(WIDTHS, STRIDES)) if reads else None
         settings = AgeTranslatorSettings(**{"resolution": SIDE, **changes})  # type: ignore[arg-type]
         stage = AgeTranslatorStage(shape, settings, GuideNetworks(facenet, estimator), CPU, amp, watched)

@@ -13,13 +13,14 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dorian_training.checkpoint import load_weights
+from dorian_training.checkpoint import load_weights, save_weights
 from dorian_training.cli.train import main
 from dorian_training.dlib_files import read_dlib_resnet
 from dorian_training.errors import CheckpointError
 from dorian_training.methods.whitening import fit_whitening
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape, ResidualBlock
 from dorian_training.networks.facenet import load_facenet
+from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
 PUBLISHED = next(
     (Path(__file__).parents[3] / "shared" / "teachers").glob("dlib_face_recognition_resnet_v1.fp16.safetensors"), None
@@ -180,7 +181,8 @@ def test_the_commands_make_a_whitened_facenet(
     assert refused(whiten("--faces", 3, "--only", "fairface"), "holds a checkpoint, which would be lost")
 
     weights, metadata = load_weights(tmp_path / "out")
-    assert metadata["shape"] == {"layout": "dlib_resnet_v1", "embedding": 128}
+    assert DlibResNetShape.from_dict(metadata["shape"]) == DlibResNetShape()
+    assert metadata["shape"]["layout"] == "dlib_resnet_v1"
     assert metadata["licence"] == "CC0-1.0"
     assert metadata["data"] == {"dlib": 3_000_000, "fairface": 6}
     whitening = {"faces": {"fairface": 6}, "shrinkage": 1.0, "seed": 0}
@@ -199,8 +201,10 @@ def test_the_commands_make_a_whitened_facenet(
 def test_a_whitening_is_for_dlibs_network(
     write_archives: Callable[..., Path], tmp_path: Path, refused: Callable[..., bool]
 ) -> None:
-    compact = Path(__file__).parents[2] / "models" / "checkpoints" / "facenet"
+    shape = InceptionResNetShape(repeats=(1, 1, 1), embedding=8)
+    other = tmp_path / "inception.safetensors"
+    save_weights(other, {"facenet_ema": InceptionResNetV1(shape).state_dict()}, {"shape": shape.as_dict()})
     faces = write_archives(tmp_path / "faces", [{}, {}])
-    arguments = ["--facenet", compact, "--data", faces, "--faces", 2, "--out", tmp_path / "out"]
+    arguments = ["--facenet", other, "--data", faces, "--faces", 2, "--out", tmp_path / "out"]
     result = CliRunner().invoke(main, ["facenet-whitening", *map(str, arguments)])
     assert refused(result, "holds a FaceNet of another layout than dlib's")

@@ -14,15 +14,14 @@ from torch.nn import functional as F
 
 from dorian_training.checkpoint import save_weights
 from dorian_training.errors import CheckpointError
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape, ResidualBlock
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.facenet import FaceNet, facenet_of, load_facenet
 from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
-COMPACT = FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8)
+SMALL = DlibResNetShape(embedding=8, size=64, blocks=(1, 1, 1), widths=(4, 8, 8))
 INCEPTION = InceptionResNetShape(repeats=(1, 1, 1), embedding=16)
 LAYOUTS: dict[str, tuple[type[FaceNet], Any, int]] = {
-    "compact": (CompactFaceNet, COMPACT, 64),
+    "small dlib_resnet_v1": (DlibResNet, SMALL, 64),
     "dlib_resnet_v1": (DlibResNet, DlibResNetShape(), 150),
     "inception_resnet_v1": (InceptionResNetV1, INCEPTION, 160),
 }
@@ -48,10 +47,9 @@ def test_the_averaged_network_comes_as_it_was_stored(layout: str, tmp_path: Path
 
 def layers(network: FaceNet) -> tuple[list[nn.Module], nn.Module]:
     """The layers that give ``features``, and the one that gives the embedding before it is brought to a length of 1."""
-    if isinstance(network, CompactFaceNet):
-        return [layer for layer in network.features if isinstance(layer, ResidualBlock)], network.head
     if isinstance(network, DlibResNet):
-        return [network.blocks[index] for index in (2, 6, 9, 12, 13)], network.head
+        ends = (2, 6, 9, 12, 13) if network.shape == DlibResNetShape() else (0, 1, 2)
+        return [network.blocks[index] for index in ends], network.head
     return [network.conv2d_2b, network.repeat_1, network.repeat_2, network.block8], network.last_bn
 
 
@@ -59,7 +57,7 @@ def layers(network: FaceNet) -> tuple[list[nn.Module], nn.Module]:
 @pytest.mark.parametrize(
     ("layout", "shapes"),
     [
-        ("compact", [(4, 16, 16), (8, 8, 8), (8, 4, 4)]),
+        ("small dlib_resnet_v1", [(4, 14, 14), (8, 7, 7), (8, 3, 3)]),
         ("dlib_resnet_v1", [(32, 35, 35), (64, 17, 17), (128, 8, 8), (256, 4, 4), (256, 2, 2)]),
         ("inception_resnet_v1", [(64, 77, 77), (256, 17, 17), (896, 8, 8), (1792, 3, 3)]),
     ],
@@ -96,24 +94,20 @@ def test_a_loss_sees_an_image_through_every_feature(layout: str) -> None:
 
 
 def test_features_keep_the_precision_of_the_network_and_the_embedding_is_single() -> None:
-    network = CompactFaceNet(COMPACT).eval().half()
+    network = DlibResNet(SMALL).eval().half()
     features, embedding = network.features_and_embedding(torch.randn(1, 3, 64, 64).half())
     assert {item.dtype for item in features} == {torch.float16}
     assert embedding.dtype == torch.float32
 
 
-def test_the_compact_networks_shape_names_no_layout() -> None:
-    """So that checkpoints from before there were others still say what they are."""
-    assert FaceNetShape().as_dict().keys() == {"stem", "widths", "blocks", "embedding", "dropout"}
-
-
 def test_checkpoints_without_a_facenet() -> None:
-    state = CompactFaceNet(COMPACT).state_dict()
+    state = DlibResNet(SMALL).state_dict()
     with pytest.raises(CheckpointError, match="the checkpoint has no 'facenet_ema'; it has facenet"):
-        facenet_of({"facenet": state}, {"shape": COMPACT.as_dict()})
-    message = "unknown layout 'mobile' of a FaceNet; known: dlib_resnet_v1, inception_resnet_v1, or none"
-    with pytest.raises(CheckpointError, match=message):
-        facenet_of({"facenet_ema": state}, {"shape": {"layout": "mobile"}})
+        facenet_of({"facenet": state}, {"shape": SMALL.as_dict()})
+    for layout in ({"layout": "mobile"}, {}):
+        message = f"unknown layout {layout.get('layout')!r} of a FaceNet; known: dlib_resnet_v1, inception_resnet_v1$"
+        with pytest.raises(CheckpointError, match=message):
+            facenet_of({"facenet_ema": state}, {"shape": layout})
     shape = json.loads(json.dumps(INCEPTION.as_dict()))
     with pytest.raises(CheckpointError, match="'facenet_ema' does not fit"):
         facenet_of({"facenet_ema": state}, {"shape": shape})

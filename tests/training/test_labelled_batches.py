@@ -1,4 +1,4 @@
-"""Labelled batches and batches of people: who is drawn how often, and that the streams go on exactly where they stopped."""
+"""Labelled batches: who is drawn how often, and that the stream goes on exactly where it stopped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dorian_training.data.augmentation import Augmentation
-from dorian_training.data.batches import IdentityBatches, LabelledBatch, LabelledBatches
+from dorian_training.data.batches import LabelledBatch, LabelledBatches
 from dorian_training.data.crops import Crops
 
 MakeCrops = Callable[..., Crops]
@@ -59,45 +59,9 @@ def test_faces_are_drawn_with_their_weights(
     assert np.bincount(drawn, minlength=4) / len(drawn) == pytest.approx(shares, abs=0.03)
 
 
-def test_several_faces_of_each_of_several_people(painted: Callable[[int], Crops]) -> None:
-    identities = torch.tensor([face % 6 for face in range(60)])
-    batch = IdentityBatches(painted(60), identities, 16, 0, SIZE, NONE).next()
-    faces = faces_in(batch)
-    assert torch.equal(batch.label, identities[faces])
-    assert sorted(torch.bincount(batch.label, minlength=6).tolist()) == [0, 0, 4, 4, 4, 4]
-    assert len(set(faces)) == 16  # nobody is compared with the very same picture
-
-
-def test_people_are_drawn_alike_however_many_faces_they_have(painted: Callable[[int], Crops]) -> None:
-    identities = torch.tensor([0] * 80 + [1] * 4 + [2] * 16 + [3] * 8)
-    batches = IdentityBatches(painted(len(identities)), identities, 8, 1, SIZE, NONE)
-    drawn = torch.cat([batches.next().label for _ in range(200)])
-    assert torch.bincount(drawn) / len(drawn) == pytest.approx(torch.full((4,), 0.25), abs=0.05)
-
-
-def test_the_faces_of_a_person_are_drawn_alike(painted: Callable[[int], Crops]) -> None:
-    batches = IdentityBatches(painted(16), torch.tensor([0, 1] * 8), 8, 1, SIZE, NONE)
-    drawn = [face for _ in range(300) for face in faces_in(batches.next())]
-    assert np.bincount(drawn, minlength=16) / len(drawn) == pytest.approx([1 / 16] * 16, abs=0.012)
-
-
-def test_who_has_few_faces_gives_those(painted: Callable[[int], Crops]) -> None:
-    batches = IdentityBatches(painted(6), torch.tensor([0, 1, 1, 2, 2, 2]), 12, 0, SIZE, NONE)
-    assert sorted(faces_in(batches.next())) == [0, 1, 2, 3, 4, 5]  # all there are, each once
-
-
-def test_a_batch_is_no_larger_than_asked_for(painted: Callable[[int], Crops]) -> None:
-    batches = IdentityBatches(painted(80), torch.arange(80) // 8, 10, 0, SIZE, NONE)
-    counts = torch.bincount(batches.next().label)
-    assert sorted(counts[counts > 0].tolist()) == [2, 4, 4]
-
-
-@pytest.mark.parametrize("kind", [LabelledBatches, IdentityBatches])
-def test_streams_follow_their_seed_and_go_on_where_their_state_was_taken(
-    kind: type[LabelledBatches], painted: Callable[[int], Crops]
-) -> None:
+def test_streams_follow_their_seed_and_go_on_where_their_state_was_taken(painted: Callable[[int], Crops]) -> None:
     def stream(seed: int) -> LabelledBatches:
-        return kind(painted(40), torch.arange(40) // 4, 8, seed, SIZE, Augmentation())
+        return LabelledBatches(painted(40), torch.arange(40) // 4, 8, seed, SIZE, Augmentation())
 
     def same(a: LabelledBatch, b: LabelledBatch) -> bool:
         return torch.equal(a.image, b.image) and torch.equal(a.label, b.label)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dorian_training.losses.latent import LatentObjective, mirrored_embedding
+from dorian_training.losses.latent import LatentObjective, embedding_of
 from dorian_training.methods.latent_optimisation import LatentSearchResult, SearchSettings, search_latents
 from dorian_training.networks.age_cgan import AgeCganShape, build_generator
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.facenet import FaceNet
 
 Subject = tuple[Tensor, Tensor, Tensor, Tensor]  # start, condition, image and embedding
@@ -39,7 +39,7 @@ class Watched(LatentObjective):
 @pytest.fixture
 def objective(tiny_shape: AgeCganShape) -> Watched:
     torch.manual_seed(1)  # networks by which the three subjects look unlike the people they are compared with
-    facenet = CompactFaceNet(FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8))
+    facenet = DlibResNet(DlibResNetShape(embedding=8, size=64, blocks=(1, 1, 1), widths=(4, 8, 8)))
     made = Watched(build_generator(tiny_shape), facenet)
     for parameter in made.parameters():
         if parameter.ndim > 1:  # untrained, all pictures and all people would be nearly the same
@@ -53,7 +53,7 @@ def subject(objective: Watched) -> Subject:
     start, drawn, person = torch.randn(3, 3, 8, generator=torch.Generator().manual_seed(1))
     condition = torch.eye(6)[[0, 3, 5]]
     image = objective.generator(drawn, condition)
-    return start, condition, image, mirrored_embedding(objective.facenet, objective.generator(person, condition))
+    return start, condition, image, embedding_of(objective.facenet, objective.generator(person, condition))
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_each_face_is_searched_by_itself(subject: Subject, search: Search) -> No
 def test_where_there_is_nothing_to_gain_it_stays(objective: Watched, subject: Subject, search: Search) -> None:
     start, condition, _, _ = subject
     image = objective.generator(start, condition)
-    mine = (start, condition, image, F.normalize(mirrored_embedding(objective.facenet, image), dim=1))
+    mine = (start, condition, image, F.normalize(embedding_of(objective.facenet, image), dim=1))
     result = search(mine, pixelwise_weight=30.0, prior_weight=0.0, steps=20)
     assert result.latents == pytest.approx(start.numpy(), abs=0.05)
     assert (result.after[:, :2] < 1e-5).all()

@@ -20,16 +20,16 @@ from dorian_training.cli.train import main
 from dorian_training.data.archives import load_archives
 from dorian_training.data.batches import as_images, groups_of
 from dorian_training.data.crops import cut_crops
-from dorian_training.losses.latent import LatentObjective, mirrored_embedding
+from dorian_training.losses.latent import LatentObjective, embedding_of
 from dorian_training.methods.latent_optimisation import LatentSearchResult, SearchSettings, search_latents
 from dorian_training.networks.age_cgan import AgeCganShape, build_encoder, build_generator
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
+from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 
 Optimise = Callable[..., Result]
 Refused = Callable[..., bool]
 Parts = dict[str, dict[str, np.ndarray]]
 STEPS = 3
-COMPACT = FaceNetShape(stem=4, widths=(4, 8, 8), blocks=(1, 1, 1), embedding=8)
+COMPACT = DlibResNetShape(embedding=8, size=64, blocks=(1, 1, 1), widths=(4, 8, 8))
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def checkpoint(tiny_shape: AgeCganShape, tmp_path_factory: pytest.TempPathFactor
 def facenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("checkpoints") / "facenet"
     torch.manual_seed(2)
-    state = {name: 2 * tensor for name, tensor in CompactFaceNet(COMPACT).state_dict().items()}
+    state = {name: 2 * tensor for name, tensor in DlibResNet(COMPACT).state_dict().items()}
     save_weights(path, {"facenet_ema": state}, {"shape": COMPACT.as_dict()})
     return path
 
@@ -105,14 +105,14 @@ def expected(faces: Path, checkpoint: Path, facenet: Path, shape: AgeCganShape) 
     encoder, generator = build_encoder(shape).eval(), build_generator(shape)
     encoder.load_state_dict(weights["encoder_ema"])
     generator.load_state_dict(weights["generator_ema"])
-    network = CompactFaceNet(COMPACT)
+    network = DlibResNet(COMPACT)
     network.load_state_dict(load_weights(facenet)[0]["facenet_ema"])
     objective = LatentObjective(generator, network).eval().requires_grad_(False)
     crops = cut_crops([record for record in load_archives(faces) if record.split == "train"], 64)
     image = as_images(torch.from_numpy(crops.pixels))
     condition = F.one_hot(torch.from_numpy(groups_of(crops, PAPER_GROUPS)), 6).float()
     with torch.no_grad():
-        latent, embedding = encoder(image), mirrored_embedding(network, image)
+        latent, embedding = encoder(image), embedding_of(network, image)
     return search_latents(objective, latent, condition, image, embedding, SearchSettings(steps=STEPS))
 
 

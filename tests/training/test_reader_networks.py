@@ -12,11 +12,9 @@ from torch import Tensor, nn
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_training.networks.age_estimator import YEARS, AgeEstimator, AgeEstimatorShape, expected_age
-from dorian_training.networks.compact_facenet import CompactFaceNet, FaceNetShape
 from dorian_training.networks.landmark_refiner import SIZE, ZOOM, LandmarkRefiner, LandmarkRefinerShape, view_template
 
 SMALL: dict[str, tuple[Any, Any]] = {
-    "facenet": (CompactFaceNet, FaceNetShape(stem=8, widths=(8, 16, 16), blocks=(1, 2, 1), embedding=12, dropout=0.5)),
     "age_estimator": (AgeEstimator, AgeEstimatorShape(widths=(4, 8, 8), strides=(2, 1, 2), dropout=0.5)),
     "landmark_refiner": (LandmarkRefiner, LandmarkRefinerShape(stem=(4, 8), width=8, dilations=(1, 2))),
 }
@@ -83,7 +81,6 @@ def test_every_weight_learns(family: str) -> None:
 @pytest.mark.parametrize(
     ("network", "limit"),
     [
-        (CompactFaceNet(FaceNetShape()), 5.0),
         (AgeEstimator(AgeEstimatorShape()), 3.0),
         (LandmarkRefiner(LandmarkRefinerShape()), 0.3),
     ],
@@ -91,21 +88,6 @@ def test_every_weight_learns(family: str) -> None:
 )
 def test_what_ships_is_small(network: nn.Module, limit: float) -> None:
     assert 0.6 * limit < megabytes(network) < limit
-
-
-# --- FaceNet ---
-
-
-@torch.no_grad()
-def test_embeddings_have_length_1() -> None:
-    network = built("facenet")
-    result = network(torch.randn(5, 3, 64, 64))
-    assert result.shape == (5, 12)
-    assert result.norm(dim=1) == pytest.approx(torch.ones(5), abs=1e-6)
-    halved = network.half()(torch.randn(5, 3, 64, 64).half())
-    assert halved.dtype == torch.float32
-    assert halved.norm(dim=1) == pytest.approx(torch.ones(5), abs=1e-6)
-    assert CompactFaceNet(FaceNetShape()).eval()(torch.zeros(2, 3, 64, 64)).shape == (2, 128)
 
 
 # --- the landmark refiner ---

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from dorian_training.checkpoint import load_resume, load_weights
-from dorian_training.data.augmentation import Augmentation, centred
-from dorian_training.data.batches import IdentityBatches, LabelledBatches, as_images
+from dorian_training.data.augmentation import Augmentation
+from dorian_training.data.batches import LabelledBatches, as_images
 from dorian_training.data.crops import Crops
 from dorian_training.data.landmark_batches import LandmarkBatches, Wrongness
 from dorian_training.distributed import DistributedContext
@@ -28,11 +28,9 @@ from dorian_training.methods.age_estimator import (
     flattening_weights,
     read_ages,
 )
-from dorian_training.methods.facenet import FaceNetSettings, FaceNetStage, embed, identity_labels
 from dorian_training.methods.landmark_refiner import LandmarkRefinerSettings, LandmarkRefinerStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_estimator import AgeEstimatorShape
-from dorian_training.networks.compact_facenet import FaceNetShape
 from dorian_training.networks.landmark_refiner import LandmarkRefinerShape
 
 MakeCrops = Callable[..., Crops]
@@ -40,9 +38,8 @@ Differing = Callable[[Any, Any], list[str]]
 CPU = torch.device("cpu")
 PLACE = DistributedContext(0, 1, CPU)
 PEOPLE, EACH, SIDE = 4, 6, 72
-KINDS = ["facenet", "age_estimator", "landmark_refiner"]
+KINDS = ["age_estimator", "landmark_refiner"]
 LOSSES = {
-    "facenet": {"margin", "contrast"},
     "age_estimator": {"likelihood", "years_outside"},
     "landmark_refiner": {"loss"},
 }
@@ -83,9 +80,6 @@ def make(people: Crops) -> Callable[..., Stage[Any]]:
 
     def make(kind: str, seed: int = 0, amp: bool = False, watched: Any = None, **changes: float) -> Stage[Any]:
         torch.manual_seed(seed)
-        if kind == "facenet":
-            shape = FaceNetShape(stem=8, widths=(8, 16, 16), blocks=(1, 1, 1), embedding=8, dropout=0.1)
-            return FaceNetStage(shape, FaceNetSettings(**changes), PEOPLE, CPU, amp, watched)
         if kind == "age_estimator":
             return AgeEstimatorStage(
                 AgeEstimatorShape((4, 8), (2, 2), 0.1), AgeEstimatorSettings(**changes), CPU, amp, watched
@@ -101,8 +95,6 @@ def batches_of(people: Crops, marked: tuple[Crops, Tensor]) -> Callable[..., Any
     """What a stage learns from."""
 
     def batches(kind: str, seed: int = 0) -> Any:
-        if kind == "facenet":
-            return IdentityBatches(people, identity_labels(people), 12, seed, 64, Augmentation())
         if kind == "age_estimator":
             weights = flattening_weights(people)
             return LabelledBatches(people, age_labels(people), 12, seed, 64, Augmentation(light=0), weights)
@@ -130,9 +122,7 @@ def test_a_step_changes_every_network_and_its_average(
     assert losses.keys() == LOSSES[kind]
     assert all(loss.shape == () and not loss.requires_grad for loss in losses.values())
     assert {path.split("/")[1] for path in differing(before, stage.weights())} == stage.weights().keys()
-    assert stage.weights().keys() == {"facenet": {"facenet", "facenet_ema", "classifier"}}.get(
-        kind, {kind, f"{kind}_ema"}
-    )
+    assert stage.weights().keys() == {kind, f"{kind}_ema"}
 
 
 @pytest.mark.parametrize("amp", [False, True])
@@ -207,80 +197,6 @@ def test_only_matrices_and_kernels_decay(kind: str, make: Callable[..., Stage[An
             assert decay[id(parameter)] == (0.07 if parameter.ndim > 1 else 0)
 
 
-# --- FaceNet ---
-
-
-def test_the_margin_grows_over_its_part_of_the_run(
-    make: Callable[..., Stage[Any]], monkeypatch: pytest.MonkeyPatch, batches_of: Callable[..., Any]
-) -> None:
-    def parts(**changes: float) -> list[float]:
-        stage, recorded = make("facenet", **changes), list[float]()
-        classifier = stage.networks["classifier"]
-        forward = classifier.forward
-
-        def note(embedding: Tensor, identity: Tensor, part: float) -> Tensor:
-            recorded.append(part)
-            result: Tensor = forward(embedding, identity, part)
-            return result
-
-        monkeypatch.setattr(classifier, "forward", note)
-        for done in (0.0, 0.3, 0.45, 0.6, 0.9):
-            stage.schedule(done)
-            stage.step(batches_of("facenet").next(), 0)
-        return recorded
-
-    assert parts() == pytest.approx([0, 0, 0.5, 1, 1])
-    assert parts(margin_from=0.4, margin_full=0.4) == [0, 0, 1, 1, 1]
-    assert parts(margin_from=0, margin_full=0) == [1] * 5
-
-
-def test_people_are_told_apart_on_faces_that_are_watched(
-    make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], people: Crops
-) -> None:
-    stage, batches = make("facenet", watched=people, learning_rate=0.01), batches_of("facenet")
-    before = copied(stage)["facenet_ema"]
-    for number in range(60):
-        stage.step(batches.next(), number)
-    first, again = stage.measure(), stage.measure()
-    assert first == again
-    assert first["verification"] > 0.9
-    stage.averages["facenet"].module.load_state_dict(before)  # the average is what counts
-    assert stage.measure()["verification"] < first["verification"]
-
-
-def test_embeddings_are_of_the_middles_of_crops(make: Callable[..., Stage[Any]], people: Crops) -> None:
-    network = make("facenet").averages["facenet"]
-    actual = embed(network, people, 64, CPU)
-    assert (actual.shape, actual.dtype) == ((len(people), 8), np.float32)
-    images = centred(as_images(torch.from_numpy(people.pixels)), 64)
-    assert np.allclose(actual, network(images).numpy(), atol=1e-5)
-    sides = list[int]()
-    embed(lambda image: sides.append(image.shape[2]) or image.mean(dim=(2, 3)), people, 48, CPU)  # type: ignore[arg-type]
-    assert set(sides) == {48}
-    with pytest.raises(AssertionError):
-        embed(network, people, 160, CPU)  # the faces were cut for another network
-
-
-def with_people(crops: Crops, people: Sequence[tuple[str, str]]) -> Crops:
-    """Faces of these people, by set and name."""
-    records = [replace(crops.records[i], source=s, identity=name) for i, (s, name) in enumerate(people)]
-    return Crops(crops.pixels[: len(records)], tuple(records))
-
-
-def test_people_are_numbered_by_their_sets_and_names(people: Crops) -> None:
-    faces = [("celeba", "10"), ("celeba", "9"), ("cacd", "9"), ("celeba", "10"), ("imdb-wiki", "Ada"), ("cacd", "9")]
-    labels = identity_labels(with_people(people, faces))
-    assert (labels.tolist(), labels.dtype) == ([2, 1, 0, 2, 3, 0], torch.int64)
-
-
-@pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "a", "a"]])
-def test_without_pairs_of_both_kinds_there_is_nothing_to_measure(
-    make: Callable[..., Stage[Any]], people: Crops, names: list[str]
-) -> None:
-    watched = with_people(people, [("celeba", name) for name in names])
-    assert make("facenet", watched=watched).measure() == {}
-
-
 # --- the age estimator ---
 
 
@@ -297,7 +213,7 @@ def test_the_error_in_years_is_of_exact_ages_alone(make: Callable[..., Stage[Any
 def test_brackets_alone_and_no_faces_have_no_error_in_years(make: Callable[..., Stage[Any]], people: Crops) -> None:
     brackets = Crops(people.pixels[:2], tuple(replace(r, age_low=10, age_high=19) for r in people.records[:2]))
     assert make("age_estimator", watched=brackets).measure() == {}
-    assert make("age_estimator").measure() == make("facenet").measure() == {}
+    assert make("age_estimator").measure() == {}
 
 
 def test_ages_are_learnt(make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], people: Crops) -> None:

@@ -14,23 +14,15 @@ import yaml
 from click.testing import CliRunner, Result
 
 from dorian_training.checkpoint import load_weights
-from dorian_training.cli import age_estimator, facenet, landmark_refiner
+from dorian_training.cli import age_estimator, landmark_refiner
 from dorian_training.cli.train import main
 from dorian_training.networks.age_estimator import AgeEstimatorShape
-from dorian_training.networks.compact_facenet import FaceNetShape
 from dorian_training.networks.landmark_refiner import LandmarkRefinerShape
 
 Train = Callable[..., Result]
 Refused = Callable[..., bool]
 WriteArchives = Callable[..., Path]
-COMMANDS = ["facenet", "age-estimator", "landmark-refiner"]
-
-
-@dataclass(frozen=True)
-class SmallFaceNet(FaceNetShape):
-    stem: int = 8
-    widths: tuple[int, ...] = (8, 16, 16)
-    blocks: tuple[int, ...] = (1, 1, 1)
+COMMANDS = ["age-estimator", "landmark-refiner"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,6 @@ class SmallLandmarkRefiner(LandmarkRefinerShape):
 
 
 SHAPES: dict[str, Any] = {
-    "facenet": SmallFaceNet,
     "age-estimator": SmallAgeEstimator,
     "landmark-refiner": SmallLandmarkRefiner,
 }
@@ -55,7 +46,6 @@ SHAPES: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facenet, "FaceNetShape", SmallFaceNet)
     monkeypatch.setattr(age_estimator, "AgeEstimatorShape", SmallAgeEstimator)
     monkeypatch.setattr(landmark_refiner, "LandmarkRefinerShape", SmallLandmarkRefiner)
 
@@ -97,13 +87,12 @@ def test_a_run_and_its_records(command: str, train: Train, tmp_path: Path, caplo
     assert SHAPES[command].from_dict(config["shape"]) == SHAPES[command]()
     assert (config["settings"]["learning_rate"], config["settings"]["ema_decay"]) == (0.001, 0.999)
     assert config["loop"]["steps"] == 2
-    sources = {"facenet": {"celeba": 12}, "age-estimator": {"utkface": 6}}
+    sources = {"age-estimator": {"utkface": 6}}
     assert config["data"] == sources.get(command, {"celeba": 12, "utkface": 6})
-    assert config.get("identities") == (4 if command == "facenet" else None)
     weights, about = load_weights(tmp_path / "run")
-    assert weights.keys() == {family, f"{family}_ema"} | ({"classifier"} if command == "facenet" else set())
+    assert weights.keys() == {family, f"{family}_ema"}
     assert about == {key: value for key, value in config.items() if key not in ("loop", "amp", "device")} | {"steps": 2}
-    watched = {"facenet": "verification", "age-estimator": "error_in_years", "landmark-refiner": "landmark_error"}
+    watched = {"age-estimator": "error_in_years", "landmark-refiner": "landmark_error"}
     figures = [line.split()[2] for line in caplog.messages if line.startswith("step 2: ")]
     assert figures == [figure for name, figure in watched.items() if name == command]
     assert not (tmp_path / "run" / "samples").exists()
@@ -119,8 +108,7 @@ def test_the_same_folder_again_goes_on_as_it_began(
 ) -> None:
     caplog.set_level(logging.INFO)
     assert train(command, "run", "--steps", 1).exit_code == 0
-    monkeypatch.setattr(facenet, "FaceNetShape", FaceNetShape)  # another release has larger networks
-    monkeypatch.setattr(age_estimator, "AgeEstimatorShape", AgeEstimatorShape)
+    monkeypatch.setattr(age_estimator, "AgeEstimatorShape", AgeEstimatorShape)  # another release has larger networks
     monkeypatch.setattr(landmark_refiner, "LandmarkRefinerShape", LandmarkRefinerShape)
     assert train(command, "run", "--steps", 3).exit_code == 0
     assert f"resumed {tmp_path / 'run'} at step 1" in caplog.text
@@ -160,23 +148,6 @@ def test_what_a_run_cannot_start_from(command: str, train: Train, tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
-def test_a_classifier_is_for_the_people_that_it_learnt(
-    train: Train, tmp_path: Path, write_archives: WriteArchives, refused: Refused
-) -> None:
-    others = write_archives(tmp_path / "others", [{"identity": f"Ada {index // 2}"} for index in range(6)])
-    assert train("facenet", "run", "--steps", 1).exit_code == 0
-    actual = train("facenet", "more", "--from", tmp_path / "run", data=others)
-    assert refused(actual, "'classifier' does not fit")
-
-
-def test_people_of_two_sets_are_two_people(train: Train, tmp_path: Path, write_archives: WriteArchives) -> None:
-    sets = ("celeba.zip", "own.zip")
-    rows = [{"archive": sets[i % 2], "identity": name} for i, name in enumerate(["1", "1", "1", "1", "2", "Ada"])]
-    data = write_archives(tmp_path / "both", rows)
-    assert train("facenet", "run", "--steps", 1, data=data).exit_code == 0
-    assert load_weights(tmp_path / "run")[1]["identities"] == 4
-
-
 @pytest.mark.parametrize(
     ("change", "problem"),
     [("speed=3", "with a name among learning_rate, weight_decay"), ("warm_up", "expected NAME=VALUE"), ("warm_up=soon", "'soon'")],
@@ -190,8 +161,6 @@ def test_settings_that_cannot_be_changed_so(
 def test_faces_without_what_is_to_be_learnt(
     train: Train, tmp_path: Path, write_archives: WriteArchives, refused: Refused
 ) -> None:
-    nameless = write_archives(tmp_path / "nameless", [{"identity": ""}, {"identity": "7", "split": "val"}])
-    assert refused(train("facenet", "run", data=nameless), "no face of the training split has the label")
     ageless = write_archives(tmp_path / "ageless", [{"age_low": "", "age_high": ""}, {"split": "val"}])
     assert refused(train("age-estimator", "run", data=ageless), "no face of the training split has the label")
     for command in COMMANDS:
@@ -201,7 +170,7 @@ def test_faces_without_what_is_to_be_learnt(
 def test_runs_without_faces_to_watch(train: Train, tmp_path: Path, write_archives: WriteArchives) -> None:
     rows = [{"identity": str(index // 2), "age_low": 20, "age_high": 20} for index in range(6)]
     data = write_archives(tmp_path / "trained", rows)
-    for command in ("facenet", "age-estimator", "landmark-refiner"):
+    for command in ("age-estimator", "landmark-refiner"):
         assert train(command, command, "--steps", 1, data=data).exit_code == 0
 
 

@@ -28,6 +28,7 @@ from dorian_export.faces import Faces, pick_evenly
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.cli.options import data_option
 from dorian_training.data.crops import cut_crops, with_margin
+from dorian_training.data.fairface import stranger_group
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import TrainingError
@@ -136,7 +137,7 @@ def _load_faces(records: Sequence[FaceRecord], facenet_size: int) -> Faces:
     """Return faces that nothing was trained on, where there are any.
 
     ``crops`` have ages, for the graphs; ``people`` have identities, for thresholds, and are cut for a FaceNet whose crops
-    have the side ``facenet_size``.
+    have the side ``facenet_size``. ``strangers`` are different people of the test split (see ``stranger_group``).
     """
     unseen = [record for record in records if record.split == "val" and record.age is not None]
     unseen = unseen or [record for record in records if record.age is not None]
@@ -145,7 +146,12 @@ def _load_faces(records: Sequence[FaceRecord], facenet_size: int) -> Faces:
     if not people:
         raise ExportError("FaceNet's thresholds need faces with identities in a validation split; --data has none")
     side, template = with_margin(facenet_size)
-    return Faces(crops, cut_crops(people, side, template=template))
+    strangers = [record for record in records if record.split == "test" and stranger_group(record)]
+    return Faces(
+        crops,
+        cut_crops(people, side, template=template),
+        cut_crops(strangers, side, template=template) if strangers else None,
+    )
 
 
 def _read_metrics(files: Sequence[Path]) -> dict[str, dict[str, Any]]:

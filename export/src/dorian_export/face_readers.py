@@ -10,34 +10,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dorian_bundle import face_readers as entries
 from dorian_bundle.entries import Provenance
 from dorian_bundle.face_readers import (
-    AcceptThreshold,
     FaceReaders,
     age_estimator_signature,
     facenet_signature,
     landmark_refiner_signature,
 )
-from dorian_bundle.graphs import Array, Graph, Precision, Signature
+from dorian_bundle.graphs import Graph, Precision, Signature
 from dorian_bundle.similarity_by_years import SimilarityByYears
-from dorian_export.errors import ExportError
+from dorian_export.accept_rates import measure_group_rates, measure_thresholds
 from dorian_export.method_exporter import ExportJob
 from dorian_export.onnx_writer import cast_like
 from dorian_export.provenance import describe_provenance
 from dorian_export.verified_export import BATCHES, export_verified, image_inputs, require_faces, require_family
 from dorian_export.yunet import MIN_SCORE, describe_yunet, export_yunet
 from dorian_training.checkpoint import load_network, load_weights
-from dorian_training.data.crops import Crops
 from dorian_training.data.sources import DLIB_NETWORK, MESH_NETWORK
-from dorian_training.methods.facenet import embed, identity_labels
 from dorian_training.networks import age_estimator, landmark_refiner
 from dorian_training.networks.age_estimator import expected_age
 from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.facenet import FaceNet, facenet_of
-from dorian_training.verification import all_pairs, similarities, threshold_at
 
 # The checkpoints that every bundle needs, by the names of readers; help texts of the command's options.
 READERS = {
@@ -46,8 +41,6 @@ READERS = {
     "age_estimator": "Run or checkpoint of the age estimator.",
     "facenet": "Run or checkpoint of FaceNet, of any layout.",
 }
-RATES = (1e-2, 1e-3, 1e-4)  # false-accept rates at which thresholds are measured
-_MIN_IMPOSTOR_PAIRS = 10 / min(RATES)  # pairs of different people, so that ten lie above the strictest threshold
 # Two photographs of one adult in the eyes of dlib's FaceNet with its whitening: mean similarity at the middle of each bracket of
 # years between them, 0 to 4, 5 to 9 and so on; the tenth percentile lies .16 to .19 below.
 DLIB_SIMILARITY_BY_YEARS = SimilarityByYears(
@@ -84,15 +77,15 @@ class AgeEstimatorGraph(nn.Module):
 
 
 class FaceNetGraph(nn.Module):
-    """A FaceNet whose image is RGB in [0, 1]. The embedding is the direction of the image's and its mirror image's sum."""
+    """A FaceNet whose image is RGB in [0, 1]."""
 
     def __init__(self, facenet: nn.Module) -> None:
         super().__init__()
         self.facenet = facenet
 
     def forward(self, image: Tensor) -> Tensor:
-        image = cast_like(self.facenet, image * 2 - 1)
-        return F.normalize(self.facenet(image) + self.facenet(image.flip(3)), dim=1)  # (batch, embedding)
+        embedding: Tensor = self.facenet(cast_like(self.facenet, image * 2 - 1))
+        return embedding  # (batch, embedding), float32
 
 
 def export_face_readers(job: ExportJob) -> tuple[FaceReaders, GraphExport]:
@@ -116,9 +109,11 @@ def export_face_readers(job: ExportJob) -> tuple[FaceReaders, GraphExport]:
         export_age_estimator(job.checkpoints["age_estimator"], crops, job.folder, job.precisions),
         export_facenet(job.checkpoints["facenet"], job.faces.resized(facenet.size), job.folder, job.precisions),
     ]
+    thresholds = measure_thresholds(facenet, job.faces.people)
     metrics = {
         name: job.metrics_with(name, differences) for name, (_, differences) in zip(READERS, exports, strict=True)
     }
+    metrics["facenet"] |= measure_group_rates(facenet, job.faces.strangers, thresholds)
     provenance = {"detector": describe_yunet(metrics.pop("detector"))} | {
         name: describe_reader(name, load_weights(job.checkpoints[name])[1], measured)
         for name, measured in metrics.items()
@@ -138,7 +133,7 @@ def export_face_readers(job: ExportJob) -> tuple[FaceReaders, GraphExport]:
             graph="facenet",
             crop_size=facenet.size,
             embedding_size=facenet.embedding,
-            thresholds=measure_thresholds(job.checkpoints["facenet"], job.faces.people),
+            thresholds=thresholds,
             similarity_by_years=facenet_curve(facenet, load_weights(job.checkpoints["facenet"])[1]),
             provenance=provenance["facenet"],
         ),
@@ -223,38 +218,6 @@ def _export(
     inputs = image_inputs(images[: max(BATCHES)])
     graph, differences = export_verified(name, network, signature, inputs, folder, precisions)
     return {name: graph}, differences
-
-
-def measure_thresholds(checkpoint: Path, faces: Crops) -> tuple[AcceptThreshold, ...]:
-    """Measure the similarities that pairs of different people reach at each of ``RATES``, over all pairs.
-
-    Args:
-        checkpoint: Of a FaceNet.
-        faces: Cut with a margin about the side that the network takes.
-
-    Raises:
-        ExportError: If there are too few pairs for the strictest rate.
-    """
-    network = averaged_facenet(checkpoint)
-    identified = faces.where(np.asarray([bool(record.identity) for record in faces.records], dtype=bool))
-    pairs = all_pairs(identity_labels(identified).numpy())
-    impostors = int((~pairs.same).sum())
-    if impostors < _MIN_IMPOSTOR_PAIRS:
-        raise ExportError(
-            f"FaceNet's thresholds need {_MIN_IMPOSTOR_PAIRS:,.0f} pairs of different people in the validation split; there are {impostors:,}"
-        )
-    similarity = similarities(_mirrored_embeddings(network, identified), pairs)
-    return tuple(
-        AcceptThreshold(false_accept_rate=rate, similarity=round(threshold_at(similarity, pairs.same, rate), 4))
-        for rate in RATES
-    )
-
-
-def _mirrored_embeddings(network: FaceNet, faces: Crops) -> Array:
-    """Return the direction of each face's and its mirror image's embeddings' sum, (faces, embedding)."""
-    mirrored = Crops(np.ascontiguousarray(faces.pixels[:, :, ::-1]), faces.records)
-    summed = sum(embed(network, crops, network.size, torch.device("cpu")) for crops in (faces, mirrored))
-    return np.asarray(summed / np.linalg.norm(summed, axis=1, keepdims=True), dtype=np.float32)
 
 
 def averaged_facenet(checkpoint: Path) -> FaceNet:

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 from torch._decomp import core_aten_decompositions, get_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -25,12 +23,12 @@ from dorian_bundle.graphs import Array, Graph, GraphFile, Precision, Signature
 from dorian_export.errors import ParityError
 from dorian_export.onnx_writer import write_onnx
 from dorian_export.verified_export import BATCHES
+from dorian_export.weight_storage import round_to_bytes, round_to_half, store_weights
 from dorian_training.losses.latent import LatentObjective, loss_and_gradient
 
 # Largest difference of loss, gradient and terms from autograd's, relative to the largest value of each.
 TOLERANCE = 1e-3
 _EXAMPLE_ROWS = 7  # as long as no other axis, or tracing takes the two for one
-_MIN_VALUES = 64  # of a weight that is worth storing in half precision
 aten = torch.ops.aten
 
 
@@ -44,7 +42,8 @@ def export_latent_gradient(
 ) -> tuple[Graph, dict[str, float]]:
     """Write the loss of a latent search and its gradient as a graph, and verify it against autograd.
 
-    Arithmetic is always in full precision; ``fp16`` rounds the weights, as in the method's other graphs, and halves the file.
+    Arithmetic is always in full precision. ``fp16`` rounds the generator's weights, as in the method's other graphs, and FaceNet's
+    to 8 bits: they only guide a search, and a bundle holds them once more for what is reported.
 
     Args:
         name: Name of the graph; its file is ``graphs/NAME.PRECISION.onnx``.
@@ -64,17 +63,17 @@ def export_latent_gradient(
     path = f"graphs/{name}.{precision}.onnx"
     write_onnx(_trace(exact, signature), signature, folder / path)
     if precision == "fp16":
-        store_in_half(folder / path)
+        store_weights(folder / path)
     difference = _require_parity(exact, folder / path, signature, inputs)
     return Graph(signature=signature, files=(GraphFile.of(folder, path, precision),)), {path: difference}
 
 
 def _round_weights(objective: LatentObjective, precision: Precision) -> LatentObjective:
-    """Return a copy for inference, in full precision, with weights rounded to ``precision``."""
+    """Return a copy for inference, in full precision, with weights rounded as ``export_latent_gradient`` says."""
     rounded = copy.deepcopy(objective).eval().requires_grad_(False).float()
     if precision == "fp16":
-        for parameter in rounded.parameters():
-            parameter.data = parameter.data.half().float()
+        round_to_half(rounded.generator)
+        round_to_bytes(rounded.facenet)
     return rounded
 
 
@@ -138,6 +137,20 @@ class _MaxPool(nn.Module):
         return largest
 
 
+class _MeanPool(nn.Module):
+    """``nn.AvgPool2d`` without padding and overlaps, in operators whose gradient is a sum."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, features: Tensor) -> Tensor:
+        rows, columns = (length // self.side for length in features.shape[2:])
+        whole = features[:, :, : rows * self.side, : columns * self.side]
+        pooled: Tensor = whole.reshape(-1, features.shape[1], rows, self.side, columns, self.side).mean(dim=(3, 5))
+        return pooled
+
+
 def _with_plain_layers(objective: LatentObjective) -> LatentObjective:
     """Return a copy whose layers have gradients that ONNX can express."""
     plain = copy.deepcopy(objective)
@@ -146,6 +159,8 @@ def _with_plain_layers(objective: LatentObjective) -> LatentObjective:
             plain.set_submodule(name, _NearestUpsample(int(layer.scale_factor)))  # type: ignore[arg-type]
         elif isinstance(layer, nn.MaxPool2d):
             plain.set_submodule(name, _MaxPool(layer.kernel_size, layer.stride))  # type: ignore[arg-type]
+        elif isinstance(layer, nn.AvgPool2d):
+            plain.set_submodule(name, _MeanPool(layer.kernel_size))  # type: ignore[arg-type]
     return plain
 
 
@@ -189,28 +204,6 @@ def _convolution_backward(
     output_padding = [int(features.shape[axis + 2]) - int(lengths[axis]) for axis in range(2)]
     by_input = aten.convolution(gradient, weight, None, stride, padding, dilation, True, output_padding, groups)
     return by_input, None, None
-
-
-def store_in_half(path: Path) -> None:
-    """Store the weights of the graph at ``path`` in half precision where it holds them exactly; opening widens them again."""
-    model = onnx.load(path)
-    graph = model.graph
-    casts = []
-    for tensor in graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < _MIN_VALUES:
-            continue
-        with np.errstate(over="ignore"):  # values beyond the range of half precision stay as they are
-            halved = values.astype(np.float16)
-        name = tensor.name
-        if np.array_equal(halved.astype(np.float32), values):
-            stored = f"{name}_half"
-            tensor.CopyFrom(numpy_helper.from_array(halved, stored))
-            casts.append(onnx.helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT))
-    for index, cast in enumerate(casts):
-        graph.node.insert(index, cast)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
 
 
 def _require_parity(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,22 +16,6 @@ class Pairs:
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     same: NDArray[np.bool_]
-
-
-def balanced_pairs(identities: NDArray[np.int64], count: int, seed: int) -> Pairs:
-    """Draw ``count`` random pairs of one person and as many of two, of the faces of ``identities`` (faces,)."""
-    random = np.random.default_rng(seed)
-    members = [np.flatnonzero(identities == identity) for identity in np.unique(identities)]
-    several = [faces for faces in members if len(faces) > 1]
-    pairs: list[tuple[int, int]] = []
-    for _ in range(count):
-        first, second = random.choice(several[random.integers(len(several))], 2, replace=False)
-        pairs.append((first, second))
-    for _ in range(count):
-        one, other = random.choice(len(members), 2, replace=False)
-        pairs.append((random.choice(members[one]), random.choice(members[other])))
-    first, second = np.asarray(pairs, dtype=np.int64).T
-    return Pairs(first, second, identities[first] == identities[second])
 
 
 def all_pairs(identities: NDArray[np.int64]) -> Pairs:
@@ -51,15 +36,15 @@ def similarities(embeddings: NDArray[np.float32], pairs: Pairs) -> NDArray[np.fl
 
 
 def best_threshold(similarity: NDArray[np.float32], same: NDArray[np.bool_]) -> float:
-    """Return the threshold at which most pairs are classified correctly; a pair is one person's at or above it."""
+    """Return the threshold of the best ``balanced_accuracy``; a pair is one person's at or above it."""
     order = np.argsort(-similarity)
-    right = np.cumsum(np.where(same[order], 1, -1))
+    right = np.cumsum(np.where(same[order], 1 / max(same.sum(), 1), -1 / max((~same).sum(), 1)))
     return float(similarity[order[int(right.argmax())]])
 
 
-def accuracy(similarity: NDArray[np.float32], same: NDArray[np.bool_], threshold: float) -> float:
-    """Return the share of pairs classified correctly at ``threshold``."""
-    return float(((similarity >= threshold) == same).mean())
+def balanced_accuracy(similarity: NDArray[np.float32], same: NDArray[np.bool_], threshold: float) -> float:
+    """Return the mean of two shares at ``threshold``: of one person's pairs that are accepted, of two people's that are not."""
+    return (true_accepts(similarity, same, threshold) + 1 - false_accepts(similarity, same, threshold)) / 2
 
 
 def threshold_at(similarity: NDArray[np.float32], same: NDArray[np.bool_], false_accepts: float) -> float:
@@ -76,3 +61,20 @@ def true_accepts(similarity: NDArray[np.float32], same: NDArray[np.bool_], thres
 def false_accepts(similarity: NDArray[np.float32], same: NDArray[np.bool_], threshold: float) -> float:
     """Return the share of pairs of two people that are taken for one at ``threshold``."""
     return float((similarity[~same] >= threshold).mean())
+
+
+def group_similarities(embeddings: NDArray[np.float32], groups: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """Return the similarities (pairs,) of all pairs of different people of one group.
+
+    Args:
+        embeddings: Of different people, (faces, embedding), of length 1.
+        groups: The group of each.
+
+    Returns:
+        By group, those with two people or more, sorted by name.
+    """
+    labels = np.asarray(groups)
+    members = {group: embeddings[labels == group] for group in sorted(set(groups))}
+    return {
+        group: (faces @ faces.T)[np.triu_indices(len(faces), 1)] for group, faces in members.items() if len(faces) > 1
+    }

@@ -28,6 +28,7 @@ from dorian_evaluation.faces.detectors import bundle_refiner, network_detector, 
 from dorian_evaluation.faces.identities import (
     EmbeddedFaces,
     accept_metrics,
+    group_metrics,
     number_identities,
     select_identified,
     verification_metrics,
@@ -40,6 +41,7 @@ from dorian_evaluation.judges.reidentification import ReidentificationJudge
 from dorian_evaluation.server_calls import connect
 from dorian_training.cli.options import data_option
 from dorian_training.data.crops import Crops, cut_crops
+from dorian_training.data.fairface import stranger_group
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import DataError
@@ -142,6 +144,11 @@ def _measure_facenet(inputs: Inputs) -> dict[str, Any] | None:
         "bundle": verification_metrics(val, test),
         "thresholds": accept_metrics(test, entry.thresholds),
     }
+    strangers = [(record, group) for record in inputs.split("test") if (group := stranger_group(record))]
+    if strangers:
+        crops = cut_crops([record for record, _ in strangers], entry.crop_size, options.cache, manifest.alignment)
+        embeddings = run_on_crops(run, "embedding", crops.pixels)
+        metrics["groups"] = group_metrics(embeddings, [group for _, group in strangers], entry.thresholds)
     if options.recogniser:
         judge = ReidentificationJudge(options.recogniser)
         val, test = embed_splits(lambda crops: judge.embeddings(crops.pixels), judge.crop_size, judge.template)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dorian_evaluation.faces.identities import FALSE_ACCEPT_RATE, PAIRS
+from dorian_evaluation.faces.identities import FALSE_ACCEPT_RATES
 from dorian_evaluation.faces.matching import MIN_HIT_IOU, MIN_LISTED_IOU
 from dorian_evaluation.rendering import render
 
@@ -25,6 +25,5 @@ def render_faces(metrics: Mapping[str, Any]) -> str:
         labels=_LABELS,
         min_hit_iou=MIN_HIT_IOU,
         min_listed_iou=MIN_LISTED_IOU,
-        pairs=PAIRS,
-        rate=FALSE_ACCEPT_RATE,
+        rates=FALSE_ACCEPT_RATES,
     )

@@ -22,7 +22,7 @@ from dorian_export.provenance import describe_provenance
 from dorian_export.verified_export import BATCHES, export_verified, require_faces, require_family
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.loop import write_grid
-from dorian_training.losses.latent import LatentObjective, mirrored_embedding
+from dorian_training.losses.latent import LatentObjective, embedding_of
 from dorian_training.methods.age_cgan_joint import JointStage
 from dorian_training.networks.age_cgan import SIZE, AgeCganShape, build_encoder, build_generator
 from dorian_training.networks.facenet import FaceNet
@@ -128,7 +128,7 @@ def _search_inputs(inputs: Sequence[dict[str, Array]], facenet: FaceNet) -> list
     rows = max(BATCHES)
     weights = np.vstack([np.eye(3), np.ones((rows - 3, 3))]).astype(np.float32)
     with torch.no_grad():
-        embeddings = [mirrored_embedding(facenet, torch.from_numpy(feed["image"]) * 2 - 1).numpy() for feed in inputs]
+        embeddings = [embedding_of(facenet, torch.from_numpy(feed["image"]) * 2 - 1).numpy() for feed in inputs]
     return [
         {**feed, "embedding": embedding, "weights": weights} for feed, embedding in zip(inputs, embeddings, strict=True)
     ]

@@ -51,8 +51,8 @@ class FaceNetPublishedConfig(Config):
 def facenet_published(config: FaceNetPublishedConfig) -> None:
     """Take over a published FaceNet: dlib's, or Inception-ResNet-v1 with weights in facenet-pytorch's layout.
 
-    The checkpoint goes where the compact FaceNet's goes: to --facenet of age-translator and of dorian-export. dlib's is in the
-    package face_recognition_models; facenet-whitening then makes its similarities alike in all groups of people.
+    The checkpoint goes to --facenet of age-translator, age-cgan and dorian-export. dlib's is in the package
+    face_recognition_models; facenet-whitening then makes its similarities alike in all groups of people.
 
     \b
     dorian-train facenet-published --weights dlib_face_recognition_resnet_model_v1.dat --trained-on dlib --licence CC0-1.0 --out runs/dlib

@@ -35,7 +35,7 @@ from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.distributed import DistributedContext
 from dorian_training.errors import ConfigError, DataError
-from dorian_training.losses.latent import TERMS, LatentObjective, mirrored_embedding
+from dorian_training.losses.latent import TERMS, LatentObjective, embedding_of
 from dorian_training.methods.latent_optimisation import LatentSearchResult, SearchSettings, search_latents
 from dorian_training.networks.age_cgan import SIZE, AgeCganShape, build_encoder, build_generator
 from dorian_training.networks.facenet import load_facenet
@@ -106,7 +106,7 @@ def _optimise(context: DistributedContext, config: LatentOptimisationConfig) -> 
             image = as_images(torch.from_numpy(crops.pixels[rows])).to(context.device)  # (rows, 3, size, size)
             condition = F.one_hot(torch.from_numpy(groups[rows]), groups_count).float().to(context.device)
             with torch.no_grad():
-                latent, embedding = encoder(image), mirrored_embedding(objective.facenet, image)
+                latent, embedding = encoder(image), embedding_of(objective.facenet, image)
             result = search_latents(objective, latent, condition, image, embedding, settings)
             _write(path, result, [record.name for record in crops.records[rows]])
         with np.load(path) as stored:

@@ -10,7 +10,6 @@ from dorian_training.cli.age_cgan import age_cgan
 from dorian_training.cli.age_estimator import age_estimator
 from dorian_training.cli.age_translator import age_translator
 from dorian_training.cli.cyclegan import cyclegan
-from dorian_training.cli.facenet import facenet
 from dorian_training.cli.facenet_published import facenet_published
 from dorian_training.cli.facenet_whitening import facenet_whitening
 from dorian_training.cli.landmark_refiner import landmark_refiner
@@ -21,7 +20,6 @@ COMMANDS = (
     age_estimator,
     age_translator,
     cyclegan,
-    facenet,
     facenet_published,
     facenet_whitening,
     landmark_refiner,

@@ -124,32 +124,3 @@ class LabelledBatches:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._generator.set_state(state["generator"])
-
-
-class IdentityBatches(LabelledBatches):
-    """Draws ``FACES_EACH`` faces of each of several people, all people alike; labels are identity indices from 0 on."""
-
-    FACES_EACH = 4
-
-    def __init__(
-        self,
-        crops: Crops,
-        identities: Tensor,
-        batch_size: int,
-        seed: int,
-        size: int,
-        augmentation: Augmentation,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        super().__init__(crops, identities, batch_size, seed, size, augmentation, device=device)
-        order = torch.argsort(identities, stable=True)
-        self._members = torch.split(order, torch.bincount(identities).tolist())
-
-    def _choose(self) -> Tensor:
-        people = torch.randperm(len(self._members), generator=self._generator)[: -(-self.batch_size // self.FACES_EACH)]
-        faces = []
-        for person in people.tolist():
-            members = self._members[person]
-            shuffled = torch.randperm(len(members), generator=self._generator)[: self.FACES_EACH]
-            faces.append(members[shuffled])
-        return torch.cat(faces)[: self.batch_size]

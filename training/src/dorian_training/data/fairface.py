@@ -72,3 +72,10 @@ def _records(folder: Path, table: Path, rows: csv.DictReader[str], part: str) ->
 
 def _half(file: str) -> Split:
     return "val" if zlib.crc32(file.encode()) % 2 == 0 else "test"
+
+
+def stranger_group(record: FaceRecord) -> str | None:
+    """Return the group of a face of FairFace, as in "East Asian Female"; ``None`` for other sets, in which people recur."""
+    if record.source != "fairface" or not (record.ethnicity and record.gender):
+        return None
+    return f"{record.ethnicity.replace('_', ' ')} {record.gender}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.layers import resizing
@@ -35,19 +34,20 @@ class LatentObjective(nn.Module):
         generated = self.generator(latent, condition)  # (batch, 3, side, side)
         # Each term is (batch,).
         pixelwise = (generated - image).square().mean(dim=(1, 2, 3)) / 4
-        identity = (mirrored_embedding(self.facenet, generated) - embedding).square().sum(dim=1)
+        identity = (embedding_of(self.facenet, generated) - embedding).square().sum(dim=1)
         prior = (latent.square().mean(dim=1) - 1).square()
         terms = torch.stack([pixelwise, identity, prior], dim=1)
         return (terms * weights).sum(dim=1), terms
 
 
-def mirrored_embedding(facenet: FaceNet, image: Tensor) -> Tensor:
-    """Return FR(image): the direction of the sum of the embeddings of ``image`` (batch, 3, side, side) and of its mirror image."""
+def embedding_of(facenet: FaceNet, image: Tensor) -> Tensor:
+    """Return FR(image), (batch, embedding), of ``image`` (batch, 3, side, side), resized to what ``facenet`` takes."""
     resized = image
     if image.shape[2] != facenet.size:
         rows = resizing(image.shape[2], facenet.size).to(image)
         resized = rows @ image @ rows.T
-    return F.normalize(facenet(resized) + facenet(resized.flip(3)), dim=1)
+    embedding: Tensor = facenet(resized)
+    return embedding
 
 
 def loss_and_gradient(objective: nn.Module, latent: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:

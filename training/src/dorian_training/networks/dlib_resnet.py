@@ -21,20 +21,21 @@ SIZE = 150
 EMBEDDING_SIZE = 128
 LAYOUT = "dlib_resnet_v1"
 
-_STEM_WIDTH = 32
-# (blocks, width, whether the first block halves the resolution) of each stage; the last block of all halves it again.
-_STAGES = ((3, 32, False), (4, 64, True), (3, 128, True), (3, 256, True), (1, 256, True))
-# Indices of the last block of each stage.
-_STAGE_ENDS = tuple(sum(count for count, _, _ in _STAGES[: stage + 1]) - 1 for stage in range(len(_STAGES)))
+# Blocks and channels of each stage. All but the first halve the resolution in their first block.
+STAGE_BLOCKS = (3, 4, 3, 3, 1)
+STAGE_WIDTHS = (32, 64, 128, 256, 256)
 _MEAN = (122.782, 117.001, 104.298)  # RGB of 0 to 255, subtracted before dividing by 256
 
 
 @dataclass(frozen=True)
 class DlibResNetShape(NetworkShape):
-    """The layout is fixed, so there is nothing to choose."""
+    """``blocks`` and ``widths`` of each stage, and the ``size`` of the image; dlib's own unless given."""
 
     layout_name: ClassVar[str | None] = LAYOUT
     embedding: int = EMBEDDING_SIZE
+    size: int = SIZE
+    blocks: tuple[int, ...] = STAGE_BLOCKS
+    widths: tuple[int, ...] = STAGE_WIDTHS
 
 
 class ResidualBlock(nn.Module):
@@ -48,14 +49,14 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, halves: bool) -> None:
         super().__init__()
-        self.halves = halves
+        self.shortcut = nn.AvgPool2d(2) if halves else nn.Identity()
         stride, padding = (2, 0) if halves else (1, 1)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         branch = self.conv2(F.relu(self.conv1(x)))  # (batch, out_channels, h, w)
-        shortcut = F.avg_pool2d(x, 2) if self.halves else x  # (batch, in_channels, h', w')
+        shortcut = self.shortcut(x)  # (batch, in_channels, h', w')
         height, width = (max(branch.shape[axis], shortcut.shape[axis]) for axis in (2, 3))
         # dlib adds tensors of different shapes as if the smaller were padded with zeros.
         return F.relu(
@@ -68,20 +69,51 @@ def _padded(x: Tensor, channels: int, height: int, width: int) -> Tensor:
     return F.pad(x, missing) if any(missing) else x
 
 
-class DlibResNet(nn.Module):
-    """Image (batch, 3, 150, 150), RGB in [-1, 1] → embedding (batch, 128) of length 1, float32."""
+class DlibTrunk(nn.Module):
+    """The convolutions: image (batch, 3, size, size), RGB in [-1, 1] → feature maps of each stage.
 
-    mean: Tensor
+    Args:
+        size: Side of the image, large enough to be halved by every stage.
+        blocks: Residual blocks of each stage.
+        widths: Channels of each stage; no stage has fewer than the one before.
+    """
+
+    offset: Tensor
+
+    def __init__(
+        self, size: int = SIZE, blocks: tuple[int, ...] = STAGE_BLOCKS, widths: tuple[int, ...] = STAGE_WIDTHS
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.stem = nn.Conv2d(3, widths[0], 7, 2)
+        self.pool = nn.MaxPool2d(3, 2)
+        self.blocks = nn.ModuleList(_blocks(blocks, widths))
+        self._stage_ends = tuple(sum(blocks[: stage + 1]) - 1 for stage in range(len(blocks)))
+        offset = (127.5 - torch.tensor(_MEAN)) / 256
+        self.register_buffer("offset", offset.view(1, 3, 1, 1), persistent=False)
+
+    def stages(self, image: Tensor) -> list[Tensor]:
+        """Return what each stage makes of ``image``, finest first; dlib's: 32 × 35², 64 × 17², 128 × 8², 256 × 4², 256 × 2²."""
+        x = image * (127.5 / 256) + self.offset  # (batch, 3, size, size)
+        x = self.pool(F.relu(self.stem(x)))  # (batch, widths[0], h, h)
+        features = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self._stage_ends:
+                features.append(x)
+        return features
+
+
+class DlibResNet(DlibTrunk):
+    """Image (batch, 3, size, size), RGB in [-1, 1] → embedding (batch, embedding) of length 1, float32."""
+
     whitening_mean: Tensor
     whitening: Tensor
 
     def __init__(self, shape: DlibResNetShape) -> None:
-        super().__init__()
-        self.shape, self.size, self.embedding = shape, SIZE, shape.embedding
-        self.stem = nn.Conv2d(3, _STEM_WIDTH, 7, 2)
-        self.blocks = nn.ModuleList(_blocks())
-        self.head = nn.Linear(_STAGES[-1][1], shape.embedding, bias=False)
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        super().__init__(shape.size, shape.blocks, shape.widths)
+        self.shape, self.embedding = shape, shape.embedding
+        self.head = nn.Linear(shape.widths[-1], shape.embedding, bias=False)
         self.register_buffer("whitening_mean", torch.zeros(shape.embedding))
         self.register_buffer("whitening", torch.eye(shape.embedding))
 
@@ -90,27 +122,22 @@ class DlibResNet(nn.Module):
 
     def features_and_embedding(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return what each stage makes of ``image``, finest first: a metric of how faces look; and the embedding."""
-        features, descriptor = self._features_and_descriptor(image)
-        return features, F.normalize((descriptor - self.whitening_mean) @ self.whitening, dim=1)
+        features = self.stages(image)
+        descriptor = self._descriptor(features)
+        whitened = (descriptor - self.whitening_mean.float()) @ self.whitening.float()
+        return features, F.normalize(whitened, dim=1)
 
     def descriptor(self, image: Tensor) -> Tensor:
-        """Return dlib's own descriptor (batch, 128) of ``image``, before whitening and of any length, float32."""
-        return self._features_and_descriptor(image)[1]
+        """Return dlib's own descriptor (batch, embedding) of ``image``, before whitening and of any length, float32."""
+        return self._descriptor(self.stages(image))
 
-    def _features_and_descriptor(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
-        x = ((image + 1) * 127.5 - self.mean) / 256  # (batch, 3, 150, 150)
-        x = F.max_pool2d(F.relu(self.stem(x)), 3, 2)  # (batch, 32, 35, 35)
-        features = []
-        for index, block in enumerate(self.blocks):
-            x = block(x)
-            if index in _STAGE_ENDS:
-                features.append(x)  # 32 × 35², 64 × 17², 128 × 8², 256 × 4², 256 × 2²
-        return features, self.head(x.mean(dim=(2, 3))).float()
+    def _descriptor(self, features: list[Tensor]) -> Tensor:
+        return self.head(features[-1].mean(dim=(2, 3))).float()  # type: ignore[no-any-return]
 
 
-def _blocks() -> Iterator[ResidualBlock]:
-    channels = _STEM_WIDTH
-    for count, width, halves in _STAGES:
+def _blocks(counts: tuple[int, ...], widths: tuple[int, ...]) -> Iterator[ResidualBlock]:
+    channels = widths[0]
+    for stage, (count, width) in enumerate(zip(counts, widths, strict=True)):
         for index in range(count):
-            yield ResidualBlock(channels, width, halves and index == 0)
+            yield ResidualBlock(channels, width, halves=stage > 0 and index == 0)
             channels = width
