@@ -18,7 +18,7 @@ from dorian_bundle.manifest import SCHEMA_VERSION
 Content = dict[str, Any]
 EditManifest = Callable[[Callable[[Content], object]], None]
 
-LIMIT_BYTES = 40 * 2**20
+LIMIT_BYTES = 48_000_000
 ENCODER = "graphs/age_cgan_encoder.fp16.onnx"
 DETECTOR, HALF_DETECTOR = "graphs/detector.fp32.onnx", "graphs/detector.fp16.onnx"
 
@@ -212,7 +212,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Content], object], list[str]]] = {
     "a reader's graph is another's": (
         lambda m: m["readers"]["detector"].update(graph="facenet"),
         [
-            "readers: its detector, the graph 'facenet', has the signature (image float32[batch, 3, 64, 64])",
+            "readers: its detector, the graph 'facenet', has the signature (image float32[batch, 3, 150, 150])",
             "but (image float32[batch, 3, height, width]) -> (cls_8 float32[batch, cells_8, 1], ",
         ],
     ),
@@ -230,7 +230,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Content], object], list[str]]] = {
     ),
     "a FaceNet of another crop size": (
         lambda m: m["readers"]["facenet"].update(crop_size=96),
-        ["its FaceNet, the graph 'facenet',", "float32[batch, 3, 64, 64]", "float32[batch, 3, 96, 96]"],
+        ["its FaceNet, the graph 'facenet',", "float32[batch, 3, 150, 150]", "float32[batch, 3, 96, 96]"],
     ),
     "another embedding size": (
         lambda m: m["readers"]["facenet"].update(embedding_size=512),

@@ -75,7 +75,7 @@ def same_graph(bundle: Bundle, name: str) -> OnnxRuntimeSession:
 def face(embedded: Pipeline, portrait: Pixels) -> dict[int, Floats]:
     """Crops of the portrait's face (1, 3, size, size), by their size."""
     (actual,) = embedded.face_reader.detector.detect(portrait)
-    return {size: crops_to_images(embedded.face_reader.crop(portrait, [actual], size)) for size in (64, 96)}
+    return {size: crops_to_images(embedded.face_reader.crop(portrait, [actual], size)) for size in (64, 96, 150)}
 
 
 def inputs_of(signature: Signature, face: dict[int, Floats], portrait: Pixels) -> dict[str, Floats]:

@@ -17,8 +17,7 @@ from dorian_server.domain.errors import CallCancelledError
 from dorian_server.domain.requests import Objective, SearchSettings
 
 # Weights of the graph's terms, in order: pixelwise (a mean square, some thousandths), identity (a squared distance, up to 4) and
-# the prior on the latent. Alone, the identity term soon finds drawings that this FaceNet takes for the person and others do not;
-# the pixelwise term prevents that (docs/decisions/0010).
+# the prior on the latent. An independent recogniser sees what identity adds to pixels (docs/decisions/0010).
 WEIGHTS: Mapping[Objective, tuple[float, float, float]] = {
     "pixelwise": (30.0, 0.0, 0.1),
     "identity": (60.0, 1.0, 0.1),
