@@ -202,7 +202,7 @@ def test_the_similarity_is_that_of_unit_vectors_so_far_apart(term: float, simila
 
 
 def test_each_aim_weighs_its_own_terms() -> None:
-    """Identity is held by pixels: alone it finds what only this FaceNet takes for the person."""
+    """Identity is held by pixels, more or less."""
     weighed = {aim: [weight > 0 for weight in weights] for aim, weights in SHIPPED.items()}
     assert weighed == {
         "pixelwise": [True, False, True],
