@@ -158,7 +158,9 @@ def test_two_faces_are_as_similar_as_their_embeddings(
     assert (compared.first.index, compared.second.index) == (0, 1)
     assert list(clock.seconds) == ["decode", "detect", "align", "read"]
     others = pipeline.compare(CompareRequest(first, second, FaceSelector(index=1)), Clock())
-    assert others.similarity == pytest.approx(cosine(OTHER, SKIN), abs=1e-3)  # a crop of 150 px mixes the colours where they meet
+    assert others.similarity == pytest.approx(
+        cosine(OTHER, SKIN), abs=1e-3
+    )  # a crop of 150 px mixes the colours where they meet
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dorian_training.checkpoint import load_resume, load_weights
 from dorian_training.data.augmentation import Augmentation
-from dorian_training.data.batches import LabelledBatches, as_images
+from dorian_training.data.batches import LabelledBatches
 from dorian_training.data.crops import Crops
 from dorian_training.data.landmark_batches import LandmarkBatches, Wrongness
 from dorian_training.distributed import DistributedContext
