@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from dorian_bundle import Bundle
-from dorian_export.latent_gradient import _MaxPool, _NearestUpsample, store_in_half
+from dorian_export.latent_gradient import _MaxPool, _MeanPool, _NearestUpsample
+from dorian_export.weight_storage import store_weights
 
 Array = NDArray[np.float32]
 
@@ -33,6 +34,14 @@ def value_and_gradient(layer: nn.Module, features: Tensor, rectified: bool = Fal
 
 def noise(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 2, 9, 7), (3, 1, 35, 35)])
+def test_a_mean_is_average_pooling(shape: tuple[int, ...]) -> None:
+    for own, torchs in zip(
+        value_and_gradient(_MeanPool(2), noise(*shape)), value_and_gradient(nn.AvgPool2d(2), noise(*shape)), strict=True
+    ):
+        torch.testing.assert_close(own, torchs)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 9, 9), (1, 2, 10, 7), (3, 1, 38, 39)])
@@ -111,7 +120,7 @@ def answer(path: Path) -> Array:
 
 def test_what_half_precision_holds_is_stored_in_it(path: Path) -> None:
     before = answer(path)
-    store_in_half(path)
+    store_weights(path)
     stored = {tensor.name: tensor for tensor in onnx.load(path).graph.initializer}
     assert stored.keys() == {"kernel_half", "dense_half", "exact", "large", "small", "axes"}
     for name, tensor in stored.items():
@@ -121,19 +130,20 @@ def test_what_half_precision_holds_is_stored_in_it(path: Path) -> None:
             assert np.array_equal(numpy_helper.to_array(tensor).astype(np.float32), WEIGHTS[name.removesuffix("_half")])
     assert np.array_equal(answer(path), before)
     again = path.read_bytes()
-    store_in_half(path)
+    store_weights(path)
     assert path.read_bytes() == again
 
 
-def test_the_bundles_gradient_has_half_the_size_of_its_weights(bundle: Bundle) -> None:
+def test_the_bundles_gradient_has_less_than_half_the_size_of_its_weights(bundle: Bundle) -> None:
     path = bundle.graph_path("age_cgan_latent_gradient")
     graph = onnx.load(path).graph
     weights = [tensor for tensor in graph.initializer if np.prod(tensor.dims) >= 64]
     in_full = sum(4 * int(np.prod(tensor.dims)) for tensor in weights)
     stored = sum(len(tensor.raw_data) for tensor in weights)
-    assert 0.5 <= stored / in_full < 0.55
+    assert 0.25 < stored / in_full < 0.5
+    small = (TensorProto.FLOAT16, TensorProto.INT8)
     widened = {node.input[0] for node in graph.node if node.op_type == "Cast"}
-    assert widened == {tensor.name for tensor in weights if tensor.data_type == TensorProto.FLOAT16}
+    assert widened == {tensor.name for tensor in weights if tensor.data_type in small}
     for tensor in weights:
         if tensor.data_type == TensorProto.FLOAT:
             values = numpy_helper.to_array(tensor)

@@ -86,6 +86,8 @@ def _levels_and_scale(values: Array) -> tuple[NDArray[np.int8], Array] | None:
     if values.ndim < 2:
         return None
     for axis in (0, values.ndim - 1):
+        if values.size == values.shape[axis]:
+            continue  # a scale for each value would take more than the values
         others = tuple(other for other in range(values.ndim) if other != axis)
         largest = np.abs(values).max(axis=others, keepdims=True)
         scale = np.where(largest > 0, largest / np.float32(_LEVELS), np.float32(1))
