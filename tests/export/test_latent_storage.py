@@ -85,7 +85,7 @@ WEIGHTS: dict[str, Array] = {
     "kernel": held(8, 3, 5, 5),
     "dense": held(8, 60),
     "exact": held(8, 60) + np.float32(1e-5),  # beyond 11 bits
-    "large": np.full((8, 60), 1e5, dtype=np.float32),  # beyond the largest half
+    "large": np.float32(1e5) + np.float32(100) * held(8, 60),  # beyond the largest half
     "small": held(8),
 }
 
