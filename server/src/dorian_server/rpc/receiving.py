@@ -42,9 +42,9 @@ class _Place:
 class Receiving:
     """Receives requests; for the event loop alone.
 
-    A caller that sends headers and no request, or half of one, costs no thread: it has one of ``places`` until it is late. When all
-    are taken, the next calls wait, those of connections with few calls first; and the requests that have been on their way for long
-    are given up, first those of the connection with the most of them.
+    A caller that sends headers and no request, or half of one, costs no thread: it has one of ``places`` until it is late. A connection
+    gets places as long as more are free than it has; its next calls wait. While some wait, the requests that have been on their way
+    for long are given up, first those of the connection with the most of them.
 
     Args:
         places: Requests that are received at once.
@@ -99,8 +99,7 @@ class Receiving:
     def _fill(self) -> None:
         """Give free places to those who wait, and look again soon where some still do."""
         now = asyncio.get_running_loop().time()
-        while self._waiting and len(self._received) < self._places:
-            place = self._next()
+        while (place := self._next()) is not None:
             self._waiting.remove(place)
             self._received.append(place)
             place.since = now
@@ -109,12 +108,16 @@ class Receiving:
         if self._waiting and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_TICK, self._make_room)
 
-    def _next(self) -> _Place:
-        """Return who has waited longest among those whose connections have the fewest calls here."""
-        if len(self._waiting) == 1:
-            return self._waiting[0]
-        calls = Counter(place.connection for place in [*self._received, *self._waiting])
-        return min(self._waiting, key=lambda place: calls[place.connection])
+    def _next(self) -> _Place | None:
+        """Return who gets a free place: of the connection with the fewest, as long as it has fewer than are free.
+
+        So there is always a place left for the next connection: of n that want all of them, each gets as many as stay free.
+        """
+        if not self._waiting:
+            return None
+        taken = Counter(place.connection for place in self._received)
+        place = min(self._waiting, key=lambda place: taken[place.connection])
+        return place if taken[place.connection] < self._places - len(self._received) else None
 
     def _make_room(self) -> None:
         """Give up as many of the requests that are slow as there are calls that wait."""
