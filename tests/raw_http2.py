@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from types import TracebackType
 
 DATA, HEADERS, RESET, SETTINGS, PING = 0, 1, 3, 4, 6
-END_HEADERS = 4
+END_HEADERS, _ACKNOWLEDGED = 4, 1
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SECONDS = 60
 
@@ -35,6 +35,8 @@ class RawConnection:
         self._socket = socket.create_connection((host, int(port)), _SECONDS)
         self._next = 1
         self._socket.sendall(_PREFACE + _frame(SETTINGS, 0, 0))
+        self._socket.recv(65_536)  # the server's settings
+        self._socket.sendall(_frame(SETTINGS, _ACKNOWLEDGED, 0))
         self._reader = threading.Thread(target=self._drain, daemon=True)
         self._reader.start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -114,3 +115,46 @@ def test_a_process_in_which_no_python_runs_any_more_ends(stuck: Callable[[str], 
     assert ends(process) == 1
     assert process.stderr is not None
     assert "Timeout (0:00:01.8" in process.stderr.read()
+
+
+# --- a photo that cannot be decoded ---
+
+# A server whose decoding of a first photo never comes back, and which then marks that it is there.
+ENDLESS = """
+import ctypes, pathlib, sys
+mark = pathlib.Path(sys.argv.pop(1))
+from dorian_server.pipeline import preparation
+def decode(*_):
+    mark.touch()
+    ctypes.CDLL(None).sleep(600)
+if not mark.exists():
+    preparation.decode = decode
+from dorian_server.cli.serve import main
+main()
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_process_with_a_decoding_that_does_not_end_is_replaced(
+    tiny_bundle: Bundle, tiny_photo: bytes, tmp_path: Path, processes: int
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = ["--bundle", str(tiny_bundle.folder), "--threads", "1", "--host", "127.0.0.1", "--port", str(port)]
+    flags += ["--grace", str(GRACE), "--decode-timeout", "2", "--processes", str(processes)]
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path / "mark"), *flags]
+    request = pb.DetectFacesRequest(image=pb.Image(data=tiny_photo))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process, ExitStack() as stack:
+        stack.callback(process.kill)
+        assert process.stdout is not None
+        process.stdout.readline()
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            with pytest.raises(grpc.RpcError) as caught:
+                FaceAgingStub(channel).DetectFaces(request, timeout=SECONDS)
+            assert caught.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+        if processes == 1:
+            assert process.stdout.readline() == f"listening on 127.0.0.1:{port}\n"
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                assert FaceAgingStub(channel).DetectFaces(request, timeout=SECONDS).faces
+        assert ends(process) == 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from typing import Any, cast
 
 import grpc
@@ -67,6 +69,44 @@ def test_half_open_calls_hold_nobody_up(serve: Callable[..., str], method: str, 
             connection.send(frame for _ in range(STREAMS) for frame in connection.half_open(method, beginning))
         time.sleep(0.2)
         require_service(address)
+
+
+@pytest.mark.parametrize("kind", ["resets", "settings"])
+def test_floods_cancel_nobody_else(serve: Callable[..., str], kind: str) -> None:
+    """Calls that are begun and cancelled at once, as often as the connection takes them, or settings."""
+    address, stopped = serve(), threading.Event()
+
+    def flood() -> None:
+        while not stopped.is_set():
+            with suppress(OSError), RawConnection(address) as connection:
+                while connection.is_open and not stopped.is_set():
+                    resets = [frame for _ in range(20) for frame in connection.reset(DETECT)]
+                    connection.send(resets if kind == "resets" else [connection.settings()] * 100)
+
+    with ThreadPoolExecutor() as pool:
+        flooding = [pool.submit(flood) for _ in range(2)]
+        try:
+            time.sleep(0.2)
+            require_service(address)
+        finally:
+            stopped.set()
+        for future in flooding:
+            future.result()
+
+
+@pytest.mark.slow
+def test_a_connection_may_ping_every_ten_seconds(serve: Callable[..., str]) -> None:
+    """For minutes, without a call; the third ping that comes too soon would end it."""
+    with RawConnection(serve()) as connection:
+        for _ in range(5):
+            connection.send([connection.ping()])
+            time.sleep(10)
+        assert connection.is_open
+        for _ in range(10):
+            with suppress(OSError):
+                connection.send([connection.ping()])
+            time.sleep(0.1)
+        assert not connection.is_open
 
 
 def test_they_are_ended_after_a_while(serve: Callable[..., str]) -> None:

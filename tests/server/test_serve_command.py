@@ -52,6 +52,7 @@ VALUES: dict[str, tuple[str, object]] = {
     "max_message_bytes": ("2048", 2048),
     "max_image_bytes": ("1000", 1000),
     "max_pixels": ("2000", 2000),
+    "decode_timeout": ("30", 30.0),
     "max_receiving": ("16", 16),
     "request_timeout": ("20", 20.0),
     "max_response_bytes": ("100000", 100000),

@@ -85,6 +85,8 @@ class Limits:
     """Seconds within which a request must arrive once its call has begun."""
     max_response_bytes: Annotated[int, Field(ge=1024, le=2**31 - 2**20)] = 512 * 2**20
     """Largest response, in bytes, as pixels, targets and format bound it; rejected before any work is done."""
+    decode_timeout: Annotated[float, Field(ge=1)] = 60.0
+    """Seconds that the decoding of a photo may take; a process in which one takes longer is replaced."""
     max_steps: Annotated[int, Field(ge=1)] = 500
     """Most steps of the search for one face's latent."""
     min_side: Annotated[int, _NO_FLAG] = 32

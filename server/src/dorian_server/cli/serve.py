@@ -8,10 +8,12 @@ import os
 import resource
 import signal
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from dorian_server.telemetry.traces import open_traces
 log = logging.getLogger(__name__)
 
 _MAX_PORT, _STDERR = 65_535, 2
+_OVERDUE = 75  # exit status of a process that is to be replaced
 
 # Seconds beyond its grace after which a process that hangs is ended from within, even where no Python runs any more, and is killed.
 _EXTRA_GRACE, _LAST_GRACE = 0.8, 1.0
@@ -58,8 +61,7 @@ def main(**options: Any) -> None:
 
     try:
         if settings.load.processes == 1:
-            if not _serve(settings, announce):
-                _leave()
+            _end(_serve(settings, announce))
         else:
             sys.exit(_supervise(settings, announce))
     except StartupError as error:
@@ -71,10 +73,22 @@ def _forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _leave() -> None:
-    """End the process with status 0 although threads still work, or connections are open; they are beyond their grace."""
+class Ending(Enum):
+    """How a process has served to its end."""
+
+    WHOLE = auto()  # all threads and connections have ended
+    LEFT = auto()  # some have not, and are beyond their grace
+    OVERDUE = auto()  # the process is to be replaced, as work in it cannot be ended
+
+
+def _end(ending: Ending) -> None:
+    """End the only process, whatever its threads do, or replace it by itself from the start."""
+    if ending is Ending.WHOLE:
+        return
     logging.shutdown()
     sys.stdout.flush()
+    if ending is Ending.OVERDUE:
+        os.execv(sys.executable, sys.orig_argv)
     os._exit(0)
 
 
@@ -93,7 +107,7 @@ def _serve(
     on_ready: Callable[[int], None],
     on_reload: Callable[[], None] | None = None,
     held: Mapping[Path, Bundle] = types.MappingProxyType({}),
-) -> bool:
+) -> Ending:
     """Serve until SIGTERM or SIGINT; SIGHUP reloads the bundles.
 
     Args:
@@ -103,9 +117,14 @@ def _serve(
         held: Bundles to open first, by their folders.
 
     Returns:
-        Whether all threads and connections have ended; those that have not are beyond their grace.
+        How it has ended.
     """
-    signals = SignalQueue()
+    signals, is_overdue = SignalQueue(), threading.Event()
+
+    def replace_process() -> None:
+        is_overdue.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+
     observability = settings.observability
     with ExitStack() as stack:
         traces = open_traces(observability.otlp_endpoint) if observability.otlp_endpoint else None
@@ -119,18 +138,21 @@ def _serve(
         with signals.interrupting():
             server = start(settings, telemetry, on_reload is not None, on_reload or (lambda: None), held)
         if server is None:
-            return True
+            return Ending.WHOLE
+        server.on_overdue = replace_process
         on_ready(server.port)
         while signals.next() == signal.SIGHUP:
             with signals.interrupting():
                 server.reload_each()
         with _ending_within(settings.grace + _EXTRA_GRACE):
             has_ended = server.stop(settings.grace)
+        if is_overdue.is_set():
+            return Ending.OVERDUE
         if not has_ended:
             log.warning(
                 "calls or connections have outlasted the grace of %g s; the process ends without them", settings.grace
             )
-        return has_ended
+        return Ending.WHOLE if has_ended else Ending.LEFT
 
 
 def _supervise(settings: Settings, on_ready: Callable[[int], None]) -> int:
@@ -141,11 +163,12 @@ def _supervise(settings: Settings, on_ready: Callable[[int], None]) -> int:
 
         def serve_one(number: int, on_process_ready: Callable[[], None], on_reload: Callable[[], None]) -> int:
             try:
-                _serve(_settings_of_process(settings, number, port), lambda port: on_process_ready(), on_reload, held)
+                own = _settings_of_process(settings, number, port)
+                ending = _serve(own, lambda port: on_process_ready(), on_reload, held)
             except StartupError as error:
                 click.echo(f"Error: {error}", err=True)
                 return CANNOT_START
-            return 0
+            return _OVERDUE if ending is Ending.OVERDUE else 0
 
         def reload() -> None:
             for folder, bundle in held.items():

@@ -30,18 +30,26 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._states: dict[str, int] = {LIVENESS: _Response.SERVING} | dict.fromkeys(READINESS, _Response.NOT_SERVING)
         # What each watcher is to be told, and which service it watches; ``None`` ends its watch.
         self._watchers: dict[asyncio.Queue[int | None], str | None] = {}
-        self._is_closed = False
+        self._is_open, self._is_stuck, self._is_closed = False, False, False
         self._lock = threading.Lock()
 
     def set_ready(self) -> None:
         """Report that calls are taken."""
-        self._set_readiness(_Response.SERVING)
+        with self._lock:
+            self._is_open = True
+            self._tell_readiness()
+
+    def set_stuck(self, is_stuck: bool) -> None:
+        """Report whether calls that are taken get nowhere; then the process is not ready."""
+        with self._lock:
+            self._is_stuck = is_stuck
+            self._tell_readiness()
 
     def close(self) -> None:
         """Report that no calls are taken any more, and end all watches: they would hold up the stop."""
-        self._set_readiness(_Response.NOT_SERVING)
         with self._lock:
             self._is_closed = True
+            self._tell_readiness()
             self._tell(list(self._watchers), None)
 
     @answers_at_once
@@ -82,10 +90,11 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
             with self._lock:
                 del self._watchers[states]
 
-    def _set_readiness(self, status: int) -> None:
-        with self._lock:
-            if self._states[READINESS[0]] == status:
-                return
+    def _tell_readiness(self) -> None:
+        """Tell those who watch if the readiness has changed; with the lock held."""
+        is_ready = self._is_open and not (self._is_stuck or self._is_closed)
+        status = _Response.SERVING if is_ready else _Response.NOT_SERVING
+        if self._states[READINESS[0]] != status:
             self._states |= dict.fromkeys(READINESS, status)
             self._tell([states for states, service in self._watchers.items() if service in READINESS], status)
 

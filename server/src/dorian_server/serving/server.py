@@ -32,6 +32,7 @@ from dorian_server.security.credentials import load_credentials
 from dorian_server.serving.admin_service import AdminService
 from dorian_server.serving.bundles import Bundles, LoadedBundle, open_bundle
 from dorian_server.serving.service import FaceAgingService
+from dorian_server.serving.work_watch import WorkWatch
 from dorian_server.settings import Load, Settings
 from dorian_server.telemetry.calls import CallWatcher
 from dorian_server.telemetry.telemetry import Telemetry
@@ -95,7 +96,13 @@ class Server:
         )
         self._server = run_on_loop(self._create(shares_port))
         self._health = HealthService()
-        self._add_services(FaceAgingService(self._bundles, admission, self._workers, self._searchers, telemetry))
+        # Called when the process should be replaced, as a photo cannot be decoded and the decoding cannot be ended.
+        self.on_overdue: Callable[[], None] = lambda: None
+        self._watch = WorkWatch(
+            workers, settings.limits.decode_timeout, self._health.set_stuck, lambda: self.on_overdue()
+        )
+        pools = self._workers, self._searchers
+        self._add_services(FaceAgingService(self._bundles, admission, *pools, telemetry, self._watch))
         self.port = settings.port
         if not shares_port:
             self._listen()
@@ -151,6 +158,7 @@ class Server:
         self._report_bundles()
         self._memory.open()
         self._health.set_ready()
+        self._watch.start()
         if self._shares_port:
             self._listen()
         for name in self._bundles.names:
@@ -184,6 +192,7 @@ class Server:
         deadline = time.monotonic() + (grace or 0.0) + _LAST_WAIT
         self._health.close()
         self._bundles.close()
+        self._watch.close()
         if grace:
             farewell = min(_FAREWELL, grace / 2)
             time.sleep(farewell)

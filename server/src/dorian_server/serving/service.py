@@ -28,6 +28,7 @@ from dorian_server.rpc.statuses import ends_with_status
 from dorian_server.serving import conversion
 from dorian_server.serving.bundles import Bundles
 from dorian_server.serving.counts import check_counts
+from dorian_server.serving.work_watch import WorkWatch
 from dorian_server.telemetry.telemetry import Telemetry
 
 Parameters = ParamSpec("Parameters")
@@ -69,12 +70,19 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
             that calls wait on, as each thread keeps memory of its own.
         searchers: Threads for searches, which keep theirs while they give way to other calls.
         telemetry: Times calls, and counts those that are rejected.
+        watch: Watches those that are worked on.
     """
 
     def __init__(
-        self, bundles: Bundles, admission: Admission, workers: Executor, searchers: Executor, telemetry: Telemetry
+        self,
+        bundles: Bundles,
+        admission: Admission,
+        workers: Executor,
+        searchers: Executor,
+        telemetry: Telemetry,
+        watch: WorkWatch,
     ) -> None:
-        self._bundles, self._admission, self._telemetry = bundles, admission, telemetry
+        self._bundles, self._admission, self._telemetry, self._watch = bundles, admission, telemetry, watch
         self._workers, self._searchers = workers, searchers
 
     @ends_with_status
@@ -159,6 +167,7 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
         with (
             self._telemetry.clock() as clock,
             self._admission.admit(call_cost, caller, clock),
+            self._watch.watching(clock),
             working_for(caller),
         ):
             yield AdmittedCall(caller, clock, self._searchers if call_cost.is_search else self._workers)
