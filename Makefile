@@ -8,7 +8,7 @@ DOCS   := .venv-docs
 OUT    := proto/src
 RUN    ?= runs/age_translator
 DATA   ?= ../shared/data
-LOAD   ?= start overload soak kill reload
+LOAD   ?= start overload fairness memory soak kill reload
 BENCH  ?=
 PYTEST ?=
 WORKERS ?= auto
@@ -61,7 +61,7 @@ bench: $(SERVE)/bench $(DEV)/done  ## compare servers and latent searches, and w
 	$(DEV)/bin/python -m bench.serving.document $(FIGURES)
 	$(DEV)/bin/python bench/search.py
 
-load: $(SERVE)/test  ## wear a server out for half an hour: starts, overload, 20,000 calls of all kinds, kills, reloads
+load: $(SERVE)/test  ## wear a server out for half an hour: starts, overload, fairness, memory, 20,000 calls, kills, reloads
 	@failed=; for load in $(LOAD); do $(SERVE)/bin/python -m bench.load $$load || failed=1; done; test -z "$$failed"
 
 train: $(DEV)/done  ## train the default method on DATA, into RUN

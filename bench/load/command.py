@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from bench.load import killing, overload, reloading, soak, starting
+from bench.load import fairness, killing, memory, overload, reloading, soak, starting
 from bench.load.report import Report
 from bench.load.server import Server, running
 
@@ -49,6 +49,30 @@ def _overload(
     """Many more calls than the server can do, and none of them sent again."""
     plan = overload.Plan(times, seconds, unloaded)
     _finish([_measured(lambda server: overload.overload(server, plan), flags, nice)], file)
+
+
+@main.command("fairness")
+@click.option("--greedy", default=fairness.Plan.greedy, help="Number of greedy callers.")
+@click.option("--at-once", default=fairness.Plan.at_once, help="Calls that each of them has at once.")
+@click.option("--seconds", default=fairness.Plan.seconds, help="Duration.")
+@_JSON
+@_SERVER_FLAGS
+@click.pass_obj
+def _fairness(nice: int, greedy: int, at_once: int, seconds: float, file: Path | None, flags: tuple[str, ...]) -> None:
+    """A polite caller among greedy ones."""
+    plan = fairness.Plan(greedy, at_once, seconds)
+    with fairness.keys_of(plan) as (keys_file, keys):
+        flags = (*flags, "--api-keys", str(keys_file))
+        report = _measured(lambda server: fairness.fairness(server, plan, keys), flags, nice)
+    _finish([report], file)
+
+
+@main.command("memory")
+@_JSON
+@_SERVER_FLAGS
+def _memory(file: Path | None, flags: tuple[str, ...]) -> None:
+    """Memory by megapixels and workers, and after large photos."""
+    _finish([memory.memory(memory.Plan(), flags)], file)
 
 
 @main.command("soak")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.load import overload, soak
+from bench.load import fairness, memory, overload, soak
 from bench.load.report import Report
 from bench.load.server import Server, running
 
@@ -40,3 +40,19 @@ def test_ten_times_the_capacity_ends_in_answers_and_refusals_alone(server: Serve
     assert missed(report, "other outcomes", _QUEUES, _FAULTS) == []
     assert report.figures["accepted"]["calls"] > 0
     assert report.figures["refused"]["calls"] > 0
+
+
+@pytest.mark.slow
+def test_a_polite_caller_among_greedy_ones_is_served() -> None:
+    plan = fairness.Plan(greedy=10, at_once=2, seconds=8)
+    with fairness.keys_of(plan) as (keys_file, keys), running(("--api-keys", str(keys_file))) as server:
+        report = asyncio.run(fairness.fairness(server, plan, keys))
+    assert missed(report, "the polite caller", "other outcomes") == []
+
+
+@pytest.mark.slow
+def test_memory_is_given_back() -> None:
+    report = memory.memory(memory.Plan(megapixels=(3, 12), workers=(1,)), ())
+    assert [line.name for line in report.lines if line.met is False] == []
+    peaks = report.figures["peaks"]["1"]
+    assert peaks["3 megapixels"] < peaks["12 megapixels"]
