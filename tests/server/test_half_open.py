@@ -71,6 +71,18 @@ def test_half_open_calls_hold_nobody_up(serve: Callable[..., str], method: str, 
         require_service(address)
 
 
+def test_they_are_told_when_the_server_stops(searching_bundle: Bundle) -> None:
+    server = start(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=1))
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        requests = iter(lambda: time.sleep(SOON), None)  # type: ignore[arg-type]
+        call = channel.stream_unary(DETECT).future(requests, timeout=SECONDS)
+        time.sleep(0.2)
+        server.stop(SOON)
+        error = call.exception(SECONDS)
+    assert error.code() == grpc.StatusCode.UNAVAILABLE
+    assert error.details().startswith("the server is stopping; the call was not begun")
+
+
 @pytest.mark.parametrize("kind", ["resets", "settings"])
 def test_floods_cancel_nobody_else(serve: Callable[..., str], kind: str) -> None:
     """Calls that are begun and cancelled at once, as often as the connection takes them, or settings."""

@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -145,7 +146,8 @@ def _serve(
             with signals.interrupting():
                 server.reload_each()
         with _ending_within(settings.grace + _EXTRA_GRACE):
-            has_ended = server.stop(settings.grace)
+            since = time.monotonic()
+            has_ended = server.stop(settings.grace) and time.monotonic() < since + settings.grace
         if is_overdue.is_set():
             return Ending.OVERDUE
         if not has_ended:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import grpc
 
-from dorian_server.domain.errors import OverloadError, Reason
+from dorian_server.domain.errors import OverloadError, Reason, RequestError
 from dorian_server.rpc.call import Call
 from dorian_server.rpc.statuses import abort
 
@@ -56,6 +56,13 @@ class Receiving:
         self._received: list[_Place] = []
         self._waiting: list[_Place] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Reject the calls whose request has not arrived yet, and those that come, as the server stops."""
+        self._is_closed = True
+        for place in [*self._received, *self._waiting]:
+            self._give_up(place)
 
     async def receive(self, context: grpc.aio.ServicerContext[Any, Any], call: Call) -> bytes | None:
         """Return the next message of a call; ``None`` where the caller has no more.
@@ -65,6 +72,8 @@ class Receiving:
             call: The same call. It is aborted if the message has not arrived in time, or has to give way to others.
         """
         place = _Place(call.peer())
+        if self._is_closed:
+            self._abort(call, place)
         with self._having(place):
             try:
                 async with asyncio.timeout(self._timeout) as place.limit:
@@ -75,6 +84,9 @@ class Receiving:
         return message if isinstance(message, bytes) else None  # gRPC's mark of the end
 
     def _abort(self, call: Call, place: _Place) -> NoReturn:
+        if self._is_closed:
+            message = "the server is stopping; the call was not begun, and another server may answer it"
+            abort(call, RequestError(Reason.STOPPING, "", message))
         if place.must_go:
             message = "more requests arrive here than there is room for, and this one has been among the slowest"
             abort(call, OverloadError(Reason.QUEUE_FULL, message, _RETRY))

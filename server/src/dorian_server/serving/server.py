@@ -22,7 +22,7 @@ from dorian_server.admission.memory import MEBIBYTE, MemoryBudget, available_mem
 from dorian_server.admission.queue import MAX_WAITING, SEARCHES_PER_WORKER, Admission
 from dorian_server.domain.errors import RequestError, StartupError
 from dorian_server.rpc.call_details import ADMIN_SERVICE, FACE_AGING_SERVICE
-from dorian_server.rpc.event_loop import run_on_loop
+from dorian_server.rpc.event_loop import event_loop, run_on_loop
 from dorian_server.rpc.front import Front
 from dorian_server.rpc.health_service import HealthService
 from dorian_server.rpc.receiving import Receiving
@@ -89,10 +89,11 @@ class Server:
         self._requests = self._open_pool("request", workers + MAX_WAITING + _SPARE_THREADS)
         self._workers = self._open_pool("work", workers)
         self._searchers = self._open_pool("long work", SEARCHES_PER_WORKER * workers)
+        self._receiving = Receiving(self._receiving_places(), settings.limits.request_timeout)
         self._front = Front(
             [CallWatcher(telemetry), *authentication, Gate(admission, metrics.count_rejection)],
             self._requests,
-            Receiving(self._receiving_places(), settings.limits.request_timeout),
+            self._receiving,
         )
         self._server = run_on_loop(self._create(shares_port))
         self._health = HealthService()
@@ -197,6 +198,7 @@ class Server:
             farewell = min(_FAREWELL, grace / 2)
             time.sleep(farewell)
             grace -= farewell
+        event_loop().call_soon_threadsafe(self._receiving.close)
         has_closed = True
         try:
             run_on_loop(self._server.stop(grace), deadline - time.monotonic())
