@@ -107,17 +107,22 @@ def test_what_is_taken_without_photos_is_measured_again_when_there_are_none() ->
     process.budget.check(before)  # which looks again before it rejects
 
 
-def test_small_calls_do_not_trim_each_time() -> None:
-    process = Process()
-    process.budget.open()
-    tidied = 0
-    for _ in range(64):
-        process.budget.begin(MEBIBYTE)
-        tidied += process.budget.end(MEBIBYTE)
-        if tidied:
-            break
-    assert tidied == 1
-    assert process.trims == 1, "as it was opened"
+def test_memory_is_given_back_after_large_calls_and_not_after_small_ones() -> None:
+    """It takes time, and small calls use the memory of those before."""
+    budget = Process().budget
+    budget.open()
+    for _ in range(1000):
+        budget.begin(40 * MEBIBYTE)
+        assert not budget.end(40 * MEBIBYTE)
+    budget.begin(100 * MEBIBYTE)
+    assert budget.end(100 * MEBIBYTE), "and nothing else is worked on"
+    budget.tidy()
+    budget.begin(40 * MEBIBYTE)
+    ends = []
+    for _ in range(6):
+        budget.begin(100 * MEBIBYTE)
+        ends.append(budget.end(100 * MEBIBYTE))
+    assert ends == [False] * 5 + [True]
 
 
 class Kitchen:

@@ -37,7 +37,10 @@ _CALL = 16 * MEBIBYTE  # what a call takes beside its photo
 _RESERVED = 0.1  # share of the limit that photos do not get: for messages that arrive, and memory that is not given back at once
 _WAITING = 1 / 8  # share of what is left that requests may take while they wait
 _MIN_PHOTOS = 64 * MEBIBYTE
-_TRIMMED = 32 * MEBIBYTE  # freed by calls, after which the memory is given back to the system
+_LARGE = (
+    64 * MEBIBYTE
+)  # a call that takes as much leaves memory worth giving back to the system, once no other is worked on
+_TRIMMED = 512 * MEBIBYTE  # that large calls have freed, after which it is given back beside others
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
@@ -164,8 +167,8 @@ class MemoryBudget:
     def end(self, needed: int) -> bool:
         """Note that a call is worked on no more; returns whether so much was freed that ``tidy`` is worth its time."""
         self._working -= needed
-        self._freed += needed
-        return self._freed >= _TRIMMED
+        self._freed += needed if needed >= _LARGE else 0
+        return self._freed >= (_TRIMMED if self._working else _LARGE)
 
     def wait(self, message_bytes: int) -> None:
         """Note that a request of so many bytes waits, or with fewer than none, that it waits no more."""
