@@ -10,17 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dorian_bundle.alignment import DEFAULT_TEMPLATE, crop_matrix, warp_crop
 from dorian_bundle.face_detection import (
     CLOSE_UP_SIDE,
     MAX_OVERLAP,
     MAX_SIDE,
     MIN_SIDE,
-    DetectedFace,
     decode_outputs,
     find_faces,
     make_looks,
-    refine_landmarks,
     suppress_overlaps,
 )
 from dorian_bundle.face_readers import DETECTOR_OUTPUTS, DETECTOR_STRIDES
@@ -295,89 +292,3 @@ def test_reduced_photos_are_averaged() -> None:
     run = Planted({})
     find_faces(run, np.repeat(board[:, :, None], 3, axis=2).astype(np.uint8), 0.5)
     assert run.seen[1] == pytest.approx(127 / 255, abs=0.003)
-
-
-# --- a second look at landmarks ---
-
-VIEW = 32
-TEMPLATE = DEFAULT_TEMPLATE.zoomed(0.8)
-
-
-@dataclass
-class Seen:
-    """A refiner that sees every landmark ``off`` its place in the template, by fractions of the view; and what it was shown."""
-
-    off: tuple[float, float] = (0.0, 0.0)
-    images: list[Array] = field(default_factory=list)
-
-    def __call__(self, feed: Mapping[str, Array]) -> dict[str, Array]:
-        (image,) = feed.values()
-        self.images.append(image)
-        places = np.asarray(TEMPLATE.landmarks) + self.off
-        return {"landmarks": np.broadcast_to(places, (len(image), 5, 2)).astype(np.float32)}
-
-
-def face(side: float, degrees: float = 0.0, middle: tuple[float, float] = (100.0, 80.0)) -> DetectedFace:
-    """A face whose landmarks lie as in the template, in a view that covers ``side`` pixels of the photo, turned."""
-    angle = np.deg2rad(degrees)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    landmarks = (np.asarray(TEMPLATE.landmarks) - 0.5) * side @ turn.T + middle
-    return DetectedFace((1.0, 2.0, 3.0, 4.0), landmarks, 0.75)
-
-
-@pytest.mark.parametrize(("side", "degrees"), [(32, 0), (80, 0), (64, 90), (50, -37)])
-def test_landmarks_are_brought_back_from_the_view(side: float, degrees: float) -> None:
-    run, result = Seen(off=(0.1, -0.05)), face(side, degrees)
-    (refined,) = refine_landmarks(run, picture(200, 220), [result], TEMPLATE, VIEW)
-    angle = np.deg2rad(degrees)
-    shift = side * np.array([0.1 * np.cos(angle) + 0.05 * np.sin(angle), 0.1 * np.sin(angle) - 0.05 * np.cos(angle)])
-    assert refined.landmarks == pytest.approx(result.landmarks + shift, abs=1e-3)
-    assert (refined.box, refined.score) == (result.box, result.score)
-
-
-def test_landmarks_that_were_right_stay() -> None:
-    (refined,) = refine_landmarks(Seen(), picture(200, 220), [face(60, 10)], TEMPLATE, VIEW)
-    assert refined.landmarks == pytest.approx(face(60, 10).landmarks, abs=1e-4)
-
-
-def test_a_view_is_the_photo_aligned_to_the_template() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (200, 220, 3), dtype=np.uint8)
-    run, faces = Seen(), [face(60, 10), face(90, 0, (50, 50))]
-    refine_landmarks(run, pixels, faces, TEMPLATE, VIEW)
-    (images,) = run.images
-    assert (images.shape, images.dtype) == ((2, 3, VIEW, VIEW), np.float32)
-    for image, item in zip(images, faces, strict=True):
-        view = warp_crop(pixels, crop_matrix(item.landmarks, TEMPLATE, VIEW), VIEW)
-        assert image.transpose(1, 2, 0) == pytest.approx(view / 255, abs=1e-6)
-
-
-def view_of(face: DetectedFace) -> float:
-    """Pixels of the photo that the face's view covers."""
-    eyes = np.subtract(*np.asarray(TEMPLATE.landmarks)[:2])
-    return float(np.linalg.norm(face.landmarks[0] - face.landmarks[1]) / np.linalg.norm(eyes))
-
-
-def test_many_faces_are_seen_in_parts_and_keep_their_order() -> None:
-    faces = [face(40 + index, index) for index in range(70)]
-    run = Seen(off=(0.02, 0))
-    refined = refine_landmarks(run, picture(200, 220), faces, TEMPLATE, VIEW)
-    assert sum(len(images) for images in run.images) == 70
-    assert max(len(images) for images in run.images) < 70
-    for before, after in zip(faces, refined, strict=True):
-        moved = np.linalg.norm(after.landmarks - before.landmarks, axis=1)
-        assert moved == pytest.approx(np.full(5, 0.02 * view_of(before)), abs=1e-3)
-
-
-def test_faces_whose_landmarks_coincide_keep_them() -> None:
-    lost = DetectedFace((0, 0, 9, 9), np.full((5, 2), 7.0), 0.9)
-    run = Seen(off=(0.1, 0))
-    first, second = refine_landmarks(run, picture(200, 220), [lost, face(60)], TEMPLATE, VIEW)
-    assert first is lost
-    assert not np.allclose(second.landmarks, face(60).landmarks)
-    assert [len(images) for images in run.images] == [1]
-
-
-def test_without_faces_nothing_is_run() -> None:
-    run = Seen()
-    assert refine_landmarks(run, picture(64, 64), [], TEMPLATE, VIEW) == []
-    assert run.images == []

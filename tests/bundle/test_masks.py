@@ -1,86 +1,105 @@
-"""The face's region of a crop: where it is whole, how it falls, and what it follows."""
+"""Masks of a face and of its parts: where they are whole, how they fall, and what they follow."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.masks import FEATHER, face_mask
+from dorian_bundle.masks import FEATHER, Part, face_mask, part_mask
+from dorian_bundle.mesh import INNER_LIPS, LEFT_BROW, LEFT_EYE, OUTER_LIPS, OUTLINE, POINTS, RIGHT_EYE, mean_mesh
 
-Matrix = NDArray[np.float64]
-
-# A face in a crop of 201 pixels, 40 between its eyes and down to its mouth: the mask's middle is the pixel 101, 100.
-SIDE = 201
-UPRIGHT = np.array([(80, 80), (120, 80), (100, 100), (85, 120), (115, 120)], dtype=np.float64)
-MIDDLE = (101, 100)
-HALF_WIDTH, HALF_HEIGHT = 50, 53
+SIZE = 256
+MESH = mean_mesh(DEFAULT_TEMPLATE.points(SIZE))
+EYES = float(np.linalg.norm(MESH[72] - MESH[71]))
+PARTS: list[Part] = ["eyes", "brows", "lips", "teeth"]
 
 
-def faded(depth: float) -> float:
-    """The mask at a depth: 0 at the rim, 1 in the middle."""
-    inside = float(np.clip(depth / FEATHER, 0, 1))
-    return inside**2 * (3 - 2 * inside)
+def at(mask: NDArray[np.float32], points: NDArray[np.float64]) -> list[float]:
+    columns, rows = np.rint(points).astype(int).T
+    return [float(value) for value in mask[rows, columns]]
 
 
 @pytest.mark.parametrize("size", [48, 64, 65, 256])
 def test_the_mask_of_an_aligned_face_is_symmetric_and_fades_to_nothing_at_the_crops_border(size: int) -> None:
-    mask = face_mask(DEFAULT_TEMPLATE.points(size), size)
+    mask = face_mask(mean_mesh(DEFAULT_TEMPLATE.points(size)), size)
     assert mask.shape == (size, size)
     assert mask.dtype == np.float32
-    assert (mask.min(), mask.max()) == (0, 1)
-    assert np.allclose(mask, mask[:, ::-1], atol=1e-6)
+    assert (mask.min(), mask.max()) == (0, pytest.approx(1))
+    assert np.allclose(mask, mask[:, ::-1], atol=0.05)
     assert not np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).any()
     assert np.abs(np.diff(mask, axis=0)).max() < 20 / size, "it must fade smoothly"
-    assert 0.4 < mask.mean() < 0.7
+    assert 0.35 < mask.mean() < 0.6
 
 
-def test_the_mask_is_whole_on_the_features() -> None:
-    points = np.rint(DEFAULT_TEMPLATE.points(256)).astype(int)
-    mask = face_mask(DEFAULT_TEMPLATE.points(256), 256)
-    assert mask[points[:, 1], points[:, 0]].tolist() == [1] * 5
+def test_the_mask_is_whole_on_the_features_and_nothing_outside_of_the_jaw() -> None:
+    mask = face_mask(MESH, SIZE)
+    features = np.concatenate([MESH[18:34], MESH[OUTER_LIPS], MESH[64:71]])
+    assert min(at(mask, features)) > 0.98
+    jaw = MESH[OUTLINE][4:15]  # from ear to ear
+    outwards = (jaw - MESH.mean(axis=0)) / np.linalg.norm(jaw - MESH.mean(axis=0), axis=1, keepdims=True)
+    assert max(at(mask, np.clip(jaw + 3 * outwards, 0, SIZE - 1))) == 0
 
 
-@pytest.mark.parametrize("distance", [0, 10, 25, 30, 40, 48, 50, 60])
-def test_the_mask_falls_with_the_distance_from_its_middle(distance: int) -> None:
-    mask = face_mask(UPRIGHT, SIDE)
-    row, column = MIDDLE
-    for side in (-distance, distance):
-        assert mask[row, column + side] == pytest.approx(faded(1 - distance / HALF_WIDTH), abs=1e-6)
-        assert mask[row + side, column] == pytest.approx(faded(1 - distance / HALF_HEIGHT), abs=1e-6)
+def test_the_mask_grows_from_the_outline_inwards() -> None:
+    mask, chin = face_mask(MESH, SIZE), MESH[OUTLINE][9]
+    for share in (0.25, 0.5, 0.75, 1.0):
+        expected = share**2 * (3 - 2 * share)
+        (actual,) = at(mask, (chin - (0, share * FEATHER * EYES))[None])
+        assert actual == pytest.approx(expected, abs=0.08)
 
 
-def test_the_mask_is_round_at_the_chin_and_squarer_at_the_forehead() -> None:
-    mask = face_mask(UPRIGHT, SIDE)
-    row, column = MIDDLE
-    across, far = 30 / HALF_WIDTH, 30 / HALF_HEIGHT
-    assert mask[row + 30, column + 30] == pytest.approx(faded(1 - np.hypot(across, far)), abs=1e-6)
-    assert mask[row - 30, column + 30] == pytest.approx(faded(1 - np.cbrt(across**3 + far**3)), abs=1e-6)
+def test_the_mask_takes_in_the_hair_above_the_forehead() -> None:
+    mask, top = face_mask(MESH * 0.6 + 60, SIZE), MESH[0] * 0.6 + 60
+    assert at(mask, top[None])[0] > 0.5
+    assert at(mask, (top - (0, 0.4 * 0.6 * EYES))[None]) == [0]
 
 
-def test_the_mask_follows_the_landmarks() -> None:
-    mask = face_mask(UPRIGHT, SIDE)
-    moved = face_mask(np.add(UPRIGHT, (7, -5)), SIDE)
-    assert np.allclose(moved[20:-20, 20:-20], mask[25:-15, 13:-27], atol=1e-6)
-    turned = face_mask(np.stack([UPRIGHT[:, 1], SIDE - 1 - UPRIGHT[:, 0]], axis=1), SIDE)
-    assert np.allclose(turned, np.rot90(mask), atol=1e-6)
-    double = face_mask(UPRIGHT * 2, 2 * SIDE - 1)
-    assert np.allclose(double[::2, ::2], mask, atol=1e-6)
+def test_the_mask_follows_the_mesh() -> None:
+    small = MESH * 0.5 + 60
+    mask = face_mask(small, SIZE)
+    moved = face_mask(np.add(small, (7, -5)), SIZE)
+    assert np.allclose(moved[25:-25, 25:-25], mask[30:-20, 18:-32], atol=0.02)
+    turned = face_mask(np.stack([small[:, 1], SIZE - 1 - small[:, 0]], axis=1), SIZE)
+    assert np.allclose(turned, np.rot90(mask), atol=0.05)
 
 
-def test_the_mask_of_a_face_seen_from_the_side_stays_wide() -> None:
-    aside = UPRIGHT.copy()
-    aside[:, 0] = 100 + (aside[:, 0] - 100) / 40
-    mask = face_mask(aside, SIDE)
-    row, column = MIDDLE
-    half_width = 0.8 * HALF_WIDTH
-    for distance in (20, 30, 35):
-        assert mask[row, column + distance] == pytest.approx(faded(1 - distance / half_width), abs=1e-6)
+def test_a_face_seen_from_the_side_fades_as_one_from_the_front() -> None:
+    """Its eyes are near each other in the picture; its length says how large it is."""
+    aside = MESH.copy()
+    aside[:, 0] = 128 + (aside[:, 0] - 128) * 0.2
+    mask = face_mask(aside, SIZE)
+    assert np.abs(np.diff(mask, axis=1)).max() < 0.1
 
 
-@pytest.mark.parametrize("landmarks", [np.full((5, 2), 30.0), UPRIGHT * 0.01, UPRIGHT * 50])
-def test_the_mask_of_landmarks_that_are_no_face_is_finite(landmarks: Matrix) -> None:
-    mask = face_mask(landmarks, SIDE)
+@pytest.mark.parametrize(
+    "mesh", [np.full((POINTS, 2), 30.0), MESH * 0.01, MESH * 5000], ids=["one point", "a speck", "beyond the crop"]
+)
+def test_the_mask_of_points_that_are_no_face_is_finite(mesh: NDArray[np.float64]) -> None:
+    mask = face_mask(mesh, 64)
     assert np.isfinite(mask).all()
     assert not mask[0].any()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_is_inside_of_the_face_and_symmetric(part: Part) -> None:
+    mask = part_mask(MESH, SIZE, part)
+    assert (mask.shape, mask.dtype, mask.max()) == ((SIZE, SIZE), np.float32, 1)
+    assert (mask[face_mask(MESH, SIZE) == 0] == 0).all()
+    assert np.allclose(cv2.blur(mask, (3, 3)), cv2.blur(mask[:, ::-1], (3, 3)), atol=0.5)
+
+
+def test_parts_are_where_their_points_are() -> None:
+    eyes, lips, teeth, brows = (part_mask(MESH, SIZE, part) for part in ("eyes", "lips", "teeth", "brows"))
+    centres = np.stack([MESH[RIGHT_EYE].mean(axis=0), MESH[LEFT_EYE].mean(axis=0)])
+    assert at(eyes, centres) == [1, 1]
+    mouth = MESH[INNER_LIPS].mean(axis=0)
+    assert at(teeth, mouth[None]) == [1]
+    assert at(lips, mouth[None]) == [0], "the mouth's opening is not its lips"
+    lower = (MESH[OUTER_LIPS][9] + MESH[INNER_LIPS][6]) / 2
+    assert at(lips, lower[None]) == [1]
+    assert at(brows, MESH[LEFT_BROW][2:3]) == [1]
+    polygon = float(cv2.contourArea(MESH[RIGHT_EYE].astype(np.float32)))
+    assert float(eyes[:, : SIZE // 2].sum()) == pytest.approx(polygon, rel=0.1)

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle.errors import AlignmentError
-from dorian_bundle.mesh import ALIGNMENT_POINTS, MIRRORED_POINTS, OUTLINE, POINTS, alignment_landmarks
-from dorian_bundle.pose import _MEAN_FACE, estimate_pose
+from dorian_bundle.mesh import ALIGNMENT_POINTS, MEAN_FACE, MIRRORED_POINTS, OUTLINE, POINTS, alignment_landmarks
+from dorian_bundle.pose import estimate_pose
 
 
 def turned(yaw: float, pitch: float, roll: float, scale: float = 80.0) -> NDArray[np.float64]:
@@ -19,7 +19,7 @@ def turned(yaw: float, pitch: float, roll: float, scale: float = 80.0) -> NDArra
     up = np.array([[1, 0, 0], [0, math.cos(p), math.sin(p)], [0, -math.sin(p), math.cos(p)]])
     aside = np.array([[math.cos(y), 0, -math.sin(y)], [0, 1, 0], [math.sin(y), 0, math.cos(y)]])
     tilt = np.array([[math.cos(r), -math.sin(r), 0], [math.sin(r), math.cos(r), 0], [0, 0, 1]])
-    return np.asarray((_MEAN_FACE @ (tilt @ aside @ up).T)[:, :2] * scale + (300, 200))
+    return np.asarray((MEAN_FACE @ (tilt @ aside @ up).T)[:, :2] * scale + (300, 200))
 
 
 @pytest.mark.parametrize("roll", [-170.0, -90.0, -20.0, 0.0, 35.0, 90.0, 180.0])
@@ -64,13 +64,13 @@ def test_a_mirror_is_its_own_opposite_and_keeps_the_shape() -> None:
     order = np.array(MIRRORED_POINTS)
     assert sorted(order) == list(range(POINTS))
     assert (order[order] == np.arange(POINTS)).all()
-    assert np.allclose(_MEAN_FACE[order] * (-1, 1, 1), _MEAN_FACE)
+    assert np.allclose(MEAN_FACE[order] * (-1, 1, 1), MEAN_FACE)
 
 
 def test_alignment_landmarks_are_eyes_nose_and_mouth() -> None:
-    eyes_nose_mouth = alignment_landmarks(_MEAN_FACE[:, :2])
+    eyes_nose_mouth = alignment_landmarks(MEAN_FACE[:, :2])
     assert eyes_nose_mouth.shape == (5, 2)
     assert (np.diff(eyes_nose_mouth[:2, 0]) > 0).all()
     assert (np.diff(eyes_nose_mouth[[0, 2, 3], 1]) > 0).all()
-    assert _MEAN_FACE[OUTLINE][9, 1] == _MEAN_FACE[:, 1].max()
+    assert MEAN_FACE[OUTLINE][9, 1] == MEAN_FACE[:, 1].max()
     assert set(ALIGNMENT_POINTS) <= set(range(POINTS))

@@ -34,7 +34,7 @@ from dorian_training.networks.age_cgan import (
     build_generator,
 )
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, TranslatorShape
 from dorian_training.networks.cyclegan import CycleGanShape, build_translator
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
@@ -184,16 +184,16 @@ def _run_folder(factory: Any, family: str, shape: dict[str, Any], weights: Weigh
 @pytest.fixture(scope="session")
 def reader_shapes() -> dict[str, Any]:
     return {
-        "age_estimator": AgeEstimatorShape(widths=(4, 8), strides=(2, 2)),
+        "age_estimator": CompactAgeEstimatorShape(widths=(4, 8), strides=(2, 2)),
         "facenet": DlibResNetShape(embedding=12, size=64, blocks=(1, 1, 1), widths=(8, 16, 16)),
-        "landmark_refiner": LandmarkRefinerShape(stem=(4, 8), width=8, dilations=(1, 2)),
+        "landmark_refiner": LandmarkRefinerShape(fine=(4, 8), middle=8, coarse=8, depth=1),
     }
 
 
 @pytest.fixture(scope="session")
 def readers(reader_shapes: dict[str, Any], randomised: Callable[..., nn.Module]) -> dict[str, nn.Module]:
     """The networks of ours that read faces as torch runs them: RGB in [-1, 1]."""
-    kinds = (AgeEstimator, DlibResNet, LandmarkRefiner)
+    kinds = (CompactAgeEstimator, DlibResNet, LandmarkRefiner)
     built = {name: kind(shape) for kind, (name, shape) in zip(kinds, reader_shapes.items(), strict=True)}
     networks = {name: randomised(network, seed) for seed, (name, network) in enumerate(built.items(), 21)}
     with torch.no_grad():

@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 from dorian_bundle import Bundle
 from dorian_bundle.alignment import crop_matrix, warp_crop
-from dorian_bundle.face_detection import find_faces, refine_landmarks
+from dorian_bundle.face_detection import find_faces
 from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_bundle.graphs import RunGraph
+from dorian_bundle.landmark_refinement import refine_landmarks
 from dorian_bundle.masks import face_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_export.check import check_bundle
 from dorian_export.exporters.age_translator import AgeTranslatorGraph
 from dorian_export.exporters.cyclegan import FilterGraph
@@ -40,7 +42,7 @@ from dorian_training.networks.age_cgan import (
     build_encoder,
     build_generator,
 )
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.cyclegan import CycleGanShape, build_translator
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
@@ -54,7 +56,7 @@ CHECKPOINT = CHECKPOINTS / "age_cgan"
 BUNDLE = ROOT / "models" / "default"
 READERS: dict[str, tuple[Any, Any, Callable[[nn.Module], nn.Module]]] = {
     "landmark_refiner": (LandmarkRefiner, LandmarkRefinerShape, LandmarkRefinerGraph),
-    "age_estimator": (AgeEstimator, AgeEstimatorShape, AgeEstimatorGraph),
+    "age_estimator": (CompactAgeEstimator, CompactAgeEstimatorShape, AgeEstimatorGraph),
     "facenet": (DlibResNet, DlibResNetShape, FaceNetGraph),
 }
 # Right eye, left eye, nose, right and left corner of the mouth in examples/astronaut.jpg.
@@ -281,7 +283,7 @@ def test_the_filters_are_their_checkpoints_averages(embedded: Bundle, pictures: 
         network = build_translator(CycleGanShape.from_dict(about["shape"])).eval().requires_grad_(False)
         load_network(network, weights, f"to_{item.name}_ema")
         landmarks = embedded.manifest.alignment.points(method.crop_size)
-        network.register_buffer("mask", torch.from_numpy(face_mask(landmarks, method.crop_size)))
+        network.register_buffer("mask", torch.from_numpy(face_mask(mean_mesh(landmarks), method.crop_size)))
         parity_of(embedded, item.graph, FilterGraph(network), {"image": image})
         change = (FilterGraph(network)(image[:1]) - image[:1]).abs()
         assert 0.005 < float(change.mean()) < 0.25  # a change, and still the face

@@ -20,6 +20,7 @@ from dorian_bundle.calibration import Calibration
 from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
 from dorian_bundle.families.cyclegan import CycleGanMethod, cyclegan_signature
 from dorian_bundle.masks import face_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_export import verified_export
 from dorian_export.errors import ExportError, ParityError
 from dorian_export.exporters import EXPORTERS, age_translator
@@ -315,7 +316,7 @@ def test_a_translator_is_calibrated_on_grown_faces_under_the_mask_by_the_bundles
     grown = [known and 18 <= record.age <= 70 for record, known in zip(records, exact, strict=True)]
     assert 0 < sum(grown) < sum(exact)
     faces, source = image(48, grown), torch.tensor([r.age for r, kept in zip(records, grown, strict=True) if kept])
-    mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(48), 48))
+    mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(48)), 48))
     target = torch.full_like(source, 70.0)
     once = translator(faces, source, target)
     delta = (once + translator(faces.flip(3), source, target).flip(3)) / 2

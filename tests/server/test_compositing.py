@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_server.pipeline.compositing import (
     CHROMA_KEPT,
     MEAN_LUMA_KEPT,
@@ -33,7 +34,7 @@ SIZE = 64
 LUMA = np.array([0.299, 0.587, 0.114])
 GREY = np.ones(3)
 RED = np.array([1, -0.299 / 0.587, 0])  # a tint: it has no luma
-MASK = face_mask(DEFAULT_TEMPLATE.points(SIZE), SIZE)
+MASK = face_mask(mean_mesh(DEFAULT_TEMPLATE.points(SIZE)), SIZE)
 ALL = np.ones((SIZE, SIZE), np.float32)
 
 

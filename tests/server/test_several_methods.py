@@ -17,6 +17,7 @@ from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import crop_matrix
 from dorian_bundle.masks import face_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_server.pipeline.compositing import MEAN_LUMA_KEPT
 from dorian_server.pipeline.pipeline import Pipeline
 from dorian_server.runtimes.onnx_runtime import OnnxRuntimeSession
@@ -49,7 +50,7 @@ def middle(photo: Pixels, embedded: Pipeline) -> tuple[slice, slice]:
     nose = matrix[:, :2] @ face.landmarks[2] + matrix[:, 2]
     landmarks = face.landmarks @ matrix[:, :2].T + matrix[:, 2]
     u, v = np.rint(nose).astype(int)
-    assert face_mask(landmarks, size)[v - 6 : v + 7, u - 6 : u + 7].min() == 1
+    assert face_mask(mean_mesh(landmarks), size)[v - 6 : v + 7, u - 6 : u + 7].min() == 1
     x, y = np.rint(face.landmarks[2]).astype(int)
     return np.s_[y - 4 : y + 5, x - 4 : x + 5]
 

@@ -19,7 +19,7 @@ from dorian_training.cli import age_cgan as command
 from dorian_training.cli.train import main
 from dorian_training.methods.age_cgan import PAPER_ADVERSARIAL
 from dorian_training.networks.age_cgan import PRESETS, AgeCganShape, DiscriminatorShape, build_discriminator
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape, load_age_estimator
+from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape, load_age_estimator
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.eigenfaces import EigenEncoder, Eigenfaces, EigenGenerator, fit_eigenfaces
 
@@ -176,12 +176,12 @@ def ages(tiny_shape: AgeCganShape, monkeypatch: pytest.MonkeyPatch) -> AgeCganSh
 def estimator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of an age estimator; what counts is the average."""
     torch.manual_seed(3)
-    network = AgeEstimator(AgeEstimatorShape())
+    network = CompactAgeEstimator(CompactAgeEstimatorShape())
     torch.nn.init.normal_(network.head[-1].weight, std=0.3)  # type: ignore[arg-type]
     averaged = network.state_dict()
     raw = {name: tensor * 0 for name, tensor in averaged.items()}
     path: Path = tmp_path_factory.mktemp("estimators") / "averaged"
-    about = {"shape": AgeEstimatorShape().as_dict()}
+    about = {"shape": CompactAgeEstimatorShape().as_dict()}
     save_weights(path, {"age_estimator": raw, "age_estimator_ema": averaged}, about)
     return path
 
@@ -279,8 +279,8 @@ def test_networks_that_do_not_suit(
     train: Train, tmp_path: Path, ages: AgeCganShape, estimator: Path, facenet: Path, refused: Refused
 ) -> None:
     assert refused(train("run", *STILL, "--age-estimator", facenet), "no 'age_estimator_ema'")
-    small = AgeEstimatorShape(widths=(4, 8), strides=(2, 2))
-    state = AgeEstimator(small).state_dict()
+    small = CompactAgeEstimatorShape(widths=(4, 8), strides=(2, 2))
+    state = CompactAgeEstimator(small).state_dict()
     save_weights(tmp_path / "small", {"age_estimator_ema": state}, {"shape": small.as_dict()})
     assert refused(train("run", *STILL, "--age-estimator", tmp_path / "small"), "another layout than the discriminator")
     assert train("gan", *STILL).exit_code == 0

@@ -20,7 +20,7 @@ from dorian_training.networks.age_cgan import (
     GroupDiscriminator,
     build_discriminator,
 )
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
 
 MakeBatches = Callable[..., BalancedBatches]
 CPU = torch.device("cpu")
@@ -28,10 +28,10 @@ SPANS = [(0, 18), (19, 29), (30, 39), (40, 49), (50, 59), (60, 90)]  # years of 
 
 
 @pytest.fixture(scope="module")
-def estimator() -> AgeEstimator:
+def estimator() -> CompactAgeEstimator:
     """An age estimator whose logits differ from year to year, and whose batch statistics are its own."""
     torch.manual_seed(0)
-    network = AgeEstimator(AgeEstimatorShape())
+    network = CompactAgeEstimator(CompactAgeEstimatorShape())
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             for values in (layer.weight.data, layer.running_var):
@@ -52,7 +52,7 @@ def faces(count: int = 4) -> Tensor:
     return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
-def begun_as(estimator: AgeEstimator | None, shape: AgeCganShape) -> AdversarialStage:
+def begun_as(estimator: CompactAgeEstimator | None, shape: AgeCganShape) -> AdversarialStage:
     torch.manual_seed(2)
     return AdversarialStage(shape, AdversarialSettings(), CPU, False, estimator)
 
@@ -63,7 +63,7 @@ def judged(logits: Tensor, spans: Sequence[tuple[int, int]]) -> Tensor:
 
 
 @torch.no_grad()
-def test_it_begins_as_the_estimator(estimator: AgeEstimator, shape: AgeCganShape) -> None:
+def test_it_begins_as_the_estimator(estimator: CompactAgeEstimator, shape: AgeCganShape) -> None:
     """A group's logit is the mean of its years'."""
     assert [group.low for group in PAPER_GROUPS] == [first for first, _ in SPANS]
     result = begun_as(estimator, shape).discriminator(faces(), torch.eye(6)[:4])
@@ -99,25 +99,30 @@ def test_its_features_are_what_it_judges_by(shape: AgeCganShape) -> None:
     network = build_discriminator(shape)
     assert isinstance(network, GroupDiscriminator)
     every = network.features(faces(2), torch.eye(6)[:2])
-    widths, sides = AgeEstimatorShape().widths, (32, 32, 16, 16, 8, 8, 4, 4)
+    widths, sides = CompactAgeEstimatorShape().widths, (32, 32, 16, 16, 8, 8, 4, 4)
     assert [item.shape for item in every] == [(2, width, s, s) for width, s in zip(widths, sides, strict=True)]
     assert all(float(item.min()) == 0 < float(item.max()) for item in every)
     torch.testing.assert_close(network.coarse_head(every[-1]), network(faces(2)))
 
 
 def test_estimators_of_another_layout(shape: AgeCganShape) -> None:
-    for widths, strides in (((4, 8), (2, 2)), ((32, 64, 96, 96, 192, 192, 208, 200), AgeEstimatorShape().strides)):
-        other = AgeEstimator(AgeEstimatorShape(widths=widths, strides=strides))
+    for widths, strides in (
+        ((4, 8), (2, 2)),
+        ((32, 64, 96, 96, 192, 192, 208, 200), CompactAgeEstimatorShape().strides),
+    ):
+        other = CompactAgeEstimator(CompactAgeEstimatorShape(widths=widths, strides=strides))
         with pytest.raises(ConfigError, match="the age estimator is of another layout than the discriminator"):
             begun_as(other, shape)
 
 
-def test_a_discriminator_of_another_layout_begins_as_nothing(estimator: AgeEstimator, tiny_shape: AgeCganShape) -> None:
+def test_a_discriminator_of_another_layout_begins_as_nothing(
+    estimator: CompactAgeEstimator, tiny_shape: AgeCganShape
+) -> None:
     result, expected = (begun_as(item, tiny_shape).weights()["discriminator"] for item in (estimator, None))
     assert all(torch.equal(tensor, expected[name]) for name, tensor in result.items())
 
 
-def test_it_learns_what_is_real(estimator: AgeEstimator, shape: AgeCganShape, make_batches: MakeBatches) -> None:
+def test_it_learns_what_is_real(estimator: CompactAgeEstimator, shape: AgeCganShape, make_batches: MakeBatches) -> None:
     """Both its towers, and the generator through it; the estimator stays as it was."""
     before = {name: tensor.clone() for name, tensor in estimator.state_dict().items()}
     stage, batches = begun_as(estimator, shape), make_batches()

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_training.data.batches import BalancedBatches, Batch
 from dorian_training.errors import CheckpointError
 from dorian_training.losses.reconstruction import charbonnier, feature_distance, latent_divergence
@@ -21,7 +22,7 @@ from dorian_training.methods.age_cgan import LatentStage
 from dorian_training.methods.age_cgan_joint import JointSettings, JointStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import AgeCganShape, DiscriminatorShape, build_encoder, build_generator
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
 from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.layers import at_side
@@ -49,10 +50,10 @@ YEARS = [(0, 18), (19, 29), (30, 39), (40, 49), (50, 59), (60, 90)]  # of the gr
 
 
 @pytest.fixture
-def estimator() -> AgeEstimator:
+def estimator() -> CompactAgeEstimator:
     """An age estimator whose belief differs from year to year and from face to face."""
     torch.manual_seed(7)
-    network = AgeEstimator(AgeEstimatorShape(widths=(4, 8, 8), strides=(2, 2, 2)))
+    network = CompactAgeEstimator(CompactAgeEstimatorShape(widths=(4, 8, 8), strides=(2, 2, 2)))
     with torch.no_grad():
         network(torch.randn(16, 3, 64, 64))
         nn.init.normal_(network.head[-1].weight, std=5)  # type: ignore[arg-type]
@@ -61,7 +62,7 @@ def estimator() -> AgeEstimator:
 
 @pytest.fixture
 def make_joint(
-    tiny_shape: AgeCganShape, make_batches: MakeBatches, facenet: DlibResNet, estimator: AgeEstimator
+    tiny_shape: AgeCganShape, make_batches: MakeBatches, facenet: DlibResNet, estimator: CompactAgeEstimator
 ) -> MakeJoint:
     """A joint stage of tiny networks, initialised from ``seed``, with changed settings.
 
@@ -107,7 +108,7 @@ def conditions(group: Tensor) -> Tensor:
 def aged_and_new(image: Tensor, drawn: Tensor) -> Tensor:
     """Half of a batch, with what changes from what was drawn at its own ages to others' added within the face; and what is of nobody."""
     count, half = len(image), len(image) // 2
-    mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(64), 64))
+    mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(64)), 64))
     aged = image[:half] + (drawn[count : count + half] - drawn[:half]) * mask
     return torch.cat([aged.clamp(-1, 1), drawn[count + half :]])
 
@@ -168,7 +169,7 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     make_joint: MakeJoint,
     batch: Batch,
     facenet: DlibResNet,
-    estimator: AgeEstimator,
+    estimator: CompactAgeEstimator,
     wide: bool,
     condition: str,
     alone: int,
@@ -318,7 +319,7 @@ def test_all_ages_are_asked_for(make_joint: MakeJoint, make_batches: MakeBatches
 
 
 def test_real_and_drawn_faces_are_shown_with_one_change(
-    make_joint: MakeJoint, batch: Batch, estimator: AgeEstimator
+    make_joint: MakeJoint, batch: Batch, estimator: CompactAgeEstimator
 ) -> None:
     """To who sees ages, too."""
     stage, recorded = make_joint(shift=3, brightness=0.2), dict[str, list[Tensor]]()
@@ -372,7 +373,7 @@ def test_each_network_learns_by_its_own_losses_alone(make_joint: MakeJoint, batc
 
 
 def test_who_sees_persons_and_ages_never_changes(
-    make_joint: MakeJoint, make_batches: MakeBatches, facenet: DlibResNet, estimator: AgeEstimator
+    make_joint: MakeJoint, make_batches: MakeBatches, facenet: DlibResNet, estimator: CompactAgeEstimator
 ) -> None:
     """They stay outside the checkpoint, too."""
     guides: list[nn.Module] = [facenet.train(), estimator.train()]
@@ -427,7 +428,7 @@ def test_a_discriminator_of_age_groups_begins_as_an_estimator(
 ) -> None:
     shape = replace(tiny_shape, discriminator=DiscriminatorShape(condition="outputs", layout="ages"))
     torch.manual_seed(4)
-    known = AgeEstimator(AgeEstimatorShape())
+    known = CompactAgeEstimator(CompactAgeEstimatorShape())
     for values in known.head[-1].parameters():
         nn.init.normal_(values, std=0.5)
     stage = JointStage(shape, JointSettings(), CPU, False, batch, facenet, known)

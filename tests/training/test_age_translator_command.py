@@ -21,7 +21,7 @@ from dorian_training.cli import age_translator as command
 from dorian_training.cli.train import main
 from dorian_training.methods.age_translator import AgeTranslatorSettings
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
 from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
@@ -30,7 +30,7 @@ Train = Callable[..., Result]
 Refused = Callable[..., bool]
 WriteArchives = Callable[..., Path]
 FACENET = DlibResNetShape(embedding=8, size=64, blocks=(1, 1, 1), widths=(4, 8, 8))
-ESTIMATOR = AgeEstimatorShape((4, 8), (2, 2), 0.1)
+ESTIMATOR = CompactAgeEstimatorShape((4, 8), (2, 2), 0.1)
 SMALL = TranslatorShape(size=64, widths=(4, 8, 8), middle=1, fine=4, style=8, waves=2)
 SMALL_DISCRIMINATOR = AgeDiscriminatorShape(ESTIMATOR.widths, ESTIMATOR.strides)
 AGES = (10, 25, 40, 55, 70)
@@ -59,7 +59,10 @@ def faces(tmp_path_factory: pytest.TempPathFactory, write_archives: WriteArchive
 
 
 def checkpoint(
-    folder: Path, name: str, network: nn.Module, shape: DlibResNetShape | InceptionResNetShape | AgeEstimatorShape
+    folder: Path,
+    name: str,
+    network: nn.Module,
+    shape: DlibResNetShape | InceptionResNetShape | CompactAgeEstimatorShape,
 ) -> Path:
     """A checkpoint of ``network`` as the averaged one of a run; what was not averaged is broken."""
     averaged = network.state_dict()
@@ -77,7 +80,7 @@ def facenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def estimator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    return checkpoint(tmp_path_factory.mktemp("estimator"), "age_estimator", AgeEstimator(ESTIMATOR), ESTIMATOR)
+    return checkpoint(tmp_path_factory.mktemp("estimator"), "age_estimator", CompactAgeEstimator(ESTIMATOR), ESTIMATOR)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dorian_training.errors import ConfigError
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, ModulatedBlock, TranslatorShape
 
 SMALL = TranslatorShape(size=64, widths=(4, 8, 12), middle=1, fine=4, style=8, waves=2, gentle=5.0)
@@ -209,10 +209,10 @@ def test_only_the_fine_tower_sees_what_64_pixels_do_not_hold() -> None:
     assert (network(ruled) - network(plain)).abs().max() > 0.05
 
 
-def well_read(shape: AgeDiscriminatorShape) -> AgeEstimator:
+def well_read(shape: AgeDiscriminatorShape) -> CompactAgeEstimator:
     """An age estimator of the layout of ``shape`` whose batch statistics are not those of its start."""
     torch.manual_seed(3)
-    estimator = AgeEstimator(AgeEstimatorShape(shape.widths, shape.strides, dropout=0.5))
+    estimator = CompactAgeEstimator(CompactAgeEstimatorShape(shape.widths, shape.strides, dropout=0.5))
     nn.init.normal_(estimator.head[-1].weight)  # type: ignore[arg-type]
     with torch.no_grad():
         for norm in estimator.features[1::3]:
@@ -261,4 +261,6 @@ def test_an_estimator_of_another_layout_is_refused() -> None:
 
 
 def test_the_standard_discriminator_can_begin_as_the_standard_estimator() -> None:
-    AgeDiscriminator(AgeDiscriminatorShape()).start_from_estimator(AgeEstimator(AgeEstimatorShape()).eval())
+    AgeDiscriminator(AgeDiscriminatorShape()).start_from_estimator(
+        CompactAgeEstimator(CompactAgeEstimatorShape()).eval()
+    )

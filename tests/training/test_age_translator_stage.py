@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_training.checkpoint import load_resume, load_weights
 from dorian_training.data.augmentation import Augmentation, centred
 from dorian_training.data.batches import LabelledBatch, LabelledBatches, as_images
@@ -30,7 +31,7 @@ from dorian_training.losses.translation import broad_imbalance, broad_tint, iden
 from dorian_training.methods.age_estimator import age_labels
 from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, GuideNetworks
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape, expected_age
+from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape, expected_age
 from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.facenet import FaceNet
@@ -86,7 +87,7 @@ def make(people: Crops) -> MakeStage:
     ) -> AgeTranslatorStage:
         torch.manual_seed(seed)
         facenet = facenet or DlibResNet(DlibResNetShape(embedding=8, size=64, blocks=(1, 1, 1), widths=(4, 8, 8)))
-        estimator = AgeEstimator(AgeEstimatorShape(WIDTHS, STRIDES)) if reads else None
+        estimator = CompactAgeEstimator(CompactAgeEstimatorShape(WIDTHS, STRIDES)) if reads else None
         settings = AgeTranslatorSettings(**{"resolution": SIDE, **changes})  # type: ignore[arg-type]
         stage = AgeTranslatorStage(shape, settings, GuideNetworks(facenet, estimator), CPU, amp, watched)
         if awake:
@@ -157,7 +158,7 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
 
     (image, source, target), (again, back_from, back_to) = fed
     translator, discriminator, facenet = stage.translator, stage.discriminator, stage.guides.facenet
-    mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(SIDE), SIDE))
+    mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(SIDE)), SIDE))
     delta = translator(image, source, target) * mask
     drawn = (image + delta).clamp(-1, 1)
     assert torch.equal(image, batch.image)
@@ -475,7 +476,7 @@ def test_samples_show_watched_adults_at_five_ages(make: MakeStage, people: Crops
     assert samples is not None
     assert sorted(rows) == list(range(8))
     assert samples.shape == (8, 6, 3, SIDE, SIDE)
-    mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(SIDE), SIDE))
+    mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(SIDE)), SIDE))
     for column, age in enumerate((10.0, 25.0, 40.0, 55.0, 70.0), start=1):
         delta = stage.average(images, source, torch.full_like(source, age)) * mask
         torch.testing.assert_close(samples[:, column], (images + delta).clamp(-1, 1)[rows])

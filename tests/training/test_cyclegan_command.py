@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from dorian_training.checkpoint import load_weights, save_weights
 from dorian_training.cli.train import main
 from dorian_training.data.records import split_of
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
 from dorian_training.networks.cyclegan import PRESETS, CycleGanShape
 from tests.training.dataset_layouts import CELEBA_ALIGNED, paint
 
@@ -149,9 +149,9 @@ def test_discriminators_begin_as_an_age_estimator(
 ) -> None:
     monkeypatch.setitem(PRESETS, "lean", replace(TINY, size=64, patches=()))
     torch.manual_seed(0)
-    estimator = AgeEstimator(AgeEstimatorShape())
+    estimator = CompactAgeEstimator(CompactAgeEstimatorShape())
     weights = {"age_estimator_ema": estimator.state_dict()}
-    save_weights(tmp_path / "age.safetensors", weights, {"shape": AgeEstimatorShape().as_dict()})
+    save_weights(tmp_path / "age.safetensors", weights, {"shape": CompactAgeEstimatorShape().as_dict()})
     still = ("--set", "learning_rate=0", "--steps", 1)
     assert train("run", "--age-estimator", tmp_path / "age.safetensors", *still).exit_code == 0
     first = estimator.features[0].weight

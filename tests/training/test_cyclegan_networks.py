@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_training.errors import ConfigError
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
 from dorian_training.networks.cyclegan import (
     PRESETS,
     CycleGanShape,
@@ -173,7 +174,7 @@ def test_published_layouts_draw_the_whole_image_and_a_residual_one_what_is_added
     assert 0.9 < float(drawn.max()) <= 1
     assert 0 < float((added(image.clamp(-1, 1)) - image.clamp(-1, 1)).abs().mean()) < 0.05  # it begins with little
     added.network.load_state_dict(plain.state_dict())  # type: ignore[union-attr]
-    mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(32), 32))
+    mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(32)), 32))
     assert torch.equal(added(image), (image + mask * drawn).clamp(-1, 1))
     beside = (mask == 0).expand_as(image)
     assert beside.any()
@@ -242,7 +243,7 @@ def test_every_kernel_learns() -> None:
 @torch.no_grad()
 def test_a_discriminator_of_whole_faces_sees_what_an_age_estimator_sees_and_says_nothing_of_it_yet() -> None:
     torch.manual_seed(0)
-    estimator = AgeEstimator(AgeEstimatorShape()).train()
+    estimator = CompactAgeEstimator(CompactAgeEstimatorShape()).train()
     for _ in range(3):  # statistics that folding must take along
         estimator(noise(8, 64) + 0.3)
     discriminator, image = build_discriminator(PRESETS["lean"]), noise(2, 64, seed=1)
@@ -255,7 +256,7 @@ def test_a_discriminator_of_whole_faces_sees_what_an_age_estimator_sees_and_says
 
 
 def test_an_estimator_of_another_layout_is_refused() -> None:
-    other = AgeEstimator(AgeEstimatorShape(widths=(4, 4), strides=(2, 2))).eval()
+    other = CompactAgeEstimator(CompactAgeEstimatorShape(widths=(4, 4), strides=(2, 2))).eval()
     with pytest.raises(ConfigError, match="of another layout than the discriminator"):
         FaceDiscriminator().start_tower(other)
 

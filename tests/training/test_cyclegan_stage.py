@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dorian_training.data.domains import DomainBatch
 from dorian_training.errors import CheckpointError
 from dorian_training.methods.cyclegan import CycleGanSettings, CycleGanStage, ImagePool
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
 from dorian_training.networks.cyclegan import CycleGanShape, FaceDiscriminator
 
 MakeStage = Callable[..., CycleGanStage]
@@ -71,7 +71,7 @@ def test_a_step_changes_all_four_networks_and_both_averages(make_stage: MakeStag
 
 def test_discriminators_of_whole_faces_begin_with_what_the_age_estimator_sees_and_then_learn() -> None:
     torch.manual_seed(0)
-    estimator = AgeEstimator(AgeEstimatorShape())
+    estimator = CompactAgeEstimator(CompactAgeEstimatorShape())
     shape = replace(SHAPE, size=64, residual=True, patches=())
     stage = CycleGanStage(shape, CycleGanSettings(), torch.device("cpu"), False, None, estimator)
     recorded = estimator.features(torch.zeros(1, 3, 64, 64))

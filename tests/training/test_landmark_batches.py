@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,14 @@ from dorian_training.data.landmark_batches import (
     LandmarkBatches,
     Wrongness,
     cut_template,
-    landmarks_in,
+    points_in,
 )
 
 MakeCrops = Callable[..., Crops]
 SIZE = 32
 SIDE = 48
 COUNT = 40
-RIGHT = Wrongness(shift=0, scale=0, turn=0)
+RIGHT = Wrongness(shift=0, scale=0, turn=0, covered=0, turned=0, missed=0)
 MIRRORED = (1, 0, 2, 4, 3)  # right and left change places
 
 
@@ -50,7 +51,7 @@ def marked(make_crops: MakeCrops, places: Tensor) -> Callable[[int], Crops]:
 
 
 def batches_of(crops: Crops, places: Tensor, wrongness: Wrongness, count: int = 64, seed: int = 0) -> LandmarkBatches:
-    return LandmarkBatches(crops, places, count, seed, SIZE, wrongness)
+    return LandmarkBatches(crops, places, count, seed, SIZE, wrongness, MIRRORED, slice(0, 5))
 
 
 def blobs(images: Tensor) -> Tensor:
@@ -64,7 +65,9 @@ def blobs(images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("landmark", range(5))
-@pytest.mark.parametrize("wrongness", [RIGHT, Wrongness(0.05, 0.15, 25.0)], ids=["right", "wrong"])
+@pytest.mark.parametrize(
+    "wrongness", [RIGHT, replace(RIGHT, shift=0.05, scale=0.15, turn=25.0)], ids=["right", "wrong"]
+)
 def test_labels_follow_what_they_label(
     marked: Callable[[int], Crops], places: Tensor, landmark: int, wrongness: Wrongness
 ) -> None:
@@ -82,6 +85,7 @@ def test_what_a_batch_is(marked: Callable[[int], Crops], places: Tensor) -> None
     batch = batches_of(marked(0), places, Wrongness(), 7).next()
     assert (batch.image.shape, batch.image.dtype) == ((7, 3, SIZE, SIZE), torch.float32)
     assert (batch.landmarks.shape, batch.landmarks.dtype) == ((7, 5, 2), torch.float32)
+    assert (batch.visible.shape, batch.visible.dtype) == ((7,), torch.float32)
     assert batch.image.is_contiguous(memory_format=torch.channels_last)
     assert batch.image.abs().max() <= 1
 
@@ -98,7 +102,7 @@ def test_views_that_are_not_wrong_show_the_middle(marked: Callable[[int], Crops]
 def test_wrongness_reaches_as_far_as_it_may(marked: Callable[[int], Crops]) -> None:
     """Of a face whose landmarks are the middle of the crop and points beside and above it."""
     cross = torch.tensor([(0.5, 0.5), (0.5, 0.5), (0.5, 0.5), (0.6, 0.5), (0.6, 0.5)]).expand(COUNT, 5, 2)
-    recorded = batches_of(marked(0), cross, Wrongness(0.06, 0.2, 20.0), 2000).next().landmarks
+    recorded = batches_of(marked(0), cross, replace(RIGHT, shift=0.06, scale=0.2, turn=20.0), 2000).next().landmarks
     right = batches_of(marked(0), cross, RIGHT, 10).next().landmarks
     arm = 0.1 * SIDE / SIZE
     assert (right[:, 3, 0] - 0.5).abs().tolist() == pytest.approx([arm] * 10, abs=1e-5)
@@ -117,7 +121,7 @@ def test_streams_follow_their_seed_and_go_on_where_their_state_was_taken(
     marked: Callable[[int], Crops], places: Tensor
 ) -> None:
     def same(a: LandmarkBatch, b: LandmarkBatch) -> bool:
-        return torch.equal(a.image, b.image) and torch.equal(a.landmarks, b.landmarks)
+        return all(torch.equal(getattr(a, name), getattr(b, name)) for name in ("image", "landmarks", "visible"))
 
     one, two, other = (batches_of(marked(0), places, Wrongness(), 8, seed) for seed in (0, 0, 1))
     first = one.next()
@@ -136,15 +140,39 @@ def test_crops_have_room_for_wrong_views() -> None:
     assert template.points(side) == pytest.approx(DEFAULT_TEMPLATE.points(64) + 64 * MARGIN)
 
 
-def test_landmarks_are_found_in_their_crops(tmp_path: Path, write_archives: Callable[..., Path]) -> None:
+def test_points_are_found_in_their_crops(tmp_path: Path, write_archives: Callable[..., Path]) -> None:
     rows = [{"nose_x": 39.5 + index, "nose_y": 40.4 - index} for index in range(4)]
     crops = cut_crops(load_archives(write_archives(tmp_path, rows)), SIDE)
-    result = landmarks_in(crops, DEFAULT_TEMPLATE)
-    assert result.shape == (4, 5, 2)
-    for record, places in zip(crops.records, result, strict=True):
-        points = np.asarray(record.landmarks)
-        matrix = crop_matrix(points, DEFAULT_TEMPLATE, SIDE)
-        expected = (points @ matrix[:, :2].T + matrix[:, 2] + 0.5) / SIDE
+    landmarks = np.stack([np.asarray(record.landmarks) for record in crops.records])
+    points = np.concatenate([landmarks, landmarks[:, :2] + 3], axis=1)  # (4, 7, 2)
+    result = points_in(crops, points, DEFAULT_TEMPLATE)
+    assert result.shape == (4, 7, 2)
+    for five, positions, places in zip(landmarks, points, result, strict=True):
+        matrix = crop_matrix(five, DEFAULT_TEMPLATE, SIDE)
+        expected = (positions @ matrix[:, :2].T + matrix[:, 2] + 0.5) / SIDE
         assert places == pytest.approx(expected, abs=1e-6)
-    assert np.abs(result[0].numpy() - DEFAULT_TEMPLATE.landmarks).max() < 0.02
     assert float((result[3] - result[0]).abs().max()) > 0.02
+
+
+def test_upright_faces_are_visible_and_turned_and_missed_ones_are_not(
+    marked: Callable[[int], Crops], places: Tensor
+) -> None:
+    upright = batches_of(marked(0), places, RIGHT, 300)
+    assert (upright.next().visible == 1).all()
+    spoilt = batches_of(marked(0), places, replace(RIGHT, turned=0.2, missed=0.1), 300)
+    spoilt.load_state_dict(upright.state_dict())
+    expected, batch = upright.next(), spoilt.next()
+    assert set(batch.visible.tolist()) == {0.0, 1.0}
+    assert 0.2 < (batch.visible == 0).float().mean() < 0.4
+    lost = batch.visible == 0
+    distance = (blobs(batch.image) - batch.landmarks[:, 0]).norm(dim=1)  # NaN where a view shows no blob
+    assert distance[~lost].median() < 0.05
+    assert distance[lost].nanmedian() > 0.05
+    assert torch.equal(batch.landmarks, expected.landmarks)
+
+
+def test_covered_faces_are_less_visible(marked: Callable[[int], Crops]) -> None:
+    square = torch.tensor([(0.3, 0.3), (0.7, 0.3), (0.5, 0.5), (0.3, 0.7), (0.7, 0.7)]).expand(COUNT, 5, 2)
+    batch = batches_of(marked(0), square, replace(RIGHT, covered=1.0), 200).next()
+    assert batch.visible.min() < 0.5
+    assert (batch.visible < 1).float().mean() > 0.5

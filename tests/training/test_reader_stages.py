@@ -13,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.mesh import LEFT_IRIS, POINTS, RIGHT_IRIS, alignment_landmarks, mean_mesh
 from dorian_training.checkpoint import load_resume, load_weights
 from dorian_training.data.augmentation import Augmentation
 from dorian_training.data.batches import LabelledBatches
@@ -30,8 +32,8 @@ from dorian_training.methods.age_estimator import (
 )
 from dorian_training.methods.landmark_refiner import LandmarkRefinerSettings, LandmarkRefinerStage
 from dorian_training.methods.stage import Stage
-from dorian_training.networks.age_estimator import AgeEstimatorShape
-from dorian_training.networks.landmark_refiner import LandmarkRefinerShape
+from dorian_training.networks.age_estimator import CompactAgeEstimatorShape
+from dorian_training.networks.landmark_refiner import SIZE, LandmarkRefinerShape
 
 MakeCrops = Callable[..., Crops]
 Differing = Callable[[Any, Any], list[str]]
@@ -41,7 +43,7 @@ PEOPLE, EACH, SIDE = 4, 6, 72
 KINDS = ["age_estimator", "landmark_refiner"]
 LOSSES = {
     "age_estimator": {"likelihood", "years_outside"},
-    "landmark_refiner": {"loss"},
+    "landmark_refiner": {"landmarks", "visibility"},
 }
 
 
@@ -64,11 +66,13 @@ def people(make_crops: MakeCrops) -> Crops:
 
 @pytest.fixture(scope="module")
 def marked(make_crops: MakeCrops) -> tuple[Crops, Tensor]:
-    """Black crops with bright spots of another colour at each landmark, and where these are, in fractions of the side."""
-    random, count, side = np.random.default_rng(0), 12, 96
-    pixels, places = np.zeros((count, side, side, 3), np.uint8), random.uniform(0.35, 0.65, (count, 5, 2))
+    """Black crops with spots of five colours on a face's eyes, nose and mouth, and where its points are, in fractions of the side."""
+    random, count, side = np.random.default_rng(0), 12, 144
+    pixels = np.zeros((count, side, side, 3), np.uint8)
+    moved = np.asarray(DEFAULT_TEMPLATE.zoomed(0.5).landmarks) + random.uniform(-0.08, 0.08, (count, 1, 2))
+    places = np.stack([mean_mesh(landmarks) for landmarks in moved])
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]
-    for image, points in zip(pixels, places, strict=True):
+    for image, points in zip(pixels, alignment_landmarks(places), strict=True):
         for (x, y), colour in zip(points * side, colours, strict=True):
             image[round(y) - 3 : round(y) + 3, round(x) - 3 : round(x) + 3] = colour
     return make_crops([30] * count, pixels), torch.from_numpy(places)
@@ -82,9 +86,9 @@ def make(people: Crops) -> Callable[..., Stage[Any]]:
         torch.manual_seed(seed)
         if kind == "age_estimator":
             return AgeEstimatorStage(
-                AgeEstimatorShape((4, 8), (2, 2), 0.1), AgeEstimatorSettings(**changes), CPU, amp, watched
+                CompactAgeEstimatorShape((4, 8), (2, 2), 0.1), AgeEstimatorSettings(**changes), CPU, amp, watched
             )
-        refiner = LandmarkRefinerShape((4, 8), 8, (1, 2))
+        refiner = LandmarkRefinerShape((4, 8), 8, 8, 1)
         return LandmarkRefinerStage(refiner, LandmarkRefinerSettings(**changes), CPU, amp, watched)
 
     return make
@@ -99,7 +103,7 @@ def batches_of(people: Crops, marked: tuple[Crops, Tensor]) -> Callable[..., Any
             weights = flattening_weights(people)
             return LabelledBatches(people, age_labels(people), 12, seed, 64, Augmentation(light=0), weights)
         crops, places = marked
-        return LandmarkBatches(crops, places, 12, seed, 64, Wrongness())
+        return LandmarkBatches(crops, places, 12, seed, SIZE, Wrongness())
 
     return batches
 
@@ -200,19 +204,25 @@ def test_only_matrices_and_kernels_decay(kind: str, make: Callable[..., Stage[An
 # --- the age estimator ---
 
 
-def test_the_error_in_years_is_of_exact_ages_alone(make: Callable[..., Stage[Any]], people: Crops) -> None:
+def test_errors_in_years_are_of_exact_ages_and_of_brackets_apart(
+    make: Callable[..., Stage[Any]], people: Crops
+) -> None:
     records = list(people.records[:4])
     records[1] = replace(records[1], age_low=10, age_high=19)
     watched = Crops(people.pixels[:4], tuple(records))
     stage = make("age_estimator", watched=watched)
-    ages = read_ages(stage.averages["age_estimator"], watched, CPU)
+    ages = read_ages(stage.averages["age_estimator"], watched, 64, CPU)
     assert ages.shape == (4,)
-    assert stage.measure() == {"error_in_years": pytest.approx(np.abs(ages[[0, 2, 3]] - 20).mean(), abs=1e-4)}
+    outside = max(10 - ages[1], ages[1] - 19, 0)
+    assert stage.measure() == {
+        "error_in_years": pytest.approx(np.abs(ages[[0, 2, 3]] - 20).mean(), abs=1e-4),
+        "years_outside_brackets": pytest.approx(outside, abs=1e-4),
+    }
 
 
-def test_brackets_alone_and_no_faces_have_no_error_in_years(make: Callable[..., Stage[Any]], people: Crops) -> None:
+def test_brackets_alone_have_no_error_in_years(make: Callable[..., Stage[Any]], people: Crops) -> None:
     brackets = Crops(people.pixels[:2], tuple(replace(r, age_low=10, age_high=19) for r in people.records[:2]))
-    assert make("age_estimator", watched=brackets).measure() == {}
+    assert make("age_estimator", watched=brackets).measure().keys() == {"years_outside_brackets"}
     assert make("age_estimator").measure() == {}
 
 
@@ -251,25 +261,39 @@ def test_rare_ages_are_lifted_by_a_power_of_their_rarity(
 # --- the landmark refiner ---
 
 
-def test_the_landmark_error_is_a_part_of_the_distance_between_the_eyes(
+def test_errors_are_of_what_can_be_seen_in_distances_between_the_eyes(
     make: Callable[..., Stage[Any]], batches_of: Callable[..., Any]
 ) -> None:
     watched = batches_of("landmark_refiner").next()
+    watched.visible[:3] = 0.2
     stage = make("landmark_refiner", watched=watched)
-    off = stage.averages["landmark_refiner"](watched.image).numpy() - watched.landmarks.numpy()
-    eyes = np.linalg.norm(watched.landmarks[:, 0] - watched.landmarks[:, 1], axis=1)
-    expected = (np.linalg.norm(off, axis=2).mean(axis=1) / eyes).mean()
-    assert stage.measure() == {"landmark_error": pytest.approx(float(expected), rel=1e-4)}
+    points, logits = stage.averages["landmark_refiner"](watched.image)
+    seen = (watched.visible > 0.5).numpy()
+    off, true = (points - watched.landmarks).numpy()[seen], watched.landmarks.numpy()[seen]
+    eyes = np.linalg.norm(true[:, RIGHT_IRIS] - true[:, LEFT_IRIS], axis=1)
+    assert stage.measure() == {
+        "landmark_error": pytest.approx(float((np.linalg.norm(off, axis=2).mean(axis=1) / eyes).mean()), rel=1e-4),
+        "visibility_error": pytest.approx(float((logits.sigmoid() - watched.visible).abs().mean()), rel=1e-4),
+    }
+    watched.visible[:] = 0
+    assert stage.measure().keys() == {"visibility_error"}
     assert make("landmark_refiner").measure() == {}
 
 
-def test_landmark_losses_are_in_hundredths_of_the_view(
+def test_landmark_losses_are_of_what_can_be_seen_in_hundredths_of_the_view(
     make: Callable[..., Stage[Any]], batches_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage, batch = make("landmark_refiner"), batches_of("landmark_refiner").next()
+    stage, batch = make("landmark_refiner", visibility_weight=2.0), batches_of("landmark_refiner").next()
+    batch.visible[:] = 0
+    batch.visible[:2] = torch.tensor([0.75, 0.25])
     off = torch.zeros_like(batch.landmarks)
-    off[0, 0, 0], off[1, 2, 1] = 0.03, -0.005
-    stage.refiner.forward = lambda image: (batch.landmarks + off).requires_grad_()  # type: ignore[attr-defined]
-    monkeypatch.setattr(stage, "optimizer_step", lambda name, loss: loss)
-    expected = (2.5 + 0.5**2 / 2) / off.numel()
-    assert float(stage.step(batch, 0)["loss"]) == pytest.approx(expected, rel=1e-3)
+    off[0, 0, 0], off[1, 2, 1], off[5] = 0.03, -0.004, 1.0  # the last one's face cannot be seen
+    logits = torch.zeros(len(off))
+    stage.refiner.forward = lambda image: (batch.landmarks + off, logits)  # type: ignore[attr-defined]
+    recorded = list[float]()
+    monkeypatch.setattr(stage, "optimizer_step", lambda name, loss: recorded.append(float(loss)))
+    losses = stage.step(batch, 0)
+    expected = (0.75 * (3 - 0.25) + 0.25 * 0.4**2 / (2 * 0.5)) / (2 * POINTS)
+    assert float(losses["landmarks"]) == pytest.approx(expected, rel=1e-3)
+    assert float(losses["visibility"]) == pytest.approx(math.log(2), rel=1e-5)
+    assert recorded == [pytest.approx(expected + 2 * math.log(2), rel=1e-3)]

@@ -6,19 +6,15 @@ The server and the evaluation that measures it share this code, so that both fin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.alignment import AlignmentTemplate, crop_matrix, warp_crop
-from dorian_bundle.errors import AlignmentError
 from dorian_bundle.face_readers import DETECTOR_OUTPUTS, DETECTOR_STRIDES
 from dorian_bundle.graphs import Array, RunGraph
 from dorian_bundle.pose import Pose
-from dorian_bundle.tensors import crops_to_images
 
 MAX_SIDE = 1920  # pixels of the longest side of the largest look
 MIN_SIDE = 640  # of the look that every photo gets; smaller photos are seen as they are
@@ -30,7 +26,6 @@ _CLOSE_UP = (
 _MAX_CANDIDATES = 5000  # of all looks, the best ones; as OpenCV has it
 _MAX_EXPONENT = 6.0  # of a box's sides in strides, so that none overflows
 _MULTIPLE = DETECTOR_STRIDES[-1]
-_REFINED_AT_ONCE = 32  # faces
 
 
 @dataclass(frozen=True)
@@ -109,33 +104,6 @@ def make_looks(pixels: NDArray[np.uint8], look: int = MAX_SIDE) -> Iterator[NDAr
             size = (max(1, round(width * side / longest)), max(1, round(height * side / longest)))
             pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         yield pixels
-
-
-def refine_landmarks(
-    run: RunGraph, pixels: NDArray[np.uint8], faces: Sequence[DetectedFace], template: AlignmentTemplate, size: int
-) -> list[DetectedFace]:
-    """Return ``faces`` with the landmarks that a refiner places in a view aligned by those that they have.
-
-    Args:
-        run: The refiner's graph (see ``landmark_refiner_signature``).
-        pixels: The photo, uint8 RGB (height, width, 3).
-        faces: Faces of the photo. Those whose landmarks allow no view keep them.
-        template: Where landmarks lie in a view.
-        size: Side of a view in pixels.
-    """
-    refined = list(faces)
-    views: list[tuple[int, NDArray[np.float64]]] = []
-    for index, face in enumerate(faces):
-        with suppress(AlignmentError):
-            views.append((index, crop_matrix(face.landmarks, template, size)))
-    for start in range(0, len(views), _REFINED_AT_ONCE):
-        chunk = views[start : start + _REFINED_AT_ONCE]
-        images = crops_to_images([warp_crop(pixels, matrix, size) for _, matrix in chunk])
-        for (index, matrix), fractions in zip(chunk, run({"image": images})["landmarks"], strict=True):
-            points = fractions[None].astype(np.float64) * size - 0.5  # (1, 5, 2), pixels of the view
-            landmarks = cv2.transform(points, cv2.invertAffineTransform(matrix))[0]
-            refined[index] = replace(faces[index], landmarks=np.asarray(landmarks))
-    return refined
 
 
 def decode_outputs(outputs: Mapping[str, Array], stride: int, columns: int, min_score: float) -> Candidates:

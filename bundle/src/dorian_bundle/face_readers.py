@@ -10,8 +10,10 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
+from dorian_bundle.age_interval import AgeIntervals
 from dorian_bundle.entries import Entry, Provenance, require_graph
 from dorian_bundle.graphs import BATCH, Graph, Signature, TensorSpec
+from dorian_bundle.mesh import POINTS
 from dorian_bundle.similarity_by_years import SimilarityByYears
 
 # What the detector says of each cell of an image, and how many numbers; a cell is a square of one of the strides. Sides of an image
@@ -36,15 +38,20 @@ def detector_signature() -> Signature:
 
 
 def landmark_refiner_signature(view_size: int) -> Signature:
-    """Return the landmark refiner's signature: an aligned view → five landmarks, x and y as fractions of the view's side."""
+    """Return the landmark refiner's signature: an aligned view → the points of ``dorian_bundle.mesh``, and how much is visible.
+
+    Points are x and y as fractions of the view's side; ``visibility`` is the visible share of the face, 0 to 1.
+    """
     image = TensorSpec(name="image", shape=(BATCH, 3, view_size, view_size))
-    return Signature(inputs=(image,), outputs=(TensorSpec(name="landmarks", shape=(BATCH, 5, 2)),))
+    landmarks = TensorSpec(name="landmarks", shape=(BATCH, POINTS, 2))
+    return Signature(inputs=(image,), outputs=(landmarks, TensorSpec(name="visibility", shape=(BATCH,))))
 
 
 def age_estimator_signature(crop_size: int) -> Signature:
-    """Return the age estimator's signature: aligned crop → age in years."""
+    """Return the age estimator's signature: aligned crop → age in years, and the standard deviation of its distribution."""
     image = TensorSpec(name="image", shape=(BATCH, 3, crop_size, crop_size))
-    return Signature(inputs=(image,), outputs=(TensorSpec(name="age", shape=(BATCH,)),))
+    outputs = tuple(TensorSpec(name=name, shape=(BATCH,)) for name in ("age", "spread"))
+    return Signature(inputs=(image,), outputs=outputs)
 
 
 def facenet_signature(crop_size: int, embedding_size: int) -> Signature:
@@ -65,7 +72,7 @@ class FaceDetector(Entry):
 
 
 class LandmarkRefiner(Entry):
-    """The network that places the landmarks of a detected face more exactly.
+    """The network that places the points of a detected face, and says how much of it can be seen.
 
     Its input is a view of ``view_size``, aligned by the detector's landmarks to the bundle's template, in which the face
     appears ``zoom`` times as large as in a crop.
@@ -81,10 +88,11 @@ class LandmarkRefiner(Entry):
 
 
 class AgeEstimator(Entry):
-    """The network that estimates the age of an aligned crop of ``crop_size``."""
+    """The network that estimates the age of an aligned crop of ``crop_size``, and how sure its estimates are."""
 
     graph: str
     crop_size: int = Field(ge=16, le=1024)
+    intervals: AgeIntervals
     provenance: Provenance
 
     def signature(self) -> Signature:

@@ -1,48 +1,98 @@
-"""The face's region of a crop, as a soft mask under which methods change a photo, in training and in serving alike."""
+"""Regions of a crop as soft masks, in training and in serving alike: the face under which methods change a photo, and its parts."""
 
 from __future__ import annotations
 
+from typing import Literal
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# The face around its landmarks: half its width in distances between the eyes, and how far it reaches above the eyes and
-# below the mouth in distances between these; it takes in the hair above the forehead.
-HALF_WIDTH = 1.25
-ABOVE_EYES = 0.80
-BELOW_MOUTH = 0.85
-# Above the eyes the outline is squarer than an ellipse: temples and hair.
-ROUND, SQUARE = 2.0, 3.0
-FEATHER = 0.45  # of the way from the rim to the centre
+from dorian_bundle.mesh import (
+    INNER_LIPS,
+    LEFT_BROW,
+    LEFT_EYE,
+    LEFT_IRIS,
+    OUTER_LIPS,
+    OUTLINE,
+    RIGHT_BROW,
+    RIGHT_EYE,
+    RIGHT_IRIS,
+)
+
+Part = Literal["eyes", "brows", "lips", "teeth"]
+_PARTS: dict[Part, tuple[slice, ...]] = {
+    "eyes": (RIGHT_EYE, LEFT_EYE),
+    "brows": (RIGHT_BROW, LEFT_BROW),
+    "lips": (OUTER_LIPS,),
+    "teeth": (INNER_LIPS,),
+}
+
+# In distances between the eyes, which for a face seen from the side are its length over ``_LENGTH``.
+FEATHER = 0.35  # from the outline inwards, over which the mask grows
+HAIR = 0.25  # how far above the outline's top the mask reaches, to take in the hair above the forehead
+_BROW_HEIGHT = 0.08  # half of it
+_LENGTH = 2.5  # of a face, from the top of its forehead to its chin
+_TOP = (16, 17, 0, 1, 2)  # points of the outline that lie on the forehead
+_RAISED = np.array([0.5, 1.0, 1.0, 1.0, 0.5])  # how far each is raised, in ``HAIR``
+_FINE = 4  # pixels of the raster in which outlines are drawn, per pixel of the crop
+_SUBPIXEL = 4  # bits
 BORDER = 0.08  # of the crop's side, over which the mask fades towards what the networks did not see
 
 
-def face_mask(landmarks: NDArray[np.float64], size: int) -> NDArray[np.float32]:
-    """Return the weights of a face's pixels: 1 within the face, 0 at the crop's border.
+def face_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+    """Return the weights of a face's pixels: 1 within the face, 0 outside of its outline and at the crop's border.
 
     Args:
-        landmarks: (5, 2), in pixels of the crop.
+        mesh: Points (73, 2) of the face in pixels of the crop; see ``dorian_bundle.mesh``.
         size: Side of the crop in pixels.
 
     Returns:
         float32 (size, size) in [0, 1].
     """
-    eyes, mouth = landmarks[:2].mean(axis=0), landmarks[3:].mean(axis=0)
-    down = mouth - eyes
-    length = max(float(np.hypot(*down)), 1e-6)
-    down = down / length
-    half_width = HALF_WIDTH * max(float(np.hypot(*(landmarks[1] - landmarks[0]))), 0.8 * length)
-    top, bottom = -ABOVE_EYES * length, (1 + BELOW_MOUTH) * length
+    unit = _eye_distance(mesh)
+    outline = mesh[OUTLINE].copy()  # (18, 2)
+    up = mesh[OUTLINE][0] - mesh[OUTLINE][9]
+    outline[list(_TOP)] += (HAIR * unit / max(float(np.hypot(*up)), 1e-6)) * up * _RAISED[:, None]
+    inside = _filled([outline], size)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5) / _FINE  # in pixels of the crop
+    fine = _smooth(depth / (FEATHER * unit)).astype(np.float32)
+    mask = np.asarray(cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA))
     rows, columns = np.mgrid[:size, :size]
-    x, y = columns - eyes[0], rows - eyes[1]
-    along = x * down[0] + y * down[1]
-    across = np.abs(x * down[1] - y * down[0]) / half_width
-    centre = (top + bottom) / 2
-    upwards = along < centre
-    far = np.abs(along - centre) / ((bottom - top) / 2)
-    power = np.where(upwards, SQUARE, ROUND)
-    depth = 1 - (across**power + far**power) ** (1 / power)
-    edge = (np.minimum.reduce([rows, columns, size - 1 - rows, size - 1 - columns])) / (BORDER * size)
-    return np.asarray(_smooth(depth / FEATHER) * _smooth(edge), dtype=np.float32)
+    edge = np.minimum.reduce([rows, columns, size - 1 - rows, size - 1 - columns]) / (BORDER * size)
+    return np.asarray(mask * _smooth(edge), dtype=np.float32)
+
+
+def part_mask(mesh: NDArray[np.float64], size: int, part: Part) -> NDArray[np.float32]:
+    """Return the share of each pixel that belongs to a ``part`` of the face; see ``face_mask``.
+
+    Eyes are what shows between the lids, lips their red without the mouth's opening, teeth that opening.
+    """
+    polygons = [mesh[points] for points in _PARTS[part]]
+    if part == "brows":
+        down = mesh[OUTLINE][9] - mesh[OUTLINE][0]
+        half = _BROW_HEIGHT * _eye_distance(mesh) * down / max(float(np.hypot(*down)), 1e-6)
+        polygons = [np.concatenate([brow - half, (brow + half)[::-1]]) for brow in polygons]
+    filled = _filled(polygons, size)
+    if part == "lips":
+        filled &= ~_filled([mesh[INNER_LIPS]], size)
+    return np.asarray(cv2.resize(filled.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA))
+
+
+def _eye_distance(mesh: NDArray[np.float64]) -> float:
+    between = float(np.hypot(*(mesh[LEFT_IRIS] - mesh[RIGHT_IRIS])))
+    length = float(np.hypot(*(mesh[OUTLINE][9] - mesh[OUTLINE][0])))
+    return max(between, length / _LENGTH, 1e-6)
+
+
+def _filled(polygons: list[NDArray[np.float64]], size: int) -> NDArray[np.uint8]:
+    """Return a raster (size * _FINE, size * _FINE), 1 inside of ``polygons`` (n, 2) of the crop's pixels."""
+    raster = np.zeros((size * _FINE, size * _FINE), np.uint8)
+    reach = 8 * size  # corners beyond are as good as there, and OpenCV's fixed point holds them
+    for polygon in polygons:
+        corners = (np.clip(polygon, -reach, reach) + 0.5) * _FINE - 0.5
+        cv2.fillPoly(raster, [np.round(corners * 2**_SUBPIXEL).astype(np.int32)], 1, shift=_SUBPIXEL)
+    return raster
 
 
 def _smooth(depth: NDArray[np.floating]) -> NDArray[np.floating]:

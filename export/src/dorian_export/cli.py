@@ -23,7 +23,7 @@ from dorian_export.check import check_bundle
 from dorian_export.curves import CURVES_FILE, read_curves, write_curves
 from dorian_export.errors import ExportError
 from dorian_export.exporters import EXPORTERS
-from dorian_export.face_readers import READERS, averaged_facenet
+from dorian_export.face_readers import READERS, averaged_age_estimator, averaged_facenet
 from dorian_export.faces import Faces, pick_evenly
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.cli.options import data_option
@@ -125,7 +125,8 @@ def onnx(
             raise ExportError(f"{out} holds something other than a bundle, which would be lost; choose another folder")
         info = BundleInfo(name, version, _read_metrics(metrics_files))
         paths = {name: path for name, path in checkpoints.items() if path is not None}
-        faces = _load_faces(load_sources(sources), averaged_facenet(paths["facenet"]).size)
+        sizes = averaged_facenet(paths["facenet"]).size, averaged_age_estimator(paths["age_estimator"]).size
+        faces = _load_faces(load_sources(sources), *sizes)
         with draft_folder(out) as draft:
             _, differences = build_bundle(paths, draft, faces, info)
             check_bundle(draft)
@@ -133,11 +134,12 @@ def onnx(
         click.echo(f"{out / path}: differs from its network by at most {difference:.2g}")
 
 
-def _load_faces(records: Sequence[FaceRecord], facenet_size: int) -> Faces:
+def _load_faces(records: Sequence[FaceRecord], facenet_size: int, age_size: int) -> Faces:
     """Return faces that nothing was trained on, where there are any.
 
     ``crops`` have ages, for the graphs; ``people`` have identities, for thresholds, and are cut for a FaceNet whose crops
-    have the side ``facenet_size``. ``strangers`` are different people of the test split (see ``stranger_group``).
+    have the side ``facenet_size``. ``strangers`` are different people of the test split (see ``stranger_group``). ``aged`` have exact
+    ages, for intervals, and are cut for an age estimator of ``age_size``.
     """
     unseen = [record for record in records if record.split == "val" and record.age is not None]
     unseen = unseen or [record for record in records if record.age is not None]
@@ -145,11 +147,16 @@ def _load_faces(records: Sequence[FaceRecord], facenet_size: int) -> Faces:
     people = [record for record in records if record.split == "val" and record.identity]
     if not people:
         raise ExportError("FaceNet's thresholds need faces with identities in a validation split; --data has none")
-    side, template = with_margin(facenet_size)
+    aged = [record for record in unseen if record.age_low == record.age_high]
+    if not aged:
+        raise ExportError("the age estimator's intervals need faces of exactly known age; --data has none")
     strangers = [record for record in records if record.split == "test" and stranger_group(record)]
+    side, template = with_margin(facenet_size)
+    age_side, age_template = with_margin(age_size)
     return Faces(
         crops,
         cut_crops(people, side, template=template),
+        cut_crops(aged, age_side, template=age_template),
         cut_crops(strangers, side, template=template) if strangers else None,
     )
 

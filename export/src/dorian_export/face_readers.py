@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,23 @@ from dorian_bundle.face_readers import (
 from dorian_bundle.graphs import Graph, Precision, Signature
 from dorian_bundle.similarity_by_years import SimilarityByYears
 from dorian_export.accept_rates import measure_group_rates, measure_thresholds
+from dorian_export.age_intervals import measure_age_intervals
 from dorian_export.method_exporter import ExportJob
 from dorian_export.onnx_writer import cast_like
 from dorian_export.provenance import describe_provenance
 from dorian_export.verified_export import BATCHES, export_verified, image_inputs, require_faces, require_family
+from dorian_export.weight_storage import round_to_bytes, store_weights
 from dorian_export.yunet import MIN_SCORE, describe_yunet, export_yunet
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.data.sources import DLIB_NETWORK, MESH_NETWORK
-from dorian_training.networks import age_estimator, landmark_refiner
-from dorian_training.networks.age_estimator import expected_age
+from dorian_training.networks import landmark_refiner
+from dorian_training.networks.age_estimator import (
+    DLIB_LAYOUT,
+    AgeEstimator,
+    age_spread,
+    expected_age,
+    load_age_estimator,
+)
 from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.facenet import FaceNet, facenet_of
 
@@ -53,26 +61,27 @@ GraphExport = tuple[dict[str, Graph], dict[str, float]]  # graphs by name, diffe
 
 
 class LandmarkRefinerGraph(nn.Module):
-    """A landmark refiner whose image is RGB in [0, 1]."""
+    """A landmark refiner whose image is RGB in [0, 1] and that gives the visible share itself."""
 
     def __init__(self, refiner: nn.Module) -> None:
         super().__init__()
         self.refiner = refiner
 
-    def forward(self, image: Tensor) -> Tensor:
-        landmarks: Tensor = self.refiner(cast_like(self.refiner, image * 2 - 1))
-        return landmarks.float()  # (batch, 5, 2)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        landmarks, logits = self.refiner(cast_like(self.refiner, image * 2 - 1))
+        return landmarks.float(), logits.float().sigmoid()  # (batch, 73, 2), (batch,)
 
 
 class AgeEstimatorGraph(nn.Module):
-    """An age estimator whose image is RGB in [0, 1] and that gives the expected age in years."""
+    """An age estimator whose image is RGB in [0, 1] and that gives the expected age and its spread in years."""
 
     def __init__(self, estimator: nn.Module) -> None:
         super().__init__()
         self.estimator = estimator
 
-    def forward(self, image: Tensor) -> Tensor:
-        return expected_age(self.estimator(cast_like(self.estimator, image * 2 - 1)).float())  # (batch,)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.estimator(cast_like(self.estimator, image * 2 - 1)).float()
+        return expected_age(logits), age_spread(logits)  # (batch,), (batch,)
 
 
 class FaceNetGraph(nn.Module):
@@ -101,11 +110,12 @@ def export_face_readers(job: ExportJob) -> tuple[FaceReaders, GraphExport]:
         ExportError: If a checkpoint is of another family, or there are too few faces.
     """
     facenet = averaged_facenet(job.checkpoints["facenet"])
-    crops = job.faces.resized(age_estimator.SIZE)
+    estimator = averaged_age_estimator(job.checkpoints["age_estimator"])
+    crops, age_crops = job.faces.resized(landmark_refiner.SIZE), job.faces.resized(estimator.size)
     exports = [
         export_yunet(job.checkpoints["detector"], crops, job.folder),
         export_landmark_refiner(job.checkpoints["landmark_refiner"], crops, job.folder, job.precisions),
-        export_age_estimator(job.checkpoints["age_estimator"], crops, job.folder, job.precisions),
+        export_age_estimator(job.checkpoints["age_estimator"], age_crops, job.folder),
         export_facenet(job.checkpoints["facenet"], job.faces.resized(facenet.size), job.folder, job.precisions),
     ]
     thresholds = measure_thresholds(facenet, job.faces.people)
@@ -126,7 +136,10 @@ def export_face_readers(job: ExportJob) -> tuple[FaceReaders, GraphExport]:
             provenance=provenance["landmark_refiner"],
         ),
         age_estimator=entries.AgeEstimator(
-            graph="age_estimator", crop_size=age_estimator.SIZE, provenance=provenance["age_estimator"]
+            graph="age_estimator",
+            crop_size=estimator.size,
+            intervals=measure_age_intervals(job.checkpoints["age_estimator"], job.faces.aged),
+            provenance=provenance["age_estimator"],
         ),
         facenet=entries.FaceNet(
             graph="facenet",
@@ -150,7 +163,7 @@ def describe_reader(name: str, metadata: dict[str, Any], metrics: dict[str, Any]
     networks = []
     if name == "landmark_refiner":
         networks.append(MESH_NETWORK)  # which placed the points that it learned
-    if name == "age_estimator" and str(metadata["shape"].get("layout")).startswith("dlib_"):
+    if name == "age_estimator" and metadata["shape"].get("layout") == DLIB_LAYOUT:
         networks.append(DLIB_NETWORK)  # from which its training began
     return describe_provenance(metadata, metrics, networks)
 
@@ -171,28 +184,25 @@ def export_landmark_refiner(
     return _export("landmark_refiner", LandmarkRefinerGraph(network), signature, crops, folder, precisions)
 
 
-def export_age_estimator(
-    checkpoint: Path, crops: NDArray[np.uint8], folder: Path, precisions: Sequence[Precision]
-) -> GraphExport:
-    """Export the graph ``age_estimator``.
+def export_age_estimator(checkpoint: Path, crops: NDArray[np.uint8], folder: Path) -> GraphExport:
+    """Export the graph ``age_estimator``, in single precision with weights that are stored in 8 bits.
 
     Args:
         checkpoint: A run folder or shipped checkpoint.
-        crops: At least 8 aligned faces to verify on, uint8 RGB (faces, 64, 64, 3).
+        crops: At least 8 aligned faces to verify on, uint8 RGB (faces, size, size, 3), of the side that the network takes.
         folder: Folder of the bundle.
-        precisions: Of the graph's files.
 
     Returns:
-        The graph by name, and its differences from torch by file.
+        The graph by name, and its differences from torch, of the rounded network, by file.
 
     Raises:
         ParityError: If the graph differs too much from its network.
         ExportError: If the checkpoint is of another family, or there are too few faces.
     """
-    shape, build = age_estimator.AgeEstimatorShape, age_estimator.AgeEstimator
-    network, _ = averaged_network(checkpoint, "age_estimator", shape, build)
-    signature = age_estimator_signature(age_estimator.SIZE)
-    return _export("age_estimator", AgeEstimatorGraph(network), signature, crops, folder, precisions)
+    network = averaged_age_estimator(checkpoint)
+    round_to_bytes(network)
+    signature = age_estimator_signature(network.size)
+    return _export("age_estimator", AgeEstimatorGraph(network), signature, crops, folder, ("fp32",), store_weights)
 
 
 def export_facenet(
@@ -211,11 +221,12 @@ def _export(
     images: NDArray[np.uint8],
     folder: Path,
     precisions: Sequence[Precision],
+    store: Callable[[Path], None] | None = None,
 ) -> GraphExport:
     """Export ``network``, verified on ``images`` uint8 (faces, height, width, 3); the rest as ``export_verified``."""
     require_faces(images)
     inputs = image_inputs(images[: max(BATCHES)])
-    graph, differences = export_verified(name, network, signature, inputs, folder, precisions)
+    graph, differences = export_verified(name, network, signature, inputs, folder, precisions, store=store)
     return {name: graph}, differences
 
 
@@ -224,6 +235,12 @@ def averaged_facenet(checkpoint: Path) -> FaceNet:
     weights, metadata = load_weights(checkpoint)
     require_family(metadata, "facenet")
     return facenet_of(weights, metadata)
+
+
+def averaged_age_estimator(checkpoint: Path) -> AgeEstimator:
+    """Return the averaged age estimator of a ``checkpoint``, whatever its layout, for inference."""
+    require_family(load_weights(checkpoint)[1], "age_estimator")
+    return load_age_estimator(checkpoint)
 
 
 def averaged_network(checkpoint: Path, family: str, shape: Any, build: Any) -> tuple[nn.Module, dict[str, Any]]:

@@ -28,11 +28,13 @@ class Faces:
     Attributes:
         crops: At least 8 faces with ages, as large as the largest network's of a method.
         people: Faces with identities, cut with a margin about what FaceNet sees (see ``with_margin``).
-        strangers: Faces of different people of known ethnicity and gender, cut in the same way; ``None`` if there are none.
+        aged: Faces whose age is known exactly, cut with a margin about what the age estimator sees.
+        strangers: Faces of different people of known ethnicity and gender, cut as ``people``; ``None`` if there are none.
     """
 
     crops: Crops
     people: Crops
+    aged: Crops
     strangers: Crops | None = None
 
     def resized(self, size: int) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ def export_verified(
     inputs: Sequence[Mapping[str, Array]],
     folder: Path,
     precisions: Sequence[Precision],
+    store: Callable[[Path], None] | None = None,
 ) -> tuple[Graph, dict[str, float]]:
     """Write a network as a graph, a file per precision, and verify each file.
 
@@ -41,6 +42,7 @@ def export_verified(
         inputs: See ``require_parity``.
         folder: Folder of the bundle.
         precisions: Of the files' weights and arithmetic.
+        store: Changes how a written file stores the weights, not what they are.
 
     Returns:
         The graph, and the largest difference from torch by file.
@@ -54,6 +56,8 @@ def export_verified(
     for precision in precisions:
         path = f"graphs/{name}.{precision}.onnx"
         write_onnx(in_precision(network, precision), signature, folder / path)
+        if store is not None:
+            store(folder / path)
         differences[path] = require_parity(exact, folder / path, signature, precision, inputs)
         files.append(GraphFile.of(folder, path, precision))
     return Graph(signature=signature, files=tuple(files)), differences

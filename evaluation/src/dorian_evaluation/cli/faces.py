@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from dorian_bundle import Bundle, load_bundle
 from dorian_bundle.alignment import AlignmentTemplate
+from dorian_bundle.face_detection import find_faces
 from dorian_client import DorianError
 from dorian_evaluation.ageing.photos import list_photos, measure_photos
 from dorian_evaluation.ageing.sheet import write_sheet
@@ -34,7 +37,9 @@ from dorian_evaluation.faces.identities import (
     verification_metrics,
 )
 from dorian_evaluation.faces.image_sets import make_image_set, spread
+from dorian_evaluation.faces.landmarks import landmark_metrics
 from dorian_evaluation.faces.report import render_faces
+from dorian_evaluation.faces.turned import measure_turned
 from dorian_evaluation.graphs import open_graph, run_on_crops
 from dorian_evaluation.judges.faceapi import FaceApiJudge
 from dorian_evaluation.judges.reidentification import ReidentificationJudge
@@ -42,6 +47,7 @@ from dorian_evaluation.server_calls import connect
 from dorian_training.cli.options import data_option
 from dorian_training.data.crops import Crops, cut_crops
 from dorian_training.data.fairface import stranger_group
+from dorian_training.data.mesh import MESH_FILE
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import DataError
@@ -112,14 +118,43 @@ def _measure_age_estimator(inputs: Inputs) -> dict[str, Any] | None:
     dated = spread(dated, options.max_count)
     entry = manifest.readers.age_estimator
     crops = cut_crops(dated, entry.crop_size, options.cache, manifest.alignment)
-    estimates: dict[str, Any] = {"bundle": run_on_crops(open_graph(inputs.bundle, entry.graph), "age", crops.pixels)}
+    run = open_graph(inputs.bundle, entry.graph)
+    ages, spreads = (run_on_crops(run, output, crops.pixels) for output in ("age", "spread"))
+    estimates: dict[str, Any] = {"bundle": ages}
+    intervals = np.asarray([entry.intervals.interval(*face) for face in zip(ages, spreads, strict=True)])  # (faces, 2)
     if options.age_judge:
         judge = FaceApiJudge(options.age_judge)
         judge_crops = cut_crops(dated, judge.crop_size, options.cache, manifest.alignment)
         estimates["judge"] = judge.ages(judge_crops.pixels)
     else:
         click.echo("age estimator: without --age-judge it is compared with nothing")
-    return age_metrics(estimates, crops.records)
+    return age_metrics(estimates, crops.records, intervals)
+
+
+def _measure_landmarks(inputs: Inputs) -> dict[str, Any] | None:
+    records = [record for record in inputs.split("test") if (record.container.parent / MESH_FILE).is_file()]
+    if not records:
+        click.echo("landmarks: skipped, no face of the test split has mesh points")
+        return None
+    by_source: dict[str, list[FaceRecord]] = {}
+    for record in records:
+        by_source.setdefault(record.source, []).append(record)
+    limited = [record for faces in by_source.values() for record in spread(faces, inputs.options.max_count)]
+    entry = inputs.bundle.manifest.readers.detector
+    detect = partial(find_faces, open_graph(inputs.bundle, entry.graph), min_score=entry.min_score)
+    return landmark_metrics(limited, detect, bundle_refiner(inputs.bundle))
+
+
+def _measure_turned(inputs: Inputs) -> dict[str, Any] | None:
+    options = inputs.options
+    if options.server is None or options.photos is None:
+        click.echo("turned photos: skipped, they need --server and --photos")
+        return None
+    try:
+        with connect(options.server) as client:
+            return measure_turned(client, spread(list_photos(options.photos), options.max_count))
+    except DorianError as error:
+        raise DataError(f"{options.server}: {error}") from error
 
 
 def _measure_facenet(inputs: Inputs) -> dict[str, Any] | None:
@@ -176,6 +211,8 @@ def _measure_ageing(inputs: Inputs) -> dict[str, Any] | None:
 # None for a part that is skipped.
 _PARTS: Mapping[str, Callable[[Inputs], dict[str, Any] | None]] = {
     "detector": _measure_detector,
+    "landmarks": _measure_landmarks,
+    "turned": _measure_turned,
     "age_estimator": _measure_age_estimator,
     "facenet": _measure_facenet,
     "ageing": _measure_ageing,

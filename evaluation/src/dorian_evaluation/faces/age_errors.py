@@ -14,7 +14,9 @@ Floats = NDArray[np.floating[Any]]
 _OLDEST = 80  # the last decade has no end
 
 
-def age_metrics(estimates: Mapping[str, Floats], records: Sequence[FaceRecord]) -> dict[str, Any]:
+def age_metrics(
+    estimates: Mapping[str, Floats], records: Sequence[FaceRecord], intervals: Floats | None = None
+) -> dict[str, Any]:
     """Return the mean errors of estimated ages in years, separately for faces of ``exact`` age and of an age ``bracket``.
 
     For exact ages they are mean absolute errors, for brackets mean distances from the bracket.
@@ -22,17 +24,23 @@ def age_metrics(estimates: Mapping[str, Floats], records: Sequence[FaceRecord]) 
     Args:
         estimates: Ages in years, (faces,), by the name of the network that estimated them.
         records: The faces, all of known age.
+        intervals: The lowest and highest ages that the first network allows, (faces, 2).
 
     Returns:
         By kind of age, ``all`` and, by group, ``decade``, ``gender`` and ``ethnicity``: the number of faces and the error
-        by network.
+        by network; for exact ages and with ``intervals`` the share that they ``covered`` and their mean ``width`` in years.
     """
     low = np.asarray([record.age_low for record in records], dtype=np.float64)
     high = np.asarray([record.age_high for record in records], dtype=np.float64)
     errors = {name: years_outside(ages, low, high) for name, ages in estimates.items()}
     groups = face_groups(records)
     kinds = {"exact": low == high, "bracket": low < high}
-    return {kind: _errors_by_group(errors, groups, selected) for kind, selected in kinds.items() if selected.any()}
+    tables = {kind: _errors_by_group(errors, groups, selected) for kind, selected in kinds.items() if selected.any()}
+    if intervals is not None and "exact" in tables:
+        covered = (intervals[:, 0] <= low) & (low < intervals[:, 1] + 1)  # an age in whole years lasts for one
+        figures = {"covered": covered.astype(np.float64), "width": intervals[:, 1] - intervals[:, 0]}
+        _merge(tables["exact"], _errors_by_group(figures, groups, kinds["exact"]))
+    return tables
 
 
 def face_groups(records: Sequence[FaceRecord]) -> dict[str, NDArray[np.str_]]:
@@ -72,6 +80,15 @@ def _errors_by_group(
     for name, labels in groups.items():
         table[name] = {label: row(selected & (labels == label)) for label in sorted_labels(labels[selected])}
     return table
+
+
+def _merge(table: dict[str, Any], further: Mapping[str, Any]) -> None:
+    """Add the figures of ``further``, of the same groups, to the rows of ``table``."""
+    for name, value in further.items():
+        if isinstance(value, dict):
+            _merge(table[name], value)
+        else:
+            table[name] = value
 
 
 def _sort_key(label: str) -> tuple[int, str]:

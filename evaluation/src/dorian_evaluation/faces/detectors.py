@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle import Bundle
-from dorian_bundle.face_detection import MAX_OVERLAP, DetectedFace, find_faces, refine_landmarks
+from dorian_bundle.face_detection import MAX_OVERLAP, DetectedFace, find_faces
 from dorian_bundle.graphs import RunGraph
+from dorian_bundle.landmark_refinement import refine_landmarks
 from dorian_evaluation.faces.matching import Detections
 from dorian_evaluation.graphs import open_graph
 from dorian_training.errors import DataError

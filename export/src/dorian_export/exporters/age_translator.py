@@ -17,10 +17,11 @@ from dorian_bundle.calibration import Calibration
 from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import face_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_bundle.tensors import crops_to_images
 from dorian_export.calibration import calibrate
 from dorian_export.errors import ExportError
-from dorian_export.face_readers import averaged_network
+from dorian_export.face_readers import averaged_age_estimator
 from dorian_export.faces import Faces, pick_evenly
 from dorian_export.method_exporter import ExportJob, MethodExport, MethodExporter
 from dorian_export.onnx_writer import cast_like
@@ -28,9 +29,9 @@ from dorian_export.provenance import describe_provenance
 from dorian_export.verified_export import BATCHES, export_verified, require_faces, require_family
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.data.batches import as_images
-from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape, expected_age
+from dorian_training.networks.age_estimator import expected_age
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, TranslatorShape
+from dorian_training.networks.layers import at_side
 
 YOUNGEST, OLDEST = 1.0, 90.0  # years that training drew
 _GRAPH = "age_translator"
@@ -104,7 +105,7 @@ def _inputs(crops: NDArray[np.uint8]) -> list[dict[str, Array]]:
 
 
 def _calibrate(network: nn.Module, estimator: Path, faces: Faces, size: int) -> Calibration:
-    reader, _ = averaged_network(estimator, "age_estimator", AgeEstimatorShape, AgeEstimator)
+    reader = averaged_age_estimator(estimator)
     exactly_aged = faces.crops.where(np.asarray([r.age_low == r.age_high for r in faces.crops.records], dtype=bool))
     ages = np.asarray([record.age for record in exactly_aged.records], dtype=np.float32)
     images = as_images(torch.from_numpy(exactly_aged.pixels))
@@ -115,10 +116,10 @@ def _calibrate(network: nn.Module, estimator: Path, faces: Faces, size: int) -> 
         raise ExportError("calibration needs validation faces from 18 to 70 years whose age is known exactly")
     adult = torch.tensor(pick_evenly(adults.tolist(), _MAX_CALIBRATION_FACES))
     adult_images = torch.split(images[adult], _BATCH)
-    mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(size), size))
+    mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(size)), size))
 
     def estimate_age(image: Tensor) -> Tensor:
-        return expected_age(reader(F.interpolate(image, (AGE_SIZE, AGE_SIZE), mode="area")))
+        return expected_age(reader(at_side(image, reader.size)))
 
     @lru_cache(maxsize=1)  # one target is drawn at several strengths before the next
     def masked_deltas(target_age: float) -> list[Tensor]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate
-from dorian_bundle.face_detection import MAX_SIDE, DetectedFace, find_faces, refine_landmarks
+from dorian_bundle.face_detection import MAX_SIDE, DetectedFace, find_faces
 from dorian_bundle.face_readers import FaceReaders
+from dorian_bundle.landmark_refinement import refine_landmarks
+from dorian_bundle.quarter_turns import find_upright_and_turned
 from dorian_server.runtimes.session import Session
 
 
@@ -46,5 +49,10 @@ class NetworkDetector:
         self._refiner_template, self._refiner_size = template.zoomed(refiner.zoom), refiner.view_size
 
     def detect(self, pixels: NDArray[np.uint8]) -> list[DetectedFace]:
-        faces = find_faces(self._detector.run, pixels, self._min_score, self._look)
+        return find_upright_and_turned(pixels, self._find, partial(self._refine, pixels))
+
+    def _find(self, pixels: NDArray[np.uint8]) -> list[DetectedFace]:
+        return find_faces(self._detector.run, pixels, self._min_score, self._look)
+
+    def _refine(self, pixels: NDArray[np.uint8], faces: Sequence[DetectedFace]) -> list[DetectedFace]:
         return refine_landmarks(self._refiner.run, pixels, faces, self._refiner_template, self._refiner_size)

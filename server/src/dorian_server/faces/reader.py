@@ -28,15 +28,21 @@ DEFAULT_FALSE_ACCEPT_RATE = 1e-3
 class AgeEstimator:
     """The bundle's age estimator. ``coverage``: share of faces whose age lies in the interval of their estimate."""
 
-    coverage = 0.8
-
     def __init__(self, entry: AgeEstimatorEntry, session: Session) -> None:
-        self.crop_size = entry.crop_size
-        self._session = session
+        self.crop_size, self.coverage = entry.crop_size, entry.intervals.coverage
+        self._intervals, self._session = entry.intervals, session
 
-    def estimate(self, crops: Sequence[Pixels]) -> Array:
-        """Return the estimated ages in years (faces,) of aligned RGB ``crops`` uint8 (``crop_size``, ``crop_size``, 3)."""
-        return self._session.run({"image": crops_to_images(crops)})["age"]
+    def estimate(self, crops: Sequence[Pixels]) -> list[tuple[float, tuple[float, float]]]:
+        """Return the estimated age of each of ``crops``, and the lowest and the highest one of its interval, in years.
+
+        Args:
+            crops: Aligned, RGB uint8 (``crop_size``, ``crop_size``, 3).
+        """
+        outputs = self._session.run({"image": crops_to_images(crops)})
+        return [
+            (age, self._intervals.interval(age, spread))
+            for age, spread in zip(outputs["age"].tolist(), outputs["spread"].tolist(), strict=True)
+        ]
 
 
 class FaceEmbedder:
@@ -111,9 +117,11 @@ class FaceReader:
             return []
         sizes = {self.age_estimator.crop_size, self.embedder.crop_size}
         crops = {size: self.crop(pixels, faces, size) for size in sizes}
-        ages = self.age_estimator.estimate(crops[self.age_estimator.crop_size])  # (faces,)
+        ages = self.age_estimator.estimate(crops[self.age_estimator.crop_size])
         embeddings = self.embedder.embed(crops[self.embedder.crop_size])  # (faces, embedding)
-        return [FaceReading(float(age), embedding) for age, embedding in zip(ages, embeddings, strict=True)]
+        return [
+            FaceReading(age, embedding, interval) for (age, interval), embedding in zip(ages, embeddings, strict=True)
+        ]
 
     def inspect(self, pixels: Pixels, faces: Sequence[tuple[int, DetectedFace]], clock: Clock) -> list[Face]:
         """Return faces of the photo ``pixels`` with their readings, where they can be aligned.

@@ -11,6 +11,7 @@ from dorian_bundle import Bundle
 from dorian_bundle.face_detection import DetectedFace
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import face_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import MAX_STRENGTH, Age, AgeRequest, CompareRequest, FaceSelector
@@ -229,8 +230,9 @@ class Pipeline:
 
 
 def _face_mask(face: PreparedFace) -> Array:
-    landmarks = cv2.transform(face.face.detected.landmarks[None], face.matrix)[0]  # (5, 2)
-    return face_mask(landmarks, len(face.crop))  # (size, size)
+    detected = face.face.detected
+    mesh = mean_mesh(detected.landmarks) if detected.mesh is None else detected.mesh
+    return face_mask(cv2.transform(mesh[None], face.matrix)[0], len(face.crop))  # (size, size)
 
 
 def _patch(face: PreparedFace, mask: Array, drawing: Drawing, method: Method, request: AgeRequest) -> compositing.Patch:

@@ -38,7 +38,7 @@ from dorian_training.methods.age_cgan import (
 from dorian_training.methods.age_cgan_joint import JointSettings, JointStage
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_cgan import PRESETS, SIZE, AgeCganShape
-from dorian_training.networks.age_estimator import load_age_estimator
+from dorian_training.networks.age_estimator import load_compact_age_estimator
 from dorian_training.networks.eigenfaces import fit_eigenfaces
 from dorian_training.networks.facenet import load_facenet
 
@@ -156,7 +156,7 @@ def _with_shape(config: AgeCganConfig, metadata: dict[str, Any], is_new: bool) -
 def _build_stage(
     config: AgeCganConfig, shape: AgeCganShape, context: DistributedContext, batches: BalancedBatches
 ) -> Stage[Batch]:
-    estimator = load_age_estimator(config.age_estimator) if config.age_estimator else None
+    estimator = load_compact_age_estimator(config.age_estimator) if config.age_estimator else None
     facenet = load_facenet(config.facenet) if config.facenet else None
     match config.settings():
         case JointSettings() as joint:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from dorian_training.cli.config import RunConfig, apply_overrides, batch_size_field, config_command, steps_field
+from dorian_training.cli.config import RunConfig, apply_overrides, batch_size_field, config_command, option, steps_field
 from dorian_training.cli.runs import cut_splits, read_run, run_distributed, run_stage
 from dorian_training.data.augmentation import Augmentation
 from dorian_training.data.batches import LabelledBatches
 from dorian_training.data.crops import with_margin
+from dorian_training.data.degradation import Degradation
+from dorian_training.data.records import FaceRecord
 from dorian_training.distributed import DistributedContext
 from dorian_training.methods.age_estimator import (
     AgeEstimatorSettings,
@@ -16,19 +19,45 @@ from dorian_training.methods.age_estimator import (
     age_labels,
     flattening_weights,
 )
-from dorian_training.networks.age_estimator import SIZE, AgeEstimatorShape
+from dorian_training.networks.age_estimator import (
+    AgeEstimatorShape,
+    CompactAgeEstimatorShape,
+    DlibAgeEstimatorShape,
+    age_estimator_shape,
+    build_age_estimator,
+)
+
+# Harder than the default: colour, sharpness and parts of a face say little about its age.
+_AUGMENTATION = replace(Augmentation(), grey=0.12, erase=0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgeEstimatorConfig(RunConfig):
     """Options of the age estimator's training."""
 
-    steps: int = steps_field(4000)
-    batch_size: int = batch_size_field(64)
+    layout: Literal["dlib", "compact"] = option(
+        "dlib: 150 px, begun from dlib's FaceNet by --from. compact: 64 px, which discriminators of ages start from.",
+        default="dlib",
+    )
+    only: tuple[str, ...] = option(
+        "Use the faces of this set alone, where --data holds several, as fairface; give it once per set.",
+        default=(),
+        metavar="SET",
+    )
+    steps: int = steps_field(4400)
+    batch_size: int = batch_size_field(48)
 
     def settings(self) -> AgeEstimatorSettings:
         """Return the stage's settings with the overrides applied."""
         return apply_overrides(AgeEstimatorSettings(), self.overrides)
+
+    def shape(self) -> AgeEstimatorShape:
+        """Return the shape of a new network."""
+        return DlibAgeEstimatorShape() if self.layout == "dlib" else CompactAgeEstimatorShape()
+
+    def is_usable(self, record: FaceRecord) -> bool:
+        """Return whether to train on a face: its age is known, and its set is wanted."""
+        return record.age is not None and (not self.only or record.source in self.only)
 
 
 @config_command("age-estimator", AgeEstimatorConfig)
@@ -36,24 +65,27 @@ def age_estimator(config: AgeEstimatorConfig) -> None:
     """Train the age estimator: how old a face looks.
 
     \b
-    dorian-train age-estimator --data faces/ --out runs/age
+    dorian-train age-estimator --data faces/ --from models/checkpoints/facenet --out runs/age
     """
     run_distributed(_train, config)
 
 
 def _train(context: DistributedContext, config: AgeEstimatorConfig) -> None:
-    train, val = cut_splits(config, lambda record: record.age is not None, with_margin(SIZE))
+    resumed = read_run(config.out, AgeEstimatorStage.name)
+    shape = age_estimator_shape(resumed["shape"]) if resumed else config.shape()
+    settings = config.settings()
+    size = build_age_estimator(shape).size
+    train, val = cut_splits(config, config.is_usable, with_margin(size))
     batches = LabelledBatches(
         train,
         age_labels(train),
         config.batch_size,
         config.seed + context.rank,
-        SIZE,
-        replace(Augmentation(), grey=0.1),
-        flattening_weights(train),
+        size,
+        _AUGMENTATION,
+        flattening_weights(train, power=settings.balance),
         context.device,
+        Degradation(),
     )
-    resumed = read_run(config.out, AgeEstimatorStage.name)
-    shape = AgeEstimatorShape.from_dict(resumed["shape"]) if resumed else AgeEstimatorShape()
-    stage = AgeEstimatorStage(shape, config.settings(), context.device, config.amp, val)
+    stage = AgeEstimatorStage(shape, settings, context.device, config.amp, val)
     run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict()})

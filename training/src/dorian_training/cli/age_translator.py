@@ -21,7 +21,7 @@ from dorian_training.data.crops import with_margin
 from dorian_training.distributed import DistributedContext
 from dorian_training.methods.age_estimator import age_labels, flattening_weights
 from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, GuideNetworks
-from dorian_training.networks.age_estimator import load_age_estimator
+from dorian_training.networks.age_estimator import load_compact_age_estimator
 from dorian_training.networks.age_translator import AgeTranslatorShape
 from dorian_training.networks.facenet import load_facenet
 
@@ -72,7 +72,7 @@ def _train(context: DistributedContext, config: AgeTranslatorConfig) -> None:
         flattening_weights(train, _AGE_SPAN, _FLATNESS),
         context.device,
     )
-    estimator = load_age_estimator(config.age_estimator) if config.age_estimator else None
+    estimator = load_compact_age_estimator(config.age_estimator) if config.age_estimator else None
     guides = GuideNetworks(load_facenet(config.facenet), age_estimator=estimator)
     stage = AgeTranslatorStage(shape, config.settings(), guides, context.device, config.amp, val)
     run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict()})

@@ -37,7 +37,7 @@ from dorian_training.data.sources import load_sources
 from dorian_training.distributed import DistributedContext
 from dorian_training.errors import ConfigError
 from dorian_training.methods.cyclegan import TRANSLATORS, CycleGanSettings, CycleGanStage
-from dorian_training.networks.age_estimator import load_age_estimator
+from dorian_training.networks.age_estimator import load_compact_age_estimator
 from dorian_training.networks.cyclegan import PRESETS, CycleGanShape
 
 _VALIDATION_FACES = 8  # of each domain
@@ -132,7 +132,7 @@ def _train(context: DistributedContext, config: CycleGanConfig) -> None:
     seed = config.seed + context.rank
     batches = DomainBatches(crops, config.batch_size, seed, shape.size, MILD_AUGMENTATION, context.device)
     validation = _validation_batch(config.load_domains("val"), shape.size, context.device)
-    estimator = load_age_estimator(config.age_estimator) if config.age_estimator else None
+    estimator = load_compact_age_estimator(config.age_estimator) if config.age_estimator else None
     stage = CycleGanStage(shape, config.settings(), context.device, config.amp, validation, estimator)
     records = [record for domain in crops for record in domain.records]
     metadata = {"shape": shape.as_dict(), "domains": config.domain_rule()}

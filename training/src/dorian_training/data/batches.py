@@ -13,6 +13,7 @@ from torch import Tensor
 from dorian_bundle.ages import AgeGroup, group_of_age
 from dorian_training.data.augmentation import Augmentation, augmented
 from dorian_training.data.crops import Crops
+from dorian_training.data.degradation import Degradation, degraded
 from dorian_training.errors import DataError
 
 
@@ -87,7 +88,7 @@ class LabelledBatch:
 
 
 class LabelledBatches:
-    """Draws faces with the chances ``weights`` (none: alike), augmented, each with its row of ``labels``.
+    """Draws faces with the chances ``weights`` (none: alike), augmented and degraded, each with its row of ``labels``.
 
     ``crops`` are cut with ``MARGIN`` around ``size``. Pixels stay uint8 on ``device``; the stream resumes exactly.
     """
@@ -102,9 +103,10 @@ class LabelledBatches:
         augmentation: Augmentation,
         weights: Tensor | None = None,
         device: torch.device | str = "cpu",
+        degradation: Degradation | None = None,
     ) -> None:
         self.batch_size = batch_size
-        self._size, self._augmentation = size, augmentation
+        self._size, self._augmentation, self._degradation = size, augmentation, degradation
         self._pixels = torch.from_numpy(crops.pixels).to(device)
         self._labels = labels.to(device)
         self._weights = torch.ones(len(crops)) if weights is None else weights.float()
@@ -114,6 +116,8 @@ class LabelledBatches:
         """Return the next batch."""
         selected = self._choose().to(self._pixels.device)
         image = augmented(as_images(self._pixels[selected]), self._size, self._augmentation, self._generator)
+        if self._degradation is not None:
+            image = degraded(image, self._degradation, self._generator)
         return LabelledBatch(image, self._labels[selected])
 
     def _choose(self) -> Tensor:

@@ -22,7 +22,7 @@ from dorian_training.networks.age_cgan import (
     build_encoder,
     build_generator,
 )
-from dorian_training.networks.age_estimator import AgeEstimator
+from dorian_training.networks.age_estimator import CompactAgeEstimator
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.layers import at_side
 
@@ -82,7 +82,7 @@ class AdversarialStage(Stage[Batch]):
         settings: AdversarialSettings,
         device: torch.device,
         amp: bool,
-        age_estimator: AgeEstimator | None = None,
+        age_estimator: CompactAgeEstimator | None = None,
     ) -> None:
         super().__init__(device)
         self.shape, self.settings, self.amp = shape, settings, amp

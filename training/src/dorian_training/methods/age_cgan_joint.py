@@ -14,14 +14,15 @@ from torch.nn import functional as F
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import SharedChange
 from dorian_training.data.batches import Batch
 from dorian_training.losses.reconstruction import charbonnier, feature_distance, latent_divergence
 from dorian_training.methods.age_cgan import GROUP_YEARS, AdversarialSettings, AdversarialStage, reconstruction_samples
 from dorian_training.networks.age_cgan import SIZE, AgeCganShape, build_encoder
-from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
-from dorian_training.networks.age_estimator import AgeEstimator
+from dorian_training.networks.age_estimator import COMPACT_SIZE as AGE_SIZE
+from dorian_training.networks.age_estimator import CompactAgeEstimator
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.layers import at_side
 
@@ -63,7 +64,7 @@ class JointStage(AdversarialStage):
         amp: bool,
         watched: Batch,
         facenet: FaceNet,
-        age_estimator: AgeEstimator,
+        age_estimator: CompactAgeEstimator,
     ) -> None:
         super().__init__(shape, settings, device, amp, age_estimator)
         self.encoder = self.add_network("encoder", build_encoder(shape))
@@ -71,7 +72,7 @@ class JointStage(AdversarialStage):
         self.add_optimizer("encoder", settings.learning_rate, (settings.beta1, settings.beta2))
         self.facenet = facenet.to(device).eval().requires_grad_(False)
         self.age_estimator = age_estimator.to(device).eval().requires_grad_(False)
-        self._mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(SIZE), SIZE)).to(device)
+        self._mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(SIZE)), SIZE)).to(device)
         self._watched = watched
 
     def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:

@@ -8,27 +8,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dorian_training.checkpoint import load_network
+from dorian_training.checkpoint import load_network, require_network
 from dorian_training.data.augmentation import centred
 from dorian_training.data.batches import LabelledBatch, as_images
 from dorian_training.data.crops import Crops
 from dorian_training.losses.age import age_likelihood, years_outside
 from dorian_training.methods.stage import Stage, cosine_rate
-from dorian_training.networks.age_estimator import SIZE, AgeEstimator, AgeEstimatorShape, expected_age
+from dorian_training.networks.age_estimator import AgeEstimatorShape, build_age_estimator, expected_age
+from dorian_training.networks.dlib_resnet import DlibTrunk
 
-_BATCH = 256
+_BATCH = 64
 
 
 @dataclass(frozen=True)
 class AgeEstimatorSettings:
-    """Numbers of the training. ``warm_up``: share of the steps in which the rate grows from nothing."""
+    """Numbers of the training.
 
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
+    ``head_rate``: factor on the learning rate of the head. ``max_norm``: length that gradients are shortened to. ``warm_up``:
+    share of the steps in which the rate grows from nothing. ``balance``: how far rare ages are drawn more often, 0 to 1.
+    ``even_brackets``: weight of the loss that takes a bracket's years for equally likely, against that in which any may be.
+    """
+
+    learning_rate: float = 4e-4
+    head_rate: float = 4.0
+    max_norm: float = 5.0
+    weight_decay: float = 0.02
     blur: float = 2.0
     distance_weight: float = 0.1
-    warm_up: float = 0.05
+    warm_up: float = 0.03
     ema_decay: float = 0.999
+    balance: float = 0.5
+    even_brackets: float = 0.0
 
 
 class AgeEstimatorStage(Stage[LabelledBatch]):
@@ -46,9 +56,13 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
     ) -> None:
         super().__init__(device)
         self.settings, self.amp, self.watched = settings, amp, watched
-        self.estimator = self.add_network("age_estimator", AgeEstimator(shape))
+        network = build_age_estimator(shape)
+        self.size = network.size
+        self.estimator = self.add_network("age_estimator", network)
         self.add_average("age_estimator", settings.ema_decay)
-        self.add_optimizer("age_estimator", settings.learning_rate, (0.9, 0.999), settings.weight_decay)
+        self.add_optimizer(
+            "age_estimator", settings.learning_rate, (0.9, 0.999), settings.weight_decay, settings.head_rate
+        )
 
     def schedule(self, done: float) -> None:
         self.set_rate(self.settings.learning_rate * cosine_rate(done, self.settings.warm_up))
@@ -58,27 +72,40 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits = self.estimator(batch.image)
         logits, low, high = logits.float(), batch.label[:, 0], batch.label[:, 1]
-        likelihood = age_likelihood(logits, low, high, self.settings.blur)
+        likelihood = age_likelihood(logits, low, high, self.settings.blur, self.settings.even_brackets)
         distance = years_outside(logits, low, high)
-        self.optimizer_step("age_estimator", likelihood + self.settings.distance_weight * distance)
+        loss = likelihood + self.settings.distance_weight * distance
+        self.optimizer_step("age_estimator", loss, self.settings.max_norm)
         self.averages["age_estimator"].update_parameters(self.estimator)
         return {"likelihood": likelihood.detach(), "years_outside": distance.detach()}
 
     def measure(self) -> dict[str, float]:
-        """Return the mean absolute error in years on the validation faces whose age is exact, if there are any."""
+        """Return what validation faces say, where there are any: the mean absolute error of exact ages, and how far outside of
+        their brackets the others are read, in years."""
         if self.watched is None:
             return {}
-        exact = np.asarray([r.age_low is not None and r.age_low == r.age_high for r in self.watched.records])
-        if not exact.any():
-            return {}
-        faces = self.watched.where(exact)
-        true = np.asarray([record.age for record in faces.records])
-        read = read_ages(self.averages["age_estimator"], faces, self.device, self.amp)
-        return {"error_in_years": float(np.abs(true - read).mean())}
+        low, high = age_labels(self.watched).numpy().T
+        read = read_ages(self.averages["age_estimator"], self.watched, self.size, self.device, self.amp)
+        outside, exact = np.maximum(low - read, 0) + np.maximum(read - high, 0), low == high
+        parts = {"error_in_years": exact, "years_outside_brackets": ~exact}
+        return {name: float(outside[part].mean()) for name, part in parts.items() if part.any()}
 
     def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        """Begin with an age estimator's ``weights``, or with the trunk of dlib's FaceNet."""
+        if "age_estimator" not in weights and isinstance(self.estimator, DlibTrunk):
+            self._load_trunk(weights)
+            return
         load_network(self.estimator, weights, "age_estimator")
         self.load_average("age_estimator", weights)
+
+    def _load_trunk(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        require_network(weights, "facenet_ema")
+        trunk = {
+            name: tensor for name, tensor in weights["facenet_ema"].items() if name.startswith(("stem.", "blocks."))
+        }
+        state = {name: tensor for name, tensor in self.estimator.state_dict().items() if name not in trunk}
+        load_network(self.estimator, {"facenet_ema": {**state, **trunk}}, "facenet_ema")
+        self.averages["age_estimator"].module.load_state_dict(self.estimator.state_dict())
 
 
 def age_labels(crops: Crops) -> Tensor:
@@ -92,12 +119,12 @@ def flattening_weights(crops: Crops, width: int = 5, power: float = 0.5) -> Tens
     return torch.from_numpy(np.bincount(bins)[bins] ** -power).float()
 
 
-def read_ages(network: torch.nn.Module, crops: Crops, device: torch.device, amp: bool = False) -> np.ndarray:
-    """Return the expected ages (faces,) in years of the centres of ``crops`` by ``network``, which is in evaluation mode."""
+def read_ages(network: torch.nn.Module, crops: Crops, size: int, device: torch.device, amp: bool = False) -> np.ndarray:
+    """Return the expected ages (faces,) in years by ``network``, in evaluation mode, of the ``size`` px centres of ``crops``."""
     ages = []
     for start in range(0, len(crops), _BATCH):
         pixels = torch.from_numpy(crops.pixels[start : start + _BATCH]).to(device)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=amp):
-            logits = network(centred(as_images(pixels), SIZE))
+            logits = network(centred(as_images(pixels), size))
         ages.append(expected_age(logits.float()).cpu().numpy())
     return np.concatenate(ages)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import SharedChange, centred
 from dorian_training.data.batches import LabelledBatch, as_images
@@ -21,8 +22,8 @@ from dorian_training.losses.reconstruction import charbonnier
 from dorian_training.losses.translation import broad_imbalance, broad_tint, identity_loss
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_discriminator import AgeDiscriminator
-from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
-from dorian_training.networks.age_estimator import AgeEstimator, expected_age
+from dorian_training.networks.age_estimator import COMPACT_SIZE as AGE_SIZE
+from dorian_training.networks.age_estimator import CompactAgeEstimator, expected_age
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.layers import at_side
@@ -73,7 +74,7 @@ class GuideNetworks:
     """
 
     facenet: FaceNet
-    age_estimator: AgeEstimator | None = None
+    age_estimator: CompactAgeEstimator | None = None
 
 
 class AgeTranslatorStage(Stage[LabelledBatch]):
@@ -183,7 +184,9 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
     def _mask(self, image: Tensor) -> Tensor:
         side = image.shape[2]
         if side not in self._masks:
-            self._masks[side] = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(side), side)).to(self.device)
+            self._masks[side] = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(side)), side)).to(
+                self.device
+            )
         return self._masks[side]
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ from dorian_training.checkpoint import load_network
 from dorian_training.data.domains import DomainBatch
 from dorian_training.losses.adversarial import fake_score_loss, real_score_loss
 from dorian_training.methods.stage import Stage
-from dorian_training.networks.age_estimator import AgeEstimator
+from dorian_training.networks.age_estimator import CompactAgeEstimator
 from dorian_training.networks.cyclegan import (
     CycleGanShape,
     FaceDiscriminator,
@@ -83,7 +83,7 @@ class CycleGanStage(Stage[DomainBatch]):
         device: torch.device,
         amp: bool,
         watched: DomainBatch | None = None,
-        age_estimator: AgeEstimator | None = None,
+        age_estimator: CompactAgeEstimator | None = None,
     ) -> None:
         super().__init__(device)
         self.shape, self.settings, self.amp, self.watched = shape, settings, amp, watched

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dorian_bundle.mesh import LEFT_IRIS, RIGHT_IRIS
 from dorian_training.checkpoint import load_network
 from dorian_training.data.landmark_batches import LandmarkBatch
 from dorian_training.methods.stage import Stage, cosine_rate
@@ -16,12 +17,16 @@ from dorian_training.networks.landmark_refiner import LandmarkRefiner, LandmarkR
 
 @dataclass(frozen=True)
 class LandmarkRefinerSettings:
-    """Numbers of the training. ``warm_up``: share of the steps in which the rate grows from nothing."""
+    """Numbers of the training. ``warm_up``: share of the steps in which the rate grows from nothing.
+
+    ``visibility_weight``: of the loss of the visible share, against hundredths of a view's side.
+    """
 
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     warm_up: float = 0.03
     ema_decay: float = 0.999
+    visibility_weight: float = 0.5
 
 
 class LandmarkRefinerStage(Stage[LandmarkBatch]):
@@ -49,21 +54,33 @@ class LandmarkRefinerStage(Stage[LandmarkBatch]):
     def step(self, batch: LandmarkBatch, number: int) -> dict[str, Tensor]:
         self.refiner.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            predicted = self.refiner(batch.image)
-        loss = F.smooth_l1_loss(predicted * 100, batch.landmarks * 100, beta=1.0)  # in hundredths of the view's side
-        self.optimizer_step("landmark_refiner", loss)
+            points, logits = self.refiner(batch.image)
+        distance = F.smooth_l1_loss(points * 100, batch.landmarks * 100, beta=0.5, reduction="none")  # in hundredths
+        weights = batch.visible / batch.visible.sum().clamp(min=1e-6)  # what cannot be seen cannot be placed
+        landmarks = (distance.mean(dim=(1, 2)) * weights).sum()
+        visibility = F.binary_cross_entropy_with_logits(logits, batch.visible)
+        self.optimizer_step("landmark_refiner", landmarks + self.settings.visibility_weight * visibility)
         self.averages["landmark_refiner"].update_parameters(self.refiner)
-        return {"loss": loss.detach()}
+        return {"landmarks": landmarks.detach(), "visibility": visibility.detach()}
 
     def measure(self) -> dict[str, float]:
-        """Return the mean distance of the validation views' landmarks from the true ones, as a fraction of the distance between the eyes."""
+        """Return metrics on the validation views.
+
+        ``landmark_error``: the mean distance of the points from the true ones in views of which more than half is visible,
+        as a fraction of the distance between the eyes. ``visibility_error``: the mean absolute error of the visible share.
+        """
         if self.watched is None:
             return {}
         with torch.no_grad():
-            predicted = self.averages["landmark_refiner"](self.watched.image)
-        true = self.watched.landmarks
-        between = (true[:, 0] - true[:, 1]).norm(dim=1)
-        return {"landmark_error": float(((predicted - true).norm(dim=2).mean(dim=1) / between).mean())}
+            points, logits = self.averages["landmark_refiner"](self.watched.image)
+        error = {"visibility_error": float((logits.sigmoid() - self.watched.visible).abs().mean())}
+        seen = self.watched.visible > 0.5
+        if not seen.any():
+            return error
+        true = self.watched.landmarks[seen]
+        between = (true[:, RIGHT_IRIS] - true[:, LEFT_IRIS]).norm(dim=1)
+        distance = (points[seen] - true).norm(dim=2).mean(dim=1)
+        return {"landmark_error": float((distance / between).mean()), **error}
 
     def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         load_network(self.refiner, weights, "landmark_refiner")

@@ -78,13 +78,39 @@ class Stage(ABC, Generic[BatchKind]):
         load_network(average.module, weights, f"{name}_ema")
         average.n_averaged.fill_(_MANY_STEPS)
 
-    def add_optimizer(self, name: str, rate: float, betas: tuple[float, float], weight_decay: float = 0.0) -> Optimizer:
-        """Add Adam for network ``name``; with ``weight_decay``, decoupled, on matrices and kernels alone."""
-        matrices = [parameter for parameter in self.networks[name].parameters() if parameter.ndim > 1]
-        others = [parameter for parameter in self.networks[name].parameters() if parameter.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    def add_optimizer(
+        self,
+        name: str,
+        rate: float,
+        betas: tuple[float, float],
+        weight_decay: float = 0.0,
+        head_rate: float = 1.0,
+    ) -> Optimizer:
+        """Add Adam for network ``name``.
+
+        Args:
+            name: The network.
+            rate: Learning rate.
+            betas: Adam's decays.
+            weight_decay: Decoupled, on matrices and kernels alone.
+            head_rate: Factor on the rate of the network's ``head``, which is new where the rest is fine-tuned.
+        """
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for key, parameter in self.networks[name].named_parameters():
+            groups.setdefault((parameter.ndim > 1, key.startswith("head.")), []).append(parameter)
         self.optimizers[name] = torch.optim.AdamW(
-            [group for group in groups if group["params"]], lr=rate, betas=betas, fused=True
+            [
+                {
+                    "params": parameters,
+                    "weight_decay": weight_decay if is_matrix else 0.0,
+                    "lr": rate * (head_rate if is_head else 1.0),
+                    "rate_factor": head_rate if is_head else 1.0,
+                }
+                for (is_matrix, is_head), parameters in groups.items()
+            ],
+            lr=rate,
+            betas=betas,
+            fused=True,
         )
         return self.optimizers[name]
 
@@ -92,16 +118,21 @@ class Stage(ABC, Generic[BatchKind]):
         """Let all optimisers go on at the learning rate ``rate``."""
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("rate_factor", 1.0)
 
-    def optimizer_step(self, names: str | Sequence[str], loss: Tensor) -> Tensor:
-        """Take one optimiser step of the network or networks ``names`` down ``loss``; return the loss, detached."""
+    def optimizer_step(self, names: str | Sequence[str], loss: Tensor, max_norm: float | None = None) -> Tensor:
+        """Take one optimiser step of the network or networks ``names`` down ``loss``; return the loss, detached.
+
+        With ``max_norm``, gradients of a network that are longer are shortened to it.
+        """
         network_names = [names] if isinstance(names, str) else names
         for name in network_names:
             self.optimizers[name].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for name in network_names:
             average_gradients(self.networks[name])
+            if max_norm is not None:
+                nn.utils.clip_grad_norm_(self.networks[name].parameters(), max_norm)
             self.optimizers[name].step()
         return loss.detach()
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dorian_training.errors import ConfigError
-from dorian_training.networks.age_estimator import SIZE as AGE_SIZE
-from dorian_training.networks.age_estimator import AgeEstimator, AgeEstimatorShape
+from dorian_training.networks.age_estimator import COMPACT_SIZE as AGE_SIZE
+from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
 from dorian_training.networks.layers import LEAK, at_side, strided_convolutions
 from dorian_training.networks.shape import NetworkShape
 
@@ -28,8 +28,8 @@ class AgeDiscriminatorShape(NetworkShape):
     ``fine``: channels of the 4×4 convolutions, each halving, of the tower that sees all pixels.
     """
 
-    widths: tuple[int, ...] = AgeEstimatorShape().widths
-    strides: tuple[int, ...] = AgeEstimatorShape().strides
+    widths: tuple[int, ...] = CompactAgeEstimatorShape().widths
+    strides: tuple[int, ...] = CompactAgeEstimatorShape().strides
     fine: tuple[int, ...] = (48, 96, 192, 256, 256)
     bins: int = 12
     years: float = 8.0
@@ -66,7 +66,7 @@ class AgeDiscriminator(nn.Module):
         return logits
 
     @torch.no_grad()
-    def start_from_estimator(self, estimator: AgeEstimator, spans: Sequence[slice] | None = None) -> None:
+    def start_from_estimator(self, estimator: CompactAgeEstimator, spans: Sequence[slice] | None = None) -> None:
         """Start from the weights of ``estimator``, of the same layout and in evaluation mode, so that only realism is left to learn.
 
         A span's logit is the mean of its years' logits. ``spans``: the years of each output, unless ``shape.years`` each.
@@ -82,7 +82,7 @@ class AgeDiscriminator(nn.Module):
             last.bias[index] = years_of.bias[years].mean()
 
     @torch.no_grad()
-    def start_tower(self, estimator: AgeEstimator) -> None:
+    def start_tower(self, estimator: CompactAgeEstimator) -> None:
         """Start the coarse tower from the convolutions of ``estimator``, with batch normalisation folded in, but not its head."""
         convolutions = [layer for layer in self.coarse if isinstance(layer, nn.Conv2d)]
         source = list(estimator.features)

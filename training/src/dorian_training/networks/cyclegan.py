@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
 from dorian_training.networks.layers import LEAK
 from dorian_training.networks.shape import NetworkShape
@@ -131,7 +132,7 @@ class Added(nn.Module):
     def __init__(self, network: nn.Module, size: int) -> None:
         super().__init__()
         self.network = network
-        mask = torch.from_numpy(face_mask(DEFAULT_TEMPLATE.points(size), size))
+        mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(size)), size))
         self.register_buffer("mask", mask, persistent=False)
         drawing = [layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))][-1]
         drawing.weight.data.mul_(_FAINT)

@@ -1,0 +1,68 @@
+"""How sure age estimates are: the bounds of ``AgeIntervals``, measured on faces whose age is known exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dorian_bundle.age_interval import AgeIntervals
+from dorian_export.errors import ExportError
+from dorian_training.data.augmentation import centred
+from dorian_training.data.batches import as_images
+from dorian_training.data.crops import Crops
+from dorian_training.networks.age_estimator import AgeEstimator, age_spread, expected_age, load_age_estimator
+
+COVERAGE = 0.8
+_AGES = (1.0, 3.0, 6.0, 10.0, 14.0, 18.0, *np.arange(22.0, 93.0, 5.0).tolist())  # at which bounds are measured
+_NEIGHBOURS = 120  # faces of about that age, by which they are
+_MIN_SPREAD = 1.0  # years
+_BATCH = 32
+
+
+def measure_age_intervals(checkpoint: Path, faces: Crops) -> AgeIntervals:
+    """Measure the bounds of the age estimator's intervals.
+
+    Args:
+        checkpoint: Of the age estimator.
+        faces: Of no training split, with exactly known ages, cut with a margin about the side that the network takes.
+
+    Raises:
+        ExportError: If there are too few faces.
+    """
+    if len(faces) < _NEIGHBOURS:
+        raise ExportError(
+            f"the age estimator's intervals need {_NEIGHBOURS} validation faces of exactly known age; there are {len(faces)}"
+        )
+    estimates, spreads = read_ages_and_spreads(load_age_estimator(checkpoint), faces)
+    ages = np.asarray([record.age for record in faces.records], dtype=np.float64)
+    errors = (estimates - ages) / np.maximum(spreads, _MIN_SPREAD)
+    tail = (1 - COVERAGE) / 2
+    bounds = [np.quantile(errors[_nearest(ages, age)], (tail, 1 - tail)) for age in _AGES]
+    return AgeIntervals(
+        coverage=COVERAGE,
+        ages=_AGES,
+        lower=tuple(round(float(low), 3) for low, _ in bounds),
+        upper=tuple(round(float(high), 3) for _, high in bounds),
+        min_spread=_MIN_SPREAD,
+        faces=len(faces),
+    )
+
+
+def _nearest(ages: NDArray[np.float64], age: float) -> NDArray[np.int64]:
+    """Return the indices of the faces whose ``ages`` (faces,) are nearest to ``age``, with all that are as near as the last."""
+    distance = np.abs(ages - age)
+    return np.flatnonzero(distance <= np.partition(distance, _NEIGHBOURS - 1)[_NEIGHBOURS - 1])
+
+
+def read_ages_and_spreads(network: AgeEstimator, faces: Crops) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the expected ages and the spreads (faces,), in years, of the centres of ``faces``."""
+    ages, spreads = [], []
+    for pixels in torch.split(torch.from_numpy(faces.pixels), _BATCH):
+        with torch.no_grad():
+            logits = network(centred(as_images(pixels), network.size)).double()
+        ages.append(expected_age(logits).numpy())
+        spreads.append(age_spread(logits).numpy())
+    return np.concatenate(ages), np.concatenate(spreads)
