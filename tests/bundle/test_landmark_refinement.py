@@ -98,6 +98,15 @@ def test_many_faces_are_seen_in_parts_and_keep_their_order() -> None:
         assert moved == pytest.approx(np.full(5, 0.02 * view_of(before)), abs=2e-3)
 
 
+def test_what_lies_outside_of_the_photo_is_not_visible() -> None:
+    """Of a face whose middle is the photo's lower edge, the upper half is seen."""
+    (refined,) = refine_landmarks(Seen(), picture(100, 220), [face(60, middle=(100.0, 99.5))], TEMPLATE, VIEW)
+    assert refined.mesh is not None
+    inside = (refined.mesh[:, 1] < 99.5).mean()
+    assert 0.2 < inside < 0.8
+    assert refined.visibility == pytest.approx(0.9 * inside, abs=1e-6)
+
+
 def test_faces_whose_landmarks_coincide_keep_them() -> None:
     lost = DetectedFace((0, 0, 9, 9), np.full((5, 2), 7.0), 0.9)
     run = Seen(off=(0.1, 0))

@@ -26,7 +26,7 @@ def refine_landmarks(
 ) -> list[DetectedFace]:
     """Return ``faces`` with the mesh that a refiner places in a view aligned by the landmarks that they have.
 
-    Their landmarks are then those of the mesh.
+    Their landmarks are then those of the mesh. What lies outside of the photo, where views show its reflection, is not visible.
 
     Args:
         run: The refiner's graph (see ``landmark_refiner_signature``).
@@ -48,7 +48,8 @@ def refine_landmarks(
         ):
             points = fractions[None].astype(np.float64) * size - 0.5  # (1, 73, 2), pixels of the view
             mesh = np.asarray(cv2.transform(points, cv2.invertAffineTransform(matrix))[0])  # (73, 2)
-            refined[index] = _with_mesh(faces[index], mesh, float(visibility))
+            inside = np.all((mesh > -0.5) & (mesh < (pixels.shape[1] - 0.5, pixels.shape[0] - 0.5)), axis=1)  # (73,)
+            refined[index] = _with_mesh(faces[index], mesh, float(visibility * inside.mean()))
     return refined
 
 
