@@ -50,8 +50,8 @@ def test_a_detector_tells_four_things_of_the_cells_of_each_stride() -> None:
 
 
 def test_readers_of_crops() -> None:
-    assert (
-        str(landmark_refiner_signature(48)) == "(image float32[batch, 3, 48, 48]) -> (landmarks float32[batch, 5, 2])"
-    )
-    assert str(age_estimator_signature(48)) == "(image float32[batch, 3, 48, 48]) -> (age float32[batch])"
+    image = "(image float32[batch, 3, 48, 48])"
+    refined = "(landmarks float32[batch, 73, 2], visibility float32[batch])"
+    assert str(landmark_refiner_signature(48)) == f"{image} -> {refined}"
+    assert str(age_estimator_signature(48)) == f"{image} -> (age float32[batch], spread float32[batch])"
     assert str(facenet_signature(48, 96)) == "(image float32[batch, 3, 48, 48]) -> (embedding float32[batch, 96])"

@@ -218,14 +218,14 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Content], object], list[str]]] = {
     ),
     "an age estimator of another crop size": (
         lambda m: m["readers"]["age_estimator"].update(crop_size=96),
-        ["its age estimator, the graph 'age_estimator',", "float32[batch, 3, 64, 64]", "float32[batch, 3, 96, 96]"],
+        ["its age estimator, the graph 'age_estimator',", "float32[batch, 3, 150, 150]", "float32[batch, 3, 96, 96]"],
     ),
     "a landmark refiner of another view size": (
-        lambda m: m["readers"]["landmark_refiner"].update(view_size=96),
+        lambda m: m["readers"]["landmark_refiner"].update(view_size=64),
         [
             "its landmark refiner, the graph 'landmark_refiner',",
-            "float32[batch, 3, 64, 64]",
             "float32[batch, 3, 96, 96]",
+            "float32[batch, 3, 64, 64]",
         ],
     ),
     "a FaceNet of another crop size": (

@@ -31,7 +31,7 @@ def test_the_mask_of_an_aligned_face_is_symmetric_and_fades_to_nothing_at_the_cr
     assert np.allclose(mask, mask[:, ::-1], atol=0.05)
     assert not np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).any()
     assert np.abs(np.diff(mask, axis=0)).max() < 20 / size, "it must fade smoothly"
-    assert 0.35 < mask.mean() < 0.6
+    assert 0.3 < mask.mean() < 0.6
 
 
 def test_the_mask_is_whole_on_the_features_and_nothing_outside_of_the_jaw() -> None:
@@ -49,12 +49,6 @@ def test_the_mask_grows_from_the_outline_inwards() -> None:
         expected = share**2 * (3 - 2 * share)
         (actual,) = at(mask, (chin - (0, share * FEATHER * EYES))[None])
         assert actual == pytest.approx(expected, abs=0.08)
-
-
-def test_the_mask_takes_in_the_hair_above_the_forehead() -> None:
-    mask, top = face_mask(MESH * 0.6 + 60, SIZE), MESH[0] * 0.6 + 60
-    assert at(mask, top[None])[0] > 0.5
-    assert at(mask, (top - (0, 0.4 * 0.6 * EYES))[None]) == [0]
 
 
 def test_the_mask_follows_the_mesh() -> None:

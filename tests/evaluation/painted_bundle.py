@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from dorian_bundle.age_interval import AgeIntervals
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.bundle import write_manifest
@@ -27,7 +28,11 @@ from dorian_bundle.face_readers import (
 from dorian_bundle.families.age_cgan import AgeCganMethod, age_cgan_signatures, latent_gradient_signature
 from dorian_bundle.graphs import Graph, GraphFile, Signature
 from dorian_bundle.manifest import Manifest
+from dorian_bundle.mesh import ALIGNMENT_POINTS, mean_mesh
 
+INTERVALS = AgeIntervals(
+    coverage=0.8, ages=(0.0, 100.0), lower=(-1.0, -1.0), upper=(1.0, 1.0), min_spread=1.0, faces=100
+)
 ORIGIN = Provenance(
     licence="none",
     commercial_use=False,
@@ -92,16 +97,21 @@ def save_detector(path: Path) -> None:
 def save_refiner(path: Path) -> None:
     """Save a refiner that places landmarks at those of its template, moved by a tenth of the distance between the eyes."""
     template = np.asarray(DEFAULT_TEMPLATE.zoomed(ZOOM).landmarks)
+    mesh = mean_mesh(template)
+    mesh[list(ALIGNMENT_POINTS)] = template
     off = 0.1 * (template[1, 0] - template[0, 0])
     shape = [
         helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=0),
         helper.make_node("Unsqueeze", ["mean", "axes"], ["single"]),
         constant("nothing", 0),
-        constant("places", (template - np.array([off, 0]))[None]),
+        constant("places", (mesh - np.array([off, 0]))[None]),
+        constant("share", 0.9),
         helper.make_node("Mul", ["single", "nothing"], ["none"]),
         helper.make_node("Add", ["none", "places"], ["landmarks"]),
+        helper.make_node("Mul", ["mean", "nothing"], ["flat"]),
+        helper.make_node("Add", ["flat", "share"], ["visibility"]),
     ]
-    save(path, [_axes(1, 2), *shape], "landmarks")
+    save(path, [_axes(1, 2), *shape], "landmarks visibility")
 
 
 def save_age_estimator(path: Path) -> None:
@@ -111,9 +121,11 @@ def save_age_estimator(path: Path) -> None:
         constant("nothing", 0),
         constant("years", AGE),
         helper.make_node("Mul", ["mean", "nothing"], ["none"]),
+        constant("sure", 4),
         helper.make_node("Add", ["none", "years"], ["age"]),
+        helper.make_node("Add", ["none", "sure"], ["spread"]),
     ]
-    save(path, nodes, "age")
+    save(path, nodes, "age spread")
 
 
 def save_facenet(path: Path) -> None:
@@ -199,7 +211,7 @@ def _readers() -> FaceReaders:
     return FaceReaders(
         detector=FaceDetector(graph="detector", min_score=0.5, provenance=ORIGIN),
         landmark_refiner=LandmarkRefiner(graph="landmark_refiner", view_size=64, zoom=ZOOM, provenance=ORIGIN),
-        age_estimator=AgeEstimator(graph="age_estimator", crop_size=64, provenance=ORIGIN),
+        age_estimator=AgeEstimator(graph="age_estimator", crop_size=64, intervals=INTERVALS, provenance=ORIGIN),
         facenet=FaceNet(
             graph="facenet",
             crop_size=64,

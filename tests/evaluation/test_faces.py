@@ -76,7 +76,7 @@ def test_all_parts(evaluate: Callable[..., Result], tmp_path: Path) -> None:
     assert [(time["width"], time["height"]) for time in detector["time"]] == [(640, 480), (1920, 1080)]
 
     ages = figures["age_estimator"]["exact"]
-    assert ages["all"] == {"faces": 2, "bundle": 15.0}
+    assert ages["all"] == {"faces": 2, "bundle": 15.0, "covered": 0.0, "width": 8.0}
     assert {name: row["bundle"] for name, row in ages["decade"].items()} == {"30-39": 10.0, "60-69": 20.0}
 
     facenet = figures["facenet"]

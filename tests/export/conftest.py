@@ -321,7 +321,7 @@ def crops(faces: Path) -> NDArray[np.uint8]:
 def seen(faces: Path) -> Faces:
     """Faces as the command gives them to the exporters, 96 pixels wide."""
     watched = cut_crops([record for record in load_archives(faces) if record.split == "val"], 96)
-    return Faces(watched, watched)
+    return Faces(watched, watched, watched)
 
 
 @pytest.fixture(scope="session")

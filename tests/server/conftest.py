@@ -179,7 +179,8 @@ class FlatAgeEstimator:
         self.signature = signature
 
     def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
-        return {"age": inputs["image"][:, 2].mean(axis=(1, 2)) * 255 * YEARS_PER_LEVEL}
+        ages = inputs["image"][:, 2].mean(axis=(1, 2)) * 255 * YEARS_PER_LEVEL
+        return {"age": ages, "spread": np.full_like(ages, 4.0)}
 
 
 class FlatFaceNet:

@@ -184,10 +184,11 @@ class OneCell:
 
 
 class OnePoint:
-    """Stands for a refiner: it sees all landmarks in the middle of its view."""
+    """Stands for a refiner: it sees all points in the middle of its view, and all of the face."""
 
     def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
-        return {"landmarks": np.full((len(inputs["image"]), 5, 2), 0.5, np.float32)}
+        count = len(inputs["image"])
+        return {"landmarks": np.full((count, 73, 2), 0.5, np.float32), "visibility": np.ones(count, np.float32)}
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize
 
 from dorian_bundle import Bundle, load_bundle, write_manifest
+from dorian_bundle.age_interval import AgeIntervals
 from dorian_bundle.ages import PAPER_GROUPS, age_condition
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.entries import DataSet, Provenance
@@ -51,6 +52,9 @@ YEARS_PER_BLUE = 100.0  # as the age estimator reads them
 _TURN = 2.0  # of the embedding, in radians for a whole red
 _MARGIN = 2  # pixels about a face that are as bright, so that crops have no edge
 SIMILARITY_BY_YEARS = SimilarityByYears(years=(2, 10, 40), similarity=(0.99, 0.9, -0.9), spread=0.1, source="a test")
+_INTERVALS = AgeIntervals(
+    coverage=0.8, ages=(0.0, 100.0), lower=(-1.0, -1.0), upper=(1.0, 1.0), min_spread=1.0, faces=100
+)
 _PROVENANCE = Provenance(
     licence="CC0-1.0",
     commercial_use=True,
@@ -86,20 +90,26 @@ _DETECTOR = base64.b64decode(
     "HwodCAESGQoHEgViYXRjaAoKEghjZWxsc18zMgoCCARiJwoFa3BzXzgSHgocCAESGAoHEgViYXRjaAoJEgdjZWxsc184CgIICmIpCgZrcHNfMTYSHwod"
     "CAESGQoHEgViYXRjaAoKEghjZWxsc18xNgoCCApiKQoGa3BzXzMyEh8KHQgBEhkKBxIFYmF0Y2gKChIIY2VsbHNfMzIKAggKQgQKABAR"
 )
-# landmarks = the template's
+# landmarks = the mean face's, whose five are the template's; visibility = 0.9
 _REFINER = base64.b64decode(
-    "CAgSADqiAwo2CgVpbWFnZRIBbSIKUmVkdWNlTWVhbioNCgRheGVzQAJAA6ABByoPCghrZWVwZGltcxgAoAECChEKAW0KAVcSAXAiBk1hdE11bAoOCg"
-    "FwCgFCEgFxIgNBZGQKGgoBcQoBUhIJbGFuZG1hcmtzIgdSZXNoYXBlEgFnKoMBCAMIChABQgFXSngAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-    "AAAAAAAAAqMQgKEAFCAUJKKHe+nz4rh5Y+xSAwPyuHlj4AAAA/5dACP2iRrT4fhSs/TDcpPx+FKz8qIQgDEAdCAVJKGP//////////BQAAAAAAAAAC"
-    "AAAAAAAAAFokCgVpbWFnZRIbChkIARIVCgcSBWJhdGNoCgIIAwoCCCAKAgggYiQKCWxhbmRtYXJrcxIXChUIARIRCgcSBWJhdGNoCgIIBQoCCAJCBA"
-    "oAEBE="
+    "CAg6jwcKOAoFaW1hZ2USAW0iClJlZHVjZU1lYW4qDwoEYXhlc0ABQAJAA6ABByoPCghrZWVwZGltcxgAoAECCg4KAW0KAXoSAW4iA011bAoXCgFuCg"
+    "F2Egp2aXNpYmlsaXR5IgNBZGQKFQoBbgoCaWESAXUiCVVuc3F1ZWV6ZQoWCgF1CgFwEglsYW5kbWFya3MiA0FkZBIBZyoLEAFCAXpKBAAAAAAqCxAB"
+    "QgF2SgRmZmY/KtYECAEISQgCEAFCAXBKyAQAAAA/KH4MPW+BND+srVg948dYP1yPAj7UK2U/iUGAPt0kZj9pb9A+YVRiPyo6Ej/hC1M/Gy89P3E9Oj"
+    "+U9lY/7loiPwskaD8AAAA/BcVvPyNKuz4LJGg/H4WLPpT2Vj990DM+Gy89P/tc7T0qOhI/F9nOPWlv0D5iodY9iUGAPnbgHD5cjwI+Iv2WPqytWD1q"
+    "vHQ+eJyiPibkgz524Jw+JLmcPn0/lT4jSrs+f/uaPhWMyj55WKg+EhS/PnE9qj4ldaI+exSuPjC7hz5xPao+5dBCP3icoj7tDT4/duCcPm6jMT99P5"
+    "U+7loiP3/7mj71uRo/eVioPvd1ID9xPao+bcUuP3sUrj5oIjw/cT2qPmgiLD4yd20+YVRSPhfZTj451oU+SntDPh4Wqj45RUc+BhLUPjy9Uj5m91Q/"
+    "MndtPuhqSz8X2U4+5BQ9P0p7Qz7x9Co/OUVHPv32FT88vVI+16OwPrKdLz8lBsE+HhYqPwIr5z4mUyU/AAAAPx04Jz9/agw/JlMlP+58Hz8eFio/FK"
+    "4nP7KdLz/ufB8/GlE6P39qDD+Y3UM/AAAAP4/CRT8CK+c+mN1DPyUGwT4aUTo/Io61PiDSLz8Hztk+m+YtPwAAAD+k3y4//BgTP5vmLT/vOCU/INIv"
+    "P/wYEz8ijjU/AAAAP5VlOD8Hztk+Io41PwAAAD+HFpk+AAAAP4XrsT4AAAA/YhDYPgAAAD8xCAw/HqfIPilcDz9xrBs/KVwPPwAAAD8hHxQ/wcqhPl"
+    "K4nj6gGi8/UriePioaCAIQB0ICaWFKEAEAAAAAAAAAAgAAAAAAAABaJAoFaW1hZ2USGwoZCAESFQoHEgViYXRjaAoCCAMKAgggCgIIIGIkCglsYW5k"
+    "bWFya3MSFwoVCAESEQoHEgViYXRjaAoCCEkKAggCYh0KCnZpc2liaWxpdHkSDwoNCAESCQoHEgViYXRjaEIECgAQEQ=="
 )
-# age = 100 mean blue
+# age = 100 mean blue; spread = 4
 _AGE_ESTIMATOR = base64.b64decode(
-    "CAgSADqlAQo2CgVpbWFnZRIBbSIKUmVkdWNlTWVhbioNCgRheGVzQAJAA6ABByoPCghrZWVwZGltcxgAoAECChMKAW0KAVcSA2FnZSIGTWF0TXVsEg"
-    "FnKhUIAxABQgFXSgwAAAAAAAAAAAAAyEJaJAoFaW1hZ2USGwoZCAESFQoHEgViYXRjaAoCCAMKAgggCgIIIGIWCgNhZ2USDwoNCAESCQoHEgViYXRj"
-    "aEIECgAQEQ=="
+    "CAg6gQIKNgoFaW1hZ2USAW0iClJlZHVjZU1lYW4qDQoEYXhlc0ACQAOgAQcqDwoIa2VlcGRpbXMYAKABAgoTCgFtCgF3EgNhZ2UiBk1hdE11bAoQCg"
+    "NhZ2UKAXoSAW4iA011bAoTCgFuCgFzEgZzcHJlYWQiA0FkZBIBZyoVCAMQAUIBd0oMAAAAAAAAAAAAAMhCKgsQAUIBekoEAAAAACoLEAFCAXNKBAAA"
+    "gEBaJAoFaW1hZ2USGwoZCAESFQoHEgViYXRjaAoCCAMKAgggCgIIIGIWCgNhZ2USDwoNCAESCQoHEgViYXRjaGIZCgZzcHJlYWQSDwoNCAESCQoHEg"
+    "ViYXRjaEIECgAQEQ=="
 )
 # embedding = cos, sin of 2 mean red
 _FACENET = base64.b64decode(
@@ -201,7 +211,7 @@ def _manifest(graphs: dict[str, Graph], methods: tuple[Method, ...]) -> Manifest
     readers = FaceReaders(
         detector=FaceDetector(graph="detector", min_score=0.2, provenance=_PROVENANCE),
         landmark_refiner=LandmarkRefiner(graph="refiner", view_size=SIZE, zoom=1.0, provenance=_PROVENANCE),
-        age_estimator=AgeEstimator(graph="age", crop_size=SIZE, provenance=_PROVENANCE),
+        age_estimator=AgeEstimator(graph="age", crop_size=SIZE, intervals=_INTERVALS, provenance=_PROVENANCE),
         facenet=FaceNet(
             graph="facenet",
             crop_size=FACENET_SIZE,

@@ -30,11 +30,8 @@ _PARTS: dict[Part, tuple[slice, ...]] = {
 
 # In distances between the eyes, which for a face seen from the side are its length over ``_LENGTH``.
 FEATHER = 0.35  # from the outline inwards, over which the mask grows
-HAIR = 0.25  # how far above the outline's top the mask reaches, to take in the hair above the forehead
 _BROW_HEIGHT = 0.08  # half of it
 _LENGTH = 2.5  # of a face, from the top of its forehead to its chin
-_TOP = (16, 17, 0, 1, 2)  # points of the outline that lie on the forehead
-_RAISED = np.array([0.5, 1.0, 1.0, 1.0, 0.5])  # how far each is raised, in ``HAIR``
 _FINE = 4  # pixels of the raster in which outlines are drawn, per pixel of the crop
 _SUBPIXEL = 4  # bits
 BORDER = 0.08  # of the crop's side, over which the mask fades towards what the networks did not see
@@ -51,16 +48,13 @@ def face_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
         float32 (size, size) in [0, 1].
     """
     unit = _eye_distance(mesh)
-    outline = mesh[OUTLINE].copy()  # (18, 2)
-    up = mesh[OUTLINE][0] - mesh[OUTLINE][9]
-    outline[list(_TOP)] += (HAIR * unit / max(float(np.hypot(*up)), 1e-6)) * up * _RAISED[:, None]
-    inside = _filled([outline], size)
-    depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5) / _FINE  # in pixels of the crop
+    inside = _filled([mesh[OUTLINE]], size)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / _FINE  # in pixels of the crop
     fine = _smooth(depth / (FEATHER * unit)).astype(np.float32)
     mask = np.asarray(cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA))
     rows, columns = np.mgrid[:size, :size]
     edge = np.minimum.reduce([rows, columns, size - 1 - rows, size - 1 - columns]) / (BORDER * size)
-    return np.asarray(mask * _smooth(edge), dtype=np.float32)
+    return np.asarray((mask * _smooth(edge)).clip(0, 1), dtype=np.float32)
 
 
 def part_mask(mesh: NDArray[np.float64], size: int, part: Part) -> NDArray[np.float32]:

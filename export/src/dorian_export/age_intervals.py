@@ -17,7 +17,8 @@ from dorian_training.networks.age_estimator import AgeEstimator, age_spread, exp
 
 COVERAGE = 0.8
 _AGES = (1.0, 3.0, 6.0, 10.0, 14.0, 18.0, *np.arange(22.0, 93.0, 5.0).tolist())  # at which bounds are measured
-_NEIGHBOURS = 120  # faces of about that age, by which they are
+_NEIGHBOURS = 120  # faces of about that age, by which they are; all, where there are fewer
+_MIN_FACES = 8
 _MIN_SPREAD = 1.0  # years
 _BATCH = 32
 
@@ -32,9 +33,9 @@ def measure_age_intervals(checkpoint: Path, faces: Crops) -> AgeIntervals:
     Raises:
         ExportError: If there are too few faces.
     """
-    if len(faces) < _NEIGHBOURS:
+    if len(faces) < _MIN_FACES:
         raise ExportError(
-            f"the age estimator's intervals need {_NEIGHBOURS} validation faces of exactly known age; there are {len(faces)}"
+            f"the age estimator's intervals need {_MIN_FACES} validation faces of exactly known age; there are {len(faces)}"
         )
     estimates, spreads = read_ages_and_spreads(load_age_estimator(checkpoint), faces)
     ages = np.asarray([record.age for record in faces.records], dtype=np.float64)
@@ -54,7 +55,8 @@ def measure_age_intervals(checkpoint: Path, faces: Crops) -> AgeIntervals:
 def _nearest(ages: NDArray[np.float64], age: float) -> NDArray[np.int64]:
     """Return the indices of the faces whose ``ages`` (faces,) are nearest to ``age``, with all that are as near as the last."""
     distance = np.abs(ages - age)
-    return np.flatnonzero(distance <= np.partition(distance, _NEIGHBOURS - 1)[_NEIGHBOURS - 1])
+    last = min(_NEIGHBOURS, len(distance)) - 1
+    return np.flatnonzero(distance <= np.partition(distance, last)[last])
 
 
 def read_ages_and_spreads(network: AgeEstimator, faces: Crops) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
