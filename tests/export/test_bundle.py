@@ -167,17 +167,17 @@ def test_the_graphs_that_see_faces(bundle: Bundle) -> None:
         detector_signature(),
         age_estimator_signature(64),
         facenet_signature(64, 12),
-        landmark_refiner_signature(64),
+        landmark_refiner_signature(96),
     )
     for name, signature in zip(READERS, signatures, strict=True):
         entry, graph = getattr(readers, name), bundle.manifest.graphs[name]
         assert entry.graph == name
         assert entry.signature() == graph.signature == signature
-        assert [file.precision for file in graph.files] == ["fp32" if name == "detector" else "fp16"]
+        assert [file.precision for file in graph.files] == ["fp32" if name in ("detector", "age_estimator") else "fp16"]
     assert readers.detector.min_score == 0.75
     assert readers.age_estimator.crop_size == 64
     assert (readers.facenet.crop_size, readers.facenet.embedding_size) == (64, 12)
-    assert (readers.landmark_refiner.view_size, readers.landmark_refiner.zoom) == (64, 0.8)
+    assert (readers.landmark_refiner.view_size, readers.landmark_refiner.zoom) == (96, 0.8)
 
 
 def test_where_the_weights_that_see_faces_come_from(bundle: Bundle) -> None:

@@ -35,6 +35,7 @@ from dorian_training.data.crops import Crops
 from dorian_training.errors import CheckpointError
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.cyclegan import CycleGanShape, build_translator
+from dorian_training.networks.layers import at_side
 
 Make = Callable[..., MethodExport]
 FAMILIES = ["age_translator", "cyclegan"]
@@ -310,7 +311,7 @@ def test_a_translator_is_calibrated_on_grown_faces_under_the_mask_by_the_bundles
         return 2 * torch.from_numpy(seen.resized(size)[np.asarray(keep)]).permute(0, 3, 1, 2).float() / 255 - 1
 
     def read(images: torch.Tensor) -> torch.Tensor:
-        return years(readers["age_estimator"](nn.functional.interpolate(images, (64, 64), mode="area")))
+        return years(readers["age_estimator"](at_side(images, 64)))
 
     assert readings == pytest.approx(read(image(48, exact)).numpy(), abs=0.1)
     grown = [known and 18 <= record.age <= 70 for record, known in zip(records, exact, strict=True)]
