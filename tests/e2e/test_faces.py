@@ -107,7 +107,14 @@ def test_detect_lists_the_faces_largest_first(run: Run, collage: Path) -> None:
 def test_detect_as_text_and_drawn(run: Run, collage: Path, tmp_path: Path) -> None:
     done = run("detect", collage, "--draw", tmp_path / "faces.png")
     assert (
-        len(re.findall(r"^face \d: \d+x\d+ at \(\d+, \d+\), score 0\.\d\d, age \d+$", done.stdout, re.MULTILINE)) == 2
+        len(
+            re.findall(
+                r"^face \d: \d+x\d+ at \(\d+, \d+\), score 0\.\d\d, age \d+ \(\d+ to \d+\), seen from .*, \d+% visible$",
+                done.stdout,
+                re.MULTILINE,
+            )
+        )
+        == 2
     )
     assert (pixels(tmp_path / "faces.png") != pixels(collage)).any()
 
@@ -161,9 +168,11 @@ def test_command_gives_each_face_its_own_age(run: Run, collage: Path, tmp_path: 
     done = run("age", collage, "--face", "0=60+", "--face", "1=8", "-o", out)
     assert changed(pixels(collage), pixels(out)) == [True, True]
     assert re.search(
-        r"^face 0: .*\(estimated\) to 60\+, looks \d+ after, similarity -?\d\.\d\d$", done.stdout, re.MULTILINE
+        r"^face 0: .*\(estimated\) to 60\+, looks \d+ \(\d+ to \d+\) after, similarity -?\d\.\d\d",
+        done.stdout,
+        re.MULTILINE,
     )
-    assert re.search(r"^face 1: .*\(estimated\) to 8, looks \d+ after", done.stdout, re.MULTILINE)
+    assert re.search(r"^face 1: .*\(estimated\) to 8, looks \d+ \(\d+ to \d+\) after", done.stdout, re.MULTILINE)
     assert "changed 2 of 2 faces" in done.stdout
 
 
