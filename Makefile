@@ -66,7 +66,7 @@ load: $(SERVE)/test  ## wear a server out for half an hour: starts, overload, fa
 
 train: $(DEV)/done  ## train the default method on DATA, into RUN
 	$(DEV)/bin/dorian-train age-translator --data $(DATA) --facenet models/checkpoints/facenet \
-		--age-estimator models/checkpoints/age_estimator --out $(RUN)
+		--age-estimator models/checkpoints/compact_age_estimator --out $(RUN)
 
 gallery: $(SERVE)/done  ## age twelve people by every method, leave demo/gallery/
 	$(SERVE)/bin/python examples/gallery.py

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.masks import FEATHER, Part, face_mask, part_mask
+from dorian_bundle.masks import FEATHER, Part, change_mask, face_mask, learned_mask, part_mask
 from dorian_bundle.mesh import INNER_LIPS, LEFT_BROW, LEFT_EYE, OUTER_LIPS, OUTLINE, POINTS, RIGHT_EYE, mean_mesh
 
 SIZE = 256
@@ -75,6 +75,18 @@ def test_the_mask_of_points_that_are_no_face_is_finite(mesh: NDArray[np.float64]
     mask = face_mask(mesh, 64)
     assert np.isfinite(mask).all()
     assert not mask[0].any()
+
+
+def test_a_change_stays_where_methods_learned_to_draw() -> None:
+    """A face that reaches further to one side than the mean face changes there no more than that."""
+    aside = np.add(MESH, (0.15 * EYES, 0))
+    mask, learned = change_mask(aside, DEFAULT_TEMPLATE, SIZE), learned_mask(DEFAULT_TEMPLATE, SIZE)
+    assert (mask <= learned).all()
+    assert (mask <= face_mask(aside, SIZE)).all()
+    assert np.array_equal(learned, face_mask(MESH, SIZE))
+    assert mask[:, : SIZE // 2].sum() < learned[:, : SIZE // 2].sum()
+    with pytest.raises(ValueError, match="read-only"):
+        learned[0, 0] = 1
 
 
 @pytest.mark.parametrize("part", PARTS)

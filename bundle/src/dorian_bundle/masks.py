@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.alignment import AlignmentTemplate
 from dorian_bundle.mesh import (
     INNER_LIPS,
     LEFT_BROW,
@@ -18,6 +20,7 @@ from dorian_bundle.mesh import (
     RIGHT_BROW,
     RIGHT_EYE,
     RIGHT_IRIS,
+    mean_mesh,
 )
 
 Part = Literal["eyes", "brows", "lips", "teeth"]
@@ -55,6 +58,30 @@ def face_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
     rows, columns = np.mgrid[:size, :size]
     edge = np.minimum.reduce([rows, columns, size - 1 - rows, size - 1 - columns]) / (BORDER * size)
     return np.asarray((mask * _smooth(edge)).clip(0, 1), dtype=np.float32)
+
+
+def change_mask(mesh: NDArray[np.float64], template: AlignmentTemplate, size: int) -> NDArray[np.float32]:
+    """Return the mask under which methods change a face: its own, where the mean face is too.
+
+    Methods learn to draw under the mask of the mean face, and may draw anything outside of it.
+
+    Args:
+        mesh: See ``face_mask``.
+        template: To which the crop is aligned.
+        size: Side of the crop in pixels.
+
+    Returns:
+        float32 (size, size) in [0, 1].
+    """
+    return np.minimum(face_mask(mesh, size), learned_mask(template, size))
+
+
+@lru_cache(maxsize=16)
+def learned_mask(template: AlignmentTemplate, size: int) -> NDArray[np.float32]:
+    """Return ``face_mask`` of the mean face in crops of ``size`` that are aligned to ``template``; not to be written to."""
+    mask = face_mask(mean_mesh(template.points(size)), size)
+    mask.setflags(write=False)
+    return mask
 
 
 def part_mask(mesh: NDArray[np.float64], size: int, part: Part) -> NDArray[np.float32]:

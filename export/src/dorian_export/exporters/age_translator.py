@@ -16,8 +16,7 @@ from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.calibration import Calibration
 from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
 from dorian_bundle.graphs import Array
-from dorian_bundle.masks import face_mask
-from dorian_bundle.mesh import mean_mesh
+from dorian_bundle.masks import learned_mask
 from dorian_bundle.tensors import crops_to_images
 from dorian_export.calibration import calibrate
 from dorian_export.errors import ExportError
@@ -116,7 +115,7 @@ def _calibrate(network: nn.Module, estimator: Path, faces: Faces, size: int) -> 
         raise ExportError("calibration needs validation faces from 18 to 70 years whose age is known exactly")
     adult = torch.tensor(pick_evenly(adults.tolist(), _MAX_CALIBRATION_FACES))
     adult_images = torch.split(images[adult], _BATCH)
-    mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(size)), size))
+    mask = torch.tensor(learned_mask(DEFAULT_TEMPLATE, size))
 
     def estimate_age(image: Tensor) -> Tensor:
         return expected_age(reader(at_side(image, reader.size)))

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import cv2
 
 from dorian_bundle import Bundle
+from dorian_bundle.alignment import AlignmentTemplate
 from dorian_bundle.face_detection import DetectedFace
 from dorian_bundle.graphs import Array
-from dorian_bundle.masks import face_mask
+from dorian_bundle.masks import change_mask
 from dorian_bundle.mesh import mean_mesh
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
@@ -137,7 +138,7 @@ class Pipeline:
         failed_reports = [FaceReport(failure.face, error=failure.error) for failure in failed]
         unmatched_reports = [FaceReport(target=selector.target, error=selector.error()) for selector in unmatched]
         with clock.stage("paste"):
-            masks = [_face_mask(face) for face in prepared]
+            masks = [_mask(face, self.face_reader.template) for face in prepared]
         images = []
         for index in range(max(1, len(request.targets))):
             targets = [face.selected.target or request.targets[index] for face in prepared]
@@ -229,10 +230,10 @@ class Pipeline:
             return AgedImage(encode_photo(pixels, photo, request.output), reports, delta)
 
 
-def _face_mask(face: PreparedFace) -> Array:
+def _mask(face: PreparedFace, template: AlignmentTemplate) -> Array:
     detected = face.face.detected
     mesh = mean_mesh(detected.landmarks) if detected.mesh is None else detected.mesh
-    return face_mask(cv2.transform(mesh[None], face.matrix)[0], len(face.crop))  # (size, size)
+    return change_mask(cv2.transform(mesh[None], face.matrix)[0], template, len(face.crop))  # (size, size)
 
 
 def _patch(face: PreparedFace, mask: Array, drawing: Drawing, method: Method, request: AgeRequest) -> compositing.Patch:

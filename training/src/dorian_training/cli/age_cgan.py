@@ -101,7 +101,7 @@ def age_cgan(config: AgeCganConfig) -> None:
     The joint stage trains all three networks together, in place of the adversarial one or after it.
 
     \b
-    dorian-train age-cgan --data faces/ --age-estimator models/checkpoints/age_estimator --out runs/gan --steps 12000
+    dorian-train age-cgan --data faces/ --age-estimator models/checkpoints/compact_age_estimator --out runs/gan --steps 12000
     dorian-train age-cgan --stage latent --from runs/gan --facenet models/checkpoints/facenet --data faces/ --out runs/encoder
     torchrun --nproc-per-node 4 -m dorian_training.cli.train age-cgan --data faces/ --out runs/gan
     """

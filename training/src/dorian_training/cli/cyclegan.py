@@ -112,7 +112,7 @@ def cyclegan(config: CycleGanConfig) -> None:
     """Train CycleGAN: the filters young and old.
 
     \b
-    dorian-train cyclegan --data faces/ --age-estimator models/checkpoints/age_estimator --out runs/filters
+    dorian-train cyclegan --data faces/ --age-estimator models/checkpoints/compact_age_estimator --out runs/filters
     dorian-train cyclegan --data celeba:CelebA/ --domains attribute --preset resnet9 --batch-size 1 --out runs/published
     dorian-train cyclegan --young pictures/young --old pictures/old --from runs/filters --out runs/own
     """

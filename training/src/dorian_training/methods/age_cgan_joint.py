@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.masks import face_mask
-from dorian_bundle.mesh import mean_mesh
+from dorian_bundle.masks import learned_mask
 from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import SharedChange
 from dorian_training.data.batches import Batch
@@ -72,7 +71,7 @@ class JointStage(AdversarialStage):
         self.add_optimizer("encoder", settings.learning_rate, (settings.beta1, settings.beta2))
         self.facenet = facenet.to(device).eval().requires_grad_(False)
         self.age_estimator = age_estimator.to(device).eval().requires_grad_(False)
-        self._mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(SIZE)), SIZE)).to(device)
+        self._mask = torch.tensor(learned_mask(DEFAULT_TEMPLATE, SIZE)).to(device)
         self._watched = watched
 
     def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:

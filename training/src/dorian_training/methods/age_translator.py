@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.masks import face_mask
-from dorian_bundle.mesh import mean_mesh
+from dorian_bundle.masks import learned_mask
 from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import SharedChange, centred
 from dorian_training.data.batches import LabelledBatch, as_images
@@ -184,9 +183,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
     def _mask(self, image: Tensor) -> Tensor:
         side = image.shape[2]
         if side not in self._masks:
-            self._masks[side] = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(side)), side)).to(
-                self.device
-            )
+            self._masks[side] = torch.tensor(learned_mask(DEFAULT_TEMPLATE, side)).to(self.device)
         return self._masks[side]
 
     @torch.no_grad()

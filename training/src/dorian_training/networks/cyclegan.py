@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.masks import face_mask
-from dorian_bundle.mesh import mean_mesh
+from dorian_bundle.masks import learned_mask
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
 from dorian_training.networks.layers import LEAK
 from dorian_training.networks.shape import NetworkShape
@@ -132,7 +131,7 @@ class Added(nn.Module):
     def __init__(self, network: nn.Module, size: int) -> None:
         super().__init__()
         self.network = network
-        mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(size)), size))
+        mask = torch.tensor(learned_mask(DEFAULT_TEMPLATE, size))
         self.register_buffer("mask", mask, persistent=False)
         drawing = [layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))][-1]
         drawing.weight.data.mul_(_FAINT)
