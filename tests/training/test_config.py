@@ -81,7 +81,7 @@ def test_a_dry_run_prints_the_resolved_config_and_writes_nothing(
     config = yaml.safe_load(result.output)
     assert config["out"] == str(tmp_path / "run")
     assert config["sources"] == [str(faces)]
-    assert (config["steps"], config["batch_size"], config["amp"]) == (4000, 64, True)
+    assert (config["steps"], config["batch_size"], config["amp"]) == (4400, 48, True)
     assert (config["settings"]["ema_decay"], config["settings"]["blur"]) == (0.5, 2.0)
     assert "# 2 faces in train, 1 faces in val" in result.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["faces"]

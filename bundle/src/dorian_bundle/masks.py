@@ -33,6 +33,7 @@ _PARTS: dict[Part, tuple[slice, ...]] = {
 
 # In distances between the eyes, which for a face seen from the side are its length over ``_LENGTH``.
 FEATHER = 0.35  # from the outline inwards, over which the mask grows
+_REACH = 1.08  # how much larger than the mean face is what methods may change
 _BROW_HEIGHT = 0.08  # half of it
 _LENGTH = 2.5  # of a face, from the top of its forehead to its chin
 _FINE = 4  # pixels of the raster in which outlines are drawn, per pixel of the crop
@@ -61,9 +62,9 @@ def face_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
 
 
 def change_mask(mesh: NDArray[np.float64], template: AlignmentTemplate, size: int) -> NDArray[np.float32]:
-    """Return the mask under which methods change a face: its own, where the mean face is too.
+    """Return the mask under which methods change a face: its own, where the mean face is or is near.
 
-    Methods learn to draw under the mask of the mean face, and may draw anything outside of it.
+    Methods learn to draw under a mask of the mean face, and may draw anything far outside of it.
 
     Args:
         mesh: See ``face_mask``.
@@ -73,7 +74,7 @@ def change_mask(mesh: NDArray[np.float64], template: AlignmentTemplate, size: in
     Returns:
         float32 (size, size) in [0, 1].
     """
-    return np.minimum(face_mask(mesh, size), learned_mask(template, size))
+    return np.minimum(face_mask(mesh, size), _limit(template, size))
 
 
 @lru_cache(maxsize=16)
@@ -82,6 +83,13 @@ def learned_mask(template: AlignmentTemplate, size: int) -> NDArray[np.float32]:
     mask = face_mask(mean_mesh(template.points(size)), size)
     mask.setflags(write=False)
     return mask
+
+
+@lru_cache(maxsize=16)
+def _limit(template: AlignmentTemplate, size: int) -> NDArray[np.float32]:
+    mesh = mean_mesh(template.points(size))
+    middle = mesh[OUTLINE].mean(axis=0)
+    return face_mask(middle + (mesh - middle) * _REACH, size)
 
 
 def part_mask(mesh: NDArray[np.float64], size: int, part: Part) -> NDArray[np.float32]:

@@ -124,7 +124,9 @@ class DlibResNet(DlibTrunk):
         """Return what each stage makes of ``image``, finest first: a metric of how faces look; and the embedding."""
         features = self.stages(image)
         descriptor = self._descriptor(features)
-        whitened = (descriptor - self.whitening_mean.float()) @ self.whitening.float()
+        centred = descriptor - self.whitening_mean.float()
+        # Not a product of matrices, which autocast would round.
+        whitened = (centred[:, :, None] * self.whitening.float()).sum(dim=1)  # (batch, embedding)
         return features, F.normalize(whitened, dim=1)
 
     def descriptor(self, image: Tensor) -> Tensor:
