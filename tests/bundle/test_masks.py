@@ -85,7 +85,7 @@ def test_a_change_stays_near_where_methods_learned_to_draw() -> None:
     assert (mask <= own).all()
     assert np.array_equal(learned, face_mask(MESH, SIZE))
     assert (own[:, -SIZE // 4 :] > mask[:, -SIZE // 4 :]).any()
-    reach = np.rint(MESH[OUTLINE][4:6] + (0.15 * EYES, 0)).astype(int)  # beside the left ear
+    reach = np.rint(np.add(MESH[OUTLINE][4:6], (0.15 * EYES, 0))).astype(int)  # beside the left ear
     assert mask[reach[:, 1], reach[:, 0]].max() == 0
     assert np.allclose(change_mask(MESH, DEFAULT_TEMPLATE, SIZE), learned, atol=0.02), "the mean face is not cut"
     with pytest.raises(ValueError, match="read-only"):
