@@ -38,6 +38,7 @@ from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactA
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, TranslatorShape
 from dorian_training.networks.cyclegan import CycleGanShape, build_translator
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
+from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 from dorian_training.networks.landmark_refiner import LandmarkRefiner, LandmarkRefinerShape
 
 Weights = dict[str, dict[str, Tensor]]
@@ -322,6 +323,17 @@ def seen(faces: Path) -> Faces:
     """Faces as the command gives them to the exporters, 96 pixels wide."""
     watched = cut_crops([record for record in load_archives(faces) if record.split == "val"], 96)
     return Faces(watched, watched, watched)
+
+
+@pytest.fixture
+def published(randomised: Callable[..., nn.Module], tmp_path: Path) -> Path:
+    """A checkpoint of an Inception-ResNet-v1 of few blocks."""
+    shape = InceptionResNetShape(repeats=(1, 1, 1), embedding=16)
+    state = randomised(InceptionResNetV1(shape), 61).state_dict()
+    (tmp_path / "published").mkdir()
+    about = {"family": "facenet", "shape": shape.as_dict()}
+    save_weights(tmp_path / "published" / WEIGHTS_FILE, {"facenet_ema": state}, about)
+    return tmp_path / "published"
 
 
 @pytest.fixture(scope="session")

@@ -18,24 +18,11 @@ from dorian_bundle.face_readers import AcceptThreshold
 from dorian_export.accept_rates import measure_group_rates, measure_thresholds
 from dorian_export.errors import ExportError
 from dorian_export.face_readers import FaceNetGraph, averaged_facenet
-from dorian_training.checkpoint import WEIGHTS_FILE, save_weights
 from dorian_training.data.archives import load_archives
 from dorian_training.data.crops import Crops, cut_crops, with_margin
 from dorian_training.data.records import FaceRecord
 from dorian_training.networks.dlib_resnet import DlibResNet
-from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 from dorian_training.verification import all_pairs, false_accepts, similarities
-
-
-@pytest.fixture
-def published(randomised: Callable[..., nn.Module], tmp_path: Path) -> Path:
-    """A checkpoint of an Inception-ResNet-v1 of few blocks."""
-    shape = InceptionResNetShape(repeats=(1, 1, 1), embedding=16)
-    state = randomised(InceptionResNetV1(shape), 61).state_dict()
-    (tmp_path / "published").mkdir()
-    about = {"family": "facenet", "shape": shape.as_dict()}
-    save_weights(tmp_path / "published" / WEIGHTS_FILE, {"facenet_ema": state}, about)
-    return tmp_path / "published"
 
 
 def test_its_thresholds_are_of_crops_at_its_side(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:

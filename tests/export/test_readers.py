@@ -239,17 +239,6 @@ def test_families_and_faces_that_are_needed() -> None:
 # --- a FaceNet of another layout ---
 
 
-@pytest.fixture
-def published(randomised: Callable[..., nn.Module], tmp_path: Path) -> Path:
-    """A checkpoint of an Inception-ResNet-v1 of few blocks."""
-    shape = InceptionResNetShape(repeats=(1, 1, 1), embedding=16)
-    state = randomised(InceptionResNetV1(shape), 61).state_dict()
-    (tmp_path / "published").mkdir()
-    about = {"family": "facenet", "shape": shape.as_dict()}
-    save_weights(tmp_path / "published" / WEIGHTS_FILE, {"facenet_ema": state}, about)
-    return tmp_path / "published"
-
-
 def test_its_graph_takes_and_gives_what_the_layout_says(
     published: Path, seen: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

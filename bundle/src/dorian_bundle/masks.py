@@ -74,22 +74,17 @@ def change_mask(mesh: NDArray[np.float64], template: AlignmentTemplate, size: in
     Returns:
         float32 (size, size) in [0, 1].
     """
-    return np.minimum(face_mask(mesh, size), _limit(template, size))
+    return np.minimum(face_mask(mesh, size), learned_mask(template, size, _REACH))
 
 
 @lru_cache(maxsize=16)
-def learned_mask(template: AlignmentTemplate, size: int) -> NDArray[np.float32]:
-    """Return ``face_mask`` of the mean face in crops of ``size`` that are aligned to ``template``; not to be written to."""
-    mask = face_mask(mean_mesh(template.points(size)), size)
-    mask.setflags(write=False)
-    return mask
-
-
-@lru_cache(maxsize=16)
-def _limit(template: AlignmentTemplate, size: int) -> NDArray[np.float32]:
+def learned_mask(template: AlignmentTemplate, size: int, scale: float = 1.0) -> NDArray[np.float32]:
+    """Return ``face_mask`` of the mean face, ``scale`` times as large, in crops of ``size`` aligned to ``template``; read-only."""
     mesh = mean_mesh(template.points(size))
     middle = mesh[OUTLINE].mean(axis=0)
-    return face_mask(middle + (mesh - middle) * _REACH, size)
+    mask = face_mask(middle + (mesh - middle) * scale, size)
+    mask.setflags(write=False)
+    return mask
 
 
 def part_mask(mesh: NDArray[np.float64], size: int, part: Part) -> NDArray[np.float32]:

@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.boxes import iou
-from dorian_bundle.face_detection import DetectedFace
+from dorian_bundle.face_detection import MIN_SIDE, DetectedFace, make_looks, suppress_overlaps
 
 # Visible share from which on a face is certainly upright. The refiner says 0.97 of most upright faces, but up to 0.8 of some that
 # stand on their head and whose landmarks were laid the wrong way round.
 _SURE = 0.85
 _LEAST = 0.5  # visible share of a turned face that counts
-_TURNED_SIDE = 640  # pixels of the longest side of a turned look
-_SAME_FACE = 0.3  # of the union, from which on two boxes are one face
+_UNSEEN = 1e-6  # that a face without a visible share ranks by: after all others
 
 Find = Callable[[NDArray[np.uint8]], list[DetectedFace]]
 Refine = Callable[[Sequence[DetectedFace]], list[DetectedFace]]
@@ -42,13 +39,13 @@ def find_upright_and_turned(pixels: NDArray[np.uint8], find: Find, refine: Refin
     faces = refine(find(pixels))
     if faces and all(_visibility(face) >= _SURE for face in faces):
         return faces
-    turned = [face for quarters in (2, 1, 3) for face in refine(_find_turned(pixels, quarters, find))]
-    turned = [face for face in turned if _visibility(face) >= _LEAST]
-    candidates = sorted((*faces, *turned), key=lambda face: -_visibility(face) * face.score)
-    kept: list[DetectedFace] = []
-    for face in candidates:
-        if not any(iou(np.asarray(face.box), np.asarray(other.box)) >= _SAME_FACE for other in kept):
-            kept.append(face)
+    look = next(make_looks(pixels, MIN_SIDE))
+    factors = np.array([pixels.shape[1] / look.shape[1], pixels.shape[0] / look.shape[0]])
+    turned = refine([face for quarters in (2, 1, 3) for face in _find_turned(look, quarters, find, factors)])
+    candidates = [*faces, *(face for face in turned if _visibility(face) >= _LEAST)]
+    boxes = np.array([face.box for face in candidates]).reshape(-1, 4)
+    ranks = np.array([max(_visibility(face), _UNSEEN) * face.score for face in candidates])
+    kept = [candidates[index] for index in suppress_overlaps(boxes, ranks)]
     return sorted(kept, key=lambda face: -face.box[2] * face.box[3])
 
 
@@ -56,15 +53,11 @@ def _visibility(face: DetectedFace) -> float:
     return 0.0 if face.visibility is None else face.visibility
 
 
-def _find_turned(pixels: NDArray[np.uint8], quarters: int, find: Find) -> list[DetectedFace]:
-    """Return the faces that are upright once the photo has been turned ``quarters`` times to the left, in the photo's pixels."""
-    height, width = pixels.shape[:2]
-    scale = min(1.0, _TURNED_SIDE / max(height, width))
-    look = pixels
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        look = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    factors = np.array([width / look.shape[1], height / look.shape[0]])
+def _find_turned(
+    look: NDArray[np.uint8], quarters: int, find: Find, factors: NDArray[np.float64]
+) -> list[DetectedFace]:
+    """Return the faces that are upright once ``look`` has been turned ``quarters`` times to the left, in pixels of a photo
+    that is ``factors`` (2,) times as wide and as high."""
     faces = find(np.ascontiguousarray(np.rot90(look, quarters)))
     return [_turned_back(face, quarters, (look.shape[1], look.shape[0]), factors) for face in faces]
 

@@ -5,22 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dorian_bundle.age_interval import AgeIntervals
 from dorian_export.errors import ExportError
-from dorian_training.data.augmentation import centred
-from dorian_training.data.batches import as_images
+from dorian_training.data.batches import run_on_centres
 from dorian_training.data.crops import Crops
-from dorian_training.networks.age_estimator import AgeEstimator, age_spread, expected_age, load_age_estimator
+from dorian_training.networks.age_estimator import age_spread, expected_age, load_age_estimator
 
 COVERAGE = 0.8
 _AGES = (1.0, 3.0, 6.0, 10.0, 14.0, 18.0, *np.arange(22.0, 93.0, 5.0).tolist())  # at which bounds are measured
 _NEIGHBOURS = 120  # faces of about that age, by which they are; all, where there are fewer
 _MIN_FACES = 8
 _MIN_SPREAD = 1.0  # years
-_BATCH = 32
 
 
 def measure_age_intervals(checkpoint: Path, faces: Crops) -> AgeIntervals:
@@ -37,7 +34,9 @@ def measure_age_intervals(checkpoint: Path, faces: Crops) -> AgeIntervals:
         raise ExportError(
             f"the age estimator's intervals need {_MIN_FACES} validation faces of exactly known age; there are {len(faces)}"
         )
-    estimates, spreads = read_ages_and_spreads(load_age_estimator(checkpoint), faces)
+    network = load_age_estimator(checkpoint)
+    logits = run_on_centres(network, faces, network.size).double()  # (faces, years)
+    estimates, spreads = expected_age(logits).numpy(), age_spread(logits).numpy()
     ages = np.asarray([record.age for record in faces.records], dtype=np.float64)
     errors = (estimates - ages) / np.maximum(spreads, _MIN_SPREAD)
     tail = (1 - COVERAGE) / 2
@@ -57,14 +56,3 @@ def _nearest(ages: NDArray[np.float64], age: float) -> NDArray[np.int64]:
     distance = np.abs(ages - age)
     last = min(_NEIGHBOURS, len(distance)) - 1
     return np.flatnonzero(distance <= np.partition(distance, last)[last])
-
-
-def read_ages_and_spreads(network: AgeEstimator, faces: Crops) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the expected ages and the spreads (faces,), in years, of the centres of ``faces``."""
-    ages, spreads = [], []
-    for pixels in torch.split(torch.from_numpy(faces.pixels), _BATCH):
-        with torch.no_grad():
-            logits = network(centred(as_images(pixels), network.size)).double()
-        ages.append(expected_age(logits).numpy())
-        spreads.append(age_spread(logits).numpy())
-    return np.concatenate(ages), np.concatenate(spreads)

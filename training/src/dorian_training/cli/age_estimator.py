@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dorian_training.cli.config import RunConfig, apply_overrides, batch_size_field, config_command, option, steps_field
+from dorian_training.cli.config import (
+    SelectedSetsConfig,
+    apply_overrides,
+    batch_size_field,
+    config_command,
+    option,
+    steps_field,
+)
 from dorian_training.cli.runs import cut_splits, read_run, run_distributed, run_stage
 from dorian_training.data.augmentation import Augmentation
 from dorian_training.data.batches import LabelledBatches
@@ -32,17 +39,12 @@ _AUGMENTATION = replace(Augmentation(), grey=0.12, erase=0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgeEstimatorConfig(RunConfig):
+class AgeEstimatorConfig(SelectedSetsConfig):
     """Options of the age estimator's training."""
 
     layout: Literal["dlib", "compact"] = option(
         "dlib: 150 px, begun from dlib's FaceNet by --from. compact: 64 px, which discriminators of ages start from.",
         default="dlib",
-    )
-    only: tuple[str, ...] = option(
-        "Use the faces of this set alone, where --data holds several, as fairface; give it once per set.",
-        default=(),
-        metavar="SET",
     )
     steps: int = steps_field(4400)
     batch_size: int = batch_size_field(48)
@@ -57,7 +59,7 @@ class AgeEstimatorConfig(RunConfig):
 
     def is_usable(self, record: FaceRecord) -> bool:
         """Return whether to train on a face: its age is known, and its set is wanted."""
-        return record.age is not None and (not self.only or record.source in self.only)
+        return record.age is not None and self.is_selected(record)
 
 
 @config_command("age-estimator", AgeEstimatorConfig)

@@ -16,6 +16,7 @@ import yaml
 from dorian_bundle import BundleError
 from dorian_training.checkpoint import load_weights
 from dorian_training.cli.options import DEFAULT_CACHE, data_help
+from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import ConfigError, TrainingError
 
@@ -127,6 +128,21 @@ class RunConfig(ProcessConfig):
             return ""
         splits = Counter(record.split for record in load_sources(self.sources))
         return ", ".join(f"{count} faces in {split}" for split, count in splits.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectedSetsConfig(RunConfig):
+    """The options of a run that may use some of the data sets in ``--data`` alone."""
+
+    only: tuple[str, ...] = option(
+        "Use the faces of this set alone, where --data holds several, as fairface; give it once per set.",
+        default=(),
+        metavar="SET",
+    )
+
+    def is_selected(self, record: FaceRecord) -> bool:
+        """Return whether the set of a face is to be used."""
+        return not self.only or record.source in self.only
 
 
 def steps_field(default: int) -> Any:

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dorian_training.cli.config import RunConfig, apply_overrides, batch_size_field, config_command, option, steps_field
+from dorian_training.cli.config import (
+    SelectedSetsConfig,
+    apply_overrides,
+    batch_size_field,
+    config_command,
+    steps_field,
+)
 from dorian_training.cli.runs import cut_splits, read_run, run_distributed, run_stage
 from dorian_training.data.crops import Crops
 from dorian_training.data.landmark_batches import LandmarkBatches, Wrongness, cut_template, points_in
@@ -20,14 +26,9 @@ _VALIDATION_VIEWS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class LandmarkRefinerConfig(RunConfig):
+class LandmarkRefinerConfig(SelectedSetsConfig):
     """Options of the landmark refiner's training."""
 
-    only: tuple[str, ...] = option(
-        "Use the faces of this set alone, where --data holds several, as fairface; give it once per set.",
-        default=(),
-        metavar="SET",
-    )
     steps: int = steps_field(8000)
     batch_size: int = batch_size_field(64)
 
@@ -37,7 +38,7 @@ class LandmarkRefinerConfig(RunConfig):
 
     def is_usable(self, record: FaceRecord) -> bool:
         """Return whether to train on a face: it can be aligned, and its set is wanted."""
-        return record.landmarks is not None and (not self.only or record.source in self.only)
+        return record.landmarks is not None and self.is_selected(record)
 
 
 @config_command("landmark-refiner", LandmarkRefinerConfig)

@@ -9,15 +9,12 @@ import torch
 from torch import Tensor
 
 from dorian_training.checkpoint import load_network, require_network
-from dorian_training.data.augmentation import centred
-from dorian_training.data.batches import LabelledBatch, as_images
+from dorian_training.data.batches import LabelledBatch, run_on_centres
 from dorian_training.data.crops import Crops
 from dorian_training.losses.age import age_likelihood, years_outside
 from dorian_training.methods.stage import Stage, cosine_rate
 from dorian_training.networks.age_estimator import AgeEstimatorShape, build_age_estimator, expected_age
 from dorian_training.networks.dlib_resnet import DlibTrunk
-
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -121,10 +118,4 @@ def flattening_weights(crops: Crops, width: int = 5, power: float = 0.5) -> Tens
 
 def read_ages(network: torch.nn.Module, crops: Crops, size: int, device: torch.device, amp: bool = False) -> np.ndarray:
     """Return the expected ages (faces,) in years by ``network``, in evaluation mode, of the ``size`` px centres of ``crops``."""
-    ages = []
-    for start in range(0, len(crops), _BATCH):
-        pixels = torch.from_numpy(crops.pixels[start : start + _BATCH]).to(device)
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=amp):
-            logits = network(centred(as_images(pixels), size))
-        ages.append(expected_age(logits.float()).cpu().numpy())
-    return np.concatenate(ages)
+    return expected_age(run_on_centres(network, crops, size, device, amp)).numpy()

@@ -7,12 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dorian_training.data.augmentation import centred
-from dorian_training.data.batches import as_images
+from dorian_training.data.batches import run_on_centres
 from dorian_training.data.crops import Crops
 from dorian_training.networks.facenet import FaceNet
-
-_BATCH = 64
 
 
 def identity_labels(crops: Crops) -> Tensor:
@@ -25,9 +22,4 @@ def identity_labels(crops: Crops) -> Tensor:
 def embed(facenet: FaceNet, crops: Crops) -> NDArray[np.float32]:
     """Return the embeddings (faces, embedding) of the centres of ``crops``, as large as ``facenet`` takes them."""
     assert crops.size >= facenet.size
-    embeddings = []
-    for start in range(0, len(crops), _BATCH):
-        images = as_images(torch.from_numpy(crops.pixels[start : start + _BATCH]))
-        with torch.no_grad():
-            embeddings.append(facenet(centred(images, facenet.size)).numpy())
-    return np.concatenate(embeddings)
+    return run_on_centres(facenet, crops, facenet.size).numpy()
