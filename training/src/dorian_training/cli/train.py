@@ -6,6 +6,7 @@ import logging
 
 import click
 
+from dorian_training.cli.ae_stylegan import ae_stylegan
 from dorian_training.cli.age_cgan import age_cgan
 from dorian_training.cli.age_estimator import age_estimator
 from dorian_training.cli.age_translator import age_translator
@@ -16,6 +17,7 @@ from dorian_training.cli.landmark_refiner import landmark_refiner
 from dorian_training.cli.latent_optimisation import latent_optimisation
 
 COMMANDS = (
+    ae_stylegan,
     age_cgan,
     age_estimator,
     age_translator,

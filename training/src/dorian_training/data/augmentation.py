@@ -39,23 +39,28 @@ MILD_AUGMENTATION = Augmentation(
 
 @dataclass(frozen=True)
 class SharedChange:
-    """One small shift and change of brightness for all images that a discriminator compares: a mild DiffAugment.
+    """One small shift and change of brightness and colour for all images that a discriminator compares: a mild DiffAugment.
 
-    ``dx`` and ``dy`` from 0 to twice ``margin``, in pixels; ``light`` is added.
+    ``dx`` and ``dy`` from 0 to twice ``margin``, in pixels; ``light`` is added; ``colour`` multiplies what is not grey.
     """
 
     dx: int
     dy: int
     margin: int
     light: float
+    colour: float = 1.0
 
     @classmethod
-    def draw(cls, shift: int, brightness: float) -> SharedChange:
-        """Draw a change by up to ``shift`` pixels each way and ``brightness`` up or down, by torch's own random generator."""
+    def draw(cls, shift: int, brightness: float, saturation: float = 0.0) -> SharedChange:
+        """Draw a change by torch's own random generator: up to ``shift`` pixels, ``brightness`` and ``saturation``, each way."""
         dx, dy = torch.randint(0, 2 * shift + 1, (2,)).tolist()
-        return cls(dx, dy, shift, brightness * float(torch.rand(()) * 2 - 1))
+        light = brightness * float(torch.rand(()) * 2 - 1)
+        return cls(dx, dy, shift, light, 1 + saturation * float(torch.rand(()) * 2 - 1) if saturation else 1.0)
 
     def __call__(self, image: Tensor) -> Tensor:
+        if self.colour != 1:
+            grey = image.mean(dim=1, keepdim=True)
+            image = grey + (image - grey) * self.colour
         if not self.margin:
             return image + self.light
         height, width = image.shape[2:]

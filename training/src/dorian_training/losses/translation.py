@@ -21,6 +21,11 @@ def identity_loss(similarity: Tensor, change: Tensor, floor: float, allowed: flo
     return (1 - similarity - bound).clamp(min=0).mean()
 
 
+def tint(delta: Tensor) -> Tensor:
+    """Return the mean square of the colour, apart from light, that ``delta`` has anywhere."""
+    return (delta - delta.mean(dim=1, keepdim=True)).square().mean()
+
+
 def broad_tint(delta: Tensor) -> Tensor:
     """Return the mean square of the colour, apart from light, that ``delta`` has in broad patches: tints and blotches."""
     broad = F.adaptive_avg_pool2d(delta, _COARSE)
