@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dorian_bundle import load_bundle
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.graphs import sha256_of
+from dorian_bundle.stored_files import sha256_of
 from dorian_client import Client
 from dorian_evaluation.age_cgan.reconstruction import measure_reconstructions, reconstruction_metrics
 from dorian_evaluation.cli.evaluate import main

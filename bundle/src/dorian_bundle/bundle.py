@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from dorian_bundle.errors import ManifestError
 from dorian_bundle.graphs import Precision
 from dorian_bundle.manifest import CARD_FILE, MANIFEST_FILE, SCHEMA_VERSION, Manifest
+from dorian_bundle.stored_files import StoredFile
 
 
 @dataclass(frozen=True)
@@ -24,27 +25,30 @@ class Bundle:
 
     def graph_path(self, name: str, precision: Precision | None = None) -> Path:
         """Return the file of graph ``name``, of ``precision`` or else the most precise one; raises ``GraphFileError`` if there is none."""
-        return self.folder / self.manifest.graphs[name].file(precision).path
+        return self.file_path(self.manifest.graphs[name].file(precision))
+
+    def file_path(self, file: StoredFile) -> Path:
+        """Return where ``file`` of the manifest is."""
+        return self.folder / file.path
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Load and verify the bundle in ``folder``: the manifest, its consistency, every graph's file and hash.
+    """Load and verify the bundle in ``folder``: the manifest, its consistency, every file and its hash.
 
     Whether the graphs really take and give what the manifest says can only be seen where they are opened; sessions compare
     with ``Signature.require_same``.
 
     Raises:
         ManifestError: If the manifest or the model card is missing, or the manifest is of another schema or inconsistent.
-        GraphFileError: If a graph's file is missing or not the one that the manifest describes.
+        GraphFileError: If a file is missing or not the one that the manifest describes.
     """
     path = folder / MANIFEST_FILE
     if not path.is_file():
         raise ManifestError(f"{folder} is no bundle: it has no {MANIFEST_FILE}")
     data = path.read_bytes()
     manifest = _parse(path, data)
-    for graph in manifest.graphs.values():
-        for file in graph.files:
-            file.verify(folder)
+    for file in manifest.files():
+        file.verify(folder)
     if not (folder / CARD_FILE).is_file():
         raise ManifestError(f"{folder} has no model card ({CARD_FILE})")
     return Bundle(folder, manifest, hashlib.sha256(data).hexdigest())

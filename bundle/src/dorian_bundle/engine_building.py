@@ -7,7 +7,8 @@ from typing import Any
 
 from dorian_bundle.engine_cache import EngineKey, Profile, open_engine
 from dorian_bundle.errors import EngineError
-from dorian_bundle.graphs import Precision, sha256_of
+from dorian_bundle.graphs import Precision
+from dorian_bundle.stored_files import sha256_of
 
 _INSTALL = "pip install 'dorian-bundle[tensorrt]', on a machine with an NVIDIA GPU"
 

@@ -4,9 +4,10 @@ BundleError
 ├── AgeError               an age or age group that does not exist
 ├── AlignmentError         landmarks from which no crop can be made
 ├── ManifestError          manifest missing, unreadable, of another schema, or contradicting itself
-├── GraphFileError         a graph's file missing or not the one that the manifest describes
+├── GraphFileError         a file missing or not the one that the manifest describes
 ├── GraphSignatureError    a graph's inputs or outputs differ from what the manifest says
 ├── EngineError            a TensorRT engine cannot be built or loaded
+├── StyleLevelsError       levels or a preset of levels that do not exist
 └── TelemetryError         ONNX Runtime was imported with its telemetry on
 """
 
@@ -28,7 +29,7 @@ class ManifestError(BundleError):
 
 
 class GraphFileError(BundleError):
-    """A graph's file is missing, or is not the one that the manifest describes."""
+    """A file of a bundle is missing, or is not the one that the manifest describes."""
 
 
 class GraphSignatureError(BundleError):
@@ -41,3 +42,7 @@ class EngineError(BundleError):
 
 class TelemetryError(BundleError):
     """ONNX Runtime was imported with its telemetry on."""
+
+
+class StyleLevelsError(BundleError, ValueError):
+    """Levels that no generator has, that are given twice, or a preset that does not exist."""

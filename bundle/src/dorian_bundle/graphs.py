@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dorian_bundle.errors import GraphFileError, GraphSignatureError
+from dorian_bundle.stored_files import StoredFile, describe_file
 
 Precision = Literal["fp32", "fp16"]
 Dimension = int | str  # a name for an axis of any length
@@ -52,43 +52,17 @@ class Signature(BaseModel):
             raise GraphSignatureError(f"{owner} has the signature {other}, but {self} is needed")
 
 
-class GraphFile(BaseModel):
-    """One file of a graph: its ``path`` in the bundle, the precision of its weights and arithmetic, its hash and size."""
+class GraphFile(StoredFile):
+    """One file of a graph, and the precision of its weights and arithmetic."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str] = "graph file"
 
-    path: str
     precision: Precision
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    bytes: int = Field(gt=0)
-
-    @field_validator("path")
-    @classmethod
-    def _check_inside(cls, path: str) -> str:
-        parts = PurePosixPath(path).parts
-        if not parts or path.startswith("/") or ".." in parts or "\\" in path:
-            raise ValueError(f"{path!r} is not a path inside the bundle")
-        return path
 
     @classmethod
     def of(cls, folder: Path, path: str, precision: Precision) -> GraphFile:
         """Return the entry for the file at ``folder / path`` as it is now."""
-        file = folder / path
-        return cls(path=path, precision=precision, sha256=sha256_of(file), bytes=file.stat().st_size)
-
-    def verify(self, folder: Path) -> None:
-        """Raise ``GraphFileError`` unless the file is in ``folder``, with this entry's size and hash."""
-        file = folder / self.path
-        if not file.is_file():
-            raise GraphFileError(f"graph file {self.path} is missing from {folder}")
-        if (size := file.stat().st_size) != self.bytes:
-            raise GraphFileError(f"graph file {self.path} has {size} bytes; the manifest says {self.bytes}")
-        if not file.resolve().is_relative_to(folder.resolve()):
-            raise GraphFileError(
-                f"graph file {self.path} is a link to outside of the bundle; copy the file into the bundle"
-            )
-        if (sha256 := sha256_of(file)) != self.sha256:
-            raise GraphFileError(f"graph file {self.path} has SHA-256 {sha256}; the manifest says {self.sha256}")
+        return cls(precision=precision, **describe_file(folder, path).model_dump())
 
 
 class Graph(BaseModel):
@@ -115,9 +89,3 @@ class Graph(BaseModel):
             if file.precision == precision:
                 return file
         raise GraphFileError(f"no {precision} file; there is {', '.join(file.precision for file in self.files)}")
-
-
-def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

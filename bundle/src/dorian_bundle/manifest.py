@@ -12,6 +12,7 @@ from dorian_bundle.errors import BundleError
 from dorian_bundle.face_readers import FaceReaders
 from dorian_bundle.families import Method
 from dorian_bundle.graphs import Graph
+from dorian_bundle.stored_files import StoredFile
 
 SCHEMA_VERSION: Literal[6] = 6
 MANIFEST_FILE = "manifest.json"
@@ -29,6 +30,11 @@ class Manifest(Entry):
     graphs: dict[str, Graph]
     readers: FaceReaders
     methods: tuple[Method, ...] = Field(min_length=1)
+
+    def files(self) -> tuple[StoredFile, ...]:
+        """Return all files of the bundle but the manifest and the card."""
+        graphs = [file for graph in self.graphs.values() for file in graph.files]
+        return (*graphs, *(file for method in self.methods for file in method.stored_files()))
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Manifest:

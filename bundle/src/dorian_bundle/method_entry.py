@@ -9,6 +9,7 @@ from pydantic import Field
 from dorian_bundle.entries import Entry
 from dorian_bundle.face_readers import FaceReaders
 from dorian_bundle.graphs import Graph
+from dorian_bundle.stored_files import StoredFile
 
 _NAME = "^[a-z][a-z0-9_]*$"  # of methods and filters, as requests give them
 
@@ -39,6 +40,10 @@ class MethodEntry(Entry):
             BundleError: If the entry contradicts itself, or a graph is missing or of another signature.
         """
         raise NotImplementedError
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        """Return the files beside the graphs that the method needs; by default none."""
+        return ()
 
     def check_readers(self, readers: FaceReaders) -> None:
         """Check the entry against the networks that read faces; by default a method does not depend on them.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dorian_bundle.errors import BundleError
+from dorian_bundle.errors import StyleLevelsError
 
 PRESET_LEVELS = 12  # of the generators that presets are for
 
@@ -22,10 +22,6 @@ PRESETS: dict[str, tuple[tuple[int, ...], ...]] = {
     "two-styles": ((9, 11), (10, 12)),
     "three-styles": ((10,), (11,), (9, 12)),
 }
-
-
-class StyleLevelsError(BundleError):
-    """Levels that no generator has, that are given twice, or a preset that does not exist."""
 
 
 def require_levels(levels: Iterable[int], count: int) -> tuple[int, ...]:

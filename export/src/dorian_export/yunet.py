@@ -16,7 +16,8 @@ from onnx import numpy_helper, version_converter
 
 from dorian_bundle.entries import DataSet, Provenance, Source
 from dorian_bundle.face_readers import detector_signature
-from dorian_bundle.graphs import Array, Graph, GraphFile, Signature, sha256_of
+from dorian_bundle.graphs import Array, Graph, GraphFile, Signature
+from dorian_bundle.stored_files import sha256_of
 from dorian_export.errors import ExportError, ParityError
 from dorian_export.onnx_writer import OPSET, name_axes, save_onnx
 from dorian_export.verified_export import BATCHES, TOLERANCE, image_inputs, largest_difference, require_faces

@@ -10,9 +10,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dorian_bundle.families import age_cgan, age_translator, cyclegan
+from dorian_bundle.families import ae_stylegan, age_cgan, age_translator, cyclegan
 
 Method = Annotated[
-    age_cgan.AgeCganMethod | age_translator.AgeTranslatorMethod | cyclegan.CycleGanMethod,
+    age_cgan.AgeCganMethod
+    | age_translator.AgeTranslatorMethod
+    | cyclegan.CycleGanMethod
+    | ae_stylegan.AeStyleGanMethod,
     Field(discriminator="family"),
 ]

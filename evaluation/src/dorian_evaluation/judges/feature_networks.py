@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate
-from dorian_bundle.graphs import sha256_of
+from dorian_bundle.stored_files import sha256_of
 from dorian_evaluation.graphs import open_session
 from dorian_evaluation.judges.base import IdentityJudge, crop_for_judge
 from dorian_evaluation.judges.reidentification import ReidentificationJudge

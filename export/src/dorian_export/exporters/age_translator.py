@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
@@ -19,24 +17,18 @@ from dorian_bundle.graphs import Array
 from dorian_bundle.masks import learned_mask
 from dorian_bundle.tensors import crops_to_images
 from dorian_export.calibration import calibrate
-from dorian_export.errors import ExportError
+from dorian_export.calibration_faces import calibration_faces
 from dorian_export.face_readers import averaged_age_estimator
-from dorian_export.faces import Faces, pick_evenly
+from dorian_export.faces import Faces
 from dorian_export.method_exporter import ExportJob, MethodExport, MethodExporter
 from dorian_export.onnx_writer import cast_like
 from dorian_export.provenance import describe_provenance
 from dorian_export.verified_export import BATCHES, export_verified, require_faces, require_family
 from dorian_training.checkpoint import load_network, load_weights
-from dorian_training.data.batches import as_images
-from dorian_training.networks.age_estimator import expected_age
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, TranslatorShape
-from dorian_training.networks.layers import at_side
 
 YOUNGEST, OLDEST = 1.0, 90.0  # years that training drew
 _GRAPH = "age_translator"
-_BATCH = 64
-_MIN_ADULT, _MAX_ADULT = 18, 70  # ages of the faces that the calibration changes
-_MAX_CALIBRATION_FACES = 150
 _DESCRIPTION = "Age translator, Dorian's own: one pass of a residual network draws what a change of age adds to the face, at any age."
 
 
@@ -104,41 +96,19 @@ def _inputs(crops: NDArray[np.uint8]) -> list[dict[str, Array]]:
 
 
 def _calibrate(network: nn.Module, estimator: Path, faces: Faces, size: int) -> Calibration:
-    reader = averaged_age_estimator(estimator)
-    exactly_aged = faces.crops.where(np.asarray([r.age_low == r.age_high for r in faces.crops.records], dtype=bool))
-    ages = np.asarray([record.age for record in exactly_aged.records], dtype=np.float32)
-    images = as_images(torch.from_numpy(exactly_aged.pixels))
-    if images.shape[2] != size:
-        images = F.interpolate(images, (size, size), mode="area")
-    adults = np.flatnonzero((ages >= _MIN_ADULT) & (ages <= _MAX_ADULT))
-    if not len(adults):
-        raise ExportError("calibration needs validation faces from 18 to 70 years whose age is known exactly")
-    adult = torch.tensor(pick_evenly(adults.tolist(), _MAX_CALIBRATION_FACES))
-    adult_images = torch.split(images[adult], _BATCH)
+    adults = calibration_faces(faces, averaged_age_estimator(estimator), size)
     mask = torch.tensor(learned_mask(DEFAULT_TEMPLATE, size))
 
-    def estimate_age(image: Tensor) -> Tensor:
-        return expected_age(reader(at_side(image, reader.size)))
-
-    @lru_cache(maxsize=1)  # one target is drawn at several strengths before the next
     def masked_deltas(target_age: float) -> list[Tensor]:
         deltas = []
-        for image, source in zip(adult_images, torch.split(torch.from_numpy(ages)[adult], _BATCH), strict=True):
+        for image, source in adults.batches():
             target = torch.full_like(source, target_age)
             both = network(image, source, target) + network(image.flip(3), source, target).flip(3)
             deltas.append(mask * both / 2)
         return deltas
 
-    def estimate_drawn(target_age: float, strength: float) -> NDArray[np.floating]:
-        estimates = [
-            estimate_age((image + strength * delta).clamp(-1, 1))
-            for image, delta in zip(adult_images, masked_deltas(target_age), strict=True)
-        ]
-        return torch.cat(estimates).numpy()
-
     with torch.no_grad():
-        estimates = torch.cat([estimate_age(chunk) for chunk in torch.split(images, _BATCH)]).numpy()
-        return calibrate(estimate_drawn, ages, estimates, YOUNGEST, OLDEST)
+        return calibrate(adults.estimate_drawn(masked_deltas), adults.ages, adults.estimates, YOUNGEST, OLDEST)
 
 
 EXPORTER = MethodExporter(

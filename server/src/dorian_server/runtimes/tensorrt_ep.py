@@ -9,7 +9,8 @@ from pathlib import Path
 import onnxruntime as ort
 
 from dorian_bundle.engine_cache import Range, build_profile, default_cache, digest, largest_batch, lock_file
-from dorian_bundle.graphs import Array, Signature, sha256_of
+from dorian_bundle.graphs import Array, Signature
+from dorian_bundle.stored_files import sha256_of
 from dorian_server.runtimes.cuda import run_bound
 from dorian_server.runtimes.onnx_runtime import open_graph, require_provider, signature_of
 from dorian_server.runtimes.session import run_in_chunks

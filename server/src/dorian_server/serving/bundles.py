@@ -13,13 +13,17 @@ from pathlib import Path
 from dorian_bundle import Bundle, BundleError, load_bundle
 from dorian_bundle.face_detection import MAX_SIDE
 from dorian_bundle.families import Method as MethodEntry
+from dorian_bundle.families.ae_stylegan import AeStyleGanMethod
 from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.families.cyclegan import CycleGanMethod
+from dorian_bundle.stored_files import StoredFile
+from dorian_bundle.style_library import load_style_library
 from dorian_server.admission.memory import trim_memory
 from dorian_server.domain.errors import Reason, RequestError, StartupError
 from dorian_server.faces.detector import NetworkDetector
 from dorian_server.faces.reader import AgeEstimator, FaceEmbedder, FaceReader
+from dorian_server.methods.ae_stylegan import AeStyleGan
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.methods.age_translator import AgeTranslator
 from dorian_server.methods.cyclegan import CycleGan
@@ -196,12 +200,14 @@ def open_bundle(bundle: Bundle, settings: Settings, metrics: Metrics) -> Pipelin
         batcher.max_rows = warm_up(batcher.session)
     log.info("rows at once: %s", ", ".join(f"{name} {batcher.max_rows}" for name, batcher in batchers.items()))
     face_reader = build_face_reader(bundle, batchers.__getitem__, settings.look)
-    methods = [build_method(method, batchers.__getitem__) for method in bundle.manifest.methods]
+    methods = [build_method(method, batchers.__getitem__, bundle.file_path) for method in bundle.manifest.methods]
     return Pipeline(bundle, methods, face_reader, settings.limits)
 
 
-def build_method(manifest: MethodEntry, open_graph: Callable[[str], Session]) -> Method:
-    """Return the method that ``manifest`` describes; ``open_graph`` opens its graphs by their names."""
+def build_method(
+    manifest: MethodEntry, open_graph: Callable[[str], Session], file_path: Callable[[StoredFile], Path]
+) -> Method:
+    """Return the method that ``manifest`` describes; ``open_graph`` opens its graphs by their names, and ``file_path`` finds its files."""
     match manifest:
         case AgeCganMethod():
             return AgeCgan(manifest, open_graph)
@@ -209,6 +215,9 @@ def build_method(manifest: MethodEntry, open_graph: Callable[[str], Session]) ->
             return AgeTranslator(manifest, open_graph)
         case CycleGanMethod():
             return CycleGan(manifest, open_graph)
+        case AeStyleGanMethod():
+            library = load_style_library(file_path(manifest.library), manifest.levels, manifest.style)
+            return AeStyleGan(manifest, open_graph, library)
 
 
 def build_face_reader(bundle: Bundle, open_graph: Callable[[str], Session], look: int = MAX_SIDE) -> FaceReader:

@@ -10,22 +10,22 @@ from pathlib import Path
 
 from dorian_bundle import Bundle, load_bundle
 from dorian_bundle.errors import GraphFileError
-from dorian_bundle.graphs import GraphFile, Precision
+from dorian_bundle.stored_files import StoredFile
 
 
 @dataclass(frozen=True)
 class HeldBundle(Bundle):
-    """A verified bundle whose graphs are in memory, as files without a name, which child processes have as well.
+    """A verified bundle whose files are in memory, without a name, where child processes have them as well.
 
     Args:
-        descriptors: The descriptor of each graph's file, by its path in the bundle.
+        descriptors: The descriptor of each file, by its path in the bundle.
     """
 
     descriptors: Mapping[str, int]
 
-    def graph_path(self, name: str, precision: Precision | None = None) -> Path:
-        """Return the file of graph ``name`` as it was when the bundle was verified; otherwise as ``Bundle.graph_path``."""
-        return Path("/proc/self/fd") / str(self.descriptors[self.manifest.graphs[name].file(precision).path])
+    def file_path(self, file: StoredFile) -> Path:
+        """Return ``file`` as it was when the bundle was verified."""
+        return Path("/proc/self/fd") / str(self.descriptors[file.path])
 
     def release(self) -> None:
         """Give the memory back, unless a child process still has it."""
@@ -34,18 +34,17 @@ class HeldBundle(Bundle):
 
 
 def hold_bundle(folder: Path) -> HeldBundle:
-    """Load and verify the bundle in ``folder`` as ``load_bundle`` does, and hold its graphs.
+    """Load and verify the bundle in ``folder`` as ``load_bundle`` does, and hold its files.
 
     Raises:
         BundleError: It is broken, or changes while it is read.
     """
     bundle = load_bundle(folder)
-    files = {file.path: file for graph in bundle.manifest.graphs.values() for file in graph.files}
     descriptors: dict[str, int] = {}
     try:
-        for path, file in files.items():
-            descriptors[path] = os.memfd_create(Path(path).name)
-            _copy(file, folder, descriptors[path])
+        for file in bundle.manifest.files():
+            descriptors[file.path] = os.memfd_create(Path(file.path).name)
+            _copy(file, folder, descriptors[file.path])
     except BaseException:
         for descriptor in descriptors.values():
             os.close(descriptor)
@@ -53,11 +52,11 @@ def hold_bundle(folder: Path) -> HeldBundle:
     return HeldBundle(bundle.folder, bundle.manifest, bundle.sha256, descriptors)
 
 
-def _copy(file: GraphFile, folder: Path, descriptor: int) -> None:
+def _copy(file: StoredFile, folder: Path, descriptor: int) -> None:
     digest = hashlib.sha256()
     with (folder / file.path).open("rb") as source, os.fdopen(os.dup(descriptor), "wb") as target:
         while chunk := source.read(2**20):
             digest.update(chunk)
             target.write(chunk)
     if digest.hexdigest() != file.sha256:
-        raise GraphFileError(f"graph file {file.path} has changed while it was read")
+        raise GraphFileError(f"{file.kind} {file.path} has changed while it was read")

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.files import draft_file
-from dorian_bundle.graphs import sha256_of
+from dorian_bundle.stored_files import sha256_of
 from dorian_training.checkpoint import WEIGHTS_FILE, load_network, load_weights, require_network
 from dorian_training.cli.config import (
     CHECKPOINT,

@@ -55,10 +55,11 @@ def draw_mix(features: Tensor, source: Tensor, age_means: Tensor, levels: int, s
 
 
 def mean_at(age_means: Tensor, age: Tensor) -> Tensor:
-    """Return the rows of ``age_means`` (years, style) at ``age`` (batch,), in a line between whole years: (batch, style)."""
+    """Return the rows of ``age_means`` (years, ...) at ``age`` (batch,), in a line between whole years: (batch, ...)."""
     position = age.clamp(0, len(age_means) - 1)
     below = position.floor().clamp(max=len(age_means) - 2).long()
-    return torch.lerp(age_means[below], age_means[below + 1], (position - below)[:, None])
+    share = (position - below).view(-1, *[1] * (age_means.ndim - 1))
+    return torch.lerp(age_means[below], age_means[below + 1], share)
 
 
 def fit_age_means(features: Tensor, brackets: Tensor, women: np.ndarray, years: int) -> Tensor:
