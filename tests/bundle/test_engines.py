@@ -17,7 +17,7 @@ from dorian_bundle.errors import EngineError
 from dorian_bundle.face_detection import MAX_SIDE
 from dorian_bundle.face_readers import detector_signature
 from dorian_bundle.families.age_translator import age_translator_signature
-from dorian_bundle.graphs import sha256_of
+from dorian_bundle.stored_files import sha256_of
 
 PROFILE = {"image": Range((1, 3, 8, 8), (2, 3, 8, 8), (4, 3, 8, 8))}
 KEY = EngineKey("ab" * 32, "11.0", "H100 9.0", "fp16", PROFILE)

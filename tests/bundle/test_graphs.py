@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from dorian_bundle import GraphFileError, GraphSignatureError
-from dorian_bundle.graphs import Graph, GraphFile, Precision, Signature, TensorSpec, sha256_of
+from dorian_bundle.graphs import Graph, GraphFile, Precision, Signature, TensorSpec
+from dorian_bundle.stored_files import sha256_of
 
 IMAGE = TensorSpec(name="image", shape=("batch", 3, 64, 64))
 LATENT = TensorSpec(name="latent", shape=("batch", 128))

@@ -16,7 +16,7 @@ from dorian_bundle import load_bundle
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.families.age_cgan import AgeCganMethod
-from dorian_bundle.graphs import sha256_of
+from dorian_bundle.stored_files import sha256_of
 from dorian_evaluation.age_cgan.face_grid import write_face_grid
 from dorian_evaluation.age_cgan.feature_distance import frechet_metrics
 from dorian_evaluation.age_cgan.generation import (

@@ -22,7 +22,7 @@ from dorian_bundle.face_readers import (
     landmark_refiner_signature,
 )
 from dorian_bundle.families.age_cgan import AgeCganMethod, age_cgan_signatures, latent_gradient_signature
-from dorian_bundle.graphs import sha256_of
+from dorian_bundle.stored_files import sha256_of
 from dorian_export import face_readers, latent_gradient, verified_export
 from dorian_export.bundle_building import BundleInfo, build_bundle
 from dorian_export.check import check_bundle

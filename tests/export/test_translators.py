@@ -298,7 +298,7 @@ def test_a_translator_is_calibrated_on_grown_faces_under_the_mask_by_the_bundles
         return Calibration()
 
     monkeypatch.setattr(age_translator, "calibrate", note)
-    monkeypatch.setattr(age_translator, "expected_age", years)
+    monkeypatch.setattr(calibration_faces, "expected_age", years)
     make("age_translator", translator_run, seen)
     _, ages, readings, span, plain, stronger = given
     records = seen.crops.records

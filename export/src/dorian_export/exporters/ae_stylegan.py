@@ -15,7 +15,7 @@ from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.calibration import Calibration
 from dorian_bundle.families.ae_stylegan import AeStyleGanMethod
-from dorian_bundle.graphs import Array
+from dorian_bundle.graphs import Array, Graph
 from dorian_bundle.masks import learned_mask
 from dorian_bundle.stored_files import describe_file
 from dorian_bundle.style_levels import preset_levels
@@ -158,7 +158,7 @@ def export_ae_stylegan(job: ExportJob) -> MethodExport:
         max_years=OLDEST,
         calibration=_calibrate(networks, torch.from_numpy(library.age_means), levels, faces),
         library=describe_file(job.folder, LIBRARY_FILE),
-        provenance=describe_provenance(metadata, job.metrics.get("ae_stylegan", {}), [DLIB_NETWORK]),
+        provenance=describe_provenance(metadata, job.metrics_with("ae_stylegan", {}), [DLIB_NETWORK]),
     )
     graphs, differences = export_style_graphs(networks, entry, crops, job)
     measured = job.metrics_with("ae_stylegan", differences)
@@ -168,7 +168,7 @@ def export_ae_stylegan(job: ExportJob) -> MethodExport:
 
 def export_style_graphs(
     networks: StyleNetworks, entry: AeStyleGanMethod, crops: NDArray[np.uint8], job: ExportJob
-) -> tuple[dict[str, Any], dict[str, float]]:
+) -> tuple[dict[str, Graph], dict[str, float]]:
     """Write encoder and generator, verified on ``crops`` and on noise; return the graphs and their differences from torch."""
     images = crops_to_images(crops[: max(BATCHES)])
     noise = np.random.default_rng(0).random(images.shape, dtype=np.float32)
@@ -180,7 +180,8 @@ def export_style_graphs(
         parts = [code] if isinstance(code, Tensor) else list(code)
         names = [spec.name for spec in entry.encoder_signature().outputs]
         codes.append({name: part.numpy() for name, part in zip(names, parts, strict=True)})
-    graphs, differences = {}, {}
+    graphs: dict[str, Graph] = {}
+    differences: dict[str, float] = {}
     for name, network, signature, inputs in (
         (_ENCODER, networks.encoder, entry.encoder_signature(), pictures),
         (_GENERATOR, networks.generator, entry.generator_signature(), codes),
