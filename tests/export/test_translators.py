@@ -21,7 +21,7 @@ from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_trans
 from dorian_bundle.families.cyclegan import CycleGanMethod, cyclegan_signature
 from dorian_bundle.masks import face_mask
 from dorian_bundle.mesh import mean_mesh
-from dorian_export import verified_export
+from dorian_export import calibration_faces, verified_export
 from dorian_export.errors import ExportError, ParityError
 from dorian_export.exporters import EXPORTERS, age_translator
 from dorian_export.exporters.age_translator import AgeTranslatorGraph
