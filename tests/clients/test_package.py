@@ -32,7 +32,14 @@ def test_all_errors_are_public() -> None:
 def test_everything_public_is_documented() -> None:
     for name in set(dorian_client.__all__) - {"Age", "FaceLike", "PhotoLike", "Target"}:
         assert inspect.getdoc(getattr(dorian_client, name)), name
-    for kind in (dorian_client.Client, dorian_client.Picture, dorian_client.Search, FakeServer):
+    for kind in (
+        dorian_client.AsyncClient,
+        dorian_client.AsyncSearch,
+        dorian_client.Client,
+        dorian_client.Picture,
+        dorian_client.Search,
+        FakeServer,
+    ):
         for name, method in inspect.getmembers(kind, inspect.isfunction):
             assert name.startswith("_") or inspect.getdoc(method), name
 

@@ -8,6 +8,8 @@ Example:
 The errors are listed in `dorian_client.errors`; `dorian_client.testing` has a fake server for tests.
 """
 
+from dorian_client._async_client import AsyncClient
+from dorian_client._async_search import AsyncSearch
 from dorian_client._bundles import AgeGroup, BundleInfo, Method, ServedBundle
 from dorian_client._channel import Tls
 from dorian_client._client import Client
@@ -25,10 +27,10 @@ from dorian_client._faces import (
     Target,
 )
 from dorian_client._matches import IdentityMatch, YearsApart
+from dorian_client._options import AgeOptions, OptimizeOptions, ReconstructOptions
 from dorian_client._photos import PhotoLike
 from dorian_client._pictures import Picture
 from dorian_client._rendering import compose, make_sheet
-from dorian_client._requests import AgeOptions
 from dorian_client._results import (
     AgedPhoto,
     AgeResult,
@@ -67,6 +69,8 @@ __all__ = [
     "AgeOptions",
     "AgeResult",
     "AgedPhoto",
+    "AsyncClient",
+    "AsyncSearch",
     "Box",
     "BundleInfo",
     "Busy",
@@ -91,6 +95,7 @@ __all__ = [
     "Method",
     "NoFaceError",
     "NotFound",
+    "OptimizeOptions",
     "PermissionDenied",
     "PhotoError",
     "PhotoLike",
@@ -98,6 +103,7 @@ __all__ = [
     "Pose",
     "Provenance",
     "Reason",
+    "ReconstructOptions",
     "ReconstructResult",
     "Reconstruction",
     "Search",

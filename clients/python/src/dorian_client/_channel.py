@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import grpc
 
@@ -57,6 +57,26 @@ class Tls:
     server_name: str | None = None
 
 
+class ChannelSettings(NamedTuple):
+    """What opens a channel."""
+
+    address: str
+    credentials: grpc.ChannelCredentials | None
+    options: list[tuple[str, int | str]]
+
+    def open(self) -> grpc.Channel:
+        """Return a channel for threads."""
+        if self.credentials is None:
+            return grpc.insecure_channel(self.address, self.options)
+        return grpc.secure_channel(self.address, self.credentials, self.options)
+
+    def open_async(self) -> grpc.aio.Channel:
+        """Return a channel for the running event loop."""
+        if self.credentials is None:
+            return grpc.aio.insecure_channel(self.address, self.options)
+        return grpc.aio.secure_channel(self.address, self.credentials, self.options)
+
+
 def check_settings(address: str, timeout: float | None, retries: int) -> None:
     """Raise ValueError for settings that no client can have."""
     if not address:
@@ -67,8 +87,8 @@ def check_settings(address: str, timeout: float | None, retries: int) -> None:
         raise ValueError(f"retries cannot be {retries}; give 0 for none, or more")
 
 
-def open_channel(address: str, tls: Tls | None, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
-    """Return a channel to an address.
+def channel_settings(address: str, tls: Tls | None, credentials: grpc.ChannelCredentials | None) -> ChannelSettings:
+    """Return what opens a channel to an address.
 
     Raises:
         ValueError: TLS is not possible with these settings.
@@ -83,9 +103,7 @@ def open_channel(address: str, tls: Tls | None, credentials: grpc.ChannelCredent
         credentials = _read_credentials(tls)
         if tls.server_name is not None:
             options.append(("grpc.ssl_target_name_override", tls.server_name))
-    if credentials is None:
-        return grpc.insecure_channel(address, options)
-    return grpc.secure_channel(address, credentials, options)
+    return ChannelSettings(address, credentials, options)
 
 
 def call_metadata(api_key: str | None, priority: Priority) -> tuple[tuple[str, str], ...]:

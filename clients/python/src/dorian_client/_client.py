@@ -1,55 +1,31 @@
-"""The synchronous client: it keeps the channel and makes the calls.
-
-`_requests` builds the messages and `_responses` reads them; both are pure. `_retries` decides when a call is sent again, and
-`_search` follows the call that streams its response.
-"""
+"""The synchronous client: it keeps a channel of gRPC, makes the calls of `_calls` on it, and waits for them."""
 
 from __future__ import annotations
 
 from functools import partial
 from types import TracebackType
-from typing import Protocol, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 import grpc
 
 from dorian.v1.admin_pb2_grpc import AdminStub
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
-from dorian_client import _requests, _responses
+from dorian_client import _calls
+from dorian_client._base import BaseClient
 from dorian_client._bundles import BundleInfo, Method, ServedBundle
-from dorian_client._channel import (
-    DEFAULT_ADDRESS,
-    DEFAULT_PRIORITY,
-    DEFAULT_RETRIES,
-    DEFAULT_TIMEOUT,
-    Priority,
-    Tls,
-    call_metadata,
-    check_settings,
-    describe_route,
-    forbid_unencrypted_key,
-    open_channel,
-)
-from dorian_client._faces import Age, FaceLike
+from dorian_client._calls import Call
+from dorian_client._faces import FaceLike
+from dorian_client._options import AgeOptions, OptimizeOptions, ReconstructOptions, Targets, check_options
 from dorian_client._photos import PhotoLike, read_photo
-from dorian_client._requests import DEFAULT_MODE, DEFAULT_SEARCH_MODE, AgeOptions, Faces, Latent, Targets
 from dorian_client._results import AgeResult, CompareResult, DetectResult, ReconstructResult
-from dorian_client._retries import Retries
-from dorian_client._search import Search
-from dorian_client._status import error_from_rpc
-from dorian_client.errors import ServerError
+from dorian_client._search import Search, SearchState
 
 _PROBE_SECONDS = 0.2  # how long a channel may take to report its state
 
-
-class _BundleRequest(Protocol):
-    bundle: str
+T = TypeVar("T")
 
 
-_Request = TypeVar("_Request", bound=_BundleRequest)
-_Response = TypeVar("_Response")
-
-
-class Client:
+class Client(BaseClient):
     """A connection to a Dorian server. Threads may share one; close it, or use it in a `with` statement.
 
     A photo may be a path (str or PathLike), the bytes of a JPEG, PNG or WebP file, an array of uint8, either
@@ -86,32 +62,6 @@ class Client:
         ...     client.age("portrait.jpg", "60+").photos[0].picture.save("older.jpg")
     """
 
-    def __init__(
-        self,
-        address: str = DEFAULT_ADDRESS,
-        *,
-        bundle: str = "",
-        priority: Priority = DEFAULT_PRIORITY,
-        timeout: float | None = DEFAULT_TIMEOUT,
-        retries: int = DEFAULT_RETRIES,
-        wait_for_ready: bool = False,
-        tls: Tls | None = None,
-        api_key: str | None = None,
-        key_in_clear: bool = False,
-        credentials: grpc.ChannelCredentials | None = None,
-    ) -> None:
-        check_settings(address, timeout, retries)
-        self._metadata = call_metadata(api_key, priority)
-        if api_key is not None and tls is None and credentials is None and not key_in_clear:
-            forbid_unencrypted_key(address)
-        self.address = address
-        self.timeout = timeout
-        self.wait_for_ready = wait_for_ready
-        self._bundle = bundle
-        self._retries = Retries(retries)
-        self._channel = open_channel(address, tls, credentials)
-        self._stub = FaceAgingStub(self._channel)  # type: ignore[no-untyped-call]
-
     def age(self, photo: PhotoLike, to: Targets = None, **options: Unpack[AgeOptions]) -> AgeResult:
         """Return the photo with its faces changed to a target, or to each of several in one request.
 
@@ -135,8 +85,7 @@ class Client:
             >>> client.age("wedding.jpg", [20, 70], faces="largest", format="png")
             >>> client.age("wedding.jpg", face_ages={0: "60+", 2: 8})
         """
-        request = _requests.age_request(read_photo(photo), to, options)
-        return _responses.read_age_response(self._send(self._stub.AgeTransform, request), request)
+        return self._call(_calls.age(read_photo(photo), to, options))
 
     def sweep(self, photo: PhotoLike, **options: Unpack[AgeOptions]) -> AgeResult:
         """Return the photo at every age group of a method, youngest first, or with each filter if it has no age groups.
@@ -158,12 +107,10 @@ class Client:
             >>> for photo in client.sweep("portrait.jpg").photos:
             ...     photo.picture.save(f"portrait-{photo.target}.jpg")
         """
-        _requests.check_age_options(options)
+        check_options(options, AgeOptions)
         data = read_photo(photo)
-        method = _requests.method_to_sweep(self.bundle(), options)
-        targets = [group.label for group in method.age_groups] or method.filters
-        options["method"] = method.name
-        return self.age(data, targets, **options)
+        targets, options = _calls.sweep(self.bundle(), options)
+        return self._call(_calls.age(data, targets, options))
 
     def detect(self, photo: PhotoLike) -> DetectResult:
         """Return where the faces of a photo are, and their estimated ages. A photo without a face is no error.
@@ -179,8 +126,7 @@ class Client:
             >>> for face in client.detect("wedding.jpg").faces:
             ...     print(face.index, face.box, face.estimated_age)
         """
-        request = _requests.detect_request(read_photo(photo))
-        return _responses.read_detect_response(self._send(self._stub.DetectFaces, request))
+        return self._call(_calls.detect(read_photo(photo)))
 
     def compare(
         self,
@@ -209,76 +155,27 @@ class Client:
             >>> client.compare("then.jpg", "now.jpg").same_person
             True
         """
-        request = _requests.compare_request(
-            read_photo(first),
-            read_photo(second),
-            first_face=first_face,
-            second_face=second_face,
-            false_accept_rate=false_accept_rate,
-        )
-        return _responses.read_compare_response(self._send(self._stub.CompareFaces, request))
+        photos = read_photo(first), read_photo(second)
+        return self._call(_calls.compare(*photos, first_face, second_face, false_accept_rate))
 
-    def reconstruct(
-        self,
-        photo: PhotoLike,
-        *,
-        faces: Faces = None,
-        mode: str = DEFAULT_MODE,
-        optimizer: str | None = None,
-        max_steps: int | None = None,
-        source: Age | None = None,
-        method: str | None = None,
-        format: str | None = None,
-        quality: int | None = None,
-    ) -> ReconstructResult:
+    def reconstruct(self, photo: PhotoLike, **options: Unpack[ReconstructOptions]) -> ReconstructResult:
         """Return, for each face, the crop that the networks see, its latent and what the generator draws from it.
 
         Args:
             photo: The photo.
-            faces: The faces; None for all, at most the 32 largest.
-            mode: How the latent is found. "initial" takes the encoder's; the others search, with a method that
-                optimises, for the drawing whose pixels are nearest to the face's ("pixelwise"), whose embedding is
-                ("identity"), or both ("blended").
-            optimizer: "l-bfgs-b" or "adam", for a search; None for "l-bfgs-b".
-            max_steps: Evaluations of loss and gradient at most, for a search; None or 0 for the server's number.
-            source: The age at which to draw the faces; None lets the server estimate it, face by face.
-            method: A method's name; None for the first that has an encoder.
-            format: Format of the pictures, "jpeg", "png" or "webp"; None for that of the photo.
-            quality: 1 to 100, for JPEG and WebP; None for the server's.
+            **options: Faces, mode, format and more: see `ReconstructOptions`.
 
         Raises:
             PhotoError: The photo cannot be sent.
             ServerError: The call failed.
             TypeError, ValueError: An argument has the wrong type or value.
-        """
-        request = _requests.reconstruct_request(
-            read_photo(photo),
-            faces=faces,
-            mode=mode,
-            optimizer=optimizer,
-            max_steps=max_steps,
-            source=source,
-            method=method,
-            format=format,
-            quality=quality,
-        )
-        return _responses.read_reconstruct_response(self._send(self._stub.Reconstruct, request))
 
-    def optimize(
-        self,
-        photo: PhotoLike,
-        *,
-        face: FaceLike | None = None,
-        mode: str = DEFAULT_SEARCH_MODE,
-        optimizer: str | None = None,
-        max_steps: int | None = None,
-        preview_every: int | None = None,
-        latent: Latent | None = None,
-        source: Age | None = None,
-        method: str | None = None,
-        format: str | None = None,
-        quality: int | None = None,
-    ) -> Search:
+        Example:
+            >>> client.reconstruct("portrait.jpg", faces="largest", mode="identity").faces[0].latent
+        """
+        return self._call(_calls.reconstruct(read_photo(photo), options))
+
+    def optimize(self, photo: PhotoLike, **options: Unpack[OptimizeOptions]) -> Search:
         """Start a search for the latent that draws one face best, and return it: an iterator over its steps.
 
         The timeout holds for the whole search. Errors of the server are raised by the search, not here; the call is
@@ -286,16 +183,7 @@ class Client:
 
         Args:
             photo: The photo.
-            face: The face; None for the largest.
-            mode: The objective: "pixelwise", "identity" or "blended", as for `reconstruct`.
-            optimizer: "l-bfgs-b" or "adam"; None for "l-bfgs-b".
-            max_steps: Evaluations of loss and gradient at most; None or 0 for the server's number.
-            preview_every: Steps from one preview to the next; None or 0 for a single preview, at the end.
-            latent: Where the search starts, as `reconstruct` or `optimize` returned it; None for the encoder's.
-            source: The age at which to draw the face; None lets the server estimate it.
-            method: A method's name; None for the first that optimises.
-            format: Format of the pictures, "jpeg", "png" or "webp"; None for that of the photo.
-            quality: 1 to 100, for JPEG and WebP; None for the server's.
+            **options: Face, mode, previews, format and more: see `OptimizeOptions`.
 
         Raises:
             PhotoError: The photo cannot be sent.
@@ -307,22 +195,9 @@ class Client:
             ...         print(step.step, step.best_loss)
             ...     result = search.result()
         """
-        request = _requests.optimize_request(
-            read_photo(photo),
-            face=face,
-            mode=mode,
-            optimizer=optimizer,
-            max_steps=max_steps,
-            preview_every=preview_every,
-            latent=latent,
-            source=source,
-            method=method,
-            format=format,
-            quality=quality,
-        )
-        request.bundle = self._bundle
-        start = partial(self._stub.Optimize, request, wait_for_ready=self.wait_for_ready, metadata=self._metadata)
-        return Search(start, self._retries.begin(self.timeout), self._error_from_rpc)
+        call = _calls.optimize(read_photo(photo), options)
+        start = partial(self._send, self._rpc(call), call.request)
+        return Search(start, SearchState(partial(self._attempts_of, call), call.read), self._error_from_rpc)
 
     def methods(self) -> list[Method]:
         """Return the methods of the bundle, the default first.
@@ -338,7 +213,7 @@ class Client:
         Raises:
             ServerError: The call failed.
         """
-        return _responses.read_list_response(self._send(self._stub.ListMethods, _requests.list_request()))
+        return self._call(_calls.bundle())
 
     def reload_bundles(self, bundle: str = "") -> list[ServedBundle]:
         """Make the server reload a bundle from disk, or all of them, and return those that it reloaded.
@@ -353,9 +228,7 @@ class Client:
             FailedPrecondition: A bundle is broken; the server keeps what it served before.
             ServerError: The call failed.
         """
-        stub = AdminStub(self._channel)  # type: ignore[no-untyped-call]
-        response = self._call(stub.ReloadBundles, _requests.reload_request(bundle), Retries(0))
-        return _responses.read_reload_response(response)
+        return self._call(_calls.reload_bundles(bundle))
 
     def close(self) -> None:
         """End the connection and any call in progress; closing twice does no harm."""
@@ -369,36 +242,27 @@ class Client:
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"Client({self.address!r})"
+    def _prepare(self) -> None:
+        self._channel = self._channel_settings.open()
+        self._stubs: dict[type, Any] = {
+            FaceAgingStub: FaceAgingStub(self._channel),  # type: ignore[no-untyped-call]
+            AdminStub: AdminStub(self._channel),  # type: ignore[no-untyped-call]
+        }
 
-    def _send(self, rpc: grpc.UnaryUnaryMultiCallable[_Request, _Response], request: _Request) -> _Response:
-        request.bundle = self._bundle
-        return self._call(rpc, request, self._retries)
+    def _rpc(self, call: Call[Any]) -> Any:
+        return getattr(self._stubs[call.stub], call.rpc)
 
-    def _call(
-        self, rpc: grpc.UnaryUnaryMultiCallable[_Request, _Response], request: _Request, retries: Retries
-    ) -> _Response:
-        attempts = retries.begin(self.timeout)
+    def _call(self, call: Call[T]) -> T:
+        attempts = self._attempts_of(call)
         while True:
             try:
-                return rpc(
-                    request,
-                    timeout=attempts.seconds_left(),
-                    wait_for_ready=self.wait_for_ready,
-                    metadata=self._metadata,
-                )
+                return call.read(self._send(self._rpc(call), call.request, attempts.seconds_left()))
             except grpc.RpcError as error:
                 failure = self._error_from_rpc(error)
                 delay = attempts.delay_after(failure)
                 if delay is None:
                     raise failure from error
-            retries.sleep(delay)
-
-    def _error_from_rpc(self, error: grpc.RpcError) -> ServerError:
-        return error_from_rpc(
-            error, address=describe_route(self.address), timeout=self.timeout, is_connected=self._is_connected
-        )
+            self._retries.sleep(delay)
 
     def _is_connected(self) -> bool:
         ready = grpc.channel_ready_future(self._channel)

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any, TypeAlias, TypedDict
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dorian.v1 import admin_pb2
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_client._bundles import BundleInfo, Method
-from dorian_client._faces import Age, Box, FaceLike, Filter, Target
+from dorian_client._faces import Box, FaceLike, Filter
 from dorian_client._files import FORMATS
+from dorian_client._options import (
+    AgeOptions,
+    FaceAges,
+    Faces,
+    Latents,
+    OptimizeOptions,
+    ReconstructOptions,
+    Targets,
+    check_options,
+)
 from dorian_client._results import Reconstruction
 from dorian_client.errors import NotFound
 
@@ -35,59 +44,6 @@ DEFAULT_MODE, DEFAULT_SEARCH_MODE = "initial", "identity"
 _LARGEST = "largest"
 _INT32_MAX = 2**31 - 1
 
-Targets: TypeAlias = Target | Iterable[Target] | None
-Faces: TypeAlias = FaceLike | Iterable[FaceLike] | None
-FaceAges: TypeAlias = Mapping[FaceLike, Target] | Iterable[tuple[FaceLike, Target]] | None
-Latent: TypeAlias = Sequence[float] | npt.NDArray[np.floating]
-Latents: TypeAlias = (
-    Reconstruction | Iterable[Reconstruction | tuple[FaceLike, Latent]] | Mapping[FaceLike, Latent] | None
-)
-
-
-class AgeOptions(TypedDict, total=False):
-    """Keyword arguments of `Client.age` and `Client.sweep`; all are optional, and None stands for the default.
-
-    Attributes:
-        faces: The faces to change to the targets; all faces by default, at most the 32 largest.
-        face_ages: Targets of single faces, the same in every picture, as a mapping from faces to targets or as pairs
-            (`{0: "60+", 2: 8}`). Without other targets there is one picture, in which only these faces change.
-        source: The age that the faces have now; by default the server estimates it, face by face.
-        method: A method's name; by default the first that can do what is requested, the server's default first.
-        strength: How much of the change to make, 0 to 1.5; 1 by default.
-        blend: "delta", the default, adds to the photo what the method changes between source and target age; "replace"
-            puts the drawn face, matched in colour, into its place.
-        format: Format of the pictures: "jpeg", "png" or "webp"; by default that of the photo.
-        quality: 1 to 100, for JPEG and WebP; by default the server's.
-        keep_metadata: Whether to keep camera, time and author of the photo's EXIF. The location is never kept.
-        with_delta: Whether to return what was added to the photo as a layer, `AgedPhoto.delta`, too.
-        optimisation: How long a method that optimises searches for a latent that keeps the person, before it draws the
-            face: "none", the default, "fast" for most of the gain, or "full".
-        latents: Latents to draw faces from, without a search: reconstructions of this photo by this method (those with an
-            error are ignored), a mapping from faces to latents, or (face, latent) pairs.
-    """
-
-    faces: Faces
-    face_ages: FaceAges
-    source: Age | None
-    method: str | None
-    strength: float | None
-    blend: str | None
-    format: str | None
-    quality: int | None
-    keep_metadata: bool
-    with_delta: bool
-    optimisation: str | None
-    latents: Latents
-
-
-def check_age_options(options: AgeOptions) -> None:
-    """Raise TypeError for keyword arguments that `AgeOptions` does not have."""
-    for name in options:
-        if name not in AgeOptions.__annotations__:
-            raise TypeError(
-                f"unexpected keyword argument {name!r}; the options are {', '.join(AgeOptions.__annotations__)}"
-            )
-
 
 def age_request(photo: bytes, to: Targets, options: AgeOptions) -> pb.AgeTransformRequest:
     """Return the request to age a photo.
@@ -100,7 +56,7 @@ def age_request(photo: bytes, to: Targets, options: AgeOptions) -> pb.AgeTransfo
     Raises:
         TypeError, ValueError: An argument has the wrong type or value.
     """
-    check_age_options(options)
+    check_options(options, AgeOptions)
     source, strength = options.get("source"), options.get("strength")
     blend, optimisation = options.get("blend"), options.get("optimisation")
     return pb.AgeTransformRequest(
@@ -147,55 +103,35 @@ def compare_request(
     )
 
 
-def reconstruct_request(
-    photo: bytes,
-    *,
-    faces: Faces,
-    mode: str,
-    optimizer: str | None,
-    max_steps: int | None,
-    source: Age | None,
-    method: str | None,
-    format: str | None,
-    quality: int | None,
-) -> pb.ReconstructRequest:
+def reconstruct_request(photo: bytes, options: ReconstructOptions) -> pb.ReconstructRequest:
     """Return the request for the reconstructions of a photo's faces; raises TypeError and ValueError."""
+    check_options(options, ReconstructOptions)
+    source = options.get("source")
     return pb.ReconstructRequest(
         image=pb.Image(data=photo),
-        mode=_choice(mode, "a mode", MODES),
-        search=_search(optimizer, max_steps),
+        mode=_choice(options.get("mode", DEFAULT_MODE), "a mode", MODES),
+        search=_search(options.get("optimizer"), options.get("max_steps")),
         source=None if source is None else _age(source),
-        method=method or "",
-        output=_output(format, quality),
-        faces=_face_selectors(faces),
+        method=options.get("method") or "",
+        output=_output(options.get("format"), options.get("quality")),
+        faces=_face_selectors(options.get("faces")),
     )
 
 
-def optimize_request(
-    photo: bytes,
-    *,
-    face: FaceLike | None,
-    mode: str,
-    optimizer: str | None,
-    max_steps: int | None,
-    preview_every: int | None,
-    latent: Latent | None,
-    source: Age | None,
-    method: str | None,
-    format: str | None,
-    quality: int | None,
-) -> pb.OptimizeRequest:
+def optimize_request(photo: bytes, options: OptimizeOptions) -> pb.OptimizeRequest:
     """Return the request for a latent search; raises TypeError and ValueError."""
+    check_options(options, OptimizeOptions)
+    face, latent, source = options.get("face"), options.get("latent"), options.get("source")
     return pb.OptimizeRequest(
         image=pb.Image(data=photo),
         face=None if face is None else _face_selector(face),
-        mode=_choice(mode, "a search's mode", SEARCH_MODES),
-        search=_search(optimizer, max_steps),
-        preview_every=_steps(preview_every, "preview_every"),
+        mode=_choice(options.get("mode", DEFAULT_SEARCH_MODE), "a search's mode", SEARCH_MODES),
+        search=_search(options.get("optimizer"), options.get("max_steps")),
+        preview_every=_steps(options.get("preview_every"), "preview_every"),
         latent=None if latent is None else _latent(latent),
         source=None if source is None else _age(source),
-        method=method or "",
-        output=_output(format, quality),
+        method=options.get("method") or "",
+        output=_output(options.get("format"), options.get("quality")),
     )
 
 
@@ -211,7 +147,7 @@ def reload_request(bundle: str) -> admin_pb2.ReloadBundlesRequest:
 
 def method_to_sweep(bundle: BundleInfo, options: AgeOptions) -> Method:
     """Return the method whose age groups a sweep goes through; raises TypeError, and NotFound as the server would."""
-    check_age_options(options)
+    check_options(options, AgeOptions)
     needs_search = options.get("optimisation") not in (None, "none")
     return pick_method(
         bundle,

@@ -108,8 +108,17 @@ def read_reconstruct_response(response: pb.ReconstructResponse) -> ReconstructRe
     )
 
 
-def read_search_step(progress: pb.OptimizeProgress) -> SearchStep:
-    """Read a step of a latent search."""
+def read_search_response(response: pb.OptimizeResponse) -> SearchStep | SearchResult | None:
+    """Read a step or the result of a latent search; None for what this version does not know."""
+    match response.WhichOneof("kind"):
+        case "progress":
+            return _read_search_step(response.progress)
+        case "result":
+            return _read_search_result(response.result)
+    return None
+
+
+def _read_search_step(progress: pb.OptimizeProgress) -> SearchStep:
     return SearchStep(
         step=progress.step,
         loss=progress.loss,
@@ -121,8 +130,7 @@ def read_search_step(progress: pb.OptimizeProgress) -> SearchStep:
     )
 
 
-def read_search_result(result: pb.OptimizeResult) -> SearchResult:
-    """Read the result of a latent search."""
+def _read_search_result(result: pb.OptimizeResult) -> SearchResult:
     return SearchResult(
         reconstruction=_read_reconstruction(result.reconstruction),
         provenance=_read_provenance(result.provenance),

@@ -4,18 +4,69 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from types import TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 
-from dorian.v1 import face_aging_pb2 as pb
-from dorian_client import _responses
 from dorian_client._results import SearchResult, SearchStep
 from dorian_client._retries import Attempts
 from dorian_client.errors import Cancelled, InternalError, ServerError
 
-_Call: TypeAlias = "grpc.CallIterator[pb.OptimizeResponse]"
+Read: TypeAlias = Callable[[Any], SearchStep | SearchResult | None]
+Start: TypeAlias = Callable[[float | None], Any]  # makes the call, given the seconds that it may take
+
+
+class SearchState:
+    """What has come of a search, whichever client made it.
+
+    Attributes:
+        is_final: Whether its call is the last: a response has come, or it has failed.
+    """
+
+    def __init__(self, begin: Callable[[], Attempts], read: Read) -> None:
+        """Prepare for the responses of a search.
+
+        Args:
+            begin: Returns the attempts of the call, once it begins.
+            read: Reads a response.
+        """
+        self.is_final = False
+        self._begin = begin
+        self._read = read
+        self._result: SearchResult | None = None
+
+    @cached_property
+    def _attempts(self) -> Attempts:
+        return self._begin()
+
+    def seconds_left(self) -> float | None:
+        """Return how long the next call may take; None for no limit."""
+        return self._attempts.seconds_left()
+
+    def take(self, response: Any) -> SearchStep | None:
+        """Read a response; return the step, if it is one."""
+        self.is_final = True
+        event = self._read(response)
+        if isinstance(event, SearchResult):
+            self._result = event
+            return None
+        return event
+
+    def delay_after(self, failure: ServerError) -> float | None:
+        """Return the seconds to wait before the call is made again; None if it is not."""
+        delay = None if self.is_final else self._attempts.delay_after(failure)
+        self.is_final = delay is None
+        return delay
+
+    def result(self, *, is_cancelled: bool) -> SearchResult:
+        """Return the result of a search that has ended; raises Cancelled, and InternalError if there is none."""
+        if self._result is not None:
+            return self._result
+        if is_cancelled:
+            raise Cancelled("the search was cancelled before it had a result")
+        raise InternalError("the server ended the search without a result", code="INTERNAL")
 
 
 class Search(Iterator[SearchStep]):
@@ -32,37 +83,29 @@ class Search(Iterator[SearchStep]):
     """
 
     def __init__(
-        self,
-        start: Callable[[float | None], _Call],
-        attempts: Attempts,
-        error_from_rpc: Callable[[grpc.RpcError], ServerError],
+        self, start: Start, state: SearchState, error_from_rpc: Callable[[grpc.RpcError], ServerError]
     ) -> None:
         """Start the search.
 
         Args:
             start: Makes the call, given the seconds that it may take.
-            attempts: The attempts that the call has.
+            state: What comes of it.
             error_from_rpc: Turns gRPC's errors into this package's.
         """
         self._start = start
-        self._attempts = attempts
+        self._state = state
         self._error_from_rpc = error_from_rpc
         self._lock = threading.Lock()  # between a retry and cancel()
         self._cancelled = threading.Event()
-        self._is_final = False  # whether the call is the last: a response has come, or it has failed
-        self._result: SearchResult | None = None
-        self._call = start(attempts.seconds_left())
+        self._call = start(state.seconds_left())
 
     def __next__(self) -> SearchStep:
         while not self._cancelled.is_set():
             try:
                 for response in self._call:
-                    self._is_final = True
-                    match response.WhichOneof("kind"):
-                        case "progress":
-                            return _responses.read_search_step(response.progress)
-                        case "result":
-                            self._result = _responses.read_search_result(response.result)
+                    step = self._state.take(response)
+                    if step is not None:
+                        return step
                 break
             except grpc.RpcError as error:
                 if not self._cancelled.is_set():
@@ -78,30 +121,25 @@ class Search(Iterator[SearchStep]):
         """
         for _ in self:
             pass
-        if self._result is not None:
-            return self._result
-        if self._cancelled.is_set():
-            raise Cancelled("the search was cancelled before it had a result")
-        raise InternalError("the server ended the search without a result", code="INTERNAL")
+        return self._state.result(is_cancelled=self._cancelled.is_set())
 
     def cancel(self) -> None:
         """End the search, on the server too; no step follows. Has no effect on a finished search."""
         with self._lock:
-            if not self._is_final or self._call.is_active():
+            if not self._state.is_final or self._call.is_active():
                 self._cancelled.set()
-                self._call.cancel()  # type: ignore[no-untyped-call]
+                self._call.cancel()
 
     def _retry(self, error: grpc.RpcError) -> None:
         """Retry a failed call if no response has come and attempts are left; otherwise raise its error."""
         failure = self._error_from_rpc(error)
-        delay = None if self._is_final else self._attempts.delay_after(failure)
+        delay = self._state.delay_after(failure)
         if delay is None:
-            self._is_final = True
             raise failure from error
         self._cancelled.wait(delay)
         with self._lock:
             if not self._cancelled.is_set():
-                self._call = self._start(self._attempts.seconds_left())
+                self._call = self._start(self._state.seconds_left())
 
     def __enter__(self) -> Search:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -64,8 +65,8 @@ def error_from_rpc(
         timeout: The call's timeout in seconds, for messages; None if it has none.
         is_connected: Tells a slow server from a missing one after the deadline has passed.
     """
-    call: object = error  # always a grpc.Call, too, but typed as one thing
-    if not isinstance(call, grpc.Call):
+    call: object = error  # one of these, too, but typed as one thing
+    if not isinstance(call, grpc.Call | grpc.aio.AioRpcError):
         return ServerError(str(error) or type(error).__name__)
     code, text = call.code(), call.details() or "the server gave no details"
     details = _read_details(call)
@@ -85,10 +86,17 @@ def error_from_rpc(
     return kind(text, code=code.name, **details._asdict())
 
 
-def _read_details(call: grpc.Call) -> _Details:
+def raise_if_closed() -> None:
+    """Raise ServerError where a call was cancelled and nobody cancelled the task that waits: its client was closed."""
+    task = asyncio.current_task()
+    if task is not None and not task.cancelling():
+        raise ServerError("the client was closed during the call", code="CANCELLED")
+
+
+def _read_details(call: grpc.Call | grpc.aio.AioRpcError) -> _Details:
     reason, field, metadata, retry_after = None, None, {}, None
     try:
-        status = rpc_status.from_call(call)
+        status = rpc_status.from_call(call)  # type: ignore[arg-type]
     except ValueError:  # the rich status contradicts the plain one, which then counts alone
         status = None
     for packed in status.details if status is not None else ():

@@ -1,0 +1,93 @@
+"""The calls of a client, without their transport: a request, the RPC that takes it, and how its response is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from dorian.v1.admin_pb2_grpc import AdminStub
+from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
+from dorian_client import _requests, _responses
+from dorian_client._bundles import BundleInfo, ServedBundle
+from dorian_client._faces import FaceLike, Target
+from dorian_client._options import AgeOptions, OptimizeOptions, ReconstructOptions, Targets
+from dorian_client._results import AgeResult, CompareResult, DetectResult, ReconstructResult, SearchResult, SearchStep
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A call that has one response, or a stream of them.
+
+    Attributes:
+        rpc: Name of the RPC.
+        request: Its request.
+        read: Reads a response into the result.
+        stub: The stub that has the RPC.
+        is_retried: Whether the call may be sent again.
+    """
+
+    rpc: str
+    request: Any
+    read: Callable[[Any], T]
+    stub: type = FaceAgingStub
+    is_retried: bool = True
+
+
+def age(photo: bytes, to: Targets, options: AgeOptions) -> Call[AgeResult]:
+    """Return the call that ages a photo; raises TypeError and ValueError."""
+    request = _requests.age_request(photo, to, options)
+    return Call("AgeTransform", request, lambda response: _responses.read_age_response(response, request))
+
+
+def sweep(bundle: BundleInfo, options: AgeOptions) -> tuple[list[Target], AgeOptions]:
+    """Return the targets of a sweep and the options of the call that makes it; raises TypeError, and NotFound."""
+    method = _requests.method_to_sweep(bundle, options)
+    targets: list[Target] = [group.label for group in method.age_groups] or list(method.filters)
+    return targets, {**options, "method": method.name}
+
+
+def detect(photo: bytes) -> Call[DetectResult]:
+    """Return the call for the faces of a photo."""
+    return Call("DetectFaces", _requests.detect_request(photo), _responses.read_detect_response)
+
+
+def compare(
+    first: bytes,
+    second: bytes,
+    first_face: FaceLike | None,
+    second_face: FaceLike | None,
+    false_accept_rate: float | None,
+) -> Call[CompareResult]:
+    """Return the call that compares two faces; raises TypeError and ValueError."""
+    request = _requests.compare_request(
+        first, second, first_face=first_face, second_face=second_face, false_accept_rate=false_accept_rate
+    )
+    return Call("CompareFaces", request, _responses.read_compare_response)
+
+
+def reconstruct(photo: bytes, options: ReconstructOptions) -> Call[ReconstructResult]:
+    """Return the call for the reconstructions of a photo's faces; raises TypeError and ValueError."""
+    return Call("Reconstruct", _requests.reconstruct_request(photo, options), _responses.read_reconstruct_response)
+
+
+def optimize(photo: bytes, options: OptimizeOptions) -> Call[SearchStep | SearchResult | None]:
+    """Return the call for a latent search, which streams its responses; raises TypeError and ValueError."""
+    return Call("Optimize", _requests.optimize_request(photo, options), _responses.read_search_response)
+
+
+def bundle() -> Call[BundleInfo]:
+    """Return the call for what the server has loaded."""
+    return Call("ListMethods", _requests.list_request(), _responses.read_list_response)
+
+
+def reload_bundles(name: str) -> Call[list[ServedBundle]]:
+    """Return the call that reloads a bundle, or all if the name is empty.
+
+    It is not retried: a second response could not say what the first call changed.
+    """
+    return Call(
+        "ReloadBundles", _requests.reload_request(name), _responses.read_reload_response, AdminStub, is_retried=False
+    )
