@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.bundle.onnx_encoding import empty_model
+
 DEFAULT_BUNDLE = Path(__file__).resolve().parents[2] / "models" / "default"
 
 Edit = Callable[[dict[str, Any]], object]
@@ -30,7 +32,7 @@ def light_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = json.loads((folder / "manifest.json").read_bytes())
     for graph in content["graphs"].values():
         for file in graph["files"]:
-            data = file["path"].encode() * 100
+            data = empty_model(file["path"] * 100)
             (folder / file["path"]).write_bytes(data)
             file |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     (folder / "manifest.json").write_text(json.dumps(content), encoding="utf-8")

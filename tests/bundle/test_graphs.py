@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from dorian_bundle import GraphFileError, GraphSignatureError
 from dorian_bundle.graphs import Graph, GraphFile, Precision, Signature, TensorSpec
 from dorian_bundle.stored_files import sha256_of
+from tests.bundle.onnx_encoding import empty_model
 
 IMAGE = TensorSpec(name="image", shape=("batch", 3, 64, 64))
 LATENT = TensorSpec(name="latent", shape=("batch", 128))
@@ -74,27 +75,27 @@ def test_a_hash_is_64_lower_case_hexadecimal_digits(sha256: str) -> None:
 
 
 def test_a_file_is_noted_as_it_is_and_then_verifies(tmp_path: Path) -> None:
-    (tmp_path / "g.onnx").write_bytes(b"a graph")
+    data = empty_model("a graph")
+    (tmp_path / "g.onnx").write_bytes(data)
     noted = GraphFile.of(tmp_path, "g.onnx", "fp16")
-    assert noted == GraphFile(
-        path="g.onnx", precision="fp16", sha256=hashlib.sha256(b"a graph").hexdigest(), bytes=len(b"a graph")
-    )
+    assert noted == GraphFile(path="g.onnx", precision="fp16", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
     assert sha256_of(tmp_path / "g.onnx") == noted.sha256
     noted.verify(tmp_path)
 
 
 def test_a_changed_file_does_not_verify(tmp_path: Path) -> None:
     file = tmp_path / "g.onnx"
-    file.write_bytes(b"a graph")
+    data, other = empty_model("a graph"), empty_model("A graph")
+    file.write_bytes(data)
     noted = GraphFile.of(tmp_path, "g.onnx", "fp32")
-    file.write_bytes(b"A graph")
+    file.write_bytes(other)
     with pytest.raises(GraphFileError) as caught:
         noted.verify(tmp_path)
     assert str(caught.value) == (
-        f"graph file g.onnx has SHA-256 {hashlib.sha256(b'A graph').hexdigest()}; the manifest says {noted.sha256}"
+        f"graph file g.onnx has SHA-256 {hashlib.sha256(other).hexdigest()}; the manifest says {noted.sha256}"
     )
-    file.write_bytes(b"a grap")
-    with pytest.raises(GraphFileError, match=r"^graph file g\.onnx has 6 bytes; the manifest says 7$"):
+    file.write_bytes(data[:-1])
+    with pytest.raises(GraphFileError, match=r"^graph file g\.onnx has 10 bytes; the manifest says 11$"):
         noted.verify(tmp_path)
     file.unlink()
     with pytest.raises(GraphFileError, match=r"^graph file g\.onnx is missing from "):

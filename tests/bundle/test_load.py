@@ -14,6 +14,7 @@ import pytest
 from dorian_bundle import GraphFileError, ManifestError, load_bundle, write_manifest
 from dorian_bundle.graphs import GraphFile
 from dorian_bundle.manifest import SCHEMA_VERSION
+from tests.bundle.onnx_encoding import empty_model
 
 Content = dict[str, Any]
 EditManifest = Callable[[Callable[[Content], object]], None]
@@ -58,7 +59,7 @@ def test_the_embedded_bundle_is_small_enough_for_the_repository(default_bundle: 
 @pytest.fixture
 def two_precisions(folder: Path) -> Path:
     """A copy of the embedded bundle whose detector comes in both precisions."""
-    (folder / HALF_DETECTOR).write_bytes(b"half")
+    (folder / HALF_DETECTOR).write_bytes(empty_model("half"))
     manifest = load_bundle(folder).manifest
     graph = manifest.graphs["detector"]
     files = (GraphFile.of(folder, HALF_DETECTOR, "fp16"), *graph.files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -102,6 +103,20 @@ def test_a_broken_bundle_is_told_in_the_bundles_words(broken_folder: Path) -> No
     with pytest.raises(
         StartupError, match=r"^graph file graphs/age_cgan_encoder\.fp16\.onnx has \d+ bytes; the manifest"
     ):
+        build_pipeline(Settings(broken_folder))
+
+
+def test_weights_that_no_hash_covers(broken_folder: Path) -> None:
+    """ONNX joins what is appended: here a tensor whose values are in another file."""
+    path = "graphs/age_cgan_encoder.fp16.onnx"
+    with (broken_folder / path).open("ab") as file:
+        file.write(b"\x3a\x13\x2a\x11\x42\x01w\x6a\x0a\x0a\x08location\x70\x01")
+    manifest = json.loads((broken_folder / "manifest.json").read_bytes())
+    (entry,) = manifest["graphs"]["age_cgan_encoder"]["files"]
+    data = (broken_folder / path).read_bytes()
+    entry |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (broken_folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(StartupError, match=rf"^graph file {path} has the values of the tensor 'w' in another file"):
         build_pipeline(Settings(broken_folder))
 
 

@@ -4,7 +4,8 @@ BundleError
 ├── AgeError               an age or age group that does not exist
 ├── AlignmentError         landmarks from which no crop can be made
 ├── ManifestError          manifest missing, unreadable, of another schema, or contradicting itself
-├── GraphFileError         a file missing or not the one that the manifest describes
+├── GraphFileError         a file missing, not the one that the manifest describes, or no ONNX file where it should be
+│   └── ExternalDataError  a graph's file that loads weights from another file
 ├── GraphSignatureError    a graph's inputs or outputs differ from what the manifest says
 ├── EngineError            a TensorRT engine cannot be built or loaded
 ├── StyleLevelsError       levels or a preset of levels that do not exist
@@ -29,7 +30,11 @@ class ManifestError(BundleError):
 
 
 class GraphFileError(BundleError):
-    """A file of a bundle is missing, or is not the one that the manifest describes."""
+    """A file of a bundle is missing, is not the one that the manifest describes, or is no ONNX file where it should be."""
+
+
+class ExternalDataError(GraphFileError):
+    """A graph's file loads weights from another file, which no hash covers."""
 
 
 class GraphSignatureError(BundleError):

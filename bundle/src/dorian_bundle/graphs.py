@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dorian_bundle.errors import GraphFileError, GraphSignatureError
+from dorian_bundle.onnx_contents import require_self_contained
 from dorian_bundle.stored_files import StoredFile, describe_file
 
 Precision = Literal["fp32", "fp16"]
@@ -61,8 +63,18 @@ class GraphFile(StoredFile):
 
     @classmethod
     def of(cls, folder: Path, path: str, precision: Precision) -> GraphFile:
-        """Return the entry for the file at ``folder / path`` as it is now."""
+        """Return the entry for the file at ``folder / path`` as it is now.
+
+        Raises:
+            ExternalDataError: The file loads weights from another one.
+            GraphFileError: It is no ONNX file.
+        """
+        cls.check_contents(path, (folder / path).read_bytes())
         return cls(precision=precision, **describe_file(folder, path).model_dump())
+
+    @classmethod
+    def check_contents(cls, path: str, data: builtins.bytes) -> None:
+        require_self_contained(data, path)
 
 
 class Graph(BaseModel):

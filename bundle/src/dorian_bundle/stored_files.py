@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -31,7 +32,11 @@ class StoredFile(BaseModel):
         return path
 
     def verify(self, folder: Path) -> None:
-        """Raise ``GraphFileError`` unless the file is in ``folder``, with this entry's size and hash."""
+        """Check that the file is in ``folder``, with this entry's size and hash, and fit to be in a bundle.
+
+        Raises:
+            GraphFileError: If it is not.
+        """
         file = folder / self.path
         if not file.is_file():
             raise GraphFileError(f"{self.kind} {self.path} is missing from {folder}")
@@ -41,8 +46,14 @@ class StoredFile(BaseModel):
             raise GraphFileError(
                 f"{self.kind} {self.path} is a link to outside of the bundle; copy the file into the bundle"
             )
-        if (sha256 := sha256_of(file)) != self.sha256:
+        data = file.read_bytes()
+        if (sha256 := hashlib.sha256(data).hexdigest()) != self.sha256:
             raise GraphFileError(f"{self.kind} {self.path} has SHA-256 {sha256}; the manifest says {self.sha256}")
+        self.check_contents(self.path, data)
+
+    @classmethod
+    def check_contents(cls, path: str, data: builtins.bytes) -> None:
+        """Raise ``GraphFileError``, which names ``path``, if ``data``, all of a file, is not fit to be in a bundle."""
 
 
 def describe_file(folder: Path, path: str) -> StoredFile:

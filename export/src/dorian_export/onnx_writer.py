@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dorian_bundle.graphs import Precision, Signature
+from dorian_bundle.onnx_contents import require_self_contained
 
 OPSET = 18
 
@@ -70,14 +71,20 @@ def write_onnx(graph: nn.Module, signature: Signature, path: Path) -> None:
 
 
 def save_onnx(model: onnx.ModelProto, path: Path) -> None:
-    """Check ``model`` and save it to ``path``, whose folder is made, without what its exporter noted in it."""
+    """Check ``model`` and save it to ``path``, whose folder is made, without what its exporter noted in it.
+
+    Raises:
+        ExternalDataError: Some of its weights are in other files.
+    """
     del model.metadata_props[:]
     for node in model.graph.node:  # the exporter writes each node's place in the source there
         del node.metadata_props[:]
         node.doc_string = ""
+    data = model.SerializeToString()
+    require_self_contained(data, path.name)
     onnx.checker.check_model(model, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(model, path)
+    path.write_bytes(data)
 
 
 def name_axes(model: onnx.ModelProto, signature: Signature) -> None:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from dorian_export.onnx_writer import save_onnx
+
 Array = NDArray[np.float32]
 
 _LEVELS = 127  # on either side of 0
@@ -77,8 +79,7 @@ def store_weights(path: Path) -> None:
             widening.append(onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
     for index, node in enumerate(widening):
         model.graph.node.insert(index, node)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
+    save_onnx(model, path)
 
 
 def _levels_and_scale(values: Array) -> tuple[NDArray[np.int8], Array] | None:
