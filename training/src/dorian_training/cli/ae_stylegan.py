@@ -93,7 +93,7 @@ def _train(context: DistributedContext, config: AeStyleGanConfig) -> None:
         if weights:
             load_network(maps, weights, "encoder")
         else:
-            maps.fit_whitening(pooled[0])
+            maps.fit(pooled[0], labels.mean(dim=1))
         features = [maps.whitened(part).detach() for part in pooled]
         women = np.asarray([record.gender == "female" for record in train.records])
         read = ReadStyles(estimator.to(context.device), fit_age_means(features[0], labels, women, _OLDEST))

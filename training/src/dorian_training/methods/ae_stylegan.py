@@ -85,7 +85,7 @@ class AeStyleGanSettings:
 
 # Of the lean preset: rates of plain weights, and a discriminator that knows ages.
 LEAN_SETTINGS = AeStyleGanSettings(
-    learning_rate=4e-4,
+    learning_rate=5e-4,
     discriminator_rate=3e-4,
     encoder_steps=0,
     r1_weight=0.05,

@@ -24,6 +24,8 @@ from dorian_training.networks.shape import NetworkShape
 from dorian_training.networks.style_layers import Modulation, ScaledLinear, StyledConv, ToRgb, doubled
 
 _MAPPING_RATE = 0.01  # of the generator's learning rate (Karras et al. 2019, appendix C)
+_REACH = 4.0  # spreads within which whitened features stay
+_EMPHASIS = 3.0
 READER_FEATURES = 512  # pooled features of the age estimator's last two stages
 
 
@@ -34,7 +36,7 @@ class AeStyleGanShape(NetworkShape):
     ``sides`` and ``widths``: resolutions of the generator, coarse to fine, and its channels there. ``style``: numbers of a
     level's style. ``mapping``: layers of the mapping network; 0: none, styles come from faces alone. ``structure_sides`` and
     ``structure_counts``: of the pyramid of eigenfaces; none: a face is its styles. ``luma_until``: side up to which the
-    generator draws light and no colour. ``equalized``, ``noise`` and ``convolve_small``: see ``StyledConv``.
+    generator draws light and no colour. ``equalized``, ``noise``, ``shifts`` and ``convolve_small``: see ``StyledConv``.
     """
 
     sides: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
@@ -47,6 +49,7 @@ class AeStyleGanShape(NetworkShape):
     modulation: Modulation = "demodulation"
     equalized: bool = True
     noise: bool = True
+    shifts: bool = False
     convolve_small: bool = False
     discriminator: AgeDiscriminatorShape = field(default_factory=AgeDiscriminatorShape)
 
@@ -72,13 +75,14 @@ PRESETS: dict[str, AeStyleGanShape] = {
     "lean": AeStyleGanShape(
         sides=(3, 6, 12, 24, 48, 96),
         widths=(160, 160, 128, 96, 48, 16),
-        style=96,
+        style=32,
         mapping=0,
         structure_sides=(6, 12, 24, 48),
         structure_counts=(72, 144, 224, 320),
         luma_until=12,
         equalized=False,
         noise=False,
+        shifts=True,
         convolve_small=True,
         discriminator=AgeDiscriminatorShape(fine=(32, 64, 128, 192, 192)),
     ),
@@ -159,13 +163,15 @@ def _styled(shape: AeStyleGanShape, inputs: int, outputs: int, doubles: bool = F
         doubles=doubles,
         convolve_small=shape.convolve_small,
         noise=shape.noise,
+        shifts=shape.shifts,
     )
 
 
 class StyleMaps(nn.Module):
     """Features that an age estimator pools from a face (batch, 512) → styles (batch, levels, style), by a linear map for each level.
 
-    Features are whitened before. As all is linear, a mean of faces' features gives the mean of their styles.
+    Features are whitened before, and the few far from the mean drawn towards it. As the maps are linear, a mean of faces'
+    whitened features gives the mean of their styles.
     """
 
     whitening: Tensor
@@ -182,21 +188,30 @@ class StyleMaps(nn.Module):
         return self.styles_of(self.whitened(pooled))
 
     def whitened(self, pooled: Tensor) -> Tensor:
-        """Return whitened features (batch, style) of ``pooled`` ones (batch, 512)."""
-        return (pooled - self.whitening_mean) @ self.whitening
+        """Return whitened features (batch, style) of ``pooled`` ones (batch, 512), all within 4 spreads."""
+        return _REACH * torch.tanh((pooled - self.whitening_mean) @ self.whitening / _REACH)
 
     def styles_of(self, features: Tensor) -> Tensor:
         """Return the styles (batch, levels, style) of whitened ``features`` (batch, style)."""
         return torch.einsum("bf,lfs->bls", features, self.maps) + self.offsets
 
     @torch.no_grad()
-    def fit_whitening(self, pooled: Tensor) -> None:
-        """Fit the whitening to pooled features (faces, 512): principal components, each in units of its spread."""
+    def fit(self, pooled: Tensor, ages: Tensor) -> Tensor:
+        """Fit the whitening to pooled features (faces, 512): the widest principal components, each in units of its spread.
+
+        The maps begin with what tells ``ages`` (faces,), in years, three times as large as the rest. Returns the whitened
+        features (faces, style).
+        """
         mean = pooled.mean(dim=0)
         variances, directions = torch.linalg.eigh((pooled - mean).T @ (pooled - mean) / len(pooled))
         style = self.whitening.shape[1]
         self.whitening.copy_((directions[:, -style:] / variances[-style:].clamp(min=1e-8).sqrt()).flip(1))
         self.whitening_mean.copy_(mean)
+        features = self.whitened(pooled)
+        slope = torch.linalg.lstsq(features - features.mean(dim=0), (ages - ages.mean())[:, None]).solution[:, 0]
+        direction = slope / slope.norm().clamp(min=1e-8)
+        self.maps.copy_((torch.eye(style) + (_EMPHASIS - 1) * torch.outer(direction, direction)).expand_as(self.maps))
+        return features
 
 
 class StyleReader(nn.Module):

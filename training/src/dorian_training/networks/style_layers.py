@@ -68,6 +68,7 @@ class StyledConv(nn.Module):
         convolve_small: Whether that is done behind the convolution, which costs a quarter; else before it, which equals
             the transposed convolution and blur of StyleGAN2.
         noise: Whether noise is added while training, with a learned strength.
+        shifts: Whether the style also adds to the bias.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class StyledConv(nn.Module):
         doubles: bool = False,
         convolve_small: bool = False,
         noise: bool = False,
+        shifts: bool = False,
     ) -> None:
         super().__init__()
         self.adain, self.doubles, self.convolve_small = modulation == "adain", doubles, convolve_small
@@ -92,6 +94,9 @@ class StyledConv(nn.Module):
         if not equalized:
             self.affine.weight.data.mul_(0.3)
         self.bias = nn.Parameter(torch.zeros(outputs))
+        self.shift = ScaledLinear(style, outputs, equalized) if shifts else None
+        if self.shift is not None:
+            nn.init.zeros_(self.shift.weight)
         self.noise = nn.Parameter(torch.zeros(())) if noise else None
 
     def forward(self, x: Tensor, style: Tensor, added: Tensor | None = None) -> Tensor:
@@ -108,6 +113,8 @@ class StyledConv(nn.Module):
             x, scale, bias = F.instance_norm(x.float()), 1 + scale, self.bias + shift  # (batch, outputs)
         else:
             scale = torch.rsqrt(factors.square() @ self.convolution.power().T + 1e-8)  # (batch, outputs)
+        if self.shift is not None:
+            bias = bias + self.shift(style.float()).float()  # (batch, outputs)
         scale, bias = ((_GAIN * part)[..., None, None].to(x.dtype) for part in (scale, bias))
         x = torch.addcmul(bias, x, scale)
         if self.noise is not None and self.training:
