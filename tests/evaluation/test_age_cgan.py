@@ -26,13 +26,13 @@ from dorian_evaluation.age_cgan.generation import (
     random_latents,
     sample_evenly,
 )
-from dorian_evaluation.frechet import Gaussian, fit_gaussian, frechet_distance
 from dorian_evaluation.graphs import open_graph
 from dorian_evaluation.judges import open_age_judge, open_identity_judge, reidentification
 from dorian_evaluation.judges.base import crop_for_judge
 from dorian_evaluation.judges.feature_networks import ImageInput, open_features
 from dorian_training.data.crops import Crops
 from dorian_training.errors import DataError
+from dorian_training.frechet import Gaussian, fit_gaussian, frechet_distance
 from tests.evaluation.grey_server import write_judges
 from tests.evaluation.painted_bundle import CROP, GREYS, LATENT, save_pooling, write_bundle
 

@@ -11,7 +11,7 @@ from dorian_bundle.ages import MAX_AGE, MIN_AGE, AgeGroup, check_groups
 from dorian_bundle.calibration import Calibration
 from dorian_bundle.entries import Provenance, require_graph
 from dorian_bundle.graphs import BATCH, Graph, Signature, TensorSpec
-from dorian_bundle.method_entry import MethodEntry
+from dorian_bundle.method_entry import Filter, MethodEntry
 from dorian_bundle.stored_files import StoredFile
 from dorian_bundle.style_levels import require_levels
 
@@ -22,7 +22,7 @@ class AeStyleGanMethod(MethodEntry):
     A face is ``structure`` numbers, of which none are mixed (0: it has none), and ``levels`` styles of ``style`` numbers. Its
     age is changed at ``age_levels`` by the difference of the mean styles of two ages, from ``min_years`` to ``max_years``;
     ``calibration`` says by which age and how much. ``library`` holds these means and references' styles (see
-    ``style_library``).
+    ``style_library``). ``filters`` are generators, too: what one draws of a face's own code more than ``generator`` does.
     """
 
     family: Literal["ae_stylegan"] = "ae_stylegan"
@@ -38,6 +38,8 @@ class AeStyleGanMethod(MethodEntry):
     max_years: float = Field(ge=MIN_AGE, le=MAX_AGE)
     calibration: Calibration
     library: StoredFile
+    filters: tuple[Filter, ...] = ()
+    filters_provenance: Provenance | None = None
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -51,6 +53,11 @@ class AeStyleGanMethod(MethodEntry):
         require_levels(self.age_levels, self.levels)
         require_graph(graphs, "encoder", self.encoder, self.encoder_signature())
         require_graph(graphs, "generator", self.generator, self.generator_signature())
+        for filter in self.filters:
+            require_graph(graphs, f"filter {filter.name!r}", filter.graph, self.generator_signature())
+
+    def named_filters(self) -> tuple[Filter, ...]:
+        return self.filters
 
     def stored_files(self) -> tuple[StoredFile, ...]:
         return (self.library,)

@@ -9,11 +9,11 @@ import numpy as np
 from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.graphs import RunGraph
 from dorian_evaluation.age_cgan.generation import generate_faces, random_latents
-from dorian_evaluation.frechet import fit_gaussian, frechet_distance
 from dorian_evaluation.judges.feature_networks import FeatureExtractor
 from dorian_training.data.batches import groups_of
 from dorian_training.data.crops import Crops
 from dorian_training.errors import DataError
+from dorian_training.frechet import fit_gaussian, frechet_distance
 
 
 def frechet_metrics(

@@ -17,6 +17,7 @@ from dorian_bundle.calibration import Calibration
 from dorian_bundle.families.ae_stylegan import AeStyleGanMethod
 from dorian_bundle.graphs import Array, Graph
 from dorian_bundle.masks import learned_mask
+from dorian_bundle.method_entry import Filter
 from dorian_bundle.stored_files import describe_file
 from dorian_bundle.style_levels import preset_levels
 from dorian_bundle.style_library import LIBRARY_FILE, StyleLibrary
@@ -52,6 +53,7 @@ _AGE_PRESET = "mid"
 _REFERENCES = 16  # at most, of each span of ages and gender
 _REFERENCE_SET = "fairface"  # whose licence lets styles be passed on
 _LIKENESS = 72  # numbers of the structure by which references are compared: the coarsest, of tone, light and pose
+_FILTERS = {"stylegan_old": "Makes faces look old.", "stylegan_young": "Makes faces look young."}
 _BATCH = 32
 _DESCRIPTION = "AE-StyleGAN after Han et al. 2022: a face's structure and its styles at twelve levels; ages and references change some styles."
 
@@ -84,6 +86,32 @@ class StyleGeneratorGraph(nn.Module):
             linear = linear_faces(self.pyramid, code[0], self.generator.shape.sides)
         picture: Tensor = self.generator(code[-1], linear)
         return picture.float() * 0.5 + 0.5
+
+
+class StyleFilterGraph(nn.Module):
+    """A filter: the generator of a fine-tuned pair, of structure and styles as the pair that it began from finds them.
+
+    Both pairs' styles are linear maps of the same features, so one pair's follow from the other's.
+    """
+
+    moves: Tensor
+    offsets: Tensor
+
+    def __init__(self, networks: StyleNetworks, encoder: StyleMaps, generator: StyleGenerator) -> None:
+        super().__init__()
+        base = networks.encoder.encoder
+        assert isinstance(base, StyleMaps)
+        self.generator = StyleGeneratorGraph(generator, networks.encoder.pyramid)
+        moves = torch.linalg.solve(base.maps.detach(), encoder.maps.detach())  # (levels, style, style)
+        self.register_buffer("moves", moves)
+        self.register_buffer(
+            "offsets", encoder.offsets.detach() - torch.einsum("lf,lfs->ls", base.offsets.detach(), moves)
+        )
+
+    def forward(self, structure: Tensor, styles: Tensor) -> Tensor:
+        moved = torch.einsum("blf,lfs->bls", styles, self.moves) + self.offsets
+        picture: Tensor = self.generator(structure, moved)
+        return picture
 
 
 @dataclass(frozen=True)
@@ -160,16 +188,51 @@ def export_ae_stylegan(job: ExportJob) -> MethodExport:
         library=describe_file(job.folder, LIBRARY_FILE),
         provenance=describe_provenance(metadata, job.metrics_with("ae_stylegan", {}), [DLIB_NETWORK]),
     )
-    graphs, differences = export_style_graphs(networks, entry, crops, job)
-    measured = job.metrics_with("ae_stylegan", differences)
-    entry = entry.model_copy(update={"provenance": describe_provenance(metadata, measured, [DLIB_NETWORK])})
-    return MethodExport(entry, graphs, differences)
+    filters, filters_about = _load_filters(networks, job)
+    graphs, differences = export_style_graphs(networks, entry, crops, job, filters)
+    about: dict[str, Any] = {
+        "provenance": describe_provenance(metadata, job.metrics_with("ae_stylegan", differences), [DLIB_NETWORK])
+    }
+    if filters:
+        about["filters"] = tuple(
+            Filter(name=name, description=description, graph=name) for name, description in _FILTERS.items()
+        )
+        measured = dict(job.metrics.get("cycle_stylegan", {}))
+        about["filters_provenance"] = describe_provenance(filters_about, measured, [DLIB_NETWORK])
+    return MethodExport(entry.model_copy(update=about), graphs, differences)
+
+
+def _load_filters(networks: StyleNetworks, job: ExportJob) -> tuple[dict[str, StyleFilterGraph], dict[str, Any]]:
+    """The filters of ``job.checkpoints["cycle_stylegan"]`` by name, none without it, and the checkpoint's metadata.
+
+    Raises:
+        ExportError: If the checkpoint is of another family, or of networks that no filter can be made of.
+    """
+    if "cycle_stylegan" not in job.checkpoints:
+        return {}, {}
+    weights, metadata = load_weights(job.checkpoints["cycle_stylegan"])
+    require_family(metadata, "cycle_stylegan")
+    if AeStyleGanShape.from_dict(metadata["shape"]) != networks.shape or not networks.shape.structure:
+        raise ExportError("--cycle-stylegan needs networks of the same shape as --ae-stylegan, of the lean preset")
+    filters = {}
+    for name in _FILTERS:
+        domain = name.removeprefix("stylegan_")
+        encoder, generator = StyleMaps(networks.shape).eval(), StyleGenerator(networks.shape).eval()
+        load_network(encoder, weights, f"encoder_{domain}_ema")
+        load_network(generator, weights, f"generator_{domain}_ema")
+        round_to_half(generator)
+        filters[name] = StyleFilterGraph(networks, encoder, generator)
+    return filters, metadata
 
 
 def export_style_graphs(
-    networks: StyleNetworks, entry: AeStyleGanMethod, crops: NDArray[np.uint8], job: ExportJob
+    networks: StyleNetworks,
+    entry: AeStyleGanMethod,
+    crops: NDArray[np.uint8],
+    job: ExportJob,
+    filters: Mapping[str, nn.Module],
 ) -> tuple[dict[str, Graph], dict[str, float]]:
-    """Write encoder and generator, verified on ``crops`` and on noise; return the graphs and their differences from torch."""
+    """Write encoder, generator and ``filters``, verified on ``crops`` and on noise; return the graphs and their differences from torch."""
     images = crops_to_images(crops[: max(BATCHES)])
     noise = np.random.default_rng(0).random(images.shape, dtype=np.float32)
     pictures = [{"image": noise}, {"image": images}]
@@ -185,6 +248,7 @@ def export_style_graphs(
     for name, network, signature, inputs in (
         (_ENCODER, networks.encoder, entry.encoder_signature(), pictures),
         (_GENERATOR, networks.generator, entry.generator_signature(), codes),
+        *((name, network, entry.generator_signature(), codes) for name, network in filters.items()),
     ):
         graph, of_files = export_verified(name, network, signature, inputs, job.folder, ("fp32",), store_weights)
         graphs[name] = graph
@@ -264,4 +328,11 @@ def _calibrate(
         return calibrate(faces.estimate_drawn(masked_deltas), faces.ages, faces.estimates, YOUNGEST, OLDEST)
 
 
-EXPORTER = MethodExporter("Run or checkpoint of AE-StyleGAN.", PRESETS["lean"].size, export_ae_stylegan)
+EXPORTER = MethodExporter(
+    "Run or checkpoint of AE-StyleGAN.",
+    PRESETS["lean"].size,
+    export_ae_stylegan,
+    {
+        "cycle_stylegan": "Run or checkpoint of Cycle-StyleGAN, fine-tuned from it: the filters stylegan_old and stylegan_young."
+    },
+)

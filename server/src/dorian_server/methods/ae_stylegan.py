@@ -27,6 +27,9 @@ class MixedStyles:
     strength: float = 1.0
 
 
+Change = MixedStyles | str  # styles that are exchanged, or the name of a filter
+
+
 class AeStyleGan:
     """The networks and the styles of one ae_stylegan method.
 
@@ -36,16 +39,17 @@ class AeStyleGan:
 
     learned_under_mask = True
     is_searchable = False
-    filters: Sequence[Filter] = ()
 
     def __init__(
         self, manifest: AeStyleGanMethod, open_session: Callable[[str], Session], library: StyleLibrary
     ) -> None:
         self.manifest, self.library = manifest, library
         self.groups = manifest.age_groups
+        self.filters: Sequence[Filter] = manifest.filters
         self.latent_size = manifest.structure + manifest.levels * manifest.style
         self._encoder = open_session(manifest.encoder)
         self._generator = open_session(manifest.generator)
+        self._filter_generators = {filter.name: open_session(filter.graph) for filter in manifest.filters}
 
     def draw(
         self, crops: Sequence[Crop], sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
@@ -57,26 +61,26 @@ class AeStyleGan:
     def draw_latents(
         self, latents: Array, sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
     ) -> list[list[Drawing]]:
-        mixes = [
-            [self._shift(latent, source, target) for target in ages]
+        changes: list[list[Change]] = [
+            [target.filter or self._shift(latent, source, target) for target in ages]
             for latent, source, ages in zip(latents, sources, targets, strict=True)
         ]
-        return self.draw_mixes(latents, mixes, clock)
+        return self.draw_changes(latents, changes, clock)
 
-    def draw_mixes(self, latents: Array, mixes: Sequence[Sequence[MixedStyles]], clock: Clock) -> list[list[Drawing]]:
-        """Return the drawings of each face, of ``latents`` (faces, latent), one for each of its ``mixes``."""
+    def draw_changes(self, latents: Array, changes: Sequence[Sequence[Change]], clock: Clock) -> list[list[Drawing]]:
+        """Return the drawings of each face, of ``latents`` (faces, latent), one for each of its ``changes``."""
         with clock.stage("generate"):
-            rows = [
-                row
-                for latent, of_face in zip(latents, mixes, strict=True)
-                for row in (latent, *(self._mixed(latent, mix) for mix in of_face))
+            rows: dict[str | None, list[Array]] = {None: [*latents]}  # by the filter that draws them
+            for latent, of_face in zip(latents, changes, strict=True):
+                for change in of_face:
+                    name, row = (change, latent) if isinstance(change, str) else (None, self._mixed(latent, change))
+                    rows.setdefault(name, []).append(row)
+            drawn = {name: iter(self._generate(np.stack(of_filter), name)) for name, of_filter in rows.items()}
+            owns = [next(drawn[None]) for _ in latents]
+            return [
+                [_drawing(own, next(drawn[change if isinstance(change, str) else None]), change) for change in of_face]
+                for own, of_face in zip(owns, changes, strict=True)
             ]
-            drawn = iter(self._generate(np.stack(rows)))
-            drawings = []
-            for of_face in mixes:
-                own = next(drawn)
-                drawings.append([Drawing(own, own + mix.strength * (next(drawn) - own)) for mix in of_face])
-            return drawings
 
     def encode(self, crops: Sequence[Crop]) -> Array:
         """Return the latents (faces, latent) of ``crops``."""
@@ -90,7 +94,7 @@ class AeStyleGan:
 
     def generate(self, latents: Array, ages: Sequence[Age]) -> Array:
         """Return images, float32 RGB (faces, size, size, 3) in [0, 1], of ``latents`` (faces, latent) as they are, whatever ``ages``."""
-        return np.clip(self._generate(latents), 0, 1)
+        return np.clip(self._generate(latents, None), 0, 1)
 
     def loss_and_gradient(self, latent: Array, subject: Subject, weights: Sequence[float]) -> Gradient:
         raise AssertionError("only asked of a method that searches")
@@ -118,16 +122,22 @@ class AeStyleGan:
         styles[levels] = mix.styles[levels]
         return np.concatenate([self.structure_of(latent), styles.reshape(-1)])
 
-    def _generate(self, latents: Array) -> Array:
-        """Images, float32 RGB (rows, size, size, 3), about [0, 1], of ``latents`` (rows, latent)."""
+    def _generate(self, latents: Array, filter: str | None) -> Array:
+        """Images, float32 RGB (rows, size, size, 3), about [0, 1], of ``latents`` (rows, latent), by the generator or by a filter's."""
+        session = self._generator if filter is None else self._filter_generators[filter]
         manifest, images = self.manifest, []
         for chunk in chunks(len(latents)):
             part = latents[chunk]
             inputs = {"styles": part[:, manifest.structure :].reshape(-1, manifest.levels, manifest.style)}
             if manifest.structure:
                 inputs["structure"] = np.ascontiguousarray(part[:, : manifest.structure])
-            images.append(self._generator.run(inputs)["image"].transpose(0, 2, 3, 1))
+            images.append(session.run(inputs)["image"].transpose(0, 2, 3, 1))
         return np.concatenate(images)
+
+
+def _drawing(own: Array, changed: Array, change: Change) -> Drawing:
+    strength = 1.0 if isinstance(change, str) else change.strength
+    return Drawing(own, own + strength * (changed - own))
 
 
 def _indices(levels: Iterable[int]) -> list[int]:

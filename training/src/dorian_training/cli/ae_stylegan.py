@@ -37,7 +37,6 @@ from dorian_training.networks.facenet import load_facenet
 
 _AGE_SPAN = 8  # years; ages in such spans are drawn almost equally often
 _FLATNESS = 0.9
-_WATCHED = 64
 _OLDEST = 90
 _PYRAMID_FACES = 9000
 
@@ -53,6 +52,8 @@ class AeStyleGanConfig(SelectedSetsConfig):
     age_estimator: Path | None = option(
         "Checkpoint of the age estimator whose features the lean preset's styles are.", default=None, kind=CHECKPOINT
     )
+
+    watched: int = option("Validation faces that are looked at and measured.", default=64, kind=click.IntRange(2))
 
     def settings(self) -> AeStyleGanSettings:
         """Return the preset's settings with the overrides applied."""
@@ -72,6 +73,56 @@ def ae_stylegan(config: AeStyleGanConfig) -> None:
 
 
 def _train(context: DistributedContext, config: AeStyleGanConfig) -> None:
+    training = prepare(context, config)
+    stage = training.stage(config.settings())
+    metadata = {"shape": training.shape.as_dict(), "preset": config.preset}
+    run_stage(stage, training.batches(config.batch_size), training.crops.records, context, config, metadata)
+
+
+@dataclass(frozen=True)
+class PreparedTraining:
+    """All that a training of AE-StyleGAN needs beside its settings."""
+
+    context: DistributedContext
+    config: AeStyleGanConfig
+    shape: AeStyleGanShape
+    facenet: DlibResNet
+    crops: Crops
+    labels: Tensor
+    read: ReadStyles | None
+    maps: StyleMaps | None
+    watched: LabelledBatch | None
+    is_new: bool
+
+    def stage(self, settings: AeStyleGanSettings) -> AeStyleGanStage:
+        """Return the stage with ``settings``; a new one begins with maps and a pyramid that are fitted to the faces."""
+        stage = AeStyleGanStage(
+            self.shape, settings, self.facenet, self.context.device, self.config.amp, self.read, self.watched
+        )
+        if self.maps is not None and self.is_new:
+            stage.start(self.maps, _sample(self.crops, self.shape.size))
+        return stage
+
+    def batches(self, batch_size: int) -> LabelledBatches:
+        """Return a stream of batches from its beginning."""
+        return LabelledBatches(
+            self.crops,
+            self.labels,
+            batch_size,
+            self.config.seed + self.context.rank,
+            self.shape.size,
+            MILD_AUGMENTATION,
+            flattening_weights(self.crops, _AGE_SPAN, _FLATNESS),
+            self.context.device,
+        )
+
+
+def prepare(context: DistributedContext, config: AeStyleGanConfig) -> PreparedTraining:
+    """Cut the faces, and read their styles where these are an age estimator's.
+
+    Raises:
+        TrainingError: If there are no faces, or a checkpoint is missing or of another layout.
+    """
     weights, start = _earlier(config)
     shape = AeStyleGanShape.from_dict(start["shape"]) if start else PRESETS[config.preset]
     facenet = load_facenet(config.facenet)
@@ -84,7 +135,7 @@ def _train(context: DistributedContext, config: AeStyleGanConfig) -> None:
     read: ReadStyles | None = None
     maps = StyleMaps(shape) if shape.structure else None
     if maps is not None:
-        estimator = _style_estimator(config)
+        estimator = load_style_estimator(config.age_estimator)
         pooled = [
             run_on_centres(StyleReader(estimator), crops, shape.size, context.device, config.amp)
             for crops in (train, val)
@@ -99,21 +150,12 @@ def _train(context: DistributedContext, config: AeStyleGanConfig) -> None:
         read = ReadStyles(estimator.to(context.device), fit_age_means(features[0], labels, women, _OLDEST))
         labels = torch.cat([labels, features[0]], dim=1)
         watched_labels = None if watched_labels is None else torch.cat([watched_labels, features[1]], dim=1)
-    batches = LabelledBatches(
-        train,
-        labels,
-        config.batch_size,
-        config.seed + context.rank,
-        shape.size,
-        MILD_AUGMENTATION,
-        flattening_weights(train, _AGE_SPAN, _FLATNESS),
-        context.device,
+    watched = (
+        None
+        if val is None or watched_labels is None
+        else _watched(val, watched_labels, config.watched, shape.size, context)
     )
-    watched = None if val is None or watched_labels is None else _watched(val, watched_labels, shape.size, context)
-    stage = AeStyleGanStage(shape, config.settings(), facenet, context.device, config.amp, read, watched)
-    if maps is not None and not weights:
-        stage.start(maps, _sample(train, shape.size))
-    run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict(), "preset": config.preset})
+    return PreparedTraining(context, config, shape, facenet, train, labels, read, maps, watched, is_new=not weights)
 
 
 def _earlier(config: AeStyleGanConfig) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
@@ -127,8 +169,9 @@ def _earlier(config: AeStyleGanConfig) -> tuple[dict[str, dict[str, Tensor]], di
     return weights, metadata
 
 
-def _style_estimator(config: AeStyleGanConfig) -> DlibAgeEstimator:
-    estimator = load_age_estimator(config.age_estimator) if config.age_estimator else None
+def load_style_estimator(path: Path | None) -> DlibAgeEstimator:
+    """Load the age estimator that reads styles; ``ConfigError`` if none is given, or one of another layout."""
+    estimator = load_age_estimator(path) if path else None
     if not isinstance(estimator, DlibAgeEstimator):
         raise ConfigError(
             "the lean preset needs --age-estimator: a checkpoint of dlib's layout, as models/checkpoints/age_estimator"
@@ -136,10 +179,10 @@ def _style_estimator(config: AeStyleGanConfig) -> DlibAgeEstimator:
     return estimator.requires_grad_(False)
 
 
-def _watched(crops: Crops, labels: Tensor, size: int, context: DistributedContext) -> LabelledBatch:
+def _watched(crops: Crops, labels: Tensor, count: int, size: int, context: DistributedContext) -> LabelledBatch:
     """Validation faces to look at, the same each time, of all ages alike."""
     order = np.argsort([record.age or 0.0 for record in crops.records], kind="stable")
-    selected = order[np.linspace(0, len(order) - 1, min(_WATCHED, len(order))).round().astype(int)]
+    selected = order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)]
     selected = np.random.default_rng(0).permutation(selected)
     image = centred(as_images(torch.from_numpy(crops.pixels[selected])), size)
     return LabelledBatch(image.to(context.device), labels[torch.from_numpy(selected)].to(context.device))

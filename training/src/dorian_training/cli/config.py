@@ -19,6 +19,7 @@ from dorian_training.cli.options import DEFAULT_CACHE, data_help
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.errors import ConfigError, TrainingError
+from dorian_training.loop import LoopSettings
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,10 @@ class RunConfig(ProcessConfig):
     minutes: float = option("Stop and save after this long; 0: no limit.", default=0.0, kind=click.FloatRange(0))
     batch_size: int = option("Faces per step and process.", kind=click.IntRange(2))
     amp: bool = option("bfloat16 autocast.", default=True, flag="--amp/--no-amp")
+
+    def loop(self) -> LoopSettings:
+        """Return how long to train, and how often to write."""
+        return LoopSettings(self.steps, minutes=self.minutes)
 
     def check(self) -> str:
         """Check checkpoints and data sets; return the number of faces per split."""

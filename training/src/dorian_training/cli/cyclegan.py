@@ -12,7 +12,7 @@ import torch
 from dorian_training.checkpoint import load_weights, require_network
 from dorian_training.cli.config import (
     CHECKPOINT,
-    RunConfig,
+    SelectedSetsConfig,
     apply_overrides,
     batch_size_field,
     config_command,
@@ -45,11 +45,9 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CycleGanConfig(RunConfig):
-    """Options of CycleGAN's training."""
+class DomainsConfig(SelectedSetsConfig):
+    """Options of a training between two domains of faces, young and old."""
 
-    steps: int = steps_field(20_000)
-    batch_size: int = batch_size_field(4)
     sources: tuple[str, ...] = data_field(
         "Data set with ages or CelebA's attributes; give it once per set.", default=()
     )
@@ -64,16 +62,6 @@ class CycleGanConfig(RunConfig):
     )
     old_folder: Path | None = option("Folder of old faces, as --young.", default=None, flag="--old", kind=_FOLDER)
     faces: int = option("Faces of each domain, as many of both; 0: no limit.", default=8000, kind=click.IntRange(0))
-    preset: str = option("Network layout.", default="lean", kind=click.Choice(list(PRESETS)))
-    age_estimator: Path | None = option(
-        "Checkpoint of the age estimator that the discriminators of the lean preset start from.",
-        default=None,
-        kind=CHECKPOINT,
-    )
-
-    def settings(self) -> CycleGanSettings:
-        """Return the stage's settings with the overrides applied."""
-        return apply_overrides(CycleGanSettings(), self.overrides)
 
     def load_domains(self, split: str) -> Domains:
         """Return the young and the old faces of ``split``.
@@ -88,7 +76,9 @@ class CycleGanConfig(RunConfig):
             return [face for face in young if face.split == split], [face for face in old if face.split == split]
         if not self.sources:
             raise ConfigError("no faces are given; give --data, or both --young and --old")
-        records = [record for record in load_sources(self.sources) if record.split == split]
+        records = [
+            record for record in load_sources(self.sources) if record.split == split and self.is_selected(record)
+        ]
         if self.domains == "attribute":
             return domains_by_attribute(records)
         return domains_by_age(records, self.young_until, self.old_from, self.young_from)
@@ -105,6 +95,24 @@ class CycleGanConfig(RunConfig):
         super().check()
         young, old = self.load_domains("train")
         return f"{len(young)} young and {len(old)} old faces in train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleGanConfig(DomainsConfig):
+    """Options of CycleGAN's training."""
+
+    steps: int = steps_field(20_000)
+    batch_size: int = batch_size_field(4)
+    preset: str = option("Network layout.", default="lean", kind=click.Choice(list(PRESETS)))
+    age_estimator: Path | None = option(
+        "Checkpoint of the age estimator that the discriminators of the lean preset start from.",
+        default=None,
+        kind=CHECKPOINT,
+    )
+
+    def settings(self) -> CycleGanSettings:
+        """Return the stage's settings with the overrides applied."""
+        return apply_overrides(CycleGanSettings(), self.overrides)
 
 
 @config_command("cyclegan", CycleGanConfig)
@@ -131,7 +139,7 @@ def _train(context: DistributedContext, config: CycleGanConfig) -> None:
     crops = (cut_crops(young, side, cache, template), cut_crops(old, side, cache, template))
     seed = config.seed + context.rank
     batches = DomainBatches(crops, config.batch_size, seed, shape.size, MILD_AUGMENTATION, context.device)
-    validation = _validation_batch(config.load_domains("val"), shape.size, context.device)
+    validation = watched_domains(config.load_domains("val"), _VALIDATION_FACES, shape.size, context.device)
     estimator = load_compact_age_estimator(config.age_estimator) if config.age_estimator else None
     stage = CycleGanStage(shape, config.settings(), context.device, config.amp, validation, estimator)
     records = [record for domain in crops for record in domain.records]
@@ -139,12 +147,12 @@ def _train(context: DistributedContext, config: CycleGanConfig) -> None:
     run_stage(stage, batches, records, context, config, metadata)
 
 
-def _validation_batch(domains: Domains, size: int, device: torch.device) -> DomainBatch | None:
-    """As many faces of each of the ``domains``, not augmented; ``None`` if one of them has none."""
+def watched_domains(domains: Domains, count: int, size: int, device: torch.device) -> DomainBatch | None:
+    """Return as many faces of each of the ``domains``, up to ``count``, not augmented; ``None`` if one of them has none."""
     if not all(domains):
         return None
     side, template = with_margin(size)
-    pixels = [cut_crops(domain[:_VALIDATION_FACES], side, template=template).pixels for domain in domains]
+    pixels = [cut_crops(domain[:count], side, template=template).pixels for domain in domains]
     count = min(map(len, pixels))  # faces that cannot be read are left out
     young, old = (centred(as_images(torch.from_numpy(faces[:count])), size).to(device) for faces in pixels)
     return DomainBatch(young, old)

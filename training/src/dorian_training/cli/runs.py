@@ -19,7 +19,7 @@ from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.distributed import DistributedContext, distributed_context
 from dorian_training.errors import ConfigError, DataError
-from dorian_training.loop import BatchKind, BatchStream, LoopSettings, train
+from dorian_training.loop import BatchKind, BatchStream, train
 from dorian_training.methods.stage import Stage
 
 CONFIG_FILE = "config.yaml"
@@ -74,7 +74,7 @@ def run(
         config: The options of the run.
         metadata: What the checkpoints of the run say of themselves.
     """
-    loop = LoopSettings(config.steps, minutes=config.minutes)
+    loop = config.loop()
     if context.is_main:
         config.out.mkdir(parents=True, exist_ok=True)
         written = {**metadata, "loop": asdict(loop), "amp": config.amp, "device": str(context.device)}

@@ -10,22 +10,26 @@ from dorian_training.cli.ae_stylegan import ae_stylegan
 from dorian_training.cli.age_cgan import age_cgan
 from dorian_training.cli.age_estimator import age_estimator
 from dorian_training.cli.age_translator import age_translator
+from dorian_training.cli.cycle_stylegan import cycle_stylegan
 from dorian_training.cli.cyclegan import cyclegan
 from dorian_training.cli.facenet_published import facenet_published
 from dorian_training.cli.facenet_whitening import facenet_whitening
 from dorian_training.cli.landmark_refiner import landmark_refiner
 from dorian_training.cli.latent_optimisation import latent_optimisation
+from dorian_training.cli.search import search
 
 COMMANDS = (
     ae_stylegan,
     age_cgan,
     age_estimator,
     age_translator,
+    cycle_stylegan,
     cyclegan,
     facenet_published,
     facenet_whitening,
     landmark_refiner,
     latent_optimisation,
+    search,
 )
 
 

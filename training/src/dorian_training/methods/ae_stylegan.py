@@ -17,6 +17,7 @@ from dorian_bundle.masks import learned_mask
 from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import SharedChange
 from dorian_training.data.batches import LabelledBatch
+from dorian_training.frechet import fit_gaussian, frechet_distance
 from dorian_training.losses.adversarial import fake_loss, r1_penalty, real_loss
 from dorian_training.losses.age_bins import age_logit, wrong_age_loss
 from dorian_training.losses.reconstruction import charbonnier, feature_distance
@@ -358,6 +359,20 @@ class AeStyleGanStage(Stage[LabelledBatch]):
             delta = generator(mixed, linear) - generator(styles, linear)
         result: Tensor = (batch.image + delta.float() * self._mask).clamp(-1, 1)
         return result
+
+    @torch.no_grad()
+    def reconstruction_quality(self) -> tuple[float, float]:
+        """Return the mean squared error of reconstructed validation faces, and their Fréchet distance from the faces.
+
+        The distance is of FaceNet's descriptors.
+        """
+        assert self.watched is not None
+        image, drawn = self.watched.image, self.reconstructions(self.watched)
+        gaussians = [
+            fit_gaussian(self.facenet.descriptor(at_side(faces, self.facenet.size)).double().cpu().numpy())
+            for faces in (image, drawn)
+        ]
+        return float((drawn - image).square().mean()), frechet_distance(*gaussians)
 
     def samples(self) -> Tensor | None:
         """Return a validation face per row: itself, reconstructed, and, where styles come from faces, at five ages."""
