@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.calibration import Calibration
 from dorian_bundle.families.ae_stylegan import AeStyleGanMethod
-from dorian_bundle.graphs import Array, Graph
+from dorian_bundle.graphs import Array, Graph, Signature
 from dorian_bundle.masks import learned_mask
 from dorian_bundle.method_entry import Filter
 from dorian_bundle.stored_files import describe_file
@@ -240,16 +240,17 @@ def export_style_graphs(
     for picture in pictures:
         with torch.no_grad():
             code = networks.encoder(torch.from_numpy(picture["image"]))
-        parts = [code] if isinstance(code, Tensor) else list(code)
+        arrays = [code] if isinstance(code, Tensor) else list(code)
         names = [spec.name for spec in entry.encoder_signature().outputs]
-        codes.append({name: part.numpy() for name, part in zip(names, parts, strict=True)})
+        codes.append({name: part.numpy() for name, part in zip(names, arrays, strict=True)})
     graphs: dict[str, Graph] = {}
     differences: dict[str, float] = {}
-    for name, network, signature, inputs in (
+    parts: list[tuple[str, nn.Module, Signature, Sequence[Mapping[str, Array]]]] = [
         (_ENCODER, networks.encoder, entry.encoder_signature(), pictures),
         (_GENERATOR, networks.generator, entry.generator_signature(), codes),
         *((name, network, entry.generator_signature(), codes) for name, network in filters.items()),
-    ):
+    ]
+    for name, network, signature, inputs in parts:
         graph, of_files = export_verified(name, network, signature, inputs, job.folder, ("fp32",), store_weights)
         graphs[name] = graph
         differences |= of_files

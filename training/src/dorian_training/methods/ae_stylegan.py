@@ -47,7 +47,8 @@ class AeStyleGanSettings:
     """Numbers of the training. Weights of 0 switch a term off.
 
     ``encoder_steps``: of the encoder alone before each of the generator; 0: both learn in one. ``r1_weight``: of the penalty
-    taken every ``r1_every`` steps, which grows to it over the first ``r1_warm_up``. ``rec_d_weight``: of reconstructions among what the
+    taken every ``r1_every`` steps, which grows to it over the first ``r1_warm_up``. ``discriminator_alone``: steps at the start in
+    which it learns ages of real faces, while nothing is drawn. ``max_norm``: of the generator's gradient; 0: any. ``rec_d_weight``: of reconstructions among what the
     discriminator is to tell from real faces. ``style_mixing``: share of generated faces of two drawn styles. The terms
     from ``size_weight`` on are of mixed faces (see ``draw_mix``); ``guided`` is the number of faces in a batch that the FaceNet looks at.
     """
@@ -60,6 +61,8 @@ class AeStyleGanSettings:
     r1_weight: float = 0.2048
     r1_every: int = 16
     r1_warm_up: int = 0
+    discriminator_alone: int = 0
+    max_norm: float = 0.0
     rec_d_weight: float = 1.0
     pixel_weight: float = 1.0
     perceptual_weight: float = 1.0
@@ -86,13 +89,15 @@ class AeStyleGanSettings:
 
 # Of the lean preset: rates of plain weights, and a discriminator that knows ages.
 LEAN_SETTINGS = AeStyleGanSettings(
-    learning_rate=5e-4,
+    learning_rate=2.5e-4,
     discriminator_rate=3e-4,
     encoder_steps=0,
     r1_weight=0.05,
     r1_warm_up=500,
+    discriminator_alone=500,
+    max_norm=2.0,
     rec_d_weight=0.25,
-    pixel_weight=30.0,
+    pixel_weight=5.0,
     generator_adversarial=1.0,
     guided=4,
 )
@@ -153,7 +158,7 @@ class AeStyleGanStage(Stage[LabelledBatch]):
     def step(self, batch: LabelledBatch, number: int) -> dict[str, Tensor]:
         settings = self.settings
         losses: dict[str, Tensor] = {}
-        for _ in range(settings.encoder_steps):
+        for _ in range(settings.encoder_steps if number >= settings.discriminator_alone else 0):
             terms = self._reconstruction_terms(batch.image, self._reconstruct(batch))
             losses |= {f"e/{name}": term.detach() for name, term in terms.items()}
             self.optimizer_step("encoder", self._weighed(terms, settings.encoder_adversarial))
@@ -161,6 +166,10 @@ class AeStyleGanStage(Stage[LabelledBatch]):
         source = low + (high + 1 - low) * torch.rand_like(low)
         mix = self._draw_mix(batch, source)
         change = SharedChange.draw(settings.shift, settings.brightness, settings.saturation)
+        if number < settings.discriminator_alone:
+            return losses | self._teach_discriminator(
+                batch, source, (batch.image[:0], batch.image), mix, change, number
+            )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             reconstructed, generated = self._generate(batch, mix)
         losses |= self._teach_discriminator(batch, source, (reconstructed, generated), mix, change, number)
@@ -173,7 +182,7 @@ class AeStyleGanStage(Stage[LabelledBatch]):
             *(["mapping"] if self.mapping else []),
             *([] if settings.encoder_steps else ["encoder"]),
         ]
-        self.optimizer_step(learning, total)
+        self.optimizer_step(learning, total, settings.max_norm or None)
         for name, average in self.averages.items():
             average.update_parameters(self.networks[name])
         return losses | {f"g/{name}": term.detach() for name, term in terms.items()}
@@ -241,7 +250,7 @@ class AeStyleGanStage(Stage[LabelledBatch]):
         """Take one step of the discriminator on real, reconstructed and generated faces; return its losses."""
         settings, image = self.settings, batch.image
         reconstructed, generated = (picture.detach().float() for picture in pictures)
-        judged = self._judged(len(image))
+        judged = min(self._judged(len(image)), len(reconstructed))
         shown = torch.cat([image, generated, reconstructed[:judged]])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits = self.discriminator(change(shown)).float()
@@ -249,9 +258,11 @@ class AeStyleGanStage(Stage[LabelledBatch]):
         losses = {
             "d/real": real_loss(self._logit(of_real, source)),
             "d/fake": fake_loss(self._logit(of_generated, source if mix is None else mix.age)),
-            "d/reconstructed": fake_loss(self._logit(of_reconstructed, source[:judged])),
         }
-        total = losses["d/real"] + losses["d/fake"] + settings.rec_d_weight * losses["d/reconstructed"]
+        total = losses["d/real"] + losses["d/fake"]
+        if judged:
+            losses["d/reconstructed"] = fake_loss(self._logit(of_reconstructed, source[:judged]))
+            total = total + settings.rec_d_weight * losses["d/reconstructed"]
         if mix is not None:
             low, high = batch.label[:, 0].float(), batch.label[:, 1].float()
             years = self.shape.discriminator.years
