@@ -89,7 +89,9 @@ def test_a_lean_run_resumes_and_its_filters_follow(train: Train, tmp_path: Path)
     assert about["data"] == {"utkface": 12}
     assert weights["age_means"]["features"].shape == (91, LEAN.style)
     assert cv2.imread(str(tmp_path / "run/samples/0000003.jpg")).shape == (6 * 96, 7 * 96, 3)
-    result = train("cycle-stylegan", "filters", "--stylegan", tmp_path / "run", "--steps", 2, "--set", "measure_every=1")
+    result = train(
+        "cycle-stylegan", "filters", "--stylegan", tmp_path / "run", "--steps", 2, "--set", "measure_every=1"
+    )
     assert result.exit_code == 0, result.output
     weights, about = load_weights(tmp_path / "filters")
     assert {f"{part}_{domain}_ema" for part in ("encoder", "generator") for domain in ("old", "young")} <= set(weights)
