@@ -185,7 +185,7 @@ def test_metrics_are_for_this_machine_whatever_the_server_listens_on(
     started: list[Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hosts: list[str] = []
-    monkeypatch.setattr(Metrics, "served", lambda _, host, port: nullcontext(hosts.append(host)))
+    monkeypatch.setattr(Metrics, "served", lambda _, host, port, access: nullcontext(hosts.append(host)))
     for flags in ([], ["--metrics-host", "0.0.0.0"]):
         CliRunner().invoke(command.main, ["--host", "0.0.0.0", "--metrics-port", "9090", *flags])
     assert hosts == ["127.0.0.1", "0.0.0.0"]

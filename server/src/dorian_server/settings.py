@@ -128,7 +128,7 @@ class Observability:
     metrics_port: Annotated[int | None, Field(ge=1, le=65535)] = None
     """Port for Prometheus; with several processes, process n, from 0 on, answers on this port + n; none unless given."""
     metrics_host: str = "127.0.0.1"
-    """Address that Prometheus reaches that port at, without key or TLS; 0.0.0.0: from other machines."""
+    """Address that Prometheus reaches that port at, with TLS and an API key where calls have them; 0.0.0.0: from other machines."""
     otlp_endpoint: Annotated[str | None, Flag(metavar="URL")] = None
     """OpenTelemetry collector to send traces to, as http://collector:4317; none unless given."""
 

@@ -31,7 +31,7 @@ def main() -> None:
 @click.option("--id", "id", required=True, metavar="NAME", help="Name of the key in logs and lists.")
 @click.option(
     "--scope", "scopes", type=click.Choice(SCOPES), multiple=True, required=True,
-    help="What it may do; may be repeated. Latent searches need age and optimize.",
+    help="What it may do; may be repeated. Latent searches need age and optimize, Prometheus metrics.",
 )  # fmt: skip
 @click.option("--calls-at-once", type=click.IntRange(1), help="Most calls in progress [default: no limit].")
 @click.option(

@@ -26,10 +26,13 @@ from dorian_server.cli.options import GroupedCommand, read_settings, setting_opt
 from dorian_server.cli.signals import SignalQueue
 from dorian_server.cli.supervisor import CANNOT_START, Supervisor, shared_port
 from dorian_server.domain.errors import StartupError
+from dorian_server.security.authentication import load_metrics_check
+from dorian_server.security.credentials import load_tls_contexts
 from dorian_server.serving.held_bundles import HeldBundle, hold_bundle
 from dorian_server.serving.server import start
 from dorian_server.settings import Settings
 from dorian_server.telemetry import logs
+from dorian_server.telemetry.metrics_listener import Access
 from dorian_server.telemetry.telemetry import Telemetry
 from dorian_server.telemetry.traces import open_traces
 
@@ -133,8 +136,10 @@ def _serve(
             stack.callback(traces.close)
         telemetry = Telemetry(traces=traces)
         if observability.metrics_port:
-            stack.enter_context(telemetry.metrics.served(observability.metrics_host, observability.metrics_port))
-            log.info("Prometheus is answered on %s:%d", observability.metrics_host, observability.metrics_port)
+            access = Access(load_tls_contexts(settings.security), load_metrics_check(settings))
+            host, port = observability.metrics_host, observability.metrics_port
+            stack.enter_context(telemetry.metrics.served(host, port, access))
+            log.info("Prometheus is answered on %s:%d", host, port)
         server = None
         with signals.interrupting():
             server = start(settings, telemetry, on_reload is not None, on_reload or (lambda: None), held)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from ipaddress import ip_address
@@ -23,6 +23,8 @@ from dorian_server.settings import Load, Settings
 log = logging.getLogger(__name__)
 
 _OPTIMIZE = f"/{FACE_AGING_SERVICE}/Optimize"
+_METRICS = "/metrics"
+_HEADER = "authorization"
 _SCHEME = "bearer"
 _MODES_WITHOUT_SEARCH = (pb.RECONSTRUCTION_MODE_UNSPECIFIED, pb.RECONSTRUCTION_MODE_INITIAL)
 _BUDGETS_WITHOUT_SEARCH = (pb.OPTIMISATION_BUDGET_UNSPECIFIED, pb.OPTIMISATION_BUDGET_NONE)
@@ -58,27 +60,14 @@ class Authentication(grpc.ServerInterceptor):  # type: ignore[type-arg]
             return handler
         key = None
         try:
-            key = self._identify(handler_call_details)
+            headers = [value for name, value in handler_call_details.invocation_metadata or () if name == _HEADER]
+            key = _identify(self._keys, headers, "metadata")
             _check_scopes(key, method, _scopes_of(method))
         except RequestError as error:
             return self._reject(handler, error, method, key)
         admitted = wrap_handler(handler, partial(self._admit, method=method, key=key))
         behaviour_of(admitted).api_key_id = key.id  # type: ignore[attr-defined]  # for those who ask who calls
         return admitted
-
-    def _identify(self, details: grpc.HandlerCallDetails) -> ApiKey:
-        headers = [value for name, value in details.invocation_metadata or () if name == "authorization"]
-        if len(headers) > 1:
-            message = "the call has several authorization entries in its metadata; send one"
-            raise RequestError(Reason.API_KEY_UNKNOWN, "", message)
-        scheme, _, secret = str(headers[0] if headers else "").partition(" ")
-        if scheme.lower() != _SCHEME or not secret.strip():
-            message = "the call has no API key; send the metadata authorization: Bearer KEY"
-            raise RequestError(Reason.API_KEY_MISSING, "", message)
-        key = self._keys.find(secret.strip())
-        if key is None:
-            raise RequestError(Reason.API_KEY_UNKNOWN, "", "the API key is not known here, or no longer")
-        return key
 
     def _reject(self, handler: Handler, error: RequestError, method: str, key: ApiKey | None) -> Handler:
         def reject(context: grpc.ServicerContext) -> NoReturn:
@@ -129,6 +118,43 @@ def load_authentication(settings: Settings, on_reject: Callable[[Reason], None])
     if security.tls_certificate is None and not _is_loopback(settings.host):
         log.warning("API keys without TLS on %s: whoever sees the traffic can use them", settings.host)
     return [Authentication(KeyFile(security.api_keys), on_reject, load)]
+
+
+def load_metrics_check(settings: Settings) -> Callable[[Sequence[str]], None] | None:
+    """Return what requests for metrics pass: it raises ``RequestError`` unless the values of their header ``authorization`` are one key
+    of the scope "metrics". ``None`` if calls need no keys.
+
+    Raises:
+        StartupError: The file of API keys cannot be used.
+    """
+    security, host = settings.security, settings.observability.metrics_host
+    if security.api_keys is None:
+        return None
+    if security.tls_certificate is None and not _is_loopback(host):
+        log.warning("API keys for metrics without TLS on %s: whoever sees the traffic can use them", host)
+    keys = KeyFile(security.api_keys)
+    return lambda headers: _check_scopes(_identify(keys, headers, "header"), _METRICS, ("metrics",))
+
+
+def _identify(keys: KeyFile, headers: Sequence[str | bytes], place: str) -> ApiKey:
+    """Return the entry of the key in the values ``headers`` of the authorization entries in the ``place`` where they are.
+
+    Raises:
+        RequestError: There is none, or another number than one, or it is not known.
+    """
+    if len(headers) > 1:
+        raise RequestError(
+            Reason.API_KEY_UNKNOWN, "", f"the call has several authorization entries in its {place}; send one"
+        )
+    scheme, _, secret = str(headers[0] if headers else "").partition(" ")
+    if scheme.lower() != _SCHEME or not secret.strip():
+        raise RequestError(
+            Reason.API_KEY_MISSING, "", f"the call has no API key; send the {place} authorization: Bearer KEY"
+        )
+    key = keys.find(secret.strip())
+    if key is None:
+        raise RequestError(Reason.API_KEY_UNKNOWN, "", "the API key is not known here, or no longer")
+    return key
 
 
 def _is_loopback(host: str) -> bool:

@@ -22,7 +22,7 @@ from dorian_bundle.files import write_private
 from dorian_server.domain.errors import StartupError
 from dorian_server.security.watched_files import WatchedFiles, read_file
 
-Scope = Literal["age", "optimize", "admin"]
+Scope = Literal["age", "optimize", "admin", "metrics"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 # Tells people and scanners for secrets what they have found in a log or a repository.
 PREFIX = "dorian_"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from dorian_bundle import Bundle
 from dorian_server.domain.errors import StartupError
+from dorian_server.telemetry.metrics_listener import OPEN, Access, listening
 
 _CALL = ("grpc_type", "grpc_service", "grpc_method")
 _CALL_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -69,29 +70,26 @@ class Metrics:
         self.rejected.labels(reason).inc()
 
     @contextmanager
-    def served(self, host: str, port: int) -> Iterator[int]:
+    def served(self, host: str, port: int, access: Access = OPEN) -> Iterator[int]:
         """Answer Prometheus for the time of the context.
 
         Args:
             host: Address to listen on.
             port: Port to listen on; 0 takes a free one.
+            access: Who may read the metrics.
 
         Yields:
             The port.
 
         Raises:
-            StartupError: The port is taken.
+            StartupError: The port is taken, or there is no such address.
         """
-        try:
-            server, thread = start_http_server(port, host, self.registry)
-        except OSError as error:
-            raise StartupError(f"cannot serve metrics on {host}:{port}: {error}") from error
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        with ExitStack() as stack:
+            try:
+                answered = stack.enter_context(listening(host, port, self.registry, access, self.count_rejection))
+            except OSError as error:
+                raise StartupError(f"cannot serve metrics on {host}:{port}: {error}") from error
+            yield answered
 
 
 class QueueMetrics:
