@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,8 @@ from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_server.rpc import receiving
 from dorian_server.rpc.call import AbortError, Call
-from dorian_server.rpc.receiving import Receiving
+from dorian_server.rpc.front import Front
+from dorian_server.rpc.receiving import Patience, Receiving
 from dorian_server.serving.server import start
 from dorian_server.settings import Limits, Load, Security, Settings
 from tests.raw_http2 import RawConnection
@@ -151,6 +153,34 @@ def test_a_method_that_there_is_not(serve: Callable[..., str]) -> None:
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
+def test_methods_have_rows_of_their_own(serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a flood of calls of one method would hold up those of others, health checks as well."""
+    found_late: list[str] = []
+    find = Front.service
+
+    def service(front: Front, details: grpc.HandlerCallDetails) -> Any:
+        found_late.append(details.method)
+        return find(front, details)
+
+    monkeypatch.setattr(Front, "service", service)
+    address = serve()
+    require_service(address)
+    with grpc.insecure_channel(address) as channel:
+        for method in ("AgeTransform", "CompareFaces", "ListMethods", "Optimize", "Reconstruct", "Sing"):
+            with suppress(grpc.RpcError):
+                channel.unary_unary(f"/dorian.v1.FaceAging/{method}")(b"", timeout=SECONDS)
+    assert found_late == ["/dorian.v1.FaceAging/Sing"]
+
+
+def test_collections_of_garbage_pass_over_what_stays(searching_bundle: Bundle) -> None:
+    server = start(Settings(searching_bundle.folder, host="127.0.0.1", port=0, threads=1))
+    try:
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        server.stop()
+    assert gc.get_freeze_count() == 0
+
+
 def test_reflection_answers_one_request_after_the_other(searching_bundle: Bundle) -> None:
     """Its stream takes no thread between two requests."""
     security = Security(reflection=True)
@@ -201,17 +231,16 @@ class Sender:
             return code.name
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_PATIENCE", "_TICK"):
-        monkeypatch.setattr(receiving, name, 0.01)
+IMPATIENT = Patience(many=0.01, few=0.01, look=0.01)
 
 
-def fates(senders: list[Sender], *prompt: Sender, places: int, timeout: float = SECONDS) -> list[str]:
+def fates(
+    senders: list[Sender], *prompt: Sender, places: int, timeout: float = SECONDS, patience: Patience = IMPATIENT
+) -> list[str]:
     """What becomes of ``senders``, and then of those who send at once, when the last of these has been received."""
 
     async def run() -> list[str]:
-        room = Receiving(places, timeout)
+        room = Receiving(places, timeout, patience)
         tasks = [asyncio.create_task(sender.receive(room)) for sender in senders]
         await asyncio.sleep(0)
         for sender in prompt:
@@ -240,10 +269,32 @@ def test_nobody_gives_way_while_there_is_room() -> None:
     assert fates(connections("1:1", "1:1"), *connections("3:1"), places=3) == ["waits", "waits", "request"]
 
 
-def test_there_is_a_place_for_a_new_connection_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiving, "_PATIENCE", SECONDS)
-    fate = fates(connections(*["1:1"] * 20, *["1:2"] * 20), *connections("2:1"), places=8)
+def test_there_is_a_place_for_a_new_connection_at_once() -> None:
+    senders = connections(*["1:1"] * 20, *["1:2"] * 20)
+    fate = fates(senders, *connections("2:1"), places=8, patience=Patience(many=SECONDS))
     assert fate == ["waits"] * 40 + ["request"]
+
+
+def test_a_connection_whose_calls_were_given_up_leaves_places_to_others() -> None:
+    """Four connections take all places; once some of theirs have been given up, a connection that begins finds a place at once."""
+
+    async def run() -> None:
+        room = Receiving(8, SECONDS, Patience(many=0.05, few=0.05, look=0.01))
+        many = connections(*[name for name in ("1:1", "1:2", "1:3", "1:4") for _ in range(50)])
+        tasks = [asyncio.create_task(sender.receive(room)) for sender in many]
+        await asyncio.sleep(0.2)
+        for _ in range(5):
+            (prompt,) = connections("1:9")
+            prompt.sent.set()
+            begin = time.perf_counter()
+            assert await asyncio.wait_for(prompt.receive(room), SECONDS) == "request"
+            assert time.perf_counter() - begin < 0.04, "it waited for others to be given up"
+            await asyncio.sleep(0.03)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    asyncio.run(run())
 
 
 def test_more_calls_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:

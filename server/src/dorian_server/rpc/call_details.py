@@ -16,10 +16,15 @@ _CERTIFICATE_NAME = "x509_common_name"
 PRIORITY_KEY = "dorian-priority"
 
 _FACE_AGING = face_aging_pb2.DESCRIPTOR.services_by_name["FaceAging"]
+_ADMIN = admin_pb2.DESCRIPTOR.services_by_name["Admin"]
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 FACE_AGING_SERVICE: str = _FACE_AGING.full_name
-ADMIN_SERVICE: str = admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name
+ADMIN_SERVICE: str = _ADMIN.full_name
 # Whoever may connect may call these.
-OPEN_SERVICES: frozenset[str] = frozenset({health_pb2.DESCRIPTOR.services_by_name["Health"].full_name})
+OPEN_SERVICES: frozenset[str] = frozenset({_HEALTH.full_name})
+METHODS = tuple(
+    f"/{service.full_name}/{method.name}" for service in (_HEALTH, _FACE_AGING, _ADMIN) for method in service.methods
+)
 # Methods whose requests wait in the queue of admission.
 QUEUED_METHODS = frozenset(
     f"/{FACE_AGING_SERVICE}/{method.name}" for method in _FACE_AGING.methods if method.name != "ListMethods"

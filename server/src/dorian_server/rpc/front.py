@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing, closing, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -26,6 +27,14 @@ Service: TypeAlias = "grpc.GenericRpcHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
+@dataclass(frozen=True)
+class _Details(grpc.HandlerCallDetails):
+    """What interceptors look at before a call's request is read."""
+
+    method: str
+    invocation_metadata: tuple[tuple[str, str | bytes], ...]
+
+
 class Front(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """Serves the handlers that are added to it, of all four kinds of RPC, as ``grpc.server`` does, but on ``grpc.aio``.
 
@@ -36,13 +45,19 @@ class Front(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         interceptors: What calls pass before their request is read, the first first.
         threads: For the handlers.
         receiving: Receives the requests.
+        receiving_checks: Receives those of handlers that answer on the event loop, as health checks, so that they need not wait
+            for others.
     """
 
     def __init__(
-        self, interceptors: Sequence[grpc.ServerInterceptor[Any, Any]], threads: Executor, receiving: Receiving
+        self,
+        interceptors: Sequence[grpc.ServerInterceptor[Any, Any]],
+        threads: Executor,
+        receiving: Receiving,
+        receiving_checks: Receiving,
     ) -> None:
         self._services: list[Service] = []
-        self._threads, self._receiving = threads, receiving
+        self._threads, self._receiving, self._receiving_checks = threads, receiving, receiving_checks
         self._find: Callable[[grpc.HandlerCallDetails], Handler | None] = self._find_handler
         for interceptor in reversed(interceptors):
             self._find = partial(interceptor.intercept_service, self._find)
@@ -52,10 +67,22 @@ class Front(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._services.extend(generic_rpc_handlers)
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
-        """Do nothing: what protoc generates offers here what ``add_generic_rpc_handlers`` has."""
+        """Do nothing: ``register`` does this for the methods of all services."""
+
+    def register(self, server: grpc.aio.Server, methods: Iterable[str]) -> None:
+        """Have ``server`` take the calls of each of ``methods`` that is served here one after the other, beside those of others.
+
+        The calls that it takes in one row wait for those before them, so a flood of calls of one method would hold up health checks.
+        """
+        for method in methods:
+            if self._find_handler(_Details(method, ())) is not None:
+                service, _, name = method.removeprefix("/").rpartition("/")
+                handler = grpc.stream_stream_rpc_method_handler(partial(self._serve_method, method))
+                # The stubs of gRPC's types lack it.
+                server.add_registered_method_handlers(service, {name: handler})  # type: ignore[attr-defined]
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
-        """Return what serves a call on the event loop; ``None`` for an unknown method."""
+        """Return what serves a call of a method that is not registered on the event loop; ``None`` for an unknown method."""
         handler = self._find(handler_call_details)
         if handler is None:
             return None
@@ -64,6 +91,12 @@ class Front(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     def _find_handler(self, details: grpc.HandlerCallDetails) -> Handler | None:
         handlers = (service.service(details) for service in self._services)
         return next((handler for handler in handlers if handler is not None), None)
+
+    async def _serve_method(self, method: str, _: object, context: Context) -> None:
+        details = _Details(method, tuple(context.invocation_metadata() or ()))
+        handler = self._find(details)
+        assert handler is not None, "methods are registered by the services that have them"
+        await self._serve(handler, details, _, context)
 
     async def _serve(self, handler: Handler, details: grpc.HandlerCallDetails, _: object, context: Context) -> None:
         call = Call(context, tuple(details.invocation_metadata or ()))
@@ -80,7 +113,8 @@ class Front(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         decide = getattr(behaviour, "answers_unread_if", None)
         if hasattr(behaviour, "answers_unread") or (decide is not None and decide(call)):
             return await _respond_at_once(handler, None, call, context)
-        while (message := await self._receiving.receive(context, call)) is not None:
+        receiving = self._receiving_checks if _is_on_loop(behaviour) else self._receiving
+        while (message := await receiving.receive(context, call)) is not None:
             await self._respond(handler, message, call, context)
             if not handler.request_streaming:
                 return None
@@ -120,6 +154,10 @@ class Front(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             await future
         finally:
             future.cancel()  # unless it has begun
+
+
+def _is_on_loop(behaviour: Callable[..., Any]) -> bool:
+    return hasattr(behaviour, "answers_at_once") or inspect.isasyncgenfunction(behaviour)
 
 
 async def _respond_at_once(handler: Handler, message: bytes | None, call: Call, context: Context) -> None:

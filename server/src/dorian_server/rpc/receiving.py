@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,26 +17,62 @@ from dorian_server.rpc.statuses import abort
 
 # Beside those that are received, calls that wait for it. What they have sent stays within the window of their stream.
 MAX_WAITING = 1000
-# Seconds for which a request may arrive although others wait for its place: those of callers with many, and of others.
-_PATIENCE, _PATIENCE_WITH_FEW = 0.25, 10.0
-_MANY = 8  # a caller has many requests that are received if it has an eighth of the places
-_TICK = 0.05  # seconds between two looks at who must give way
+# Requests of health checks that are received at once, in places of their own: they are small, and their connections are few.
+HEALTH_PLACES = 8
+_MANY = 8  # a caller has many requests that are received if it has more than an eighth of the places
+_RESERVED = 4  # a quarter of the places is for connections none of whose calls has been given up
+_MAX_GIVEN_UP = 16  # at one look, as each takes the event loop some time
 _RETRY = 1.0  # seconds; when there will be room is not known
+
+
+@dataclass(frozen=True)
+class Patience:
+    """For how many seconds a request may arrive although others wait for its place.
+
+    Args:
+        many: Of callers that have many places.
+        few: Of others.
+        look: Seconds between two looks at who must give way.
+    """
+
+    many: float = 0.25
+    few: float = 10.0
+    look: float = 0.05
+
+
+_PATIENCE = Patience()
+# A health check fits in one packet with its headers.
+HEALTH_PATIENCE = Patience(many=0.04, few=0.25, look=0.02)
 
 
 @dataclass(eq=False)
 class _Place:
     """A call whose request is received, or waits for it."""
 
-    connection: str
+    connection: _Connection
     since: float = 0.0
     turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     limit: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
     must_go: bool = False
 
+
+@dataclass(eq=False)
+class _Connection:
+    """The calls of one connection, and how many of those before them have been given up."""
+
+    name: str
+    received: list[_Place] = field(default_factory=list)
+    waiting: deque[_Place] = field(default_factory=deque)
+    given_up: int = 0
+
     @property
     def address(self) -> str:
-        return self.connection.rpartition(":")[0]
+        return self.name.rpartition(":")[0]
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """The least gets the next place."""
+        return self.given_up > 0, len(self.received)
 
 
 class Receiving:
@@ -44,25 +80,28 @@ class Receiving:
 
     A caller that sends headers and no request, or half of one, costs no thread: it has one of ``places`` until it is late. A connection
     gets places as long as more are free than it has; its next calls wait. While some wait, the requests that have been on their way
-    for long are given up, first those of the connection with the most of them.
+    for long are given up, first those of the connection with the most of them; that connection comes after others from then on, as
+    long as it has calls open.
 
     Args:
         places: Requests that are received at once.
         timeout: Seconds within which a request must have arrived.
+        patience: With requests for whose places others wait.
     """
 
-    def __init__(self, places: int, timeout: float) -> None:
-        self._places, self._timeout = places, timeout
-        self._received: list[_Place] = []
-        self._waiting: list[_Place] = []
+    def __init__(self, places: int, timeout: float, patience: Patience = _PATIENCE) -> None:
+        self._places, self._timeout, self._patience = places, timeout, patience
+        self._connections: dict[str, _Connection] = {}
+        self._received_count, self._waiting_count = 0, 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
 
     def close(self) -> None:
         """Reject the calls whose request has not arrived yet, and those that come, as the server stops."""
         self._is_closed = True
-        for place in [*self._received, *self._waiting]:
-            self._give_up(place)
+        for connection in self._connections.values():
+            for place in [*connection.received, *connection.waiting]:
+                self._give_up(place)
 
     async def receive(self, context: grpc.aio.ServicerContext[Any, Any], call: Call) -> bytes | None:
         """Return the next message of a call; ``None`` where the caller has no more.
@@ -71,7 +110,8 @@ class Receiving:
             context: The call on the event loop.
             call: The same call. It is aborted if the message has not arrived in time, or has to give way to others.
         """
-        place = _Place(call.peer())
+        name = call.peer()
+        place = _Place(self._connections.get(name) or _Connection(name))
         if self._is_closed:
             self._abort(call, place)
         with self._having(place):
@@ -95,66 +135,89 @@ class Receiving:
     @contextmanager
     def _having(self, place: _Place) -> Iterator[None]:
         """Let a call wait for its place, and have it, for the time of the context."""
-        waiting = [other for other in self._waiting if not other.must_go]
-        if len(waiting) >= MAX_WAITING:
-            self._give_up(_oldest_of_most(waiting))
-        self._waiting.append(place)
+        connection = place.connection
+        self._connections[connection.name] = connection
+        if self._waiting_count >= MAX_WAITING:
+            self._give_up_a_waiting_one()
+        connection.waiting.append(place)
+        self._waiting_count += 1
         self._fill()
         try:
             yield
         finally:
-            for places in (self._received, self._waiting):
-                if place in places:
-                    places.remove(place)
+            if place in connection.received:
+                connection.received.remove(place)
+                self._received_count -= 1
+            else:
+                self._stop_waiting(place)
+            if not (connection.received or connection.waiting):
+                self._connections.pop(connection.name, None)
             self._fill()
+
+    def _stop_waiting(self, place: _Place) -> None:
+        if place in place.connection.waiting:
+            place.connection.waiting.remove(place)
+            self._waiting_count -= 1
 
     def _fill(self) -> None:
         """Give free places to those who wait, and look again soon where some still do."""
         now = asyncio.get_running_loop().time()
-        while (place := self._next()) is not None:
-            self._waiting.remove(place)
-            self._received.append(place)
+        while (connection := self._next()) is not None:
+            place = connection.waiting.popleft()
+            connection.received.append(place)
+            self._waiting_count -= 1
+            self._received_count += 1
             place.since = now
             if not place.turn.done():
                 place.turn.set_result(None)
-        if self._waiting and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_TICK, self._make_room)
+        if self._waiting_count and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._patience.look, self._make_room)
 
-    def _next(self) -> _Place | None:
-        """Return who gets a free place: of the connection with the fewest, as long as it has fewer than are free.
+    def _next(self) -> _Connection | None:
+        """Return who gets a free place: the connection with the fewest, as long as it has fewer than are free.
 
         So there is always a place left for the next connection: of n that want all of them, each gets as many as stay free.
         """
-        if not self._waiting:
+        if not self._waiting_count or self._received_count == self._places:
             return None
-        taken = Counter(place.connection for place in self._received)
-        place = min(self._waiting, key=lambda place: taken[place.connection])
-        return place if taken[place.connection] < self._places - len(self._received) else None
+        connection = min((each for each in self._connections.values() if each.waiting), key=lambda each: each.rank)
+        free = self._places - self._received_count
+        if connection.given_up:
+            free -= self._places // _RESERVED
+        return connection if len(connection.received) < free else None
 
     def _make_room(self) -> None:
         """Give up as many of the requests that are slow as there are calls that wait."""
         self._timer = None
-        candidates = [place for place in self._received if not place.must_go]
-        for _ in range(len(self._waiting)):
-            if not candidates or not self._is_slow(place := _oldest_of_most(candidates)):
-                break
-            candidates.remove(place)
+        received = [place for connection in self._connections.values() for place in connection.received]
+        addresses = Counter(place.connection.address for place in received)
+        connections = Counter(place.connection.name for place in received)
+        slow = [place for place in received if not place.must_go and self._is_slow(place, addresses)]
+        for _ in range(min(self._waiting_count, len(slow), _MAX_GIVEN_UP)):
+            place = max(slow, key=lambda each: (addresses[each.connection.address], connections[each.connection.name]))
+            slow.remove(place)
+            addresses[place.connection.address] -= 1
+            connections[place.connection.name] -= 1
+            place.connection.given_up += 1
             self._give_up(place)
         self._fill()
 
-    def _is_slow(self, place: _Place) -> bool:
-        has_many = _MANY * sum(other.address == place.address for other in self._received) > self._places
-        patience = _PATIENCE if has_many else _PATIENCE_WITH_FEW
+    def _is_slow(self, place: _Place, addresses: Counter[str]) -> bool:
+        has_many = _MANY * addresses[place.connection.address] > self._places
+        patience = self._patience.many if has_many else self._patience.few
         return asyncio.get_running_loop().time() > place.since + patience
+
+    def _give_up_a_waiting_one(self) -> None:
+        """Give up the oldest call that waits, of the connection with the most that do, of the address with the most."""
+        addresses: Counter[str] = Counter()
+        for connection in self._connections.values():
+            addresses[connection.address] += len(connection.waiting)
+        most = max(self._connections.values(), key=lambda each: (addresses[each.address], len(each.waiting)))
+        place = most.waiting[0]
+        self._stop_waiting(place)
+        self._give_up(place)
 
     def _give_up(self, place: _Place) -> None:
         place.must_go = True
         if not place.limit.expired():
             place.limit.reschedule(asyncio.get_running_loop().time())
-
-
-def _oldest_of_most(places: list[_Place]) -> _Place:
-    """Return the oldest of the connection with most ``places``, of the address with most."""
-    addresses = Counter(place.address for place in places)
-    connections = Counter(place.connection for place in places)
-    return max(places, key=lambda place: (addresses[place.address], connections[place.connection]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -21,11 +22,11 @@ from dorian_server.admission.gate import Gate
 from dorian_server.admission.memory import MEBIBYTE, MemoryBudget, available_memory
 from dorian_server.admission.queue import MAX_WAITING, SEARCHES_PER_WORKER, Admission
 from dorian_server.domain.errors import RequestError, StartupError
-from dorian_server.rpc.call_details import ADMIN_SERVICE, FACE_AGING_SERVICE
+from dorian_server.rpc.call_details import ADMIN_SERVICE, FACE_AGING_SERVICE, METHODS
 from dorian_server.rpc.event_loop import event_loop, run_on_loop
 from dorian_server.rpc.front import Front
 from dorian_server.rpc.health_service import HealthService
-from dorian_server.rpc.receiving import Receiving
+from dorian_server.rpc.receiving import HEALTH_PATIENCE, HEALTH_PLACES, Receiving
 from dorian_server.runtimes.cores import share_of_cores
 from dorian_server.security.authentication import load_authentication
 from dorian_server.security.credentials import load_credentials
@@ -89,11 +90,14 @@ class Server:
         self._requests = self._open_pool("request", workers + MAX_WAITING + _SPARE_THREADS)
         self._workers = self._open_pool("work", workers)
         self._searchers = self._open_pool("long work", SEARCHES_PER_WORKER * workers)
-        self._receiving = Receiving(self._receiving_places(), settings.limits.request_timeout)
+        timeout = settings.limits.request_timeout
+        self._receiving = Receiving(self._receiving_places(), timeout)
+        self._receiving_checks = Receiving(HEALTH_PLACES, timeout, HEALTH_PATIENCE)
         self._front = Front(
             [CallWatcher(telemetry), *authentication, Gate(admission, metrics.count_rejection)],
             self._requests,
             self._receiving,
+            self._receiving_checks,
         )
         self._server = run_on_loop(self._create(shares_port))
         self._health = HealthService()
@@ -141,6 +145,7 @@ class Server:
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
                 reflection.ReflectionServicer(names), self._front
             )
+        self._front.register(self._server, METHODS)
 
     def _listen(self) -> None:
         address = f"{self._settings.host}:{self._settings.port}"
@@ -158,6 +163,7 @@ class Server:
         self._bundles.open()
         self._report_bundles()
         self._memory.open()
+        _spare_collections()
         self._health.set_ready()
         self._watch.start()
         if self._shares_port:
@@ -171,6 +177,7 @@ class Server:
         """Load the bundle ``name`` again, or all for an empty name, as ``Bundles.reload`` does."""
         bundles = self._bundles.reload(name)
         self._report_bundles()
+        _spare_collections()
         return bundles
 
     def reload_each(self) -> None:
@@ -194,11 +201,13 @@ class Server:
         self._health.close()
         self._bundles.close()
         self._watch.close()
+        gc.unfreeze()
         if grace:
             farewell = min(_FAREWELL, grace / 2)
             time.sleep(farewell)
             grace -= farewell
-        event_loop().call_soon_threadsafe(self._receiving.close)
+        for receiving in (self._receiving, self._receiving_checks):
+            event_loop().call_soon_threadsafe(receiving.close)
         has_closed = True
         try:
             run_on_loop(self._server.stop(grace), deadline - time.monotonic())
@@ -212,6 +221,16 @@ class Server:
 
     def _report_bundles(self) -> None:
         self._telemetry.metrics.set_bundles({name: self._bundles.pipeline(name).bundle for name in self._bundles.names})
+
+
+def _spare_collections() -> None:
+    """Have Python's garbage collector pass over all objects that there are, which stay.
+
+    Else each full collection holds Python's lock, and so all callers, for the time that it looks at the libraries' objects.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _open_budget(load: Load) -> MemoryBudget:
