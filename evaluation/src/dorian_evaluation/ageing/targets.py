@@ -54,24 +54,28 @@ def group_targets(groups: Sequence[AgeGroup]) -> tuple[Target, ...]:
     return tuple(Target(group.label, group.centre, is_group=True) for group in groups)
 
 
-def sample_faces(records: Sequence[FaceRecord], count: int, seed: int) -> list[FaceRecord]:
-    """Return faces of adults, evenly over decades and, within a decade, over pairs of gender and ethnicity.
+def sample_faces(
+    records: Sequence[FaceRecord], count: int, seed: int, ages: tuple[float, float] = (MIN_AGE, MAX_AGE)
+) -> list[FaceRecord]:
+    """Return faces, of adults unless ``ages`` says else, evenly over decades and, within a decade, over pairs of gender and ethnicity.
 
     Decades take turns, and within a decade the pairs do, each in random order; what has no face left is passed over.
 
     Args:
-        records: The faces to choose from; those of ``MIN_AGE`` to ``MAX_AGE`` years are used.
+        records: The faces to choose from.
         count: How many to return; all if there are fewer.
         seed: Of the random order.
+        ages: The lowest and highest ages that are used, in years.
 
     Raises:
         DataError: No face is of that age.
     """
-    adults = [record for record in records if record.age is not None and MIN_AGE <= record.age <= MAX_AGE]
-    if not adults:
-        raise DataError(f"no face of the test split is {MIN_AGE:g} to {MAX_AGE:g} years old")
+    lowest, highest = ages
+    usable = [record for record in records if record.age is not None and lowest <= record.age <= highest]
+    if not usable:
+        raise DataError(f"no face of the test split is {lowest:g} to {highest:g} years old")
     random = np.random.default_rng(seed)
-    groups = face_groups(adults)
+    groups = face_groups(usable)
     people = np.char.add(np.char.add(groups["gender"], " "), groups["ethnicity"])
     queues = []
     for decade in np.unique(groups["decade"]):
@@ -80,7 +84,7 @@ def sample_faces(records: Sequence[FaceRecord], count: int, seed: int) -> list[F
         random.shuffle(cells)
         queues.append(list(_take_turns(cells)))
     order = list(_take_turns(queues))
-    return [adults[index] for index in order[:count]]
+    return [usable[index] for index in order[:count]]
 
 
 def find_faces_of_age(records: Sequence[FaceRecord], years: float) -> tuple[NDArray[np.int64], int]:

@@ -8,6 +8,7 @@ from dorian_evaluation.cli.age_cgan import evaluate_age_cgan
 from dorian_evaluation.cli.ageing import evaluate_ageing
 from dorian_evaluation.cli.faces import evaluate_faces
 from dorian_evaluation.cli.licences import print_licences
+from dorian_evaluation.cli.pictures import evaluate_children, evaluate_spectrum, evaluate_spots, write_sheets
 
 
 @click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -18,6 +19,8 @@ def main() -> None:
 main.add_command(evaluate_faces)
 main.add_command(evaluate_ageing)
 main.add_command(evaluate_age_cgan)
+for command in (evaluate_spots, evaluate_spectrum, evaluate_children, write_sheets):
+    main.add_command(command)
 main.add_command(print_licences)
 
 if __name__ == "__main__":

@@ -1,0 +1,68 @@
+"""Spots: small dark or bright blobs that a change makes where a face has no features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dorian_evaluation.ageing.aligned_faces import AlignedFace
+from dorian_evaluation.ageing.regions import Luma, luma, region
+from dorian_evaluation.ageing.targets import Target
+
+SPOT_SIZE = 128  # pixels, side of the crops that are looked at
+SPOT_LEVELS = 30.0  # grey levels by which a spot differs from the change around it
+SPOT_SIGMA = SPOT_SIZE / 16  # pixels, of the Gaussian whose mean is the change around
+SPOT_AREA = 4  # pixels; smaller blobs are no spots
+
+
+def count_spots(change: Luma) -> tuple[int, int]:
+    """Return how many dark and bright spots a change has off the features.
+
+    A spot is a connected area of ``SPOT_AREA`` pixels or more in which the change lies more than ``SPOT_LEVELS`` below, or above,
+    its Gaussian mean.
+
+    Args:
+        change: Luma after less luma before in grey levels, (SPOT_SIZE, SPOT_SIZE).
+    """
+    detail = change - cv2.GaussianBlur(change, (0, 0), SPOT_SIGMA, borderType=cv2.BORDER_REFLECT_101)
+    seen = region(SPOT_SIZE, "changed")
+    dark, bright = (_count_blobs(seen & (sign * detail > SPOT_LEVELS)) for sign in (-1, 1))
+    return dark, bright
+
+
+def spot_counts(face: AlignedFace) -> NDArray[np.int64]:
+    """Return the dark and bright spots of a face, (targets, 2)."""
+    levels = luma(_resized(face))
+    return np.asarray([count_spots(after - levels[0]) for after in levels[1:]], dtype=np.int64)
+
+
+def spot_metrics(counts: Sequence[NDArray[np.int64]], targets: Sequence[Target]) -> dict[str, Any]:
+    """Return, by target, the shares of faces with a ``dark`` spot, a ``bright`` one and ``any``, and the mean number of ``spots``.
+
+    Args:
+        counts: Of each face, see ``spot_counts``.
+        targets: The targets.
+    """
+    table = np.stack(counts)  # (faces, targets, 2)
+    metrics = {}
+    for target, faces in zip(targets, table.transpose(1, 0, 2), strict=True):
+        dark, bright = (faces > 0).T
+        shares = {"dark": dark.mean(), "bright": bright.mean(), "any": (dark | bright).mean()}
+        metrics[target.label] = {name: round(float(share), 4) for name, share in shares.items()} | {
+            "spots": round(float(faces.sum(axis=1).mean()), 3)
+        }
+    return metrics
+
+
+def _count_blobs(selected: NDArray[np.bool_]) -> int:
+    _, _, statistics, _ = cv2.connectedComponentsWithStats(selected.astype(np.uint8), connectivity=8)
+    return int((statistics[1:, cv2.CC_STAT_AREA] >= SPOT_AREA).sum())
+
+
+def _resized(face: AlignedFace) -> NDArray[np.uint8]:
+    side = (SPOT_SIZE, SPOT_SIZE)
+    return np.stack([cv2.resize(crop, side, interpolation=cv2.INTER_AREA) for crop in face.crops]).astype(np.uint8)
