@@ -80,11 +80,12 @@ class StyleGeneratorGraph(nn.Module):
         super().__init__()
         self.generator, self.pyramid = generator, pyramid
 
-    def forward(self, *code: Tensor) -> Tensor:
+    def forward(self, structure: Tensor, styles: Tensor | None = None) -> Tensor:
+        """Draw a face; where it has no structure, styles alone are given."""
         linear: list[Tensor] = []
         if self.pyramid is not None:
-            linear = linear_faces(self.pyramid, code[0], self.generator.shape.sides)
-        picture: Tensor = self.generator(code[-1], linear)
+            linear = linear_faces(self.pyramid, structure, self.generator.shape.sides)
+        picture: Tensor = self.generator(structure if styles is None else styles, linear)
         return picture.float() * 0.5 + 0.5
 
 

@@ -133,7 +133,7 @@ class StyleGenerator(nn.Module):
     def forward(self, styles: Tensor, linear: Sequence[Tensor] = ()) -> Tensor:
         """Draw faces; ``linear`` as ``linear_faces`` gives it."""
         added = [self._added(index, linear) for index in range(len(self.shape.sides))]
-        features = self.constant.expand(len(styles), -1, -1, -1)
+        features = self.constant.expand(styles.shape[0], -1, -1, -1)
         features = self.convolutions[0](features, styles[:, 0], added[0])
         picture = self.to_rgb[0](features, styles[:, 1])
         for index in range(1, len(self.shape.sides)):
