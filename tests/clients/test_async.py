@@ -211,7 +211,7 @@ def test_cancelling_a_task_cancels_its_call(fake: Any, pixels: Pixels) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         fake.delay = 0
-        await asyncio.gather(*(client.methods() for _ in range(8)))  # more than the server's threads: none is held
+        await asyncio.gather(*(client.methods() for _ in range(40)))  # more than the server's threads: none is held
 
     run(fake, use)
 

@@ -37,7 +37,9 @@ def test_the_examples_run(photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
             exec(blocks[3], names)
         exec(blocks[4], names)
     assert sorted(path.name for path in Path().glob("portrait-*.jpg")) == ["portrait-19-29.jpg", "portrait-60+.jpg"]
-    assert capsys.readouterr().out == "0 1.5\n1 1.5\n2 0.5\n3 0.25\ntake a photo with a face\n"
+    assert (
+        capsys.readouterr().out == "photos/1.jpg older-1.jpg\n0 1.5\n1 1.5\n2 0.5\n3 0.25\ntake a photo with a face\n"
+    )
 
 
 def _connect(server: FakeServer, address: str, options: dict[str, Any]) -> Client:

@@ -93,6 +93,17 @@ def test_retries_of_an_unreachable_server_have_growing_delays(clock: Clock) -> N
     assert delays == [pytest.approx(0.1), pytest.approx(0.2), pytest.approx(0.4), pytest.approx(0.8), None]
 
 
+def test_delays_stop_growing(clock: Clock) -> None:
+    tries = clock.retries(2000).begin(None)
+    delays = [tries.delay_after(_away()) for _ in range(2000)]
+    assert delays[5:] == [pytest.approx(3.2)] + [5] * 1994
+
+
+def test_a_delay_that_the_server_names_is_followed_however_often(clock: Clock) -> None:
+    tries = clock.retries(50).begin(None)
+    assert [tries.delay_after(Busy("full", retry_after=0.15)) for _ in range(50)] == [0.15] * 50
+
+
 def test_an_unreachable_server_may_name_a_delay(clock: Clock) -> None:
     assert clock.retries().begin(60).delay_after(_away(retry_after=3)) == 3
 
@@ -193,7 +204,7 @@ def test_five_retries_by_default(fake: Any) -> None:
     assert len(fake.requests) == 6
 
 
-@pytest.mark.parametrize(("seconds", "slept"), [(10, []), (4, [4, 4]), (0.5, [0.5, 0.5, 0.5, 0.8, 1.6, 3.2])])
+@pytest.mark.parametrize(("seconds", "slept"), [(10, []), (4, [4, 4]), (0.5, [0.5] * 19)])
 def test_no_retry_exceeds_the_timeout(
     seconds: float, slept: list[float], timed: Callable[..., Client], fake: Any, clock: Clock
 ) -> None:

@@ -115,3 +115,17 @@ def test_demo_leaves_a_sheet(environment: dict[str, str], photo: Path, tmp_path:
 def test_this_environment_has_no_torch(module: str) -> None:
     """What passes here passes without torch: the server, the SDK and all of the above."""
     assert importlib.util.find_spec(module) is None
+
+
+def test_many_photos_pass_a_queue_that_rejects(server: ServerProcess, photo: Path) -> None:
+    """Plain calls of as many threads lose some; `age_many` loses none, and goes past what cannot be aged."""
+    photos: list[Path | bytes] = [photo] * 9
+    photos[4] = b"no image"
+    with Client(server.address, priority="batch", timeout=120) as client:
+        workers = client.bundle().workers
+        assert workers >= 1
+        outcomes = list(client.age_many(photos, ["19-29", "60+"], concurrency=workers + 8))
+    assert [outcome.index for outcome in outcomes] == list(range(9))
+    assert [type(outcome.error).__name__ for outcome in outcomes if outcome.error is not None] == ["InvalidRequest"]
+    pictures = {outcome.unwrap().photos[1].picture.data for outcome in outcomes if outcome.error is None}
+    assert len(pictures) == 1, "the same photo, aged alike"

@@ -18,6 +18,7 @@ from dorian_bundle.alignment import crop_matrix, warp_crop
 from dorian_server import __version__
 from dorian_server.methods.age_cgan import AgeCgan
 from dorian_server.pipeline.pipeline import Pipeline
+from dorian_server.runtimes.cores import share_of_cores
 
 Pixels = NDArray[np.uint8]
 Read = Callable[[bytes], Pixels]
@@ -318,6 +319,7 @@ def test_methods_are_those_of_the_manifest(stub: FaceAgingStub, default_bundle: 
     assert (response.bundle, response.bundle_version) == (manifest.name, manifest.version)
     assert response.bundle_sha256 == default_bundle.sha256
     assert response.server_version == __version__
+    assert response.workers == share_of_cores(1)
     thresholds = manifest.readers.facenet.thresholds
     assert list(response.false_accept_rates) == sorted((item.false_accept_rate for item in thresholds), reverse=True)
     assert set(response.weights_licence.split("; ")) == {method.provenance.licence for method in manifest.methods}

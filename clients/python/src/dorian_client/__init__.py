@@ -10,6 +10,7 @@ The errors are listed in `dorian_client.errors`; `dorian_client.testing` has a f
 
 from dorian_client._async_client import AsyncClient
 from dorian_client._async_search import AsyncSearch
+from dorian_client._batch import AgeOutcome
 from dorian_client._bundles import AgeGroup, BundleInfo, Method, ServedBundle
 from dorian_client._channel import Tls
 from dorian_client._client import Client
@@ -67,6 +68,7 @@ __all__ = [
     "AgeGroup",
     "AgeInterval",
     "AgeOptions",
+    "AgeOutcome",
     "AgeResult",
     "AgedPhoto",
     "AsyncClient",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
@@ -12,12 +14,15 @@ import grpc
 from dorian.v1.admin_pb2_grpc import AdminStub
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_client import _calls
+from dorian_client._async_age_many import AsyncBatch
 from dorian_client._async_search import AsyncSearch
 from dorian_client._base import BaseClient
+from dorian_client._batch import AgeOutcome, Batch, check_many
 from dorian_client._bundles import BundleInfo, Method, ServedBundle
-from dorian_client._calls import Call
+from dorian_client._calls import Call, ManyAges
 from dorian_client._faces import FaceLike
 from dorian_client._options import AgeOptions, OptimizeOptions, ReconstructOptions, Targets, check_options
+from dorian_client._pacing import Pacer
 from dorian_client._photos import PhotoLike, read_photo
 from dorian_client._results import AgeResult, CompareResult, DetectResult, ReconstructResult
 from dorian_client._search import SearchState, Start
@@ -47,6 +52,24 @@ class AsyncClient(BaseClient):
     async def age(self, photo: PhotoLike, to: Targets = None, **options: Unpack[AgeOptions]) -> AgeResult:
         """Return the photo with its faces changed to a target, or to each of several in one request, as `Client.age`."""
         return await self._call(_calls.age(await _read(photo), to, options))
+
+    def age_many(
+        self,
+        photos: Iterable[PhotoLike] | AsyncIterable[PhotoLike],
+        to: Targets = None,
+        *,
+        in_order: bool = True,
+        concurrency: int | None = None,
+        **options: Unpack[AgeOptions],
+    ) -> AsyncGenerator[AgeOutcome, None]:
+        """Age many photos alike, as `Client.age_many`; the photos may come from an asynchronous iterator, too.
+
+        Example:
+            >>> async for outcome in client.age_many(sorted(Path("photos").glob("*.jpg")), "60+"):
+            ...     print(outcome.photo, outcome.error or "aged")
+        """
+        check_many(photos, concurrency)
+        return self._age_many(photos, ManyAges(to, options, self._bundle), in_order, concurrency)
 
     async def sweep(self, photo: PhotoLike, **options: Unpack[AgeOptions]) -> AgeResult:
         """Return the photo at every age group of a method, youngest first, as `Client.sweep`."""
@@ -124,7 +147,7 @@ class AsyncClient(BaseClient):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stubs: dict[type, Any] = {}
 
-    def _rpc(self, call: Call[Any]) -> Any:
+    def _rpc(self, call: Call[Any] | ManyAges) -> Any:
         if self._is_closed:
             raise ValueError("the client is closed; make a new one")
         loop = asyncio.get_running_loop()
@@ -149,6 +172,20 @@ class AsyncClient(BaseClient):
                 raise_if_closed()
                 raise
             await self._sleep(delay)
+
+    async def _age_many(
+        self,
+        photos: Iterable[Any] | AsyncIterable[Any],
+        calls: ManyAges,
+        in_order: bool,
+        concurrency: int | None,
+    ) -> AsyncGenerator[AgeOutcome, None]:
+        pacer = Pacer((await self.bundle()).workers, concurrency)
+        batch = Batch(pacer, in_order=in_order, timeout=self.timeout)
+        send = partial(self._send, self._rpc(calls))
+        async with aclosing(AsyncBatch(photos, batch, calls, send, self._error_from_rpc).outcomes()) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
 
     async def _sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -70,6 +70,7 @@ class BundleInfo:
         methods: The bundle's methods, the default first.
         false_accept_rates: The rates that `Client.compare` accepts.
         bundles: Names of all bundles that the server has, for the argument `bundle` of `Client`; the first is the default.
+        workers: How many calls the server's process that answers works on at once; 0 if it does not say.
     """
 
     name: str
@@ -80,6 +81,7 @@ class BundleInfo:
     methods: tuple[Method, ...]
     false_accept_rates: tuple[float, ...]
     bundles: tuple[str, ...] = ()
+    workers: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.admin_pb2_grpc import AdminStub
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_client import _requests, _responses
 from dorian_client._bundles import BundleInfo, ServedBundle
 from dorian_client._faces import FaceLike, Target
 from dorian_client._options import AgeOptions, OptimizeOptions, ReconstructOptions, Targets
+from dorian_client._photos import read_photo
 from dorian_client._results import AgeResult, CompareResult, DetectResult, ReconstructResult, SearchResult, SearchStep
 
 T = TypeVar("T")
@@ -40,6 +42,41 @@ def age(photo: bytes, to: Targets, options: AgeOptions) -> Call[AgeResult]:
     """Return the call that ages a photo; raises TypeError and ValueError."""
     request = _requests.age_request(photo, to, options)
     return Call("AgeTransform", request, lambda response: _responses.read_age_response(response, request))
+
+
+class ManyAges:
+    """The calls that age many photos alike.
+
+    Args:
+        to: The targets.
+        options: The keyword arguments of `Client.age`.
+        bundle: The bundle that the calls are for.
+        read_photo: Returns a photo as the bytes of an image file.
+
+    Raises:
+        TypeError, ValueError: An argument has the wrong type or value.
+    """
+
+    rpc = "AgeTransform"
+    stub = FaceAgingStub
+
+    def __init__(
+        self, to: Targets, options: AgeOptions, bundle: str, read_photo: Callable[[Any], bytes] = read_photo
+    ) -> None:
+        self._template = _requests.age_request(b"", to, options)
+        self._template.bundle = bundle
+        self._read_photo = read_photo
+
+    def request(self, photo: object) -> pb.AgeTransformRequest:
+        """Return the request for a photo; raises PhotoError."""
+        request = pb.AgeTransformRequest()
+        request.CopyFrom(self._template)
+        request.image.data = self._read_photo(photo)
+        return request
+
+    def read(self, response: pb.AgeTransformResponse) -> AgeResult:
+        """Read a response; raises InternalError."""
+        return _responses.read_age_response(response, self._template)
 
 
 def sweep(bundle: BundleInfo, options: AgeOptions) -> tuple[list[Target], AgeOptions]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
@@ -11,11 +12,14 @@ import grpc
 from dorian.v1.admin_pb2_grpc import AdminStub
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_client import _calls
+from dorian_client._age_many import ThreadedBatch
 from dorian_client._base import BaseClient
+from dorian_client._batch import AgeOutcome, Batch, check_many
 from dorian_client._bundles import BundleInfo, Method, ServedBundle
-from dorian_client._calls import Call
+from dorian_client._calls import Call, ManyAges
 from dorian_client._faces import FaceLike
 from dorian_client._options import AgeOptions, OptimizeOptions, ReconstructOptions, Targets, check_options
+from dorian_client._pacing import Pacer
 from dorian_client._photos import PhotoLike, read_photo
 from dorian_client._results import AgeResult, CompareResult, DetectResult, ReconstructResult
 from dorian_client._search import Search, SearchState
@@ -86,6 +90,43 @@ class Client(BaseClient):
             >>> client.age("wedding.jpg", face_ages={0: "60+", 2: 8})
         """
         return self._call(_calls.age(read_photo(photo), to, options))
+
+    def age_many(
+        self,
+        photos: Iterable[PhotoLike],
+        to: Targets = None,
+        *,
+        in_order: bool = True,
+        concurrency: int | None = None,
+        **options: Unpack[AgeOptions],
+    ) -> Generator[AgeOutcome, None, None]:
+        """Age many photos alike, and yield what comes of each; one that fails stops no other.
+
+        As many calls are in flight as keep the server busy: as many as it works on at once to begin with, one more a round
+        while it takes them, half as many when it rejects one. A photo that a busy server rejects, or that does not reach
+        it, is sent again when the server says, until the client's timeout, which each photo has from when it is taken up;
+        `retries` does not count. Photos are drawn one at a time, no more than a few before their outcomes are asked for.
+
+        Leaving the loop early, with Ctrl-C for instance, ends the calls in flight, on the server too.
+
+        Args:
+            photos: The photos, from any iterable.
+            to: The target, or several.
+            in_order: Whether outcomes come in the order of the photos, or else as they come.
+            concurrency: Calls in flight at most; None for four for each of the server's workers.
+            **options: As for `age`: see `AgeOptions`.
+
+        Raises:
+            ServerError: The server could not be asked how many calls it works on at once; raised by the iterator.
+            TypeError, ValueError: An argument has the wrong type or value.
+
+        Example:
+            >>> for outcome in client.age_many(sorted(Path("photos").glob("*.jpg")), "60+"):
+            ...     if outcome.error is None:
+            ...         outcome.result.photos[0].picture.save(Path("aged") / outcome.photo.name)
+        """
+        check_many(photos, concurrency)
+        return self._age_many(photos, ManyAges(to, options, self._bundle), in_order, concurrency)
 
     def sweep(self, photo: PhotoLike, **options: Unpack[AgeOptions]) -> AgeResult:
         """Return the photo at every age group of a method, youngest first, or with each filter if it has no age groups.
@@ -249,7 +290,7 @@ class Client(BaseClient):
             AdminStub: AdminStub(self._channel),  # type: ignore[no-untyped-call]
         }
 
-    def _rpc(self, call: Call[Any]) -> Any:
+    def _rpc(self, call: Call[Any] | ManyAges) -> Any:
         return getattr(self._stubs[call.stub], call.rpc)
 
     def _call(self, call: Call[T]) -> T:
@@ -263,6 +304,14 @@ class Client(BaseClient):
                 if delay is None:
                     raise failure from error
             self._retries.sleep(delay)
+
+    def _age_many(
+        self, photos: Iterable[Any], calls: ManyAges, in_order: bool, concurrency: int | None
+    ) -> Generator[AgeOutcome, None, None]:
+        pacer = Pacer(self.bundle().workers, concurrency)
+        batch = Batch(pacer, in_order=in_order, timeout=self.timeout)
+        send = partial(self._send, self._rpc(calls).future)
+        yield from ThreadedBatch(photos, batch, calls, send, self._error_from_rpc).outcomes()
 
     def _is_connected(self) -> bool:
         ready = grpc.channel_ready_future(self._channel)

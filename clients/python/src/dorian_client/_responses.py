@@ -149,6 +149,7 @@ def read_list_response(response: pb.ListMethodsResponse) -> BundleInfo:
         methods=tuple(map(_read_method, response.methods)),
         false_accept_rates=tuple(response.false_accept_rates),
         bundles=tuple(response.bundles),
+        workers=response.workers,
     )
 
 

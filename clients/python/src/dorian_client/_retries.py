@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from dorian_client.errors import Busy, ConnectionFailed, ServerError
 
-_FIRST_DELAY = 0.1  # seconds; the shortest delay, doubled with each retry
+_FIRST_DELAY = 0.1  # seconds, doubled with each retry, where the server names no delay
+_LONGEST_DELAY = 5.0  # seconds, to which it is doubled
 _JITTER = 0.2  # share of a delay that is added at most, so that calls rejected together are not retried together
 _UNAVAILABLE = "UNAVAILABLE"
 
@@ -52,14 +53,11 @@ class Attempts:
     def delay_after(self, error: ServerError) -> float | None:
         """Return the seconds to wait before the call is retried, and count the retry; None if it is not retried.
 
-        After Busy the call waits as long as the server says, and is not retried if it says nothing. After
-        ConnectionFailed it is retried if it did not reach a server, or one that takes no calls now. Delays are at least
-        0.1 s, then 0.2 s, and so on. A delay that exceeds the time left means no retry.
+        See `delay_before_retry`. A delay that exceeds the time left means no retry.
         """
-        base = _base_delay(error, self._count)
-        if base is None or self._count >= self._retries.limit:
+        delay = delay_before_retry(error, self._count, self._retries.random)
+        if delay is None or self._count >= self._retries.limit:
             return None
-        delay = base * (1 + _JITTER * self._retries.random())
         left = self.seconds_left()
         if left is not None and delay >= left:
             return None
@@ -67,10 +65,21 @@ class Attempts:
         return delay
 
 
-def _base_delay(error: ServerError, count: int) -> float | None:
-    shortest = _FIRST_DELAY * 2.0**count
-    if isinstance(error, Busy | ConnectionFailed) and error.retry_after is not None:
-        return max(shortest, error.retry_after)
-    if isinstance(error, ConnectionFailed) and error.code == _UNAVAILABLE:
-        return shortest
-    return None
+def delay_before_retry(error: ServerError, count: int, random: Callable[[], float] = random.random) -> float | None:
+    """Return the seconds to wait before a call is retried; None if a retry does not help.
+
+    After Busy the call waits as long as the server says, and is not retried if it says nothing. After ConnectionFailed it
+    is retried if it did not reach a server, or one that takes no calls now. Where the server names no delay, or none above
+    0, it is 0.1 s, then 0.2 s, and so on up to 5 s, as gRPC's retry policy has it.
+
+    Args:
+        error: What the call ended with.
+        count: How often it was retried before.
+        random: Returns a number from 0 to 1, by which up to a fifth of the delay is added.
+    """
+    named = error.retry_after if isinstance(error, Busy | ConnectionFailed) else None
+    is_away = isinstance(error, ConnectionFailed) and error.code == _UNAVAILABLE
+    if named is None and not is_away:
+        return None
+    own = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(count, 32))
+    return (named if named is not None and named > 0 else own) * (1 + _JITTER * random())

@@ -576,7 +576,7 @@ class Method(_message.Message):
     def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., reconstructs: bool = ..., optimises: bool = ..., commercial_use: bool = ..., licence_obstacles: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListMethodsResponse(_message.Message):
-    __slots__ = ("methods", "bundle", "bundle_version", "bundle_sha256", "weights_licence", "server_version", "false_accept_rates", "bundles")
+    __slots__ = ("methods", "bundle", "bundle_version", "bundle_sha256", "weights_licence", "server_version", "false_accept_rates", "bundles", "workers")
     METHODS_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -585,6 +585,7 @@ class ListMethodsResponse(_message.Message):
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     FALSE_ACCEPT_RATES_FIELD_NUMBER: _ClassVar[int]
     BUNDLES_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
     methods: _containers.RepeatedCompositeFieldContainer[Method]
     bundle: str
     bundle_version: str
@@ -593,4 +594,5 @@ class ListMethodsResponse(_message.Message):
     server_version: str
     false_accept_rates: _containers.RepeatedScalarFieldContainer[float]
     bundles: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., bundle: _Optional[str] = ..., bundle_version: _Optional[str] = ..., bundle_sha256: _Optional[str] = ..., weights_licence: _Optional[str] = ..., server_version: _Optional[str] = ..., false_accept_rates: _Optional[_Iterable[float]] = ..., bundles: _Optional[_Iterable[str]] = ...) -> None: ...
+    workers: int
+    def __init__(self, methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ..., bundle: _Optional[str] = ..., bundle_version: _Optional[str] = ..., bundle_sha256: _Optional[str] = ..., weights_licence: _Optional[str] = ..., server_version: _Optional[str] = ..., false_accept_rates: _Optional[_Iterable[float]] = ..., bundles: _Optional[_Iterable[str]] = ..., workers: _Optional[int] = ...) -> None: ...

@@ -99,7 +99,7 @@ class Admission:
         clock: Callable[[], float] = time.monotonic,
         memory: MemoryBudget | None = None,
     ) -> None:
-        self._workers, self._max_wait = workers, max_wait
+        self.workers, self._max_wait = workers, max_wait
         self._watch, self._clock = watch or _Unwatched(), clock
         self._estimates, self._shares = Estimates(clock), FairShares()
         self._memory = memory or MemoryBudget(2**62, resident=lambda: 0, trim=lambda: None)
@@ -275,7 +275,7 @@ class Admission:
     def _next(self) -> _Ticket | None:
         """Return whose turn it is among those who wait, and the searches that gave way."""
         searches = sum(ticket.cost.is_search for ticket in (*self._working, *self._paused))
-        is_full = searches >= SEARCHES_PER_WORKER * self._workers
+        is_full = searches >= SEARCHES_PER_WORKER * self.workers
         waiting = next((ticket for ticket in self._waiting if not (is_full and ticket.cost.is_search)), None)
         candidates = [*self._paused[:1], *([waiting] if waiting else [])]
         return min(candidates, key=lambda ticket: ticket.order, default=None)
@@ -285,7 +285,7 @@ class Admission:
 
     def _begin_next(self) -> None:
         """Begin those whose turn it is."""
-        while len(self._working) < self._workers and (ticket := self._next()) is not None:
+        while len(self._working) < self.workers and (ticket := self._next()) is not None:
             if not self._has_memory(ticket):
                 break
             if ticket in self._paused:
@@ -339,7 +339,7 @@ class Admission:
 
     def _room(self) -> float:
         """Return the seconds of work that may wait."""
-        return _WAITING_SHARE * self._workers * self._estimates.usual if self._max_wait is None else self._max_wait
+        return _WAITING_SHARE * self.workers * self._estimates.usual if self._max_wait is None else self._max_wait
 
     def _retry_after(self, seconds: float) -> float:
         """Return when the queue, with ``seconds`` of work in it, will have room."""

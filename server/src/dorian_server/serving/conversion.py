@@ -328,8 +328,14 @@ def _write_embedding(reading: FaceReading | None) -> list[float]:
     return reading.embedding.tolist() if reading else []
 
 
-def write_methods(pipeline: Pipeline, bundles: Sequence[str]) -> pb.ListMethodsResponse:
-    """Return the response of ``ListMethods``: the methods of the pipeline's bundle, the default first, and the names of all ``bundles``."""
+def write_methods(pipeline: Pipeline, bundles: Sequence[str], workers: int) -> pb.ListMethodsResponse:
+    """Return the response of ``ListMethods``.
+
+    Args:
+        pipeline: The bundle's, whose methods are told, the default first.
+        bundles: The names of all bundles.
+        workers: Requests that are worked on at once.
+    """
     manifest = pipeline.bundle.manifest
     licences = dict.fromkeys(method.provenance.licence for method in manifest.methods)
     response = pb.ListMethodsResponse(
@@ -337,6 +343,7 @@ def write_methods(pipeline: Pipeline, bundles: Sequence[str]) -> pb.ListMethodsR
         bundle_version=manifest.version,
         bundle_sha256=pipeline.bundle.sha256,
         bundles=bundles,
+        workers=workers,
         weights_licence="; ".join(licences),
         server_version=__version__,
         false_accept_rates=sorted(pipeline.face_reader.embedder.thresholds, reverse=True),

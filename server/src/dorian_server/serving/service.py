@@ -155,7 +155,8 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
     @ends_with_status
     def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:
         """Return the methods of a bundle, and the names of all bundles."""
-        return conversion.write_methods(self._bundles.pipeline(request.bundle), self._bundles.names)
+        pipeline = self._bundles.pipeline(request.bundle)
+        return conversion.write_methods(pipeline, self._bundles.names, self._admission.workers)
 
     def on_reject(self, reason: Reason) -> None:
         """Count a call that was rejected although its request may be valid."""

@@ -17,6 +17,7 @@ from dorian_client._matches import YearsApart
 from dorian_client._status import DOMAIN
 from dorian_client.errors import Reason
 
+_RETRY_AFTER = 0.05  # seconds, of calls beyond the capacity
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 _STATUSES: dict[Reason, grpc.StatusCode] = {
     Reason.METHOD_UNKNOWN: grpc.StatusCode.NOT_FOUND,
@@ -92,6 +93,8 @@ class Behaviour:
     similarity: float = 0.75
     years_apart: YearsApart | None = None
     warnings: dict[int, list[FaceWarning]] = field(default_factory=dict)
+    workers: int = 4
+    capacity: int | None = None
     delay: float = 0.0
     pause_after: int | None = None
     on_response: Callable[[Any], Any] | None = None
@@ -100,7 +103,10 @@ class Behaviour:
     metadata: list[dict[str, str | bytes]] = field(default_factory=list, init=False)
     seconds_left: list[float | None] = field(default_factory=list, init=False)
     search_cancelled: threading.Event = field(default_factory=threading.Event, init=False)
+    most_calls: int = field(default=0, init=False)
     _failure: Failure | None = field(default=None, init=False, repr=False)
+    _calls: int = field(default=0, init=False, repr=False)
+    _counting: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def fail(
         self,
@@ -171,6 +177,21 @@ class Behaviour:
     def recover(self) -> None:
         """Let calls succeed again after `fail`."""
         self._failure = None
+
+    def enter(self) -> status_pb2.Status | None:
+        """Count a call; return the status with which it is rejected if there are too many at once."""
+        with self._counting:
+            self._calls += 1
+            self.most_calls = max(self.most_calls, self._calls)
+            if self.capacity is None or self._calls <= self.capacity:
+                return None
+        code = STATUS_BY_REASON[Reason.QUEUE_FULL]
+        return make_status(code, "the queue is full", reason=Reason.QUEUE_FULL, retry_after=_RETRY_AFTER)
+
+    def leave(self) -> None:
+        """Count a call no more."""
+        with self._counting:
+            self._calls -= 1
 
     def next_failure(self, step: int | None = None) -> status_pb2.Status | None:
         """Return the status with which a call fails now, or a latent search after a step; None if it succeeds."""

@@ -14,7 +14,7 @@ from dorian_client._channel import MAX_MESSAGE_BYTES
 from dorian_client.testing._behaviour import Behaviour
 from dorian_client.testing._servicer import FakeServicer
 
-_THREADS = 4
+_THREADS = 32
 
 
 @dataclass(kw_only=True, eq=False)
@@ -36,6 +36,9 @@ class FakeServer(Behaviour):
         similarity: Similarity of any two faces that are compared; one person's from 0.4375.
         years_apart: How many years apart real photographs with any similarity are; None for a server that does not know.
         warnings: Warnings in the reports of faces that are changed, by the face's index.
+        workers: Calls that it says to work on at once.
+        capacity: Calls that may be open at once, but for ListMethods; others are rejected as QUEUE_FULL, to be retried after
+            0.05 s. None for no such bound.
         delay: Seconds that each call takes; a call that the client ends takes no longer.
         pause_after: Step of a latent search after which it stops and waits until the client ends it; None for never.
         on_response: Called with each response before it is sent; returns what is sent instead, or None to skip a response
@@ -43,6 +46,7 @@ class FakeServer(Behaviour):
         requests: The requests received, as messages of `dorian.v1.face_aging_pb2` and `dorian.v1.admin_pb2`.
         metadata: The metadata of each request.
         seconds_left: The time that the client gave each request; None if it gave no timeout.
+        most_calls: The most calls that were open at once.
         search_cancelled: Set when the client ended a latent search before its result.
         port: The port to serve; 0 for a free one.
         credentials: TLS credentials, as `grpc.ssl_server_credentials` makes them; None for an unencrypted server.

@@ -167,6 +167,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             server_version="0.0.1",
             false_accept_rates=_FALSE_ACCEPT_RATES,
             bundles=self._behaviour.bundles,
+            workers=self._behaviour.workers,
         )
         return self._edit(response)
 
@@ -189,6 +190,8 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
         behaviour.requests.append(request)
         behaviour.metadata.append(dict(context.invocation_metadata()))
         behaviour.seconds_left.append(context.time_remaining())
+        if not isinstance(request, pb.ListMethodsRequest) and context.add_callback(behaviour.leave):
+            _abort_with(behaviour.enter(), context)
         if behaviour.delay:
             has_ended = threading.Event()
             context.add_callback(has_ended.set)
