@@ -9,6 +9,8 @@ OUT    := proto/src
 RUN    ?= runs/age_translator
 DATA   ?= ../shared/data
 LOAD   ?= start overload fairness memory soak kill reload
+ATTACK ?=
+SCALE  ?= 1
 BENCH  ?=
 PYTEST ?=
 WORKERS ?= auto
@@ -18,7 +20,7 @@ FIGURES := docs/performance/figures.json
 PARTS  := dorian_bundle dorian_server dorian_client dorian_training dorian_evaluation dorian_export
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-all lint format proto docs bench load train gallery clean
+.PHONY: help demo serve test test-all lint format proto docs bench load attack train gallery clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -63,6 +65,10 @@ bench: $(SERVE)/bench $(DEV)/done  ## compare servers and latent searches, and w
 
 load: $(SERVE)/test  ## wear a server out for half an hour: starts, overload, fairness, memory, 20,000 calls, kills, reloads
 	@failed=; for load in $(LOAD); do $(SERVE)/bin/python -m bench.load $$load || failed=1; done; test -z "$$failed"
+
+attack: $(SERVE)/test  ## attack a server on this machine for ten minutes: ATTACK=pictures, requests, streams, quiet; writes build/attack.json
+	@mkdir -p build
+	$(SERVE)/bin/python -m bench.attack $(ATTACK) --scale $(SCALE) --json build/attack.json
 
 train: $(DEV)/done  ## train the default method on DATA, into RUN
 	$(DEV)/bin/dorian-train age-translator --data $(DATA) --facenet models/checkpoints/facenet \

@@ -47,7 +47,7 @@ def rejected_kinds() -> list[Kind]:
         _refused("strength out of range", "SETTING_OUT_OF_RANGE", lambda request: _set(request, strength=9)),
         kind("too many steps", 1, _too_many_steps, "SETTING_OUT_OF_RANGE"),
         kind("too long a message", 0.2, _too_long, "RESOURCE_EXHAUSTED"),
-        kind("no message at all", 0.5, _no_message, "INTERNAL"),
+        kind("no message at all", 0.5, _no_message, "INVALID_ARGUMENT"),
         Kind("no such call", 0.5, _no_such_call, frozenset(["UNIMPLEMENTED"])),
     ]
 

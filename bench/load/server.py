@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+import types
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,17 +81,29 @@ def children(parent: int) -> list[int]:
 
 
 @contextmanager
-def running(given: Sequence[str]) -> Iterator[Server]:
-    """A server on free ports of this machine, with the flags ``given``, until the end of the context."""
+def running(
+    given: Sequence[str], prefix: Sequence[str] = (), environment: Mapping[str, str] = types.MappingProxyType({})
+) -> Iterator[Server]:
+    """A server on free ports of this machine, with the flags ``given``, until the end of the context.
+
+    ``prefix``: a command that runs it, whose process it becomes, as ``nice``. ``environment``: variables beside the usual ones.
+    """
     flags = Flags.read(given)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "server.log"
         ports = _free_ports(flags.processes)
-        command = [sys.executable, "-m", "dorian_server", "--host", "127.0.0.1", "--port", "0"]
+        command = [*prefix, sys.executable, "-m", "dorian_server", "--host", "127.0.0.1", "--port", "0"]
         command += ["--metrics-port", str(ports[0]), *given]
         begin = time.perf_counter()
         with log.open("w") as errors:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT)
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=ROOT,
+                env=os.environ | dict(environment),
+            )
         with process:
             try:
                 address = _listening(process, log)

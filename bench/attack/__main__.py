@@ -1,0 +1,3 @@
+from bench.attack.command import main
+
+main()
