@@ -23,8 +23,14 @@ from dorian_training.methods.ae_stylegan import (
 )
 from dorian_training.networks.ae_stylegan import AeStyleGanShape, StyleMaps
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
-from dorian_training.networks.age_estimator import DlibAgeEstimator, DlibAgeEstimatorShape
+from dorian_training.networks.age_estimator import (
+    CompactAgeEstimator,
+    CompactAgeEstimatorShape,
+    DlibAgeEstimator,
+    DlibAgeEstimatorShape,
+)
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
+from dorian_training.networks.layers import at_side
 
 CPU = torch.device("cpu")
 LEAN = AeStyleGanShape(
@@ -199,6 +205,20 @@ def test_a_mixed_face_changes_under_the_mask_alone(make: MakeStage) -> None:
     torch.testing.assert_close(own, faces.image, atol=1e-5, rtol=0)  # its own styles leave a face alone
 
 
+def test_a_discriminator_may_begin_as_an_age_estimator(make: MakeStage) -> None:
+    torch.manual_seed(4)
+    compact = CompactAgeEstimator(CompactAgeEstimatorShape((4, 4), (2, 2), 0.0)).eval()
+    stage = make("lean")
+    assert stage.read is not None
+    read = replace(stage.read, compact_estimator=compact)
+    other = AeStyleGanStage(LEAN, stage.settings, stage.facenet, CPU, False, read)
+    image = torch.rand(2, 3, 96, 96)
+    with torch.no_grad():
+        logits = compact(at_side(image, 64))
+        expected = torch.stack([logits[:, 8 * span : 8 * span + 8].mean(dim=1) for span in range(12)], dim=1)
+        torch.testing.assert_close(other.discriminator(image), expected, atol=1e-4, rtol=1e-3)
+
+
 def test_faces_are_watched(make: MakeStage) -> None:
     for preset, columns in (("lean", 7), ("paper", 2)):
         stage = make(preset)
@@ -227,6 +247,12 @@ def test_a_run_resumes_exactly(make: MakeStage, tmp_path: Path) -> None:
         for key, value in state.items():
             torch.testing.assert_close(ends[1][name][key], value)
     fresh = make("lean", seed=5)
+    own = copy.deepcopy(fresh.discriminator.state_dict())
+    fresh.new_discriminator = True
     fresh.load_pretrained(stage.weights())
     assert torch.equal(fresh.encoder.maps, stage.encoder.maps)  # type: ignore[arg-type]
+    assert all(torch.equal(value, own[key]) for key, value in fresh.discriminator.state_dict().items())
+    fresh.new_discriminator = False
+    fresh.load_pretrained(stage.weights())
+    assert any(not torch.equal(value, own[key]) for key, value in fresh.discriminator.state_dict().items())
     assert stage.weights()["age_means"]["features"].shape == (91, 4)

@@ -31,7 +31,7 @@ from dorian_training.methods.ae_stylegan import LEAN_SETTINGS, AeStyleGanSetting
 from dorian_training.methods.age_estimator import age_labels, flattening_weights
 from dorian_training.methods.style_mixing import fit_age_means
 from dorian_training.networks.ae_stylegan import PRESETS, AeStyleGanShape, StyleMaps, StyleReader
-from dorian_training.networks.age_estimator import DlibAgeEstimator, load_age_estimator
+from dorian_training.networks.age_estimator import DlibAgeEstimator, load_age_estimator, load_compact_age_estimator
 from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.facenet import load_facenet
 
@@ -53,6 +53,12 @@ class AeStyleGanConfig(SelectedSetsConfig):
         "Checkpoint of the age estimator whose features the lean preset's styles are.", default=None, kind=CHECKPOINT
     )
 
+    compact_estimator: Path | None = option(
+        "Checkpoint of the compact age estimator that the lean preset's discriminator starts from.",
+        default=None,
+        kind=CHECKPOINT,
+    )
+    new_discriminator: bool = option("Begin with a new discriminator, not with that of --from.", default=False)
     watched: int = option("Validation faces that are looked at and measured.", default=64, kind=click.IntRange(2))
 
     def settings(self) -> AeStyleGanSettings:
@@ -96,8 +102,16 @@ class PreparedTraining:
 
     def stage(self, settings: AeStyleGanSettings) -> AeStyleGanStage:
         """Return the stage with ``settings``; a new one begins with maps and a pyramid that are fitted to the faces."""
+        config = self.config
         stage = AeStyleGanStage(
-            self.shape, settings, self.facenet, self.context.device, self.config.amp, self.read, self.watched
+            self.shape,
+            settings,
+            self.facenet,
+            self.context.device,
+            config.amp,
+            self.read,
+            self.watched,
+            config.new_discriminator,
         )
         if self.maps is not None and self.is_new:
             stage.start(self.maps, _sample(self.crops, self.shape.size))
@@ -147,7 +161,11 @@ def prepare(context: DistributedContext, config: AeStyleGanConfig) -> PreparedTr
             maps.fit(pooled[0], labels.mean(dim=1))
         features = [maps.whitened(part).detach() for part in pooled]
         women = np.asarray([record.gender == "female" for record in train.records])
-        read = ReadStyles(estimator.to(context.device), fit_age_means(features[0], labels, women, _OLDEST))
+        read = ReadStyles(
+            estimator.to(context.device),
+            fit_age_means(features[0], labels, women, _OLDEST),
+            load_compact_age_estimator(config.compact_estimator) if config.compact_estimator else None,
+        )
         labels = torch.cat([labels, features[0]], dim=1)
         watched_labels = None if watched_labels is None else torch.cat([watched_labels, features[1]], dim=1)
     watched = (

@@ -33,7 +33,8 @@ from dorian_training.networks.ae_stylegan import (
     build_encoder,
     linear_faces,
 )
-from dorian_training.networks.age_estimator import DlibAgeEstimator, expected_age
+from dorian_training.networks.age_discriminator import AgeDiscriminator
+from dorian_training.networks.age_estimator import CompactAgeEstimator, DlibAgeEstimator, expected_age
 from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.eigen_pyramid import EigenPyramid, fit_pyramid
 from dorian_training.networks.layers import at_side
@@ -105,10 +106,17 @@ LEAN_SETTINGS = AeStyleGanSettings(
 
 @dataclass(frozen=True)
 class ReadStyles:
-    """What a training needs whose styles come from an age estimator: the ``estimator``, and the mean whitened features at each year (years, style)."""
+    """What a training needs whose styles come from an age estimator.
+
+    Attributes:
+        estimator: The age estimator; it is in no loss, and watches the ages.
+        age_means: The mean whitened features at each year, (years, style).
+        compact_estimator: Lends a new discriminator its first weights; ``None``: it knows nothing of ages at the start.
+    """
 
     estimator: DlibAgeEstimator
     age_means: Tensor
+    compact_estimator: CompactAgeEstimator | None = None
 
 
 class AeStyleGanStage(Stage[LabelledBatch]):
@@ -125,13 +133,18 @@ class AeStyleGanStage(Stage[LabelledBatch]):
         amp: bool,
         read: ReadStyles | None = None,
         watched: LabelledBatch | None = None,
+        new_discriminator: bool = False,
     ) -> None:
         super().__init__(device)
         self.shape, self.settings, self.amp, self.watched = shape, settings, amp, watched
+        self.new_discriminator = new_discriminator
         self.facenet = facenet.to(device).eval().requires_grad_(False)
         self.encoder = self.add_network("encoder", build_encoder(shape))
         self.generator = self.add_network("generator", StyleGenerator(shape))
-        self.discriminator = self.add_network("discriminator", build_discriminator(shape))
+        discriminator = build_discriminator(shape)
+        if isinstance(discriminator, AgeDiscriminator) and read is not None and read.compact_estimator is not None:
+            discriminator.start_from_estimator(read.compact_estimator.eval())
+        self.discriminator = self.add_network("discriminator", discriminator)
         rates = {"encoder": settings.learning_rate, "generator": settings.learning_rate}
         self.mapping = self.add_network("mapping", MappingNetwork(shape)) if shape.mapping else None
         if self.mapping is not None:
@@ -419,7 +432,8 @@ class AeStyleGanStage(Stage[LabelledBatch]):
 
     def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         for name, network in self.networks.items():
-            load_network(network, weights, name)
+            if name != "discriminator" or not self.new_discriminator:
+                load_network(network, weights, name)
         for name in self.averages:
             self.load_average(name, weights)
 
