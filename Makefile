@@ -15,12 +15,12 @@ BENCH  ?=
 PYTEST ?=
 WORKERS ?= auto
 TESTS_DEV := tests/proto tests/training tests/export tests/evaluation tests/docs
-TESTS_SERVE := tests/bundle tests/server tests/clients tests/e2e tests/bench
+TESTS_SERVE := tests/bundle tests/server tests/clients tests/gateway tests/e2e tests/bench
 FIGURES := docs/performance/figures.json
-PARTS  := dorian_bundle dorian_server dorian_client dorian_training dorian_evaluation dorian_export
+PARTS  := dorian_bundle dorian_server dorian_client dorian_training dorian_evaluation dorian_export dorian_gateway
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-all lint format proto docs bench load attack train gallery clean
+.PHONY: help demo serve gateway test test-all lint format proto docs bench load attack train gallery clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ demo: $(SERVE)/done  ## start a server, age a photo through the SDK, leave demo/
 
 serve: $(SERVE)/done  ## serve the embedded bundle on port 50051
 	$(SERVE)/bin/dorian-server --bundle models/default
+
+gateway: $(SERVE)/gateway  ## serve HTTP and the web page on port 8080, for a server on port 50051
+	$(SERVE)/bin/dorian-gateway
 
 test: $(SERVE)/test $(DEV)/done $(PROTO)/done  ## run the tests: training and export with torch, the rest without
 	@failed=; \
@@ -85,7 +88,11 @@ $(SERVE)/done: requirements/server.txt requirements/client.txt $(wildcard */pypr
 	$(SERVE)/bin/pip install --quiet -r requirements/server.txt -r requirements/client.txt
 	touch $@
 
-$(SERVE)/test: requirements/serve-test.txt $(SERVE)/done
+$(SERVE)/gateway: requirements/gateway.txt $(SERVE)/done
+	$(SERVE)/bin/pip install --quiet -r requirements/gateway.txt
+	touch $@
+
+$(SERVE)/test: requirements/serve-test.txt requirements/gateway.txt $(SERVE)/done
 	$(SERVE)/bin/pip install --quiet -r requirements/serve-test.txt
 	touch $@
 
