@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +52,14 @@ def test_references_are_of_the_age_then_the_gender_then_like_the_face(
     assert len(library().nearest(age, more, woman, 100)) == 6
 
 
+def test_faces_without_structure_are_all_alike() -> None:
+    bare = dataclasses.replace(library(), structure=np.zeros((6, 0), np.float32))
+    assert bare.nearest(45, np.zeros(0, np.float32), False, 3).tolist() == [3, 2, 1]
+
+
 def test_a_library_is_read_as_it_was_written(tmp_path: Path) -> None:
     library().save(tmp_path / "styles.npz")
-    read = load_style_library(tmp_path / "styles.npz", 4, 3)
+    read = load_style_library(tmp_path / "styles.npz", 4, 3, 8)
     assert read.styles.dtype == np.float32
     for name in ("age_means", "styles", "structure", "age_low", "age_high", "woman"):
         assert getattr(read, name) == pytest.approx(getattr(library(), name))
@@ -63,13 +69,13 @@ def test_files_that_are_no_library_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "styles.npz"
     path.write_bytes(b"not a zip")
     with pytest.raises(GraphFileError, match="is not a library of styles"):
-        load_style_library(path, 4, 3)
+        load_style_library(path, 4, 3, 8)
     np.savez(path, age_means=np.zeros((3, 4, 3)))
     with pytest.raises(GraphFileError, match="is not a library of styles"):
-        load_style_library(path, 4, 3)
+        load_style_library(path, 4, 3, 8)
     library().save(path)
     with pytest.raises(GraphFileError, match=r"has age_means of shape \(91, 4, 3\); \(2 or more, 12, 3\) is needed"):
-        load_style_library(path, 12, 3)
+        load_style_library(path, 12, 3, 8)
 
 
 @pytest.mark.parametrize(
@@ -78,17 +84,20 @@ def test_files_that_are_no_library_are_refused(tmp_path: Path) -> None:
         ("woman", np.zeros(5), "has 6 references, but 5 rows of woman"),
         ("structure", np.full((6, 2), np.nan), "holds styles that are not finite"),
         ("styles", np.zeros((6, 4, 2)), "has styles of shape"),
+        ("woman", np.zeros((6, 1)), r"has woman of shape \(6, 1\); a shape of length 1 is needed"),
+        ("structure", np.zeros(6), r"has structure of shape \(6,\); a shape of length 2 is needed"),
+        ("structure", np.zeros((6, 9)), "has structures of 9 numbers; the method's have 8"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(tmp_path: Path, name: str, values: np.ndarray, message: str) -> None:
     parts = {key: getattr(library(), key) for key in library().__dataclass_fields__} | {name: values}
     np.savez(tmp_path / "styles.npz", **parts)
     with pytest.raises(GraphFileError, match=message):
-        load_style_library(tmp_path / "styles.npz", 4, 3)
+        load_style_library(tmp_path / "styles.npz", 4, 3, 8)
 
 
 def test_an_object_array_is_never_unpickled(tmp_path: Path) -> None:
     parts = {key: getattr(library(), key) for key in library().__dataclass_fields__}
     np.savez(tmp_path / "styles.npz", **parts | {"woman": np.array([object()] * 6)}, allow_pickle=True)
     with pytest.raises(GraphFileError, match="is not a library of styles"):
-        load_style_library(tmp_path / "styles.npz", 4, 3)
+        load_style_library(tmp_path / "styles.npz", 4, 3, 8)

@@ -43,6 +43,29 @@ def test_entries_are_counted_before_they_are_read(field: str, entry: Any, reason
     assert caught.value.field.startswith(field)
 
 
+@pytest.mark.parametrize(
+    ("request_", "reason", "field"),
+    [
+        (pb.MixStylesRequest(references=[pb.StyleReference()] * MANY), "REFERENCE_TOO_MANY", "references"),
+        (pb.MixStylesRequest(levels=[9] * MANY), "LEVELS_UNSUITABLE", "levels"),
+        (
+            pb.MixStylesRequest(references=[pb.StyleReference(levels=[9] * MANY)]),
+            "LEVELS_UNSUITABLE",
+            "references[0].levels",
+        ),
+        (pb.MixStylesRequest(faces=[pb.FaceSelector()] * MANY), "FACE_TOO_MANY", "faces"),
+    ],
+)
+def test_references_and_levels_are_counted_before_they_are_read(
+    request_: pb.MixStylesRequest, reason: str, field: str
+) -> None:
+    start = time.process_time()
+    with pytest.raises(RequestError) as caught:
+        check_counts(request_, Limits())
+    assert time.process_time() - start < SECONDS
+    assert (caught.value.reason, caught.value.field) == (reason, field)
+
+
 def test_very_many_entries_over_a_socket(stub: FaceAgingStub) -> None:
     for field, entry in (("latents", pb.FaceLatent()), ("face_targets", pb.FaceTarget())):
         request = pb.AgeTransformRequest(targets=[pb.Age(years=40)], **{field: [entry] * 100_000})

@@ -16,10 +16,13 @@ from dorian_server.domain.requests import (
     AgeRequest,
     CompareRequest,
     FaceSelector,
+    MixRequest,
     OptimizeRequest,
     Output,
     ReconstructRequest,
+    ReferenceChoice,
     SearchSettings,
+    StyleReference,
 )
 from dorian_server.settings import Limits
 
@@ -91,6 +94,20 @@ def test_searches_cost_by_steps_and_can_give_way(photo: bytes) -> None:
     assert others[-1].units["decode JPEG"] == 4, "two photos"
 
 
+def test_mixing_costs_by_the_photos_of_references_too(photo: bytes, write: Write) -> None:
+    small, large = (write(Image.new("RGB", size), "PNG") for size in ((1000, 1000), (6000, 4000)))
+    alone = cost.cost_of_mixing(MixRequest(photo, choice=ReferenceChoice(YEARS), preset="mid"), LIMITS)
+    assert (alone.units["decode JPEG"], alone.units["encode"], alone.units["read"], alone.faces) == (2, 1, 1, 1)
+    references = [StyleReference(small), StyleReference(photo), StyleReference(large)]
+    mixed = cost.cost_of_mixing(MixRequest(photo, references, preset="mid"), LIMITS)
+    assert (mixed.units["decode JPEG"], mixed.units["decode PNG"]) == (4, 25)
+    assert (mixed.units["encode"], mixed.units["read"], mixed.units["generate"], mixed.faces) == (4, 4, 1, 4)
+    assert mixed.units["detect"] > alone.units["detect"] * 3
+    assert mixed.message_bytes == 2 * len(photo) + len(small) + len(large)
+    assert mixed.memory >= cost.cost_of_detection(large, LIMITS).memory > alone.memory
+    assert not mixed.is_search
+
+
 def test_memory_grows_with_pixels_and_what_is_made_of_them(write: Write) -> None:
     photo = write(Image.new("RGB", (6000, 4000)), "JPEG")
 
@@ -145,6 +162,13 @@ def test_a_photo_beyond_a_limit_is_rejected_before_it_waits(photo: bytes) -> Non
     with pytest.raises(RequestError, match="the second photo: the image is empty") as caught:
         cost.cost_of_comparison(CompareRequest(photo, b""), LIMITS)
     assert (caught.value.reason, caught.value.field) == ("IMAGE_EMPTY", "second.data")
+    empty = StyleReference(b"")
+    with pytest.raises(RequestError, match=r"references\[1\]: the image is empty") as caught:
+        cost.cost_of_mixing(MixRequest(photo, [StyleReference(photo), empty], preset="mid"), LIMITS)
+    assert (caught.value.reason, caught.value.field) == ("IMAGE_EMPTY", "references[1].image.data")
+    with pytest.raises(RequestError, match="at most 1,000,000 pixels") as caught:
+        cost.cost_of_mixing(MixRequest(photo, preset="mid"), limits)
+    assert caught.value.field == "image.data"
 
 
 # --- learning ---

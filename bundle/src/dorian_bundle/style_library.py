@@ -53,7 +53,7 @@ class StyleLibrary:
         """
         outside = np.maximum(self.age_low - age, 0) + np.maximum(age - self.age_high - 1, 0)
         other = np.zeros(len(outside)) if woman is None else (self.woman > 0.5) != woman
-        distance = np.square(self.structure - structure[: self.structure.shape[1]]).mean(axis=1)
+        distance = np.square(self.structure - structure[: self.structure.shape[1]]).sum(axis=1)
         return np.lexsort((distance, other, outside))[:count]
 
     def save(self, path: Path) -> None:
@@ -61,13 +61,14 @@ class StyleLibrary:
         np.savez(path, allow_pickle=False, **{name: values.astype(np.float16) for name, values in asdict(self).items()})
 
 
-def load_style_library(path: Path, levels: int, style: int) -> StyleLibrary:
+def load_style_library(path: Path, levels: int, style: int, structure: int) -> StyleLibrary:
     """Read the styles in ``path``.
 
     Args:
         path: The file.
         levels: Levels that styles must have.
         style: Numbers that a style must have.
+        structure: Numbers that a structure may have at most.
 
     Raises:
         GraphFileError: If the file holds something else.
@@ -86,8 +87,13 @@ def load_style_library(path: Path, levels: int, style: int) -> StyleLibrary:
         if found[1:] != shape or len(found) != 3 or found[0] < 2:
             raise GraphFileError(f"{path} has {name} of shape {found}; (2 or more, {levels}, {style}) is needed")
     for name in ("structure", "age_low", "age_high", "woman"):
-        if len(getattr(library, name)) != count:
-            raise GraphFileError(f"{path} has {count} references, but {len(getattr(library, name))} rows of {name}")
+        found, dimensions = getattr(library, name).shape, 2 if name == "structure" else 1
+        if len(found) != dimensions:
+            raise GraphFileError(f"{path} has {name} of shape {found}; a shape of length {dimensions} is needed")
+        if found[0] != count:
+            raise GraphFileError(f"{path} has {count} references, but {found[0]} rows of {name}")
+    if (numbers := library.structure.shape[1]) > structure:
+        raise GraphFileError(f"{path} has structures of {numbers} numbers; the method's have {structure}")
     if not all(np.isfinite(values).all() for values in asdict(library).values()):
         raise GraphFileError(f"{path} holds styles that are not finite")
     return library

@@ -95,7 +95,11 @@ class Limits:
     """Most target ages of a request."""
     max_faces: Annotated[int, _NO_FLAG] = 32
     """Most faces that a request may name."""
-    max_latent_size: Annotated[int, _NO_FLAG] = 4096
+    max_references: Annotated[int, _NO_FLAG] = 8
+    """Most references of a request."""
+    max_levels: Annotated[int, _NO_FLAG] = 18
+    """Most levels of styles that a request may name."""
+    max_latent_size: Annotated[int, _NO_FLAG] = 24_576
     """Most numbers of a latent in a request."""
     max_detections: Annotated[int, _NO_FLAG] = 256
     """Most faces of a photo that are processed, the largest first."""

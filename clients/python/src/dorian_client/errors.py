@@ -64,6 +64,10 @@ class Reason(StrEnum):
     SETTING_OUT_OF_RANGE = auto()
     METHOD_UNSUITABLE = auto()
     LATENT_UNSUITABLE = auto()
+    REFERENCE_MISSING = auto()
+    REFERENCE_TOO_MANY = auto()
+    PRESET_UNKNOWN = auto()
+    LEVELS_UNSUITABLE = auto()
     # NotFound
     METHOD_UNKNOWN = auto()
     BUNDLE_UNKNOWN = auto()

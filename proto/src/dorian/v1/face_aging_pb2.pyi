@@ -53,6 +53,12 @@ class Optimizer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OPTIMIZER_UNSPECIFIED: _ClassVar[Optimizer]
     OPTIMIZER_L_BFGS_B: _ClassVar[Optimizer]
     OPTIMIZER_ADAM: _ClassVar[Optimizer]
+
+class Gender(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    GENDER_UNSPECIFIED: _ClassVar[Gender]
+    GENDER_WOMAN: _ClassVar[Gender]
+    GENDER_MAN: _ClassVar[Gender]
 IMAGE_FORMAT_UNSPECIFIED: ImageFormat
 IMAGE_FORMAT_JPEG: ImageFormat
 IMAGE_FORMAT_PNG: ImageFormat
@@ -80,6 +86,9 @@ RECONSTRUCTION_MODE_BLENDED: ReconstructionMode
 OPTIMIZER_UNSPECIFIED: Optimizer
 OPTIMIZER_L_BFGS_B: Optimizer
 OPTIMIZER_ADAM: Optimizer
+GENDER_UNSPECIFIED: Gender
+GENDER_WOMAN: Gender
+GENDER_MAN: Gender
 
 class Image(_message.Message):
     __slots__ = ("data", "format", "width", "height")
@@ -523,6 +532,86 @@ class OptimizeResponse(_message.Message):
     result: OptimizeResult
     def __init__(self, progress: _Optional[_Union[OptimizeProgress, _Mapping]] = ..., result: _Optional[_Union[OptimizeResult, _Mapping]] = ...) -> None: ...
 
+class StyleReference(_message.Message):
+    __slots__ = ("image", "face", "levels")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    FACE_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    image: Image
+    face: FaceSelector
+    levels: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., face: _Optional[_Union[FaceSelector, _Mapping]] = ..., levels: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ReferenceChoice(_message.Message):
+    __slots__ = ("age", "count", "gender")
+    AGE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    GENDER_FIELD_NUMBER: _ClassVar[int]
+    age: Age
+    count: int
+    gender: Gender
+    def __init__(self, age: _Optional[_Union[Age, _Mapping]] = ..., count: _Optional[int] = ..., gender: _Optional[_Union[Gender, str]] = ...) -> None: ...
+
+class MixStylesRequest(_message.Message):
+    __slots__ = ("image", "references", "chosen", "preset", "levels", "strength", "blend", "output", "with_delta", "faces", "method", "bundle")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_FIELD_NUMBER: _ClassVar[int]
+    PRESET_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    BLEND_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    WITH_DELTA_FIELD_NUMBER: _ClassVar[int]
+    FACES_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    image: Image
+    references: _containers.RepeatedCompositeFieldContainer[StyleReference]
+    chosen: ReferenceChoice
+    preset: str
+    levels: _containers.RepeatedScalarFieldContainer[int]
+    strength: float
+    blend: Blend
+    output: OutputOptions
+    with_delta: bool
+    faces: _containers.RepeatedCompositeFieldContainer[FaceSelector]
+    method: str
+    bundle: str
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., references: _Optional[_Iterable[_Union[StyleReference, _Mapping]]] = ..., chosen: _Optional[_Union[ReferenceChoice, _Mapping]] = ..., preset: _Optional[str] = ..., levels: _Optional[_Iterable[int]] = ..., strength: _Optional[float] = ..., blend: _Optional[_Union[Blend, str]] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., with_delta: bool = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., method: _Optional[str] = ..., bundle: _Optional[str] = ...) -> None: ...
+
+class UsedReference(_message.Message):
+    __slots__ = ("index", "levels", "face", "chosen_for", "age_low", "age_high", "gender")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    FACE_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_FOR_FIELD_NUMBER: _ClassVar[int]
+    AGE_LOW_FIELD_NUMBER: _ClassVar[int]
+    AGE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    GENDER_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    levels: _containers.RepeatedScalarFieldContainer[int]
+    face: Face
+    chosen_for: int
+    age_low: float
+    age_high: float
+    gender: Gender
+    def __init__(self, index: _Optional[int] = ..., levels: _Optional[_Iterable[int]] = ..., face: _Optional[_Union[Face, _Mapping]] = ..., chosen_for: _Optional[int] = ..., age_low: _Optional[float] = ..., age_high: _Optional[float] = ..., gender: _Optional[_Union[Gender, str]] = ...) -> None: ...
+
+class MixStylesResponse(_message.Message):
+    __slots__ = ("result", "references", "provenance", "times", "faces_found")
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    FACES_FOUND_FIELD_NUMBER: _ClassVar[int]
+    result: AgedImage
+    references: _containers.RepeatedCompositeFieldContainer[UsedReference]
+    provenance: Provenance
+    times: _containers.RepeatedCompositeFieldContainer[StageTime]
+    faces_found: int
+    def __init__(self, result: _Optional[_Union[AgedImage, _Mapping]] = ..., references: _Optional[_Iterable[_Union[UsedReference, _Mapping]]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., faces_found: _Optional[int] = ...) -> None: ...
+
 class ListMethodsRequest(_message.Message):
     __slots__ = ("bundle",)
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
@@ -549,8 +638,22 @@ class Filter(_message.Message):
     description: str
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
+class LevelGroup(_message.Message):
+    __slots__ = ("levels",)
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    levels: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, levels: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class StylePreset(_message.Message):
+    __slots__ = ("name", "groups")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    groups: _containers.RepeatedCompositeFieldContainer[LevelGroup]
+    def __init__(self, name: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[LevelGroup, _Mapping]]] = ...) -> None: ...
+
 class Method(_message.Message):
-    __slots__ = ("name", "family", "description", "age_groups", "crop_size", "is_default", "filters", "reconstructs", "optimises", "commercial_use", "licence_obstacles")
+    __slots__ = ("name", "family", "description", "age_groups", "crop_size", "is_default", "filters", "reconstructs", "optimises", "commercial_use", "licence_obstacles", "style_levels", "style_presets")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -562,6 +665,8 @@ class Method(_message.Message):
     OPTIMISES_FIELD_NUMBER: _ClassVar[int]
     COMMERCIAL_USE_FIELD_NUMBER: _ClassVar[int]
     LICENCE_OBSTACLES_FIELD_NUMBER: _ClassVar[int]
+    STYLE_LEVELS_FIELD_NUMBER: _ClassVar[int]
+    STYLE_PRESETS_FIELD_NUMBER: _ClassVar[int]
     name: str
     family: str
     description: str
@@ -573,7 +678,9 @@ class Method(_message.Message):
     optimises: bool
     commercial_use: bool
     licence_obstacles: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., reconstructs: bool = ..., optimises: bool = ..., commercial_use: bool = ..., licence_obstacles: _Optional[_Iterable[str]] = ...) -> None: ...
+    style_levels: int
+    style_presets: _containers.RepeatedCompositeFieldContainer[StylePreset]
+    def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., reconstructs: bool = ..., optimises: bool = ..., commercial_use: bool = ..., licence_obstacles: _Optional[_Iterable[str]] = ..., style_levels: _Optional[int] = ..., style_presets: _Optional[_Iterable[_Union[StylePreset, _Mapping]]] = ...) -> None: ...
 
 class ListMethodsResponse(_message.Message):
     __slots__ = ("methods", "bundle", "bundle_version", "bundle_sha256", "weights_licence", "server_version", "false_accept_rates", "bundles", "workers")

@@ -40,6 +40,11 @@ class FaceAgingStub(object):
                 request_serializer=dorian_dot_v1_dot_face__aging__pb2.OptimizeRequest.SerializeToString,
                 response_deserializer=dorian_dot_v1_dot_face__aging__pb2.OptimizeResponse.FromString,
                 )
+        self.MixStyles = channel.unary_unary(
+                '/dorian.v1.FaceAging/MixStyles',
+                request_serializer=dorian_dot_v1_dot_face__aging__pb2.MixStylesRequest.SerializeToString,
+                response_deserializer=dorian_dot_v1_dot_face__aging__pb2.MixStylesResponse.FromString,
+                )
         self.ListMethods = channel.unary_unary(
                 '/dorian.v1.FaceAging/ListMethods',
                 request_serializer=dorian_dot_v1_dot_face__aging__pb2.ListMethodsRequest.SerializeToString,
@@ -86,6 +91,13 @@ class FaceAgingServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MixStyles(self, request, context):
+        """Returns the photo with some styles of its faces exchanged for those of references.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMethods(self, request, context):
         """Lists the methods of a bundle, with their age groups, resolutions, version and licence.
         """
@@ -120,6 +132,11 @@ def add_FaceAgingServicer_to_server(servicer, server):
                     servicer.Optimize,
                     request_deserializer=dorian_dot_v1_dot_face__aging__pb2.OptimizeRequest.FromString,
                     response_serializer=dorian_dot_v1_dot_face__aging__pb2.OptimizeResponse.SerializeToString,
+            ),
+            'MixStyles': grpc.unary_unary_rpc_method_handler(
+                    servicer.MixStyles,
+                    request_deserializer=dorian_dot_v1_dot_face__aging__pb2.MixStylesRequest.FromString,
+                    response_serializer=dorian_dot_v1_dot_face__aging__pb2.MixStylesResponse.SerializeToString,
             ),
             'ListMethods': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMethods,
@@ -219,6 +236,23 @@ class FaceAging(object):
         return grpc.experimental.unary_stream(request, target, '/dorian.v1.FaceAging/Optimize',
             dorian_dot_v1_dot_face__aging__pb2.OptimizeRequest.SerializeToString,
             dorian_dot_v1_dot_face__aging__pb2.OptimizeResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def MixStyles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/dorian.v1.FaceAging/MixStyles',
+            dorian_dot_v1_dot_face__aging__pb2.MixStylesRequest.SerializeToString,
+            dorian_dot_v1_dot_face__aging__pb2.MixStylesResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

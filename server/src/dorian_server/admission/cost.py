@@ -13,6 +13,7 @@ from dorian_server.domain.requests import (
     SEARCH_BUDGETS,
     AgeRequest,
     CompareRequest,
+    MixRequest,
     OptimizeRequest,
     ReconstructRequest,
     SearchSettings,
@@ -73,6 +74,31 @@ def cost_of_ageing(request: AgeRequest, limits: Limits) -> Cost:
         units |= {"optimise": faces * search.steps}
     needed = memory.ageing_bytes(header, output_format, request.output.quality, request.with_delta, response_bytes)
     return Cost(units, faces, needed + 3 * len(request.data), len(request.data), is_search=search is not None)
+
+
+def cost_of_mixing(request: MixRequest, limits: Limits) -> Cost:
+    """Return the cost of ``request``, the photos of its references included.
+
+    Raises:
+        RequestError: A photo breaks one of ``limits``, or the photo that it asks for may be larger than a response.
+    """
+    references = []
+    for index, reference in enumerate(request.references):
+        try:
+            references.append(read_photo_header(reference.data, limits))
+        except RequestError as error:
+            field = f"references[{index}]"
+            raise RequestError(error.reason, f"{field}.image.data", f"{field}: {error}") from error
+    header = read_photo_header(request.data, limits, request.output.format)
+    changed, response_bytes = max(1, len(request.faces)), _check_response(header, request, 1, limits)
+    faces = changed + len(references)
+    output_format, pixels = request.output.format or header.format, header.pixels / MEGAPIXEL
+    units = _photo_units([header, *references]) | {"read": faces, "encode": faces}
+    units |= {"generate": changed, "reread": changed, "paste": pixels, f"write {output_format}": pixels}
+    needed = memory.ageing_bytes(header, output_format, request.output.quality, request.with_delta, response_bytes)
+    needed = max([needed, *(memory.reading_bytes([reference]) for reference in references)])  # one after the other
+    message_bytes = len(request.data) + sum(len(reference.data) for reference in request.references)
+    return Cost(units, faces, needed + 3 * message_bytes, message_bytes)
 
 
 def cost_of_reconstruction(request: ReconstructRequest, limits: Limits) -> Cost:
@@ -137,7 +163,7 @@ def _reading_bytes(headers: Sequence[PhotoHeader], data: bytes) -> int:
     return memory.reading_bytes(headers) + 3 * len(data)
 
 
-def _check_response(header: PhotoHeader, request: AgeRequest, targets: int, limits: Limits) -> int:
+def _check_response(header: PhotoHeader, request: AgeRequest | MixRequest, targets: int, limits: Limits) -> int:
     """Return the bytes that the response may have at most; ``RequestError`` if it would be larger than ``limits`` allow."""
     output_format = request.output.format or header.format
     photo_bytes = memory.photo_file_bytes(header, output_format, request.output.quality, request.with_delta)

@@ -19,6 +19,7 @@ OptimizerName = Literal["l-bfgs-b", "adam"]
 DEFAULT_QUALITY = 92
 DEFAULT_STEPS = 60
 MAX_STRENGTH = 1.5
+DEFAULT_REFERENCES = 5
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,46 @@ class OptimizeRequest:
     preview_every: int = 0
     start: Array | None = None
     output: Output = Output()
+
+
+@dataclass(frozen=True)
+class StyleReference:
+    """A photo's file, the face in it that gives its styles, and its ``levels``; without any, the request says which."""
+
+    data: bytes
+    face: FaceSelector = FaceSelector()
+    levels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReferenceChoice:
+    """Which of a bundle's references to choose.
+
+    Args:
+        age: Their age.
+        count: How many; 0 for as many as a preset has groups, or for ``DEFAULT_REFERENCES`` where it has one.
+        woman: Whether they are women; ``None`` for either.
+    """
+
+    age: Age
+    count: int = 0
+    woman: bool | None = None
+
+
+@dataclass(frozen=True)
+class MixRequest:
+    """A photo's file, references in photos or a choice of the bundle's, and at which levels to mix; see ``MixStylesRequest`` in the contract."""
+
+    data: bytes
+    references: Sequence[StyleReference] = ()
+    choice: ReferenceChoice | None = None
+    preset: str = ""
+    levels: tuple[int, ...] = ()
+    faces: Sequence[FaceSelector] = ()
+    strength: float = 1.0
+    blend: BlendMode = "delta"
+    output: Output = Output()
+    with_delta: bool = False
 
 
 @dataclass(frozen=True)

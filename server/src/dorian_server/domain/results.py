@@ -140,6 +140,43 @@ class AgeResult:
 
 
 @dataclass(frozen=True)
+class KeptReference:
+    """What a bundle knows of a reference that it keeps: first and last year of its age, and whether it is a woman."""
+
+    age_low: float
+    age_high: float
+    woman: bool
+
+
+@dataclass(frozen=True)
+class UsedReference:
+    """A reference whose styles were taken.
+
+    Args:
+        index: Its place in the request, or among those that the bundle keeps.
+        levels: At which levels.
+        face: Its face; ``None`` for one that the bundle keeps.
+        kept: What is known of one that the bundle keeps.
+        chosen_for: Index of the face that it was chosen for; ``None`` for a reference of the request.
+    """
+
+    index: int
+    levels: tuple[int, ...]
+    face: Face | None = None
+    kept: KeptReference | None = None
+    chosen_for: int | None = None
+
+
+@dataclass(frozen=True)
+class MixResult:
+    """The photo with mixed styles, the references that gave them, and how many faces the photo has."""
+
+    image: AgedImage
+    references: list[UsedReference]
+    face_count: int
+
+
+@dataclass(frozen=True)
 class ReconstructedFace:
     """What the networks make of one face.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,19 +14,8 @@ from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
 from dorian_server.methods.method import Crop, Drawing, Gradient, Subject
+from dorian_server.methods.mixing import Change, MixedStyles
 from dorian_server.runtimes.session import Session, chunks
-
-
-@dataclass(frozen=True)
-class MixedStyles:
-    """What is exchanged in a face: ``styles`` (levels, style) in full, of which those at ``levels``, from 1, are taken; ``strength``: how far."""
-
-    styles: Array
-    levels: tuple[int, ...]
-    strength: float = 1.0
-
-
-Change = MixedStyles | str  # styles that are exchanged, or the name of a filter
 
 
 class AeStyleGan:
@@ -46,6 +34,7 @@ class AeStyleGan:
         self.manifest, self.library = manifest, library
         self.groups = manifest.age_groups
         self.filters: Sequence[Filter] = manifest.filters
+        self.level_count = manifest.levels
         self.latent_size = manifest.structure + manifest.levels * manifest.style
         self._encoder = open_session(manifest.encoder)
         self._generator = open_session(manifest.generator)

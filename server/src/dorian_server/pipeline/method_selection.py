@@ -9,6 +9,7 @@ from dorian_bundle import AgeError
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.methods.method import EncodingMethod, Method
+from dorian_server.methods.mixing import MixingMethod
 
 
 def select_method(methods: Sequence[Method], request: AgeRequest) -> Method:
@@ -34,6 +35,19 @@ def require_encoder(method: Method, methods: Sequence[Method], searchable: bool 
         message = f"the latents of {method.manifest.name} cannot be searched; those of {names} can"
     else:
         message = f"{method.manifest.name} has no encoder, so it cannot reconstruct or optimise; {names} can"
+    raise RequestError(Reason.METHOD_UNSUITABLE, "method", message)
+
+
+def require_mixing(method: Method, methods: Sequence[Method]) -> MixingMethod:
+    """Return ``method`` if it mixes styles.
+
+    Raises:
+        RequestError: It does not; the message names those of ``methods`` that do.
+    """
+    if isinstance(method, MixingMethod):
+        return method
+    names = ", ".join(other.manifest.name for other in methods if isinstance(other, MixingMethod)) or "no method"
+    message = f"{method.manifest.name} has no styles to mix; {names} of this bundle can"
     raise RequestError(Reason.METHOD_UNSUITABLE, "method", message)
 
 

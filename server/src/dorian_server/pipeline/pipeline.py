@@ -5,35 +5,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-import cv2
-
 from dorian_bundle import Bundle
-from dorian_bundle.alignment import AlignmentTemplate
 from dorian_bundle.face_detection import DetectedFace
-from dorian_bundle.graphs import Array
-from dorian_bundle.masks import change_mask
-from dorian_bundle.mesh import mean_mesh
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
-from dorian_server.domain.requests import MAX_STRENGTH, Age, AgeRequest, CompareRequest, FaceSelector
+from dorian_server.domain.requests import AgeRequest, CompareRequest, FaceSelector
 from dorian_server.domain.results import (
-    AgedImage,
     AgeResult,
     ComparisonResult,
     DetectionResult,
     Face,
     FaceReading,
-    FaceReport,
 )
 from dorian_server.faces.reader import FaceReader, cosine_similarity, unusable_face_error
-from dorian_server.images import Photo
 from dorian_server.methods.method import Drawing, EncodingMethod, Method
-from dorian_server.pipeline import compositing, method_selection
+from dorian_server.methods.mixing import MixingMethod
+from dorian_server.pipeline import method_selection
+from dorian_server.pipeline.composition import Composition, check_strength
 from dorian_server.pipeline.face_selection import UnmatchedSelector, find_face, select_faces
-from dorian_server.pipeline.face_warnings import warn_of_face
-from dorian_server.pipeline.outputs import encode_delta, encode_photo
 from dorian_server.pipeline.preparation import IMAGE_FIELD, Preparation, PreparedFace
 from dorian_server.pipeline.reconstruction import Reconstruction
+from dorian_server.pipeline.style_mixing import StyleMixing
 from dorian_server.settings import Limits
 
 
@@ -54,6 +46,7 @@ class Pipeline:
         self.limits = limits
         self._preparation = Preparation(face_reader, limits)
         self.reconstruction = Reconstruction(self._preparation)
+        self.mixing = StyleMixing(self._preparation)
 
     def method(self, name: str) -> Method:
         """Return the method called ``name``, or the default one for an empty name.
@@ -88,6 +81,16 @@ class Pipeline:
         candidates = (method for method in self.methods if method_selection.can_encode(method, searchable))
         method = self.method(name) if name else next(candidates, self.methods[0])
         return method_selection.require_encoder(method, self.methods, searchable)
+
+    def mixing_method(self, name: str) -> MixingMethod:
+        """Return the method called ``name``, or the first that mixes styles for an empty name.
+
+        Raises:
+            RequestError: There is no such method.
+        """
+        candidates = (method for method in self.methods if isinstance(method, MixingMethod))
+        method = self.method(name) if name else next(candidates, self.methods[0])
+        return method_selection.require_mixing(method, self.methods)
 
     def detect(self, data: bytes, clock: Clock) -> DetectionResult:
         """Return the faces of the photo in ``data``, with their readings; a photo without a face is no error."""
@@ -135,10 +138,7 @@ class Pipeline:
         if not prepared:
             raise failed[0].error if failed else unmatched[0].error()
         drawings = self._draw(request, faces, prepared, method, clock, cancelled or threading.Event())
-        failed_reports = [FaceReport(failure.face, error=failure.error) for failure in failed]
-        unmatched_reports = [FaceReport(target=selector.target, error=selector.error()) for selector in unmatched]
-        with clock.stage("paste"):
-            masks = [_mask(face, self.face_reader.template) for face in prepared]
+        composition = Composition(self.face_reader, request, photo, prepared, failed, unmatched, method, clock)
         images = []
         for index in range(max(1, len(request.targets))):
             targets = [face.selected.target or request.targets[index] for face in prepared]
@@ -146,9 +146,7 @@ class Pipeline:
                 face_drawings[0 if face.selected.target else index]
                 for face, face_drawings in zip(prepared, drawings, strict=True)
             ]
-            image = self._compose(request, photo, prepared, masks, targets, target_drawings, method, clock)
-            reports = sorted(image.faces + failed_reports, key=lambda report: report.face.index if report.face else 0)
-            images.append(AgedImage(image.image, reports + unmatched_reports, image.delta))
+            images.append(composition.compose(targets, target_drawings))
         return AgeResult(images, len(faces))
 
     def check(self, request: AgeRequest, method: Method) -> None:
@@ -167,11 +165,7 @@ class Pipeline:
         field = "faces" if request.faces else "face_targets"
         self._preparation.check_face_count(len(request.faces) + len(request.face_targets), field)
         method_selection.check_request(request, method, self.methods)
-        max_strength = 1.0 if request.blend == "replace" else MAX_STRENGTH
-        if not 0 <= request.strength <= max_strength:
-            limit = f"it must be between 0 and {max_strength:g} for this blend"
-            message = f"strength {request.strength:g} is out of range; {limit}"
-            raise RequestError(Reason.SETTING_OUT_OF_RANGE, "strength", message)
+        check_strength(request)
 
     def _read_face(self, name: str, data: bytes, selector: FaceSelector, clock: Clock) -> tuple[Face, FaceReading]:
         """Return the selected face of the photo ``name`` ("first" or "second") of a comparison, and its reading."""
@@ -202,49 +196,3 @@ class Pipeline:
         encoding_method = method_selection.require_encoder(method, self.methods)
         latents = self.reconstruction.latents(prepared, faces, request, encoding_method, clock, cancelled)
         return encoding_method.draw_latents(latents, sources, targets, clock)
-
-    def _compose(
-        self,
-        request: AgeRequest,
-        photo: Photo,
-        prepared: Sequence[PreparedFace],
-        masks: Sequence[Array],
-        targets: Sequence[Age],
-        drawings: Sequence[Drawing],
-        method: Method,
-        clock: Clock,
-    ) -> AgedImage:
-        """Return the photo with a drawing of each prepared face, and the reports of these faces."""
-        with clock.stage("paste"):
-            pixels = photo.pixels.copy()
-            patches = [
-                _patch(face, mask, drawing, method, request)
-                for face, mask, drawing in zip(prepared, masks, drawings, strict=True)
-            ]
-            compositing.apply(pixels, patches, request.strength)
-        with clock.stage("reread"):
-            readings = self.face_reader.read(pixels, [face.face.detected for face in prepared])
-        reports = [_report(*parts) for parts in zip(prepared, targets, readings, strict=True)]
-        with clock.stage("write"):
-            delta = encode_delta(photo.pixels, pixels, patches) if request.with_delta else None
-            return AgedImage(encode_photo(pixels, photo, request.output), reports, delta)
-
-
-def _mask(face: PreparedFace, template: AlignmentTemplate) -> Array:
-    detected = face.face.detected
-    mesh = mean_mesh(detected.landmarks) if detected.mesh is None else detected.mesh
-    return change_mask(cv2.transform(mesh[None], face.matrix)[0], template, len(face.crop))  # (size, size)
-
-
-def _patch(face: PreparedFace, mask: Array, drawing: Drawing, method: Method, request: AgeRequest) -> compositing.Patch:
-    if request.blend == "replace":
-        return compositing.replacement_patch(face.matrix, mask, face.crop, drawing.image)
-    patch = compositing.learned_patch if method.learned_under_mask else compositing.delta_patch
-    return patch(face.matrix, mask, drawing.delta, compositing.colourfulness(face.crop))
-
-
-def _report(face: PreparedFace, target: Age, after: FaceReading) -> FaceReport:
-    similarity = cosine_similarity(face.before.embedding, after.embedding)
-    source_given = face.selected.source is not None
-    warnings = warn_of_face(face.face, source_given)
-    return FaceReport(face.face, face.source, source_given, target, after, similarity, warnings)

@@ -216,7 +216,9 @@ def build_method(
         case CycleGanMethod():
             return CycleGan(manifest, open_graph)
         case AeStyleGanMethod():
-            library = load_style_library(file_path(manifest.library), manifest.levels, manifest.style)
+            library = load_style_library(
+                file_path(manifest.library), manifest.levels, manifest.style, manifest.structure
+            )
             return AeStyleGan(manifest, open_graph, library)
 
 

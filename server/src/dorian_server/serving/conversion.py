@@ -8,6 +8,7 @@ import numpy as np
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_bundle.licences import method_licence
+from dorian_bundle.style_levels import PRESET_LEVELS, PRESETS
 from dorian_server import __version__
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
@@ -30,6 +31,7 @@ from dorian_server.domain.requests import (
     SearchSettings,
 )
 from dorian_server.domain.results import (
+    AgedImage,
     AgeResult,
     ComparisonResult,
     DetectionResult,
@@ -42,6 +44,7 @@ from dorian_server.domain.results import (
 from dorian_server.faces.reader import FaceReader
 from dorian_server.images import FORMATS, list_labels
 from dorian_server.methods.method import Method
+from dorian_server.methods.mixing import MixingMethod
 from dorian_server.pipeline.method_selection import can_encode
 from dorian_server.pipeline.pipeline import Pipeline
 from dorian_server.serving.face_conversion import write_age, write_error, write_face, write_match, write_report
@@ -73,11 +76,12 @@ _FORMATS: Mapping[pb.ImageFormat, ImageFormat] = {
 _FORMAT_CODES = {name: code for code, name in _FORMATS.items()}
 
 
-def _out_of_range(field: str, message: str) -> RequestError:
+def out_of_range(field: str, message: str) -> RequestError:
+    """Return the error for a setting that has no such value."""
     return RequestError(Reason.SETTING_OUT_OF_RANGE, field, message)
 
 
-def _read_age(message: pb.Age, field: str) -> Age:
+def read_age(message: pb.Age, field: str) -> Age:
     """Return the age or the filter in ``message``; ``RequestError`` if neither is set."""
     kind = message.WhichOneof("kind")
     if kind == "group":
@@ -91,19 +95,26 @@ def _read_age(message: pb.Age, field: str) -> Age:
     )
 
 
-def _read_output(message: pb.OutputOptions) -> Output:
+def read_output(message: pb.OutputOptions) -> Output:
     """Return the output options in ``message``; ``RequestError`` for an unknown format or a quality beyond 100."""
     if message.format != pb.IMAGE_FORMAT_UNSPECIFIED and message.format not in _FORMATS:
-        raise _out_of_range("output.format", f"image format {message.format} is unknown; known: {list_labels()}")
+        raise out_of_range("output.format", f"image format {message.format} is unknown; known: {list_labels()}")
     if not 0 <= message.quality <= 100:
-        raise _out_of_range(
+        raise out_of_range(
             "output.quality",
             f"quality {message.quality} is out of range; it must be between 1 and 100, or 0 for {DEFAULT_QUALITY}",
         )
     return Output(_FORMATS.get(message.format), message.quality or DEFAULT_QUALITY, message.keep_metadata)
 
 
-def _read_selector(message: pb.FaceSelector, field: str) -> FaceSelector:
+def read_blend(blend: pb.Blend) -> BlendMode:
+    """Return what ``blend`` means; ``RequestError`` for an unknown one."""
+    if blend not in _BLENDS:
+        raise out_of_range("blend", f"blend {blend} is unknown; known: DELTA, REPLACE")
+    return _BLENDS[blend]
+
+
+def read_selector(message: pb.FaceSelector, field: str) -> FaceSelector:
     """Return the selector in ``message``; ``RequestError`` if none is set, or one that can name no face."""
     kind = message.WhichOneof("kind")
     if kind == "largest" and message.largest:
@@ -114,37 +125,35 @@ def _read_selector(message: pb.FaceSelector, field: str) -> FaceSelector:
         box = message.box
         if box.width > 0 and box.height > 0 and np.isfinite([box.x, box.y, box.width, box.height]).all():
             return FaceSelector(box=(box.x, box.y, box.width, box.height))
-    raise _out_of_range(
+    raise out_of_range(
         field, f"{field} names no face; set largest to true, an index from 0 on, or a box with a width and a height"
     )
 
 
 def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
     """Return all of ``message`` but its method; ``RequestError`` for what is invalid by itself."""
-    if message.blend not in _BLENDS:
-        raise _out_of_range("blend", f"blend {message.blend} is unknown; known: DELTA, REPLACE")
     if message.optimisation not in _BUDGETS:
-        raise _out_of_range("optimisation", f"optimisation {message.optimisation} is unknown; known: NONE, FAST, FULL")
+        raise out_of_range("optimisation", f"optimisation {message.optimisation} is unknown; known: NONE, FAST, FULL")
     return AgeRequest(
         data=message.image.data,
-        targets=[_read_age(age, f"targets[{index}]") for index, age in enumerate(message.targets)],
+        targets=[read_age(age, f"targets[{index}]") for index, age in enumerate(message.targets)],
         source=_read_source(message, "source"),
-        faces=_read_selectors(message),
+        faces=read_selectors(message),
         face_targets=[
             FaceTarget(
-                _read_selector(target.face, f"face_targets[{index}].face"),
-                _read_age(target.target, f"face_targets[{index}].target"),
+                read_selector(target.face, f"face_targets[{index}].face"),
+                read_age(target.target, f"face_targets[{index}].target"),
                 _read_source(target, f"face_targets[{index}].source"),
             )
             for index, target in enumerate(message.face_targets)
         ],
         strength=message.strength if message.HasField("strength") else 1.0,
-        blend=_BLENDS[message.blend],
-        output=_read_output(message.output),
+        blend=read_blend(message.blend),
+        output=read_output(message.output),
         with_delta=message.with_delta,
         optimisation=_BUDGETS[message.optimisation],
         latents=[
-            FaceLatent(_read_selector(entry.face, f"latents[{index}].face"), np.asarray(entry.latent, dtype=np.float32))
+            FaceLatent(read_selector(entry.face, f"latents[{index}].face"), np.asarray(entry.latent, dtype=np.float32))
             for index, entry in enumerate(message.latents)
         ],
     )
@@ -156,42 +165,40 @@ def read_reconstruct_request(message: pb.ReconstructRequest) -> ReconstructReque
     if message.mode not in (pb.RECONSTRUCTION_MODE_UNSPECIFIED, pb.RECONSTRUCTION_MODE_INITIAL):
         search = _read_search(message.mode, message.search, "INITIAL, ")
     source = _read_source(message, "source")
-    return ReconstructRequest(
-        message.image.data, source, _read_selectors(message), _read_output(message.output), search
-    )
+    return ReconstructRequest(message.image.data, source, read_selectors(message), read_output(message.output), search)
 
 
 def read_optimize_request(message: pb.OptimizeRequest) -> OptimizeRequest:
     """Return all of ``message`` but its method; ``RequestError`` for what is invalid by itself."""
     if message.preview_every < 0:
-        raise _out_of_range(
+        raise out_of_range(
             "preview_every",
             f"preview_every is {message.preview_every}; it must be a number of steps, or 0 for no previews",
         )
     return OptimizeRequest(
         data=message.image.data,
         search=_read_search(message.mode or pb.RECONSTRUCTION_MODE_IDENTITY, message.search, ""),
-        face=_read_selector(message.face, "face") if message.HasField("face") else FaceSelector(),
+        face=read_selector(message.face, "face") if message.HasField("face") else FaceSelector(),
         source=_read_source(message, "source"),
         preview_every=message.preview_every,
         start=np.asarray(message.latent, dtype=np.float32) if message.latent else None,
-        output=_read_output(message.output),
+        output=read_output(message.output),
     )
 
 
 def _read_search(mode: pb.ReconstructionMode, message: pb.SearchOptions, others: str) -> SearchSettings:
     """Return how to search for ``mode``; ``others`` are the modes that need no search, for the error message."""
     if mode not in _OBJECTIVES:
-        raise _out_of_range("mode", f"mode {mode} cannot be taken here; known: {others}PIXELWISE, IDENTITY, BLENDED")
+        raise out_of_range("mode", f"mode {mode} cannot be taken here; known: {others}PIXELWISE, IDENTITY, BLENDED")
     if message.optimizer not in _OPTIMIZERS:
-        raise _out_of_range("search.optimizer", f"optimizer {message.optimizer} is unknown; known: L_BFGS_B, ADAM")
+        raise out_of_range("search.optimizer", f"optimizer {message.optimizer} is unknown; known: L_BFGS_B, ADAM")
     return SearchSettings(_OBJECTIVES[mode], _OPTIMIZERS[message.optimizer], message.max_steps)
 
 
 def read_compare_request(message: pb.CompareFacesRequest) -> CompareRequest:
     """Return all of ``message``; ``RequestError`` for what is invalid by itself."""
     faces = [
-        _read_selector(getattr(message, name), name) if message.HasField(name) else FaceSelector()
+        read_selector(getattr(message, name), name) if message.HasField(name) else FaceSelector()
         for name in ("first_face", "second_face")
     ]
     return CompareRequest(message.first.data, message.second.data, faces[0], faces[1], message.false_accept_rate)
@@ -200,22 +207,28 @@ def read_compare_request(message: pb.CompareFacesRequest) -> CompareRequest:
 def _read_source(
     message: pb.AgeTransformRequest | pb.ReconstructRequest | pb.OptimizeRequest | pb.FaceTarget, field: str
 ) -> Age | None:
-    return _read_age(message.source, field) if message.HasField("source") else None
+    return read_age(message.source, field) if message.HasField("source") else None
 
 
-def _read_selectors(message: pb.AgeTransformRequest | pb.ReconstructRequest) -> list[FaceSelector]:
-    return [_read_selector(selector, f"faces[{index}]") for index, selector in enumerate(message.faces)]
+def read_selectors(
+    message: pb.AgeTransformRequest | pb.ReconstructRequest | pb.MixStylesRequest,
+) -> list[FaceSelector]:
+    """Return the selectors in ``message``; ``RequestError`` as ``read_selector``."""
+    return [read_selector(selector, f"faces[{index}]") for index, selector in enumerate(message.faces)]
 
 
-def _write_image(image: EncodedImage) -> pb.Image:
+def write_image(image: EncodedImage) -> pb.Image:
+    """Return an image and its size."""
     return pb.Image(data=image.data, format=_FORMAT_CODES[image.format], width=image.width, height=image.height)
 
 
-def _write_times(clock: Clock) -> list[pb.StageTime]:
+def write_times(clock: Clock) -> list[pb.StageTime]:
+    """Return the seconds of each stage."""
     return [pb.StageTime(stage=stage, seconds=seconds) for stage, seconds in clock.seconds.items()]
 
 
-def _write_provenance(pipeline: Pipeline, method: Method | None = None) -> pb.Provenance:
+def write_provenance(pipeline: Pipeline, method: Method | None = None) -> pb.Provenance:
+    """Return which bundle, and which ``method`` if there is one, a result comes from."""
     bundle = pipeline.bundle
     return pb.Provenance(
         method=method.manifest.name if method else "",
@@ -225,20 +238,21 @@ def _write_provenance(pipeline: Pipeline, method: Method | None = None) -> pb.Pr
     )
 
 
+def write_aged_image(image: AgedImage, reader: FaceReader) -> pb.AgedImage:
+    """Return a photo whose faces have changed, with a report per face."""
+    return pb.AgedImage(
+        image=write_image(image.image),
+        faces=[write_report(face, reader) for face in image.faces],
+        delta=write_image(image.delta) if image.delta else None,
+    )
+
+
 def write_age_result(result: AgeResult, pipeline: Pipeline, method: Method, clock: Clock) -> pb.AgeTransformResponse:
     """Return the response of ``AgeTransform``: a result per image, each with a report per face."""
-    reader = pipeline.face_reader
     return pb.AgeTransformResponse(
-        results=[
-            pb.AgedImage(
-                image=_write_image(image.image),
-                faces=[write_report(face, reader) for face in image.faces],
-                delta=_write_image(image.delta) if image.delta else None,
-            )
-            for image in result.images
-        ],
-        provenance=_write_provenance(pipeline, method),
-        times=_write_times(clock),
+        results=[write_aged_image(image, pipeline.face_reader) for image in result.images],
+        provenance=write_provenance(pipeline, method),
+        times=write_times(clock),
         faces_found=result.face_count,
     )
 
@@ -249,8 +263,8 @@ def write_reconstructions(
     """Return the response of ``Reconstruct``: for each face its reconstruction, or why there is none."""
     return pb.ReconstructResponse(
         faces=[_write_reconstruction(face, pipeline.face_reader) for face in faces],
-        provenance=_write_provenance(pipeline, method),
-        times=_write_times(clock),
+        provenance=write_provenance(pipeline, method),
+        times=write_times(clock),
     )
 
 
@@ -258,8 +272,8 @@ def write_optimized(face: ReconstructedFace, pipeline: Pipeline, method: Method,
     """Return the last message of ``Optimize``: the face drawn from the best latent."""
     return pb.OptimizeResult(
         reconstruction=_write_reconstruction(face, pipeline.face_reader),
-        provenance=_write_provenance(pipeline, method),
-        times=_write_times(clock),
+        provenance=write_provenance(pipeline, method),
+        times=write_times(clock),
     )
 
 
@@ -270,8 +284,8 @@ def _write_reconstruction(face: ReconstructedFace | FailedFace, reader: FaceRead
         )
     return pb.Reconstruction(
         face=write_face(face.face, reader),
-        crop=_write_image(face.crop),
-        reconstruction=_write_image(face.image),
+        crop=write_image(face.crop),
+        reconstruction=write_image(face.image),
         latent=face.latent.tolist(),
         source=write_age(face.source),
         source_given=face.source_given,
@@ -291,7 +305,7 @@ def write_progress(progress: SearchProgress, pipeline: Pipeline) -> pb.OptimizeP
         identity_similarity=progress.similarity,
         identity_match=write_match(pipeline.face_reader.embedder.match(progress.similarity)),
         pixel_error=progress.pixel_error,
-        preview=_write_image(progress.preview) if progress.preview else None,
+        preview=write_image(progress.preview) if progress.preview else None,
     )
 
 
@@ -301,8 +315,8 @@ def write_detections(detected: DetectionResult, pipeline: Pipeline, clock: Clock
         faces=[write_face(face, pipeline.face_reader) for face in detected.faces],
         width=detected.width,
         height=detected.height,
-        provenance=_write_provenance(pipeline),
-        times=_write_times(clock),
+        provenance=write_provenance(pipeline),
+        times=write_times(clock),
     )
 
 
@@ -319,8 +333,8 @@ def write_comparison(compared: ComparisonResult, pipeline: Pipeline, clock: Cloc
         threshold=compared.match.threshold,
         false_accept_rate=compared.match.false_accept_rate,
         identity_match=write_match(compared.match),
-        provenance=_write_provenance(pipeline),
-        times=_write_times(clock),
+        provenance=write_provenance(pipeline),
+        times=write_times(clock),
     )
 
 
@@ -364,4 +378,16 @@ def write_methods(pipeline: Pipeline, bundles: Sequence[str], workers: int) -> p
         )
         for group in method.groups:
             entry.age_groups.add(label=group.label, low=group.low, high=group.high, centre=group.centre)
+        if isinstance(method, MixingMethod):
+            entry.style_levels = method.level_count
+            entry.style_presets.extend(_write_presets(method.level_count))
     return response
+
+
+def _write_presets(level_count: int) -> list[pb.StylePreset]:
+    """Return the presets for a generator of ``level_count`` levels."""
+    presets = PRESETS if level_count == PRESET_LEVELS else {}
+    return [
+        pb.StylePreset(name=name, groups=[pb.LevelGroup(levels=levels) for levels in groups])
+        for name, groups in presets.items()
+    ]

@@ -25,7 +25,7 @@ from dorian_server.domain.errors import Reason
 from dorian_server.domain.results import SearchProgress
 from dorian_server.rpc.call_details import read_caller
 from dorian_server.rpc.statuses import ends_with_status
-from dorian_server.serving import conversion
+from dorian_server.serving import conversion, mix_conversion
 from dorian_server.serving.bundles import Bundles
 from dorian_server.serving.counts import check_counts
 from dorian_server.serving.work_watch import WorkWatch
@@ -151,6 +151,18 @@ class FaceAgingService(face_aging_pb2_grpc.FaceAgingServicer):
                 yield pb.OptimizeResponse(progress=conversion.write_progress(item, pipeline))
             else:
                 yield pb.OptimizeResponse(result=item)
+
+    @ends_with_status
+    def MixStyles(self, request: pb.MixStylesRequest, context: grpc.ServicerContext) -> pb.MixStylesResponse:
+        """Return the photo with some styles of its faces exchanged for those of references."""
+        pipeline = self._bundles.pipeline(request.bundle)
+        check_counts(request, pipeline.limits)
+        mix_request = mix_conversion.read_mix_request(request)
+        method = pipeline.mixing_method(request.method)
+        pipeline.mixing.check(mix_request, method)
+        with self._admit(cost.cost_of_mixing(mix_request, pipeline.limits), read_caller(context)) as call:
+            result = call.run(pipeline.mixing.mix, mix_request, method, call.clock)
+            return call.run(mix_conversion.write_mix_result, result, pipeline, method, call.clock)
 
     @ends_with_status
     def ListMethods(self, request: pb.ListMethodsRequest, context: grpc.ServicerContext) -> pb.ListMethodsResponse:

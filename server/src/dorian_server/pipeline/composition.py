@@ -1,0 +1,113 @@
+"""Composition: the drawings of faces become a photo, and the networks read what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+
+from dorian_bundle.alignment import AlignmentTemplate
+from dorian_bundle.graphs import Array
+from dorian_bundle.masks import change_mask
+from dorian_bundle.mesh import mean_mesh
+from dorian_server.domain.clock import Clock
+from dorian_server.domain.errors import Reason, RequestError
+from dorian_server.domain.requests import MAX_STRENGTH, Age, AgeRequest, MixRequest
+from dorian_server.domain.results import AgedImage, FaceReading, FaceReport, FailedFace
+from dorian_server.faces.reader import FaceReader, cosine_similarity
+from dorian_server.images import Photo
+from dorian_server.methods.method import Drawing, Method
+from dorian_server.pipeline import compositing
+from dorian_server.pipeline.face_selection import UnmatchedSelector
+from dorian_server.pipeline.face_warnings import warn_of_face
+from dorian_server.pipeline.outputs import encode_delta, encode_photo
+from dorian_server.pipeline.preparation import PreparedFace
+
+
+def check_strength(request: AgeRequest | MixRequest) -> None:
+    """Raise ``RequestError`` if the strength of ``request`` is none that its blend takes."""
+    max_strength = 1.0 if request.blend == "replace" else MAX_STRENGTH
+    if not 0 <= request.strength <= max_strength:
+        limit = f"it must be between 0 and {max_strength:g} for this blend"
+        message = f"strength {request.strength:g} is out of range; {limit}"
+        raise RequestError(Reason.SETTING_OUT_OF_RANGE, "strength", message)
+
+
+class Composition:
+    """A photo, its prepared faces and what to report of the others; makes images of drawings.
+
+    Args:
+        face_reader: Reads faces.
+        request: How to put drawings into the photo.
+        photo: The photo.
+        prepared: The faces that change.
+        failed: Faces that cannot.
+        unmatched: Selectors that matched no face.
+        method: What drew the faces.
+        clock: Times the stages "paste", "reread" and "write".
+    """
+
+    def __init__(
+        self,
+        face_reader: FaceReader,
+        request: AgeRequest | MixRequest,
+        photo: Photo,
+        prepared: Sequence[PreparedFace],
+        failed: Sequence[FailedFace],
+        unmatched: Sequence[UnmatchedSelector],
+        method: Method,
+        clock: Clock,
+    ) -> None:
+        self._face_reader, self._request, self._photo = face_reader, request, photo
+        self._prepared, self._method, self._clock = prepared, method, clock
+        self._failed = [FaceReport(failure.face, error=failure.error) for failure in failed]
+        self._unmatched = [FaceReport(target=selector.target, error=selector.error()) for selector in unmatched]
+        with clock.stage("paste"):
+            self._masks = [_mask(face, face_reader.template) for face in prepared]
+
+    def compose(self, targets: Sequence[Age | None], drawings: Sequence[Drawing]) -> AgedImage:
+        """Return the photo with a drawing of each prepared face, and the reports of all faces.
+
+        Args:
+            targets: What each prepared face is to become.
+            drawings: Of each.
+        """
+        request, photo, clock = self._request, self._photo, self._clock
+        with clock.stage("paste"):
+            pixels = photo.pixels.copy()
+            patches = [
+                _patch(face, mask, drawing, self._method, request)
+                for face, mask, drawing in zip(self._prepared, self._masks, drawings, strict=True)
+            ]
+            compositing.apply(pixels, patches, request.strength)
+        with clock.stage("reread"):
+            readings = self._face_reader.read(pixels, [face.face.detected for face in self._prepared])
+        needs_source = isinstance(request, AgeRequest)
+        reports = [_report(*parts, needs_source) for parts in zip(self._prepared, targets, readings, strict=True)]
+        reports = sorted(reports + self._failed, key=lambda report: report.face.index if report.face else 0)
+        with clock.stage("write"):
+            delta = encode_delta(photo.pixels, pixels, patches) if request.with_delta else None
+            return AgedImage(encode_photo(pixels, photo, request.output), reports + self._unmatched, delta)
+
+
+def _mask(face: PreparedFace, template: AlignmentTemplate) -> Array:
+    detected = face.face.detected
+    mesh = mean_mesh(detected.landmarks) if detected.mesh is None else detected.mesh
+    return change_mask(cv2.transform(mesh[None], face.matrix)[0], template, len(face.crop))  # (size, size)
+
+
+def _patch(
+    face: PreparedFace, mask: Array, drawing: Drawing, method: Method, request: AgeRequest | MixRequest
+) -> compositing.Patch:
+    if request.blend == "replace":
+        return compositing.replacement_patch(face.matrix, mask, face.crop, drawing.image)
+    patch = compositing.learned_patch if method.learned_under_mask else compositing.delta_patch
+    return patch(face.matrix, mask, drawing.delta, compositing.colourfulness(face.crop))
+
+
+def _report(face: PreparedFace, target: Age | None, after: FaceReading, needs_source: bool) -> FaceReport:
+    """Return the report of a face; ``needs_source``: whether what was drawn depends on its source age."""
+    similarity = cosine_similarity(face.before.embedding, after.embedding)
+    source_given = face.selected.source is not None
+    warnings = warn_of_face(face.face, source_given or not needs_source)
+    return FaceReport(face.face, face.source, source_given, target, after, similarity, warnings)
