@@ -55,6 +55,9 @@ class Servicer(FaceAgingServicer):
     def Reconstruct(self, request: pb.ReconstructRequest, context: grpc.ServicerContext) -> pb.ReconstructResponse:
         return self._answer("Reconstruct", pb.ReconstructResponse())
 
+    def MixStyles(self, request: pb.MixStylesRequest, context: grpc.ServicerContext) -> pb.MixStylesResponse:
+        return self._answer("MixStyles", pb.MixStylesResponse())
+
     def Optimize(self, request: pb.OptimizeRequest, context: grpc.ServicerContext) -> Iterator[pb.OptimizeResponse]:
         self._answer("Optimize", None)
         over = threading.Event()

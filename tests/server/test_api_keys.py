@@ -35,6 +35,7 @@ PLAIN = [
     ("AgeTransform", pb.AgeTransformRequest()),
     ("AgeTransform", pb.AgeTransformRequest(optimisation=pb.OPTIMISATION_BUDGET_NONE)),
     ("Reconstruct", pb.ReconstructRequest()),
+    ("MixStyles", pb.MixStylesRequest()),
     ("Reconstruct", pb.ReconstructRequest(mode=pb.RECONSTRUCTION_MODE_INITIAL)),
 ]
 SEARCHING = [

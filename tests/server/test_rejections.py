@@ -22,7 +22,9 @@ from tests.server.rejections import SECONDS, Rejection, expect, rejected, reject
 
 # Reasons that lie in who calls, how much, and when; other files test them.
 OF_CALLERS = {"API_KEY_MISSING", "API_KEY_UNKNOWN", "SCOPE_MISSING", "CALLS_AT_ONCE", "CALLS_PER_MINUTE"}
-ELSEWHERE = OF_CALLERS | {"QUEUE_FULL", "DEADLINE_TOO_SHORT", "NOT_READY", "IMAGE_BYTES_EXCEEDED"}
+# Those of MixStyles are in test_style_mixing.py.
+OF_MIXING = {"REFERENCE_MISSING", "REFERENCE_TOO_MANY", "PRESET_UNKNOWN", "LEVELS_UNSUITABLE"}
+ELSEWHERE = OF_CALLERS | OF_MIXING | {"QUEUE_FULL", "DEADLINE_TOO_SHORT", "NOT_READY", "IMAGE_BYTES_EXCEEDED"}
 CONTRACT = Path(__file__).resolve().parents[2] / "proto" / "dorian" / "v1" / "face_aging.proto"
 DATA = "image.data"
 Age = pb.Age

@@ -14,6 +14,7 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_bundle import Bundle
 from dorian_bundle.style_levels import PRESETS
+from dorian_server.pipeline.style_mixing import StyleMixing
 from dorian_server.serving.server import start
 from dorian_server.settings import Settings
 from tests.server.rejections import expect, rejected
@@ -345,6 +346,29 @@ def test_levels_of_references_that_are_rejected(service: FaceAgingStub, portrait
         references = [pb.StyleReference(image=pb.Image(data=portrait_file), levels=item) for item in levels]
         request = pb.MixStylesRequest(image=pb.Image(data=portrait_file), references=references)
         expect(rejected(service.MixStyles, request), "LEVELS_UNSUITABLE", field, message)
+
+
+def test_a_long_name_does_not_swell_the_status(service: FaceAgingStub, portrait_file: bytes) -> None:
+    image = pb.Image(data=portrait_file)
+    request = pb.MixStylesRequest(image=image, references=given(portrait_file), preset="x" * 100_000)
+    expect(rejected(service.MixStyles, request), "PRESET_UNKNOWN", "preset", "there are top, high, mid")
+
+
+def test_a_fault_of_ours_is_internal_and_tells_nothing(
+    service: FaceAgingStub, portrait_file: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the secret of /etc/shadow")
+
+    monkeypatch.setattr(StyleMixing, "mix", fail)
+    image = pb.Image(data=portrait_file)
+    rejection = rejected(service.MixStyles, pb.MixStylesRequest(image=image, chosen=CHOSEN, preset="mid"))
+    assert (rejection.code, rejection.info.reason) == ("INTERNAL", "INTERNAL")
+    assert "secret" not in str(rejection.details)
+
+
+def test_a_request_of_nothing(service: FaceAgingStub) -> None:
+    expect(rejected(service.MixStyles, pb.MixStylesRequest()), "LEVELS_UNSUITABLE", "preset", "no levels are given")
 
 
 def test_a_bundle_without_styles_cannot_mix(stub: FaceAgingStub, portrait_file: bytes) -> None:
