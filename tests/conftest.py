@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before any test imports ONNX Runtime
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # before any test imports OpenVINO
 
 WriteArchives = Callable[[Path, Sequence[Mapping[str, object]]], Path]
 REFERENCE_DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate
 from dorian_training.errors import DataError
+
+# OpenVINO reports each import of itself to its makers, and keeps an id in the user's home, unless this module is missing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 FILE_NAME = "face-reidentification-retail-0095.xml"
 
