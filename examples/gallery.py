@@ -6,12 +6,13 @@ python examples/gallery.py [FOLDER]
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from demo import ROOT, running_server
-from dorian_client import AgedPhoto, Box, Client, Method, make_sheet
+from dorian_client import AgedPhoto, Box, Client, Method, Target, make_sheet
 
 FOLDER = ROOT / "demo" / "gallery"
 AGES = (10, 25, 40, 55, 70)
@@ -34,9 +35,9 @@ def close_up(picture: Image.Image, face: Box) -> Image.Image:
     return picture.convert("RGB").resize((CELL, CELL), Image.Resampling.LANCZOS, box)
 
 
-def make_row(client: Client, photo: Path, method: Method) -> list[tuple[Image.Image, str]]:
-    """Return tiles with labels: the photo's largest face, then the same at each of `AGES`, or with each filter."""
-    result = client.age(photo, method.filters or AGES, method=method.name, faces="largest", format="png")
+def make_row(client: Client, photo: Path, method: Method, targets: Sequence[Target]) -> list[tuple[Image.Image, str]]:
+    """Return tiles with labels: the photo's largest face, then the same at each of `targets`, at most as many as `AGES`."""
+    result = client.age(photo, targets, method=method.name, faces="largest", format="png")
     face = result.photos[0].faces[0].face
     if face is None:
         sys.exit(f"no face in {photo}")
@@ -55,13 +56,19 @@ def make_label(aged: AgedPhoto) -> str:
 
 
 def main(folder: Path = FOLDER) -> None:
-    """Write a sheet per person to `folder`, with a row per method."""
+    """Write a sheet per person to `folder`: a row for each method of any age, and for the filters of each that has some."""
     folder.mkdir(parents=True, exist_ok=True)
     photos = list_photos()
     with running_server() as address, Client(address) as client:
         methods = client.methods()
         for photo in photos:
-            tiles = [tile for method in methods for tile in make_row(client, photo, method)]
+            rows = [
+                make_row(client, photo, method, targets)
+                for method in methods
+                for targets in (AGES if method.age_groups else (), method.filters)
+                if targets
+            ]
+            tiles = [tile for row in rows for tile in row]
             sheet = make_sheet([tile for tile, _ in tiles], [label for _, label in tiles], columns=len(AGES) + 1)
             sheet.save(folder / f"{photo.stem}.jpg", quality=88)
     print(f"{len(photos)} people, {len(methods)} methods: {folder}")

@@ -137,7 +137,7 @@ def load_style_networks(job: ExportJob, checkpoint: str = "ae_stylegan") -> tupl
     encoder, generator = build_encoder(shape).eval(), StyleGenerator(shape).eval()
     load_network(encoder, weights, "encoder_ema")
     load_network(generator, weights, "generator_ema")
-    round_to_half(generator)
+    round_to_bytes(generator)
     if not isinstance(encoder, StyleMaps):
         round_to_half(encoder)
         return StyleNetworks(
@@ -221,7 +221,7 @@ def _load_filters(networks: StyleNetworks, job: ExportJob) -> tuple[dict[str, St
         encoder, generator = StyleMaps(networks.shape).eval(), StyleGenerator(networks.shape).eval()
         load_network(encoder, weights, f"encoder_{domain}_ema")
         load_network(generator, weights, f"generator_{domain}_ema")
-        round_to_half(generator)
+        round_to_bytes(generator)
         filters[name] = StyleFilterGraph(networks, encoder, generator)
     return filters, metadata
 
