@@ -93,7 +93,7 @@ def faces() -> Faces:
             "val",
             age_low=10 + 4 * index,
             age_high=10 + 4 * index + (9 if index >= 16 else 0),
-            gender="female" if index % 2 else "male",
+            gender="Female" if index % 2 else "Male",
         )
         for index in range(20)
     ]
@@ -200,7 +200,7 @@ def test_the_library_holds_means_and_fairfaces_references(
     assert library.age_means == pytest.approx(expected, abs=0.02)
     kept = [record for record in faces.crops.records if record.source == "fairface"]
     assert sorted(library.age_low) == sorted(float(record.age_low or 0) for record in kept)
-    assert library.woman.sum() == sum(record.gender == "female" for record in kept)
+    assert library.woman.sum() == sum(record.gender == "Female" for record in kept)
 
 
 def test_the_papers_preset_is_exported_too(make: Make) -> None:

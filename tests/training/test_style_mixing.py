@@ -60,3 +60,11 @@ def test_age_means_follow_the_age_and_not_the_gender() -> None:
     assert means[:, 1] == pytest.approx(0.5, abs=1e-4)
     brackets = torch.stack([ages - ages % 10, ages - ages % 10 + 9], dim=1)
     assert fit_age_means(features, brackets, women, 90)[25:66:10, 0] == pytest.approx(np.arange(25, 66, 10), abs=2)
+
+
+@pytest.mark.parametrize("women", [True, False])
+def test_age_means_of_one_gender_alone(women: bool) -> None:
+    ages = torch.arange(91.0)
+    selected = np.full(91, women)
+    means = fit_age_means(ages[:, None], torch.stack([ages, ages], dim=1), selected, 90)
+    assert means[20:71, 0] == pytest.approx(np.arange(20, 71) - 0.5, abs=0.1)

@@ -279,7 +279,7 @@ def _collect_styles(networks: StyleNetworks, job: ExportJob, crops: NDArray[np.u
     structure, styles = (torch.cat([code[part] for code in codes]) for part in (0, 1))
     age_means = networks.age_means
     brackets = torch.tensor([(record.age_low, record.age_high) for record in records], dtype=torch.float32)
-    woman = np.asarray([record.gender == "female" for record in records])
+    woman = np.asarray([record.is_woman for record in records])
     if age_means is None:
         age_means = fit_age_means(styles.flatten(1), brackets, woman, int(OLDEST)).view(-1, *styles.shape[1:])
     groups: dict[tuple[Any, ...], list[int]] = {}

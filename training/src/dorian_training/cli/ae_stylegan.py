@@ -160,7 +160,7 @@ def prepare(context: DistributedContext, config: AeStyleGanConfig) -> PreparedTr
         else:
             maps.fit(pooled[0], labels.mean(dim=1))
         features = [maps.whitened(part).detach() for part in pooled]
-        women = np.asarray([record.gender == "female" for record in train.records])
+        women = np.asarray([record.is_woman for record in train.records])
         read = ReadStyles(
             estimator.to(context.device),
             fit_age_means(features[0], labels, women, _OLDEST),

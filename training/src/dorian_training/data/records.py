@@ -28,8 +28,8 @@ class FaceRecord:
     """One face. ``age_low`` to ``age_high`` are whole years, equal where the age is exact, ``None`` where it is unknown.
 
     ``landmarks`` are five points in pixels of the stored picture (see ``dorian_bundle.alignment``), or ``None``, which
-    stands for ``MEAN_LANDMARKS`` inside ``box`` (x, y, width, height; ``None``: the whole picture). ``young`` is CelebA's
-    attribute.
+    stands for ``MEAN_LANDMARKS`` inside ``box`` (x, y, width, height; ``None``: the whole picture). ``gender`` is "Male",
+    "Female" or, where it is unknown, empty. ``young`` is CelebA's attribute.
     """
 
     source: str
@@ -51,6 +51,11 @@ class FaceRecord:
         if self.age_low is None or self.age_high is None:
             return None
         return (self.age_low + self.age_high) / 2
+
+    @property
+    def is_woman(self) -> bool:
+        """Whether the face is labelled as a woman's."""
+        return self.gender == "Female"
 
     def points(self, width: int, height: int) -> NDArray[np.float64]:
         """Return the landmarks in pixels of a ``width`` × ``height`` picture, shape (5, 2)."""

@@ -66,7 +66,7 @@ def fit_age_means(features: Tensor, brackets: Tensor, women: np.ndarray, years: 
     """Return the mean features at every year from 0 to ``years``, (years + 1, style).
 
     Faces count at the years near their own by a Gaussian of 4 years, women and men for the same, so that a shift of age is
-    none of gender.
+    none of gender; where there are faces of one gender alone, these count.
 
     Args:
         features: (faces, style).
@@ -80,6 +80,8 @@ def fit_age_means(features: Tensor, brackets: Tensor, women: np.ndarray, years: 
     weight = torch.exp(-0.5 * (outside / _AGE_KERNEL).square()) / (high - low)
     means = []
     for selected in (torch.from_numpy(women), torch.from_numpy(~women)):
+        if not selected.any():
+            continue
         part = weight * selected
         means.append(part @ features / part.sum(dim=1, keepdim=True).clamp(min=1e-6))
     return torch.stack(means).mean(dim=0)
