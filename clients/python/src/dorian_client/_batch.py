@@ -16,7 +16,7 @@ from dorian_client._retries import delay_before_retry
 from dorian_client.errors import Busy, DorianError, InvalidRequest, Reason, ServerError
 
 _FULL = (Reason.QUEUE_FULL, Reason.CALLS_AT_ONCE)  # reasons to send fewer photos at once
-_AHEAD = 16  # results, beside those in flight, that may wait for whoever asks for them
+AHEAD = 16
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class Batch:
         pacer: How many calls are in flight.
         in_order: Whether outcomes are told in the order of the photos.
         timeout: Seconds for each photo from when it is first taken up; None for no limit.
+        ahead: Outcomes, beside calls in flight, that may wait for whoever asks for them.
         clock: Returns seconds since some moment.
         random: Returns a number from 0 to 1, uniformly distributed.
     """
@@ -101,10 +102,11 @@ class Batch:
         *,
         in_order: bool,
         timeout: float | None,
+        ahead: int = AHEAD,
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random.random,
     ) -> None:
-        self.pacer = pacer
+        self.pacer, self._ahead = pacer, ahead
         self._in_order, self._timeout, self._clock, self._random = in_order, timeout, clock, random
         self._rejected: list[Job] = []  # a heap
         self._outcomes: dict[int, AgeOutcome] = {}
@@ -124,7 +126,7 @@ class Batch:
 
     def seconds_to_next(self) -> float | None:
         """Return after how many seconds a photo may be sent; None if something must happen first."""
-        has_room = self._begun - self._told < self.pacer.limit + _AHEAD
+        has_room = self._begun - self._told < self.pacer.limit + self._ahead
         can_draw = has_room and not self._is_drawing and not self._is_exhausted
         now = self._clock()
         seconds = self.pacer.seconds_to_next(now)

@@ -53,6 +53,9 @@ class ManyAges:
         bundle: The bundle that the calls are for.
         read_photo: Returns a photo as the bytes of an image file.
 
+    Attributes:
+        template: The request, without a photo.
+
     Raises:
         TypeError, ValueError: An argument has the wrong type or value.
     """
@@ -63,20 +66,20 @@ class ManyAges:
     def __init__(
         self, to: Targets, options: AgeOptions, bundle: str, read_photo: Callable[[Any], bytes] = read_photo
     ) -> None:
-        self._template = _requests.age_request(b"", to, options)
-        self._template.bundle = bundle
+        self.template = _requests.age_request(b"", to, options)
+        self.template.bundle = bundle
         self._read_photo = read_photo
 
     def request(self, photo: object) -> pb.AgeTransformRequest:
         """Return the request for a photo; raises PhotoError."""
         request = pb.AgeTransformRequest()
-        request.CopyFrom(self._template)
+        request.CopyFrom(self.template)
         request.image.data = self._read_photo(photo)
         return request
 
     def read(self, response: pb.AgeTransformResponse) -> AgeResult:
         """Read a response; raises InternalError."""
-        return _responses.read_age_response(response, self._template)
+        return _responses.read_age_response(response, self.template)
 
 
 def sweep(bundle: BundleInfo, options: AgeOptions) -> tuple[list[Target], AgeOptions]:

@@ -14,7 +14,7 @@ from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_client import _calls
 from dorian_client._age_many import ThreadedBatch
 from dorian_client._base import BaseClient
-from dorian_client._batch import AgeOutcome, Batch, check_many
+from dorian_client._batch import AHEAD, AgeOutcome, Batch, check_many
 from dorian_client._bundles import BundleInfo, Method, ServedBundle
 from dorian_client._calls import Call, ManyAges
 from dorian_client._faces import FaceLike
@@ -126,7 +126,7 @@ class Client(BaseClient):
             ...         outcome.result.photos[0].picture.save(Path("aged") / outcome.photo.name)
         """
         check_many(photos, concurrency)
-        return self._age_many(photos, ManyAges(to, options, self._bundle), in_order, concurrency)
+        return self._age_many(photos, ManyAges(to, options, self._bundle), in_order=in_order, concurrency=concurrency)
 
     def sweep(self, photo: PhotoLike, **options: Unpack[AgeOptions]) -> AgeResult:
         """Return the photo at every age group of a method, youngest first, or with each filter if it has no age groups.
@@ -306,10 +306,18 @@ class Client(BaseClient):
             self._retries.sleep(delay)
 
     def _age_many(
-        self, photos: Iterable[Any], calls: ManyAges, in_order: bool, concurrency: int | None
+        self,
+        photos: Iterable[Any],
+        calls: ManyAges,
+        *,
+        in_order: bool,
+        concurrency: int | None,
+        workers: int | None = None,
+        ahead: int = AHEAD,
     ) -> Generator[AgeOutcome, None, None]:
-        pacer = Pacer(self.bundle().workers, concurrency)
-        batch = Batch(pacer, in_order=in_order, timeout=self.timeout)
+        """Yield what comes of each photo; the server is asked for its workers unless they are known."""
+        pacer = Pacer(self.bundle().workers if workers is None else workers, concurrency)
+        batch = Batch(pacer, in_order=in_order, timeout=self.timeout, ahead=ahead)
         send = partial(self._send, self._rpc(calls).future)
         yield from ThreadedBatch(photos, batch, calls, send, self._error_from_rpc).outcomes()
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from dorian_client._files import DEFAULT_QUALITY, decode_image, format_of, save_image, write_atomically
+from dorian_client._files import DEFAULT_QUALITY, FORMATS, decode_image, encode_image, format_of, write_atomically
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,22 @@ class Picture:
             OSError: The file cannot be written.
         """
         path = Path(path)
-        if format_of(path).name == self.format:
-            write_atomically(path, self.data)
-        else:
-            save_image(self.to_pil(), path, quality=quality)
+        write_atomically(path, self.encode(format_of(path).name, quality=quality))
         return path
+
+    def encode(self, format: str, *, quality: int = DEFAULT_QUALITY) -> bytes:
+        """Return the image as the bytes of a file: its own, if it has the format.
+
+        Args:
+            format: "jpeg", "png" or "webp".
+            quality: 1 to 100, for a conversion to JPEG or WebP. WebP is lossless at 100.
+
+        Raises:
+            ValueError: There is no such format.
+        """
+        if format not in FORMATS:
+            raise ValueError(f"a format cannot be {format!r}; give one of {', '.join(FORMATS)}")
+        return self.data if format == self.format else encode_image(self.to_pil(), FORMATS[format], quality)
 
     def to_pil(self) -> Image.Image:
         """Return a PIL image, upright."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dorian_client.cli.age import age
+from dorian_client.cli.batch import batch
 from dorian_client.cli.compare import compare
 from dorian_client.cli.detect import detect
 from dorian_client.cli.exit_codes import EXIT_USAGE, Program
@@ -27,11 +28,11 @@ def main(ctx: click.Context) -> None:
       dorian age portrait.jpg --to 60+ -o older.jpg
       dorian age portrait.jpg --filter old -o older.jpg
       dorian age portrait.jpg --sweep -o sheet.jpg
+      dorian batch photos/ -o aged/ --to 60+ --priority batch
       dorian detect wedding.jpg --draw faces.png
       dorian compare then.jpg now.jpg
       dorian optimize portrait.jpg -o drawing.png --latent latent.json
       dorian methods --server photos.example:50051
-      dorian age portrait.jpg --to 60+ -o older.jpg --priority batch --retries 10
 
     \b
     Exit codes:
@@ -47,5 +48,5 @@ def main(ctx: click.Context) -> None:
         ctx.exit(EXIT_USAGE)
 
 
-for _command in (age, compare, detect, methods, optimize, reconstruct, reload):
+for _command in (age, batch, compare, detect, methods, optimize, reconstruct, reload):
     main.add_command(_command)

@@ -102,7 +102,7 @@ def _is_folder(out: str) -> bool:
 
 
 def _paths_of_ages(out: str, photo: Path, ages: Sequence[str], format: str | None, ending: str = "") -> list[Path]:
-    names = [_safe_name(age) for age in ages]
+    names = [safe_name(age) for age in ages]
     if _is_folder(out):
         paths = [_in_folder(out, photo, name + ending, format) for name in names]
     else:
@@ -115,14 +115,20 @@ def _paths_of_ages(out: str, photo: Path, ages: Sequence[str], format: str | Non
 
 
 def _in_folder(out: str, photo: Path, name: str, format: str | None) -> Path:
+    return Path(out, name_in_folder(photo, name, format))
+
+
+def name_in_folder(photo: Path, name: str, format: str | None) -> str:
+    """Return PHOTO-NAME.SUFFIX, with the suffix of a format or else the photo's."""
     if format is not None:
         suffix = FORMATS[format].suffixes[0]
     else:
         suffix = photo.suffix if photo.suffix.lower() in FORMATS_BY_SUFFIX else JPEG.suffixes[0]
-    return Path(out, f"{photo.stem}-{name}{suffix}")
+    return f"{photo.stem}-{name}{suffix}"
 
 
-def _safe_name(age: str) -> str:
+def safe_name(age: str) -> str:
+    """Return an age or a filter as a part of a file's name."""
     return re.sub(r"[^\w.+-]", "_", age)
 
 

@@ -1,0 +1,153 @@
+"""dorian batch: age many photos, with a report, and go on where an interrupted batch ended."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import click
+
+from dorian_client._bundles import BundleInfo
+from dorian_client._calls import ManyAges
+from dorian_client._faces import Age, FaceLike, Filter
+from dorian_client._files import FORMATS
+from dorian_client._options import AgeOptions
+from dorian_client._requests import BLENDS, BUDGETS
+from dorian_client.cli.batches.inputs import find_photos
+from dorian_client.cli.batches.ledger import Ledger
+from dorian_client.cli.batches.plan import PlannedPhoto, plan_batch
+from dorian_client.cli.batches.report import ReportedPhoto, write_report
+from dorian_client.cli.batches.run import BatchRun, Tally
+from dorian_client.cli.connection import Connection, with_connection
+from dorian_client.cli.exit_codes import EXIT_REJECTED, EXIT_SERVER
+from dorian_client.cli.options import (
+    FACE_HELP,
+    FACES,
+    METHOD,
+    OUTPUT,
+    SERVER,
+    Command,
+    option,
+    parse_age,
+    parse_face,
+    with_method,
+    with_source,
+)
+from dorian_client.cli.reporting import count, format_target
+
+
+@click.command(cls=Command, short_help="Age many photos, with a report; goes on where it was interrupted.")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@option(FACES, "--to", "ages", type=parse_age, metavar="AGE", multiple=True, help="Target age; repeat for several.")
+@option(
+    FACES, "--filter", "filters", type=Filter, metavar="NAME", multiple=True,
+    help="Target filter, as 'dorian methods' lists them; repeat for several.",
+)  # fmt: skip
+@option(
+    FACES, "--face", "faces", type=parse_face, metavar="FACE", multiple=True,
+    help=f"A face of each photo to change [default: all]; repeat for several. FACE: {FACE_HELP}.",
+)  # fmt: skip
+@with_source
+@with_method
+@option(
+    METHOD, "--strength", type=float, metavar="NUMBER", help="How much of the change to make, 0 to 1.5 [default: 1]."
+)
+@option(METHOD, "--blend", type=click.Choice(list(BLENDS)), help="As for 'dorian age' [default: delta].")
+@option(METHOD, "--optimisation", type=click.Choice(list(BUDGETS)), help="As for 'dorian age' [default: none].")
+@option(
+    OUTPUT, "-o", "--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
+    help="Where to write: a folder of this machine, which is made.",
+)  # fmt: skip
+@option(OUTPUT, "--format", type=click.Choice(list(FORMATS)), help="Format of the pictures [default: each photo's].")
+@option(OUTPUT, "--quality", type=click.IntRange(1, 100), help="Quality of JPEG and WebP [default: the server's].")
+@option(OUTPUT, "--keep-metadata", is_flag=True, help="Keep camera, time and author of the photos' EXIF.")
+@option(
+    OUTPUT, "--on-error", type=click.Choice(["skip", "stop"]), default="skip", show_default=True,
+    help="Whether the batch goes past a photo that fails, or ends with it.",
+)  # fmt: skip
+@option(
+    SERVER, "--concurrency", type=click.IntRange(min=1), metavar="NUMBER",
+    help="Photos sent at once at most [default: as many as keep the server busy].",
+)  # fmt: skip
+@with_connection
+def batch(
+    inputs: tuple[str, ...], ages: tuple[Age, ...], filters: tuple[Filter, ...], faces: tuple[FaceLike, ...], out: Path,
+    on_error: Literal["skip", "stop"], concurrency: int | None, connection: Connection, **options: Any,
+) -> None:  # fmt: skip
+    """Age all photos of each INPUT: a file, a folder with all that is in it, a pattern ("photos/**/*.jpg"), or a URL.
+
+    A URL, such as s3://bucket/photos or https://host/photo.jpg, needs the extra dorian-client[remote], and what fsspec
+    needs for its scheme. Of a folder and a pattern, hidden files are left out.
+
+    Pictures are called PHOTO-AGE, as by 'dorian age', and are where the photo is in its INPUT: photos/trip/a.jpg becomes
+    FOLDER/trip/a-60+.jpg. Names that clash are told before any photo is sent.
+
+    FOLDER also gets dorian-report.jsonl, a line for each photo, dorian-report.csv, a row for each face, and
+    dorian-report.html, a page with what failed, and photos before and after.
+
+    A batch that was interrupted, in whatever way, goes on when the same command is given again. What was done with the
+    same options by the same bundle, and is still there, is not done again, and neither is what was rejected; what failed
+    by fault of the server or the connection is. FOLDER/.dorian-batch.sqlite knows.
+
+    A busy server is waited for, each photo at most --timeout seconds. An error that would meet every photo ends the batch.
+
+    The exit code is 3 if photos were rejected or could not be read, and 5 if the server failed with some.
+
+    \b
+    Examples:
+      dorian batch photos/ -o aged/ --to 60+ --priority batch
+      dorian batch "archive/**/*.jpg" extra.png -o aged/ --to 8 --to 60+ --format webp
+      dorian batch s3://bucket/photos -o aged/ --to 60+ --on-error stop
+    """
+    targets = [*ages, *filters]
+    if not targets:
+        raise click.UsageError("no target age: give --to AGE, or --filter NAME")
+    photos = find_photos(inputs, out)
+    planned = plan_batch(photos, out, [format_target(target) for target in targets], options["format"])
+    with connection.open() as client:
+        served = client.bundle()
+        settings = cast(AgeOptions, {"faces": faces or None, **options})
+        calls = ManyAges(targets, settings, connection.bundle, lambda photo: photo.read())
+        with Ledger(out, _key_of(calls, served)) as ledger:
+            run = BatchRun(
+                client, calls, planned, out, ledger, on_error, concurrency, served.workers, options["quality"]
+            )
+            tally = Tally()
+            try:
+                run.run(tally)
+            finally:
+                _report(planned, tally, out, targets=targets, served=served)
+    click.get_current_context().exit(_exit_code(tally))
+
+
+def _key_of(calls: ManyAges, served: BundleInfo) -> str:
+    """Return what stands for all options of a batch, and for the bundle that serves it."""
+    options = calls.template.SerializeToString(deterministic=True)
+    return hashlib.sha256(options + served.sha256.encode()).hexdigest()
+
+
+def _report(planned: list[PlannedPhoto], tally: Tally, out: Path, *, targets: list[Any], served: BundleInfo) -> None:
+    settings = {
+        "targets": ", ".join(map(format_target, targets)),
+        "bundle": f"{served.name} {served.version} ({served.sha256[:12]})",
+        "photos": str(len(planned)),
+    }
+    reported = [ReportedPhoto(photo, tally.records.get(index)) for index, photo in enumerate(planned)]
+    page = write_report(out, reported, settings)
+    counts = Counter(str(record["status"]) for record in tally.records.values())
+    left = len(planned) - len(tally.records)
+    parts = [f"{counts['done']} of {count(len(planned), 'photo')} aged"]
+    parts += [f"{tally.earlier} of them earlier"] if tally.earlier else []
+    parts += [f"{counts[status]} {status}" for status in ("rejected", "failed") if counts[status]]
+    parts += [f"{left} left: give the same command again to go on"] if left else []
+    click.echo("; ".join(parts))
+    click.echo(f"wrote {click.format_filename(page)}")
+
+
+def _exit_code(tally: Tally) -> int:
+    records = tally.records.values()
+    if any(record["status"] == "failed" and record["reason"] != "PHOTO_UNREADABLE" for record in records):
+        return EXIT_SERVER
+    return EXIT_REJECTED if any(record["status"] != "done" for record in records) else 0
