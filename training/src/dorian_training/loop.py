@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,15 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from dorian_training.checkpoint import WEIGHTS_FILE, load_resume, save_resume, save_weights
+from dorian_training.checkpoint import WEIGHTS_FILE, load_resume, load_weights, save_resume, save_weights
 from dorian_training.distributed import DistributedContext, broadcast_flag, broadcast_state
 from dorian_training.errors import ConfigError
 from dorian_training.methods.stage import Stage
 
 log = logging.getLogger(__name__)
+
+BEST_FILE = "best.safetensors"  # in a run folder, of the step with the highest score
+SCORE = "score"  # name of the metric that a stage's checkpoints are compared by
 
 
 BatchKind = TypeVar("BatchKind")
@@ -84,7 +88,7 @@ def train(
             if number % settings.save_every == 0 and not last:
                 run.save(number)
             if context.is_main and (number % settings.sample_every == 0 or last):
-                _watch(writer, stage, folder, number)
+                run.keep_best(_watch(writer, stage, folder, number), number)
         run.save(number)
     if writer:
         writer.close()
@@ -120,6 +124,16 @@ class _Run:
             save_weights(self.folder / WEIGHTS_FILE, self.stage.weights(), {**self.metadata, "steps": number})
         save_resume(self.process_folder, state)  # last: where it is, the weights are too
 
+    def keep_best(self, metrics: dict[str, float], number: int) -> None:
+        """Write the weights to ``BEST_FILE`` if their ``score`` is the run's highest; stages without one have no best."""
+        if SCORE not in metrics:
+            return
+        path, score = self.folder / BEST_FILE, metrics[SCORE]
+        best = load_weights(path)[1][SCORE] if path.is_file() else -math.inf
+        if score > best:
+            save_weights(path, self.stage.weights(), {**self.metadata, "steps": number, SCORE: score})
+            log.info("step %d: the best until now", number)
+
     def resume(self) -> int:
         state = load_resume(self.process_folder)
         if state is None:
@@ -136,14 +150,17 @@ class _Run:
         return int(state["step"])
 
 
-def _watch(writer: SummaryWriter | None, stage: Stage[Any], folder: Path, number: int) -> None:
+def _watch(writer: SummaryWriter | None, stage: Stage[Any], folder: Path, number: int) -> dict[str, float]:
+    """Write samples and metrics; return the metrics."""
     samples = stage.samples()
     if samples is not None:
         write_grid(folder / "samples" / f"{number:07d}.jpg", samples)
-    for name, value in stage.measure().items():
+    metrics = stage.measure()
+    for name, value in metrics.items():
         log.info("step %d: %s %.4f", number, name, value)
         if writer:
             writer.add_scalar(name, value, number)
+    return metrics
 
 
 def _log(writer: SummaryWriter, bar: tqdm[Any], losses: dict[str, Tensor], number: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dorian_training.cli.config import (
     CHECKPOINT,
-    RunConfig,
+    SelectedSetsConfig,
     apply_overrides,
     batch_size_field,
     config_command,
@@ -19,7 +19,7 @@ from dorian_training.data.augmentation import MILD_AUGMENTATION
 from dorian_training.data.batches import LabelledBatches
 from dorian_training.data.crops import with_margin
 from dorian_training.distributed import DistributedContext
-from dorian_training.methods.age_estimator import age_labels, flattening_weights
+from dorian_training.methods.age_estimator import age_labels, flattening_weights, people_weights
 from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, GuideNetworks
 from dorian_training.networks.age_estimator import load_compact_age_estimator
 from dorian_training.networks.age_translator import AgeTranslatorShape
@@ -30,7 +30,7 @@ _FLATNESS = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgeTranslatorConfig(RunConfig):
+class AgeTranslatorConfig(SelectedSetsConfig):
     """Options of the age translator's training."""
 
     steps: int = steps_field(12_000)
@@ -52,7 +52,8 @@ def age_translator(config: AgeTranslatorConfig) -> None:
     """Train the age translator: what any change of age adds to a face, in one pass.
 
     \b
-    dorian-train age-translator --data faces/ --facenet models/checkpoints/facenet --out runs/translator
+    dorian-train age-translator --data faces/ --only fairface --only portraits --facenet models/checkpoints/facenet \\
+      --age-estimator models/checkpoints/compact_age_estimator --out runs/translator
     """
     run_distributed(_train, config)
 
@@ -61,7 +62,9 @@ def _train(context: DistributedContext, config: AgeTranslatorConfig) -> None:
     resumed = read_run(config.out, AgeTranslatorStage.name)
     shape = AgeTranslatorShape.from_dict(resumed["shape"]) if resumed else AgeTranslatorShape()
     size = shape.translator.size
-    train, val = cut_splits(config, lambda record: record.age is not None, with_margin(size))
+    train, val = cut_splits(
+        config, lambda record: record.age is not None and config.is_selected(record), with_margin(size)
+    )
     batches = LabelledBatches(
         train,
         age_labels(train),
@@ -69,7 +72,7 @@ def _train(context: DistributedContext, config: AgeTranslatorConfig) -> None:
         config.seed + context.rank,
         size,
         MILD_AUGMENTATION,
-        flattening_weights(train, _AGE_SPAN, _FLATNESS),
+        flattening_weights(train, _AGE_SPAN, _FLATNESS) * people_weights(train, _AGE_SPAN),
         context.device,
     )
     estimator = load_compact_age_estimator(config.age_estimator) if config.age_estimator else None

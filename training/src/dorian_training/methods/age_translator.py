@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.masks import learned_mask
+from dorian_bundle.masks import learned_mask, part_mask
+from dorian_bundle.mesh import mean_mesh
 from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import SharedChange, centred
 from dorian_training.data.batches import LabelledBatch, as_images
@@ -18,7 +20,7 @@ from dorian_training.errors import ConfigError
 from dorian_training.losses.adversarial import fake_loss, r1_penalty, real_loss
 from dorian_training.losses.age_bins import age_logit, wrong_age_loss
 from dorian_training.losses.reconstruction import charbonnier
-from dorian_training.losses.translation import broad_imbalance, broad_tint, identity_loss
+from dorian_training.losses.translation import broad_imbalance, broad_tint, similarity_hinge
 from dorian_training.methods.stage import Stage
 from dorian_training.networks.age_discriminator import AgeDiscriminator
 from dorian_training.networks.age_estimator import COMPACT_SIZE as AGE_SIZE
@@ -29,6 +31,9 @@ from dorian_training.networks.layers import at_side
 
 _OLDEST = 90.0
 _SAMPLE_AGES = (10.0, 25.0, 40.0, 55.0, 70.0)
+_FURTHER_AGES = (5.0, 80.0, 90.0)  # beside those, so that faces are also read as the ages of ``_EQUAL_AGES``
+_EQUAL_AGES = (25.0, 40.0, 55.0, 65.0)  # estimated ages at which similarities are compared
+_UNREACHED = 0.01  # similarity that each year counts by which an age is not reached
 _SAMPLE_ROWS = 10
 _ADULT, _ELDER = 18, 70  # whose faces are watched
 
@@ -38,7 +43,10 @@ class AgeTranslatorSettings:
     """Numbers of the training. Weights of 0 switch a term off; shares are of the batch that a dear term looks at.
 
     ``resolution``: side in pixels that is learnt at, at most the network's own. ``wrong_age_distance``: years.
-    ``target_spread``: by how much target ages, which are other faces' ages, are shaken, in years.
+    ``outside_weight``: of what is drawn outside of the mask. ``iris_weight``: of what is drawn between the lids.
+    ``identity_margin`` and ``identity_long_margin``: see ``similarity_hinge``. ``flip_weight``: of the difference between the
+    deltas of a face and of its mirror image. ``target_spread``: by how much target ages, which are other faces' ages, are
+    shaken, in years.
     """
 
     learning_rate: float = 2e-4
@@ -51,12 +59,16 @@ class AgeTranslatorSettings:
     wrong_age_weight: float = 1.0
     wrong_age_distance: float = 12.0
     size_weight: float = 0.2
-    identity_weight: float = 1.0
-    identity_floor: float = 0.05
-    identity_allowed: float = 0.35
+    outside_weight: float = 0.5
+    iris_weight: float = 0.5
+    identity_weight: float = 3.0
+    identity_margin: float = 0.25
+    identity_long_margin: float = 0.12
     identity_share: float = 0.5
     cycle_weight: float = 0.25
     cycle_share: float = 0.25
+    flip_weight: float = 0.5
+    flip_share: float = 0.25
     tint_weight: float = 30.0
     imbalance_weight: float = 5.0
     target_spread: float = 3.0
@@ -110,6 +122,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         if guides.age_estimator is not None:
             self.discriminator.start_from_estimator(guides.age_estimator)
         self._masks: dict[int, Tensor] = {}
+        self._eye_masks: dict[int, Tensor] = {}
 
     def step(self, batch: LabelledBatch, number: int) -> dict[str, Tensor]:
         settings, years = self.settings, self.shape.discriminator.years
@@ -118,7 +131,8 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         source = low + (high + 1 - low) * torch.rand_like(low)
         target = self._targets(source)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            delta = self.translator(image, source, target) * self._mask(image)
+            whole = self.translator(image, source, target)
+            delta = whole * self._mask(image)
             fake = (image + delta).clamp(-1, 1)
             change = SharedChange.draw(settings.shift, settings.brightness)
             judged = self.discriminator(torch.cat([change(image), change(fake.detach())])).float()
@@ -132,13 +146,16 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             self.optimizer_step("discriminator", penalty * (settings.r1_weight / 2 * settings.r1_every))
             losses["d/r1"] = penalty.detach()
         self.discriminator.requires_grad_(False)
-        terms = self._terms(image, fake, delta, source, target, change)
+        terms = self._terms(image, fake, whole, source, target, change)
         self.discriminator.requires_grad_(True)
         weights = {
             "adversarial": 1.0,
             "size": settings.size_weight,
+            "outside": settings.outside_weight,
+            "iris": settings.iris_weight,
             "identity": settings.identity_weight,
             "cycle": settings.cycle_weight,
+            "flip": settings.flip_weight,
             "tint": settings.tint_weight,
             "imbalance": settings.imbalance_weight,
         }
@@ -147,29 +164,37 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         return losses | {f"g/{name}": term.detach() for name, term in terms.items()}
 
     def _terms(
-        self, image: Tensor, fake: Tensor, delta: Tensor, source: Tensor, target: Tensor, change: SharedChange
+        self, image: Tensor, fake: Tensor, whole: Tensor, source: Tensor, target: Tensor, change: SharedChange
     ) -> dict[str, Tensor]:
-        """The translator's losses, by name, before they are weighed."""
-        settings = self.settings
+        """The translator's losses, by name, before they are weighed; ``whole`` is what it draws, before the mask."""
+        settings, mask, eyes = self.settings, self._mask(image), self._eyes(image)
+        delta = whole * mask
         terms = {"size": charbonnier(delta), "tint": broad_tint(delta), "imbalance": broad_imbalance(delta)}
+        terms["outside"] = charbonnier(whole * (1 - mask))
+        terms["iris"] = charbonnier(delta * eyes) / eyes.mean()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits = self.discriminator(change(fake)).float()
             terms["adversarial"] = real_loss(age_logit(logits, target, self.shape.discriminator.years))
             if settings.identity_weight:
-                identity_count = max(1, round(len(image) * settings.identity_share))
-                with torch.no_grad():
-                    before = self._embedding(image[:identity_count])
-                similarity = (before * self._embedding(fake[:identity_count])).sum(dim=1)
-                terms["identity"] = identity_loss(
-                    similarity, (target - source)[:identity_count], settings.identity_floor, settings.identity_allowed
-                )
+                terms["identity"] = self._identity(image, fake, target - source)
             if settings.cycle_weight:
-                cycle_count = max(1, round(len(image) * settings.cycle_share))
-                back = self.translator(fake[-cycle_count:], target[-cycle_count:], source[-cycle_count:]) * self._mask(
-                    image
-                )
-                terms["cycle"] = charbonnier(fake[-cycle_count:] + back - image[-cycle_count:])
+                faces = slice(-_count(image, settings.cycle_share), None)
+                back = self.translator(fake[faces], target[faces], source[faces]) * mask
+                terms["cycle"] = charbonnier(fake[faces] + back - image[faces])
+            if settings.flip_weight:
+                faces = slice(_count(image, settings.flip_share))
+                mirrored = self.translator(image[faces].flip(3), source[faces], target[faces]).flip(3)
+                terms["flip"] = charbonnier((mirrored - whole[faces]) * mask)
         return terms
+
+    def _identity(self, image: Tensor, fake: Tensor, change: Tensor) -> Tensor:
+        """The identity term of a share of the faces (batch, ...), changed by ``change`` years (batch,)."""
+        settings = self.settings
+        count = _count(image, settings.identity_share)
+        with torch.no_grad():
+            before = self._embedding(image[:count])
+        similarity = (before * self._embedding(fake[:count])).sum(dim=1)
+        return similarity_hinge(similarity, change[:count], settings.identity_margin, settings.identity_long_margin)
 
     def _targets(self, source: Tensor) -> Tensor:
         """Other faces' ages, shaken: targets are spread as ages are, so that no span of ages sees fakes alone."""
@@ -185,6 +210,13 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         if side not in self._masks:
             self._masks[side] = torch.tensor(learned_mask(DEFAULT_TEMPLATE, side)).to(self.device)
         return self._masks[side]
+
+    def _eyes(self, image: Tensor) -> Tensor:
+        side = image.shape[2]
+        if side not in self._eye_masks:
+            eyes = part_mask(mean_mesh(DEFAULT_TEMPLATE.points(side)), side, "eyes")
+            self._eye_masks[side] = torch.tensor(eyes).to(self.device)
+        return self._eye_masks[side]
 
     @torch.no_grad()
     def _aged(self, image: Tensor, source: Tensor, age: float) -> Tensor:
@@ -203,19 +235,24 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """Measure validation adults at five ages: mean estimated age, and mean similarity by the FaceNet of the loss."""
+        """Measure validation adults at several ages: mean estimated age, mean similarity by the FaceNet of the loss, and a score.
+
+        The score is ``similarity_at_equal_age`` of these means.
+        """
         image, source = self._adults(200)
         if not len(image) or self.guides.age_estimator is None:
             return {}
-        metrics = {}
-        for age in _SAMPLE_AGES:
+        metrics, reads, similarities = dict[str, float](), list[float](), list[float]()
+        for age in (*_SAMPLE_AGES, *_FURTHER_AGES):
             aged = self._aged(image, source, age)
             read = expected_age(self.guides.age_estimator(at_side(aged, AGE_SIZE)).float())
             similarity = (self._embedding(image) * self._embedding(aged)).sum(dim=1)
-            metrics[f"age_{age:.0f}/read"] = float(read.mean())
-            metrics[f"age_{age:.0f}/error"] = float((read - age).abs().mean())
-            metrics[f"age_{age:.0f}/similarity"] = float(similarity.mean())
-        return metrics
+            reads.append(float(read.mean()))
+            similarities.append(float(similarity.mean()))
+            if age in _SAMPLE_AGES:
+                metrics[f"age_{age:.0f}/read"], metrics[f"age_{age:.0f}/similarity"] = reads[-1], similarities[-1]
+                metrics[f"age_{age:.0f}/error"] = float((read - age).abs().mean())
+        return metrics | {"score": similarity_at_equal_age(reads, similarities)}
 
     def _adults(self, count: int) -> tuple[Tensor, Tensor]:
         """``count`` of the watched adults, or all, at the resolution of training, and their ages."""
@@ -232,3 +269,25 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         for name, network in self.networks.items():
             load_network(network, weights, name)
         self.load_average("translator", weights)
+
+
+def similarity_at_equal_age(reads: Sequence[float], similarities: Sequence[float]) -> float:
+    """Return the mean similarity of faces at the moments when they are estimated at ``_EQUAL_AGES``.
+
+    Two translators cannot be compared at equal targets, as one that changes less also keeps more of the person. Between
+    targets similarity is a straight line over the estimated age; an age that no target reaches costs ``_UNREACHED`` a year.
+
+    Args:
+        reads: Mean estimated age at each target.
+        similarities: Mean similarity to the photo at each target.
+    """
+    order = np.argsort(reads)
+    ages, alike = np.asarray(reads)[order], np.asarray(similarities)[order]
+    equal = np.asarray(_EQUAL_AGES)
+    missing = np.maximum(np.maximum(ages[0] - equal, equal - ages[-1]), 0)
+    return float((np.interp(equal, ages, alike) - _UNREACHED * missing).mean())
+
+
+def _count(image: Tensor, share: float) -> int:
+    """How many faces of a batch a dear term looks at, one at least."""
+    return max(1, round(len(image) * share))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from dorian_training.networks.layers import LEAK
 from dorian_training.networks.shape import NetworkShape
 
 FULL_AGE = 100.0  # years, the unit in which ages enter the network
+_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
+_CHROMA_BLUR = 5  # pixels of the crop, side of the box over which a bounded chroma is averaged, twice
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class TranslatorShape(NetworkShape):
 
     ``middle``: residual blocks at the coarsest level. ``fine``: channels at full size, where only the head works. ``style``:
     units of what the ages become. ``gentle``: years of change over which the delta fades in (see ``AgeTranslator``).
+    ``delta_bound`` and ``chroma_bound``: how far a delta, and its colour apart from luma, may go, of images in [-1, 1]; 0: any.
     """
 
     size: int = 96
@@ -36,6 +40,13 @@ class TranslatorShape(NetworkShape):
     style: int = 128
     waves: int = 4
     gentle: float = 8.0
+    delta_bound: float = 0.7
+    chroma_bound: float = 0.15
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Return the shape of a checkpoint; deltas of those that say nothing of bounds have none."""
+        return super().from_dict({"delta_bound": 0.0, "chroma_bound": 0.0} | values)
 
 
 @dataclass(frozen=True)
@@ -90,12 +101,13 @@ class AgeTranslator(nn.Module):
     """Image (batch, 3, size, size), source and target age (batch,) → delta (batch, 3, size, size) to be added.
 
     The heavy part works at half resolution and below. Its way back up repeats pixels and convolves, so that no grid of
-    sub-pixels shows. The delta has the factor ``1 - exp(-|target - source| / gentle)``: it is zero where the target is the source age.
+    sub-pixels shows. Its luma is bounded by ``delta_bound`` and its chroma, smoothed, by ``chroma_bound``, each by a hyperbolic
+    tangent: no single pixel can go far, and wrinkles are drawn in light alone. The delta has the factor ``1 - exp(-|target - source| / gentle)``: it is zero where the target is the source age.
     """
 
     def __init__(self, shape: TranslatorShape) -> None:
         super().__init__()
-        self.gentle = shape.gentle
+        self.gentle, self.delta_bound, self.chroma_bound = shape.gentle, shape.delta_bound, shape.chroma_bound
         self.code = AgeCode(shape.waves, shape.style)
         inputs = (3, *shape.widths[:-1])
         self.down = nn.ModuleList(
@@ -130,9 +142,27 @@ class AgeTranslator(nn.Module):
             [_doubled(self.fine(F.leaky_relu(features, LEAK))), image], dim=1
         )  # (batch, fine + 3, size, size)
         delta = self.head(F.leaky_relu(self.refine(fine), LEAK)).float()  # (batch, 3, size, size)
+        delta = self._bounded(delta)
         gate = 1 - torch.exp(-(target - source).abs().float() / self.gentle)  # (batch,)
         result: Tensor = delta * gate[:, None, None, None]
         return result
+
+    def _bounded(self, delta: Tensor) -> Tensor:
+        """Return a delta (batch, 3, size, size) within the bounds of its shape."""
+        if self.delta_bound:
+            delta = self.delta_bound * torch.tanh(delta / self.delta_bound)
+        if not self.chroma_bound:
+            return delta
+        luma, chroma = luma_and_chroma(delta)
+        for _ in range(2):
+            chroma = F.avg_pool2d(chroma, _CHROMA_BLUR, 1, _CHROMA_BLUR // 2, count_include_pad=False)
+        return luma + self.chroma_bound * torch.tanh(chroma / self.chroma_bound)
+
+
+def luma_and_chroma(delta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the luma (batch, 1, size, size) of a delta (batch, 3, size, size), and the rest, (batch, 3, size, size)."""
+    luma = _LUMA[0] * delta[:, :1] + _LUMA[1] * delta[:, 1:2] + _LUMA[2] * delta[:, 2:]
+    return luma, delta - luma
 
 
 def _doubled(features: Tensor) -> Tensor:
