@@ -113,7 +113,11 @@ def test_a_run_and_its_records(train: Train, estimator: Path, tmp_path: Path, ca
     assert all(bool(tensor.isfinite().all()) for state in weights.values() for tensor in state.values())
     assert about == {key: value for key, value in config.items() if key not in ("loop", "amp", "device")} | {"steps": 2}
     figures = {line.split()[2]: float(line.split()[3]) for line in caplog.messages if line.startswith("step 2: ")}
-    assert figures.keys() == {f"age_{age}/{name}" for age in AGES for name in ("read", "error", "similarity")}
+    assert figures.keys() == {f"age_{age}/{name}" for age in AGES for name in ("read", "error", "similarity")} | {
+        "score"
+    }
+    best = load_weights(tmp_path / "run" / "best.safetensors")[1]
+    assert (best["steps"], best["score"]) == (2, pytest.approx(figures["score"], abs=1e-4))
     assert all(map(math.isfinite, figures.values()))
     sheet = cv2.imread(str(tmp_path / "run" / "samples" / "0000002.jpg"))
     assert sheet.shape == (2 * 64, 6 * 64, 3)  # the two adults that are watched, as they are and at five ages
@@ -183,6 +187,15 @@ def test_rare_ages_are_met_almost_as_often(
     assert set(map(tuple, labels.tolist())) == {(20, 20), (21, 21), (22, 22), (23, 23), (70, 79)}
     share = 1 / (1 + 20**0.1)  # 0.43 of the faces, not 0.05; of its eight years the other has twenty
     assert float((labels[:, 0] == 70).float().mean()) == pytest.approx(share, abs=0.06)
+
+
+def test_one_set_alone_is_used(train: Train, tmp_path: Path, write_archives: WriteArchives, refused: Refused) -> None:
+    rows: list[dict[str, object]] = [{"age_low": 20, "age_high": 20}] * 3
+    rows += [{"archive": "fairface.zip", "age_low": 30, "age_high": 39}] * 2
+    data = write_archives(tmp_path / "both", rows)
+    assert train("run", "--steps", 1, "--only", "fairface", data=data).exit_code == 0
+    assert load_weights(tmp_path / "run")[1]["data"] == {"fairface": 2}
+    assert refused(train("none", "--only", "celeba", data=data), "no face of the training split has the label")
 
 
 def test_views_are_near_to_the_photograph(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,5 +268,5 @@ def test_help_explains_every_option() -> None:
     options = ["data", "facenet", "age-estimator", "out", "from", "steps", "minutes", "batch-size"]
     options += ["seed", "device", "threads", "amp", "cache", "set"]
     assert [option for option in options if f"--{option}" not in result.output] == []
-    assert "dorian-train age-translator --data faces/ --facenet" in result.output
+    assert "dorian-train age-translator --data faces/ --only fairface" in result.output
     assert "age-translator" in CliRunner().invoke(main, ["-h"]).output

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dorian_training.losses.age_bins import age_logit, wrong_age_loss
-from dorian_training.losses.translation import broad_imbalance, broad_tint, identity_loss
+from dorian_training.losses.translation import broad_imbalance, broad_tint, identity_loss, similarity_hinge
 
 LOGITS = (1.0, -2.0, 4.0, 0.5)  # of spans of ten years, centred on 5, 15, 25 and 35
 GREY = (1.0, 1.0, 1.0)
@@ -174,3 +174,28 @@ def test_fine_lines_on_one_side_leave_a_face_in_balance() -> None:
     delta = torch.zeros(1, 3, 96, 96)
     delta[:, :, ::2, :48], delta[:, :, 1::2, :48] = 0.9, -0.9
     assert float(broad_imbalance(delta)) == pytest.approx(0, abs=1e-12)
+
+
+# --- similarity of real photographs years apart ---
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (0, 0.67 + 0.25),
+        (-10, 0.603 + 0.25),
+        (40, 0.402 + 0.25),
+        (45, 0.67 - 0.0067 * 45 + 0.185),
+        (-50, 0.335 + 0.12),
+        (80, 0.33 + 0.12),
+    ],
+)
+def test_faces_are_to_be_more_alike_than_photographs_years_apart(change: float, wanted: float) -> None:
+    for similarity in (wanted + 0.05, wanted - 0.05, 0.1):
+        loss = similarity_hinge(torch.tensor([similarity]), torch.tensor([float(change)]), 0.25, 0.12)
+        assert float(loss) == pytest.approx(max(0.0, wanted - similarity), abs=1e-6)
+
+
+def test_a_hinge_is_the_mean_over_faces() -> None:
+    loss = similarity_hinge(torch.tensor([0.5, 1.0]), torch.tensor([0.0, 0.0]), 0.25, 0.12)
+    assert float(loss) == pytest.approx(0.21)

@@ -14,7 +14,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from dorian_training.errors import ConfigError
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
-from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, ModulatedBlock, TranslatorShape
+from dorian_training.networks.age_translator import (
+    AgeTranslator,
+    AgeTranslatorShape,
+    ModulatedBlock,
+    TranslatorShape,
+    luma_and_chroma,
+)
 
 SMALL = TranslatorShape(size=64, widths=(4, 8, 12), middle=1, fine=4, style=8, waves=2, gentle=5.0)
 SMALL_DISCRIMINATOR = AgeDiscriminatorShape(widths=(8, 8, 12), strides=(2, 1, 2), fine=(4, 6), bins=7, years=10.0)
@@ -109,7 +115,7 @@ def test_every_weight_learns() -> None:
 
 
 def test_fine_detail_of_the_face_reaches_its_own_place_in_the_delta() -> None:
-    network, image = awake(), faces().requires_grad_()
+    network, image = awake(replace(SMALL, chroma_bound=0.0)), faces().requires_grad_()  # chroma is smoothed
     nn.init.zeros_(network.fine.weight)  # nothing comes up from where the face is halved
     network(image, years(20), years(60))[0, :, 20, 30].sum().backward()
     assert image.grad is not None
@@ -154,6 +160,62 @@ def test_shapes_survive_json() -> None:
     again.load_state_dict(awake().state_dict())
     with pytest.raises(RuntimeError, match=r"size mismatch|Unexpected key|Missing key"):
         AgeTranslator(TranslatorShape()).load_state_dict(awake().state_dict())
+
+
+def bounded(delta: Tensor, **bounds: float) -> Tensor:
+    """What a translator with these bounds, and whose head says ``delta``, draws for a change of very many years."""
+    network = started(replace(SMALL, **({"delta_bound": 0.0, "chroma_bound": 0.0} | bounds)))  # type: ignore[arg-type]
+    network.head = Said(delta)  # type: ignore[assignment]
+    drawn: Tensor = network(faces(len(delta), delta.shape[2]), years(*[0] * len(delta)), years(*[1000] * len(delta)))
+    return drawn
+
+
+class Said(nn.Module):
+    def __init__(self, delta: Tensor) -> None:
+        super().__init__()
+        self.delta = delta
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.delta
+
+
+@torch.no_grad()
+def test_a_delta_is_bounded_by_a_hyperbolic_tangent() -> None:
+    delta = torch.linspace(-30, 30, 64).repeat(1, 3, 64, 1)
+    torch.testing.assert_close(bounded(delta, delta_bound=0.7), 0.7 * torch.tanh(delta / 0.7))
+    torch.testing.assert_close(bounded(delta), delta)  # as of earlier checkpoints
+    assert bounded(delta, delta_bound=0.7).abs().max() <= 0.7
+
+
+@torch.no_grad()
+def test_light_passes_as_it_is_and_colour_bounded() -> None:
+    grey = torch.randn(1, 1, 64, 64).repeat(1, 3, 1, 1)
+    torch.testing.assert_close(bounded(grey, chroma_bound=0.15), grey, rtol=0, atol=1e-5)
+    red = torch.zeros(1, 3, 64, 64)
+    red[:, 0] = 9.0
+    luma = 0.299 * 9
+    chroma = torch.tensor([9 - luma, -luma, -luma])
+    expected = luma + 0.15 * torch.tanh(chroma / 0.15)
+    torch.testing.assert_close(bounded(red, chroma_bound=0.15), expected[None, :, None, None].expand_as(red))
+
+
+@torch.no_grad()
+def test_colour_that_changes_from_pixel_to_pixel_is_smoothed() -> None:
+    stripes = torch.zeros(1, 3, 64, 64)
+    stripes[:, 0, ::2], stripes[:, 0, 1::2] = 0.1, -0.1
+    _, chroma = luma_and_chroma(bounded(stripes, chroma_bound=0.15))
+    _, before = luma_and_chroma(stripes)
+    assert (
+        chroma[..., 8:-8, 8:-8].abs().max() < 0.06 * before.abs().max()
+    )  # 1 / 25 of it passes two boxes of five pixels
+
+
+def test_checkpoints_from_before_bounds_have_none() -> None:
+    told = AgeTranslatorShape().as_dict()
+    del told["translator"]["delta_bound"], told["translator"]["chroma_bound"]
+    earlier = AgeTranslatorShape.from_dict(told).translator
+    assert (earlier.delta_bound, earlier.chroma_bound) == (0, 0)
+    assert (TranslatorShape().delta_bound, TranslatorShape().chroma_bound) == (0.7, 0.15)
 
 
 # --- the discriminator ---

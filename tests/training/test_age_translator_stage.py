@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.masks import face_mask
+from dorian_bundle.masks import face_mask, part_mask
 from dorian_bundle.mesh import mean_mesh
 from dorian_training.checkpoint import load_resume, load_weights
 from dorian_training.data.augmentation import Augmentation, centred
@@ -27,9 +27,14 @@ from dorian_training.loop import LoopSettings, train
 from dorian_training.losses.adversarial import fake_loss, real_loss
 from dorian_training.losses.age_bins import age_logit, wrong_age_loss
 from dorian_training.losses.reconstruction import charbonnier
-from dorian_training.losses.translation import broad_imbalance, broad_tint, identity_loss
+from dorian_training.losses.translation import broad_imbalance, broad_tint, similarity_hinge
 from dorian_training.methods.age_estimator import age_labels
-from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, GuideNetworks
+from dorian_training.methods.age_translator import (
+    AgeTranslatorSettings,
+    AgeTranslatorStage,
+    GuideNetworks,
+    similarity_at_equal_age,
+)
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape, expected_age
 from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape
@@ -53,8 +58,11 @@ LOSSES = {
     "d/wrong_age",
     "g/adversarial",
     "g/size",
+    "g/outside",
+    "g/iris",
     "g/identity",
     "g/cycle",
+    "g/flip",
     "g/tint",
     "g/imbalance",
 }
@@ -142,11 +150,14 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     make: MakeStage, batch: LabelledBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = {"size": 3.0, "identity": 5.0, "cycle": 7.0, "tint": 11.0, "imbalance": 13.0}
+    weights |= {"outside": 17.0, "iris": 19.0, "flip": 23.0}
     settings = {"r1_weight": 0.5, "r1_every": 4, "wrong_age_weight": 2.0, "identity_share": 0.5, "cycle_share": 0.3}
+    settings |= {"flip_share": 0.5}
     settings |= {
         "shift": 0,
         "brightness": 0,
-        "identity_floor": -0.5,
+        "identity_margin": 1.0,
+        "identity_long_margin": 0.8,
         **{f"{name}_weight": weight for name, weight in weights.items()},
     }
     stage = make(**settings)
@@ -156,7 +167,7 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     losses = {name: float(loss) for name, loss in stage.step(batch, 4).items()}
     assert losses.keys() == LOSSES | {"d/r1"}
 
-    (image, source, target), (again, back_from, back_to) = fed
+    (image, source, target), (again, back_from, back_to), (mirrored, *mirrored_ages) = fed
     translator, discriminator, facenet = stage.translator, stage.discriminator, stage.guides.facenet
     mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(SIDE)), SIDE))
     delta = translator(image, source, target) * mask
@@ -166,6 +177,11 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     assert torch.equal(again, drawn[-2:])  # a share of 0.3 of six
     assert torch.equal(back_from, target[-2:])
     assert torch.equal(back_to, source[-2:])
+    assert torch.equal(mirrored, image[:3].flip(3))
+    assert torch.equal(torch.stack(mirrored_ages), torch.stack([source[:3], target[:3]]))
+    whole = translator(image, source, target)
+    flipped = translator(image[:3].flip(3), source[:3], target[:3]).flip(3)
+    eyes = torch.from_numpy(part_mask(mean_mesh(DEFAULT_TEMPLATE.points(SIDE)), SIDE, "eyes"))
     cycle = drawn[-2:] + translator(drawn[-2:], target[-2:], source[-2:]) * mask - image[-2:]
     similarity = (facenet(image[:3]) * facenet(drawn[:3])).sum(dim=1)
     real, fake = discriminator(image), discriminator(drawn)
@@ -175,7 +191,10 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
         "d/wrong_age": wrong_age_loss(real, batch.label[:, 0], batch.label[:, 1], 8.0, 12.0),
         "g/adversarial": real_loss(age_logit(fake, target, 8.0)),
         "g/size": charbonnier(delta),
-        "g/identity": identity_loss(similarity, (target - source)[:3], -0.5, 0.35),
+        "g/outside": charbonnier(whole * (1 - mask)),
+        "g/iris": charbonnier(delta * eyes) / eyes.mean(),
+        "g/flip": charbonnier((flipped - whole[:3]) * mask),
+        "g/identity": similarity_hinge(similarity, (target - source)[:3], 1.0, 0.8),
         "g/cycle": charbonnier(cycle),
         "g/tint": broad_tint(delta),
         "g/imbalance": broad_imbalance(delta),
@@ -193,14 +212,17 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     assert actual == pytest.approx([judging, 0.5 / 2 * 4 * losses["d/r1"], drawing], rel=1e-4)
 
 
-@pytest.mark.parametrize("term", ["adversarial", "size", "identity", "cycle", "tint", "imbalance"])
+@pytest.mark.parametrize(
+    "term", ["adversarial", "size", "outside", "iris", "identity", "cycle", "flip", "tint", "imbalance"]
+)
 def test_every_term_pulls_at_the_translator(
     make: MakeStage, batch: LabelledBatch, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
-    off = {f"{name}_weight": 0.0 for name in ("size", "identity", "cycle", "tint", "imbalance")}
+    names = ("size", "outside", "iris", "identity", "cycle", "flip", "tint", "imbalance")
+    off = {f"{name}_weight": 0.0 for name in names}
 
     def slope(**weights: float) -> Tensor:
-        stage = make(identity_floor=-0.5, **(off | weights))
+        stage = make(identity_margin=1.0, **(off | weights))
         steps = undescended(stage, monkeypatch)
         torch.manual_seed(4)
         stage.step(batch, 1)
@@ -216,7 +238,7 @@ def test_every_term_pulls_at_the_translator(
 def test_both_are_shown_to_the_discriminator_with_one_change(
     make: MakeStage, batch: LabelledBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = make(awake=False, shift=3, brightness=0.2, identity_weight=0, cycle_weight=0)
+    stage = make(awake=False, shift=3, brightness=0.2, identity_weight=0, cycle_weight=0, flip_weight=0)
     undescended(stage, monkeypatch)
     shown = list[Tensor]()
     stage.discriminator.register_forward_hook(lambda module, given, logits: shown.append(given[0]))
@@ -255,11 +277,11 @@ def test_a_facenet_of_another_side_holds_the_person(
             assert image.shape[1:] == (3, 96, 96)
             return F.normalize(F.avg_pool2d(image, 24).flatten(1), dim=1)
 
-    off = {f"{name}_weight": 0.0 for name in ("size", "cycle", "tint", "imbalance")}
+    off = {f"{name}_weight": 0.0 for name in ("size", "outside", "iris", "cycle", "flip", "tint", "imbalance")}
     facenet = cast(FaceNet, Wide())
     slopes = list[Tensor]()
     for weight in (0.0, 1e4):
-        stage = make(facenet=facenet, identity_weight=weight, identity_floor=-0.5, **off)
+        stage = make(facenet=facenet, identity_weight=weight, identity_margin=1.0, **off)
         steps = undescended(stage, monkeypatch)
         torch.manual_seed(4)
         losses = stage.step(batch, 1)
@@ -291,26 +313,26 @@ def test_r1_comes_every_so_many_steps(make: MakeStage, batches_of: Callable[...,
     assert "d/r1" not in make(r1_weight=0).step(batches.next(), 0)
 
 
-@pytest.mark.parametrize("term", ["identity", "cycle"])
+@pytest.mark.parametrize("term", ["identity", "cycle", "flip"])
 def test_dear_terms_of_weight_zero_are_not_even_looked_at(make: MakeStage, batch: LabelledBatch, term: str) -> None:
     stage = make(**{f"{term}_weight": 0})
-    calls = {"identity": 0, "cycle": 0}
+    calls = {"identity": 0, "translator": 0}
 
     def count(name: str) -> Callable[..., None]:
         return lambda *_: calls.update({name: calls[name] + 1})
 
     stage.guides.facenet.register_forward_hook(count("identity"))
-    stage.translator.register_forward_hook(count("cycle"))
+    stage.translator.register_forward_hook(count("translator"))
     assert stage.step(batch, 1).keys() == LOSSES - {f"g/{term}"}
-    assert calls == ({"identity": 0, "cycle": 2} if term == "identity" else {"identity": 2, "cycle": 1})
+    assert calls == ({"identity": 0, "translator": 3} if term == "identity" else {"identity": 2, "translator": 2})
 
 
 def test_a_dear_term_looks_at_one_face_at_least(make: MakeStage, batch: LabelledBatch) -> None:
-    stage, looked_at = make(identity_share=0.01, cycle_share=0.01), list[int]()
+    stage, looked_at = make(identity_share=0.01, cycle_share=0.01, flip_share=0.01), list[int]()
     for network in (stage.guides.facenet, stage.translator):
         network.register_forward_hook(lambda module, given, actual: looked_at.append(len(actual)))
     stage.step(batch, 1)
-    assert looked_at == [6, 1, 1, 1]  # all are drawn; one before, one after, one back
+    assert looked_at == [6, 1, 1, 1, 1]  # all are drawn; one before, one after, one back, one in a mirror
 
 
 def ages_of(
@@ -366,7 +388,7 @@ def test_the_discriminator_learns_which_ages_are_wrong(
 def test_mixed_precision_is_near_to_single(make: MakeStage, batch: LabelledBatch) -> None:
     first = {}
     for amp in (False, True):
-        stage = make(amp=amp, identity_floor=0.0, identity_allowed=0.0)
+        stage = make(amp=amp, identity_margin=1.0)
         torch.manual_seed(3)
         first[amp] = stage.step(batch, 0)
     assert first[False].keys() == first[True].keys() == LOSSES | {"d/r1"}
@@ -509,7 +531,7 @@ def test_watched_faces_are_read_at_five_ages(make: MakeStage, people: Crops) -> 
             expected[f"age_{age}/read"] = float(read.mean())
             expected[f"age_{age}/error"] = float((read - age).abs().mean())
             expected[f"age_{age}/similarity"] = float((before * facenet(samples[:, column])).sum(dim=1).mean())
-    assert actual == pytest.approx(expected, rel=1e-3)
+    assert {name: value for name, value in actual.items() if name != "score"} == pytest.approx(expected, rel=1e-3)
     assert actual == stage.measure()
 
 
@@ -522,3 +544,19 @@ def test_before_training_everybody_stays_who_they_are(make: MakeStage, people: C
 def test_without_faces_or_an_estimator_nothing_is_measured(make: MakeStage, people: Crops) -> None:
     assert make(watched=people).measure() == {}
     assert make(reads=True).measure() == {}
+
+
+# --- scores ---
+
+
+def test_a_score_is_the_similarity_at_equal_estimated_ages() -> None:
+    reads, alike = [15.0, 75.0], [0.9, 0.3]  # in between a hundredth less for each year
+    expected = sum(0.9 - 0.01 * (age - 15) for age in (25, 40, 55, 65)) / 4
+    assert similarity_at_equal_age(reads, alike) == pytest.approx(expected)
+    assert similarity_at_equal_age(reads[::-1], alike[::-1]) == pytest.approx(expected)
+
+
+def test_a_translator_that_does_nothing_has_no_high_score() -> None:
+    still, real = similarity_at_equal_age([40.0, 40.0], [1.0, 1.0]), similarity_at_equal_age([20.0, 70.0], [0.75, 0.55])
+    assert still == pytest.approx(1 - 0.03 * (15 + 0 + 15 + 25) / 4)
+    assert still < real

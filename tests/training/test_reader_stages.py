@@ -28,6 +28,7 @@ from dorian_training.methods.age_estimator import (
     AgeEstimatorStage,
     age_labels,
     flattening_weights,
+    people_weights,
     read_ages,
 )
 from dorian_training.methods.landmark_refiner import LandmarkRefinerSettings, LandmarkRefinerStage
@@ -256,6 +257,15 @@ def test_rare_ages_are_lifted_by_a_power_of_their_rarity(
     weights = flattening_weights(make_crops(ages, np.zeros((8, 8, 8, 3), np.uint8)), *how)
     assert weights.tolist() == pytest.approx(sharing)
     assert weights.dtype == torch.float32
+
+
+def test_rare_people_are_lifted_within_their_years(make_crops: MakeCrops) -> None:
+    crops = make_crops([20, 21, 22, 23, 24, 70], np.zeros((6, 8, 8, 3), np.uint8))
+    men = ("Male", "Male", "Male", "Male", "Female", "Female")
+    records = tuple(replace(record, gender=gender) for record, gender in zip(crops.records, men, strict=True))
+    weights = people_weights(Crops(crops.pixels, records), 10, 0.5)
+    mean = (4 * 0.5 + 1) / 5  # of a half for each of four men, and one for the woman
+    assert weights.tolist() == pytest.approx([0.5 / mean] * 4 + [1 / mean, 1.0])
 
 
 # --- the landmark refiner ---

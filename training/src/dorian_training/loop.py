@@ -132,7 +132,7 @@ class _Run:
         best = load_weights(path)[1][SCORE] if path.is_file() else -math.inf
         if score > best:
             save_weights(path, self.stage.weights(), {**self.metadata, "steps": number, SCORE: score})
-            log.info("step %d: the best until now", number)
+            log.info("kept step %d as the best until now", number)
 
     def resume(self) -> int:
         state = load_resume(self.process_folder)

@@ -33,7 +33,7 @@ _OLDEST = 90.0
 _SAMPLE_AGES = (10.0, 25.0, 40.0, 55.0, 70.0)
 _FURTHER_AGES = (5.0, 80.0, 90.0)  # beside those, so that faces are also read as the ages of ``_EQUAL_AGES``
 _EQUAL_AGES = (25.0, 40.0, 55.0, 65.0)  # estimated ages at which similarities are compared
-_UNREACHED = 0.01  # similarity that each year counts by which an age is not reached
+_UNREACHED = 0.03  # similarity that each year counts by which an age is not reached
 _SAMPLE_ROWS = 10
 _ADULT, _ELDER = 18, 70  # whose faces are watched
 
