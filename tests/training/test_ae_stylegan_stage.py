@@ -15,12 +15,8 @@ from torch import Tensor
 from dorian_training.data.batches import LabelledBatch
 from dorian_training.distributed import DistributedContext
 from dorian_training.loop import LoopSettings, train
-from dorian_training.methods.ae_stylegan import (
-    LEAN_SETTINGS,
-    AeStyleGanSettings,
-    AeStyleGanStage,
-    ReadStyles,
-)
+from dorian_training.methods.ae_stylegan import AeStyleGanStage, ReadStyles
+from dorian_training.methods.ae_stylegan_settings import LEAN_SETTINGS, AeStyleGanSettings
 from dorian_training.networks.ae_stylegan import AeStyleGanShape, StyleMaps
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import (

@@ -144,7 +144,7 @@ def test_a_search_compares_values_from_one_checkpoint_and_goes_on(
 
 
 def test_a_dry_run_shows_the_settings_of_the_preset(train: Train) -> None:
-    for preset, rate in (("lean", 2.5e-4), ("paper", 2e-3)):
+    for preset, rate in (("lean", 4e-4), ("paper", 2e-3)):
         result = train("ae-stylegan", "run", "--preset", preset, "--dry-run")
         assert result.exit_code == 0, result.output
         assert yaml.safe_load(result.output)["settings"]["learning_rate"] == rate

@@ -27,7 +27,8 @@ from dorian_training.data.batches import LabelledBatch, LabelledBatches, as_imag
 from dorian_training.data.crops import Crops, with_margin
 from dorian_training.distributed import DistributedContext
 from dorian_training.errors import ConfigError
-from dorian_training.methods.ae_stylegan import LEAN_SETTINGS, AeStyleGanSettings, AeStyleGanStage, ReadStyles
+from dorian_training.methods.ae_stylegan import AeStyleGanStage, ReadStyles
+from dorian_training.methods.ae_stylegan_settings import LEAN_SETTINGS, AeStyleGanSettings
 from dorian_training.methods.age_estimator import age_labels, flattening_weights
 from dorian_training.methods.style_mixing import fit_age_means
 from dorian_training.networks.ae_stylegan import PRESETS, AeStyleGanShape, StyleMaps, StyleReader
