@@ -5,6 +5,8 @@ SERVE  := .venv-serve
 DEV    := .venv
 PROTO  := .venv-proto
 DOCS   := .venv-docs
+LOCK   := .venv-lock
+AUDIT  := .venv-audit
 OUT    := proto/src
 RUN    ?= runs/age_translator
 DATA   ?= ../shared/data
@@ -12,15 +14,20 @@ LOAD   ?= start overload fairness memory soak kill reload
 ATTACK ?=
 SCALE  ?= 1
 BENCH  ?=
+LOCAL  := dorian-bundle dorian-proto dorian-server dorian-client dorian-gateway
+LOCKS  := requirements/serve.lock requirements/build.lock
+EDITABLE := --quiet --no-index --no-deps --no-build-isolation
+SBOM   := build/sbom.cdx.json
+SERVICE ?=
 PYTEST ?=
 WORKERS ?= auto
 TESTS_DEV := tests/proto tests/training tests/export tests/evaluation tests/docs
-TESTS_SERVE := tests/bundle tests/server tests/clients tests/gateway tests/e2e tests/bench
+TESTS_SERVE := tests/bundle tests/server tests/clients tests/gateway tests/e2e tests/bench tests/supply
 FIGURES := docs/performance/figures.json
 PARTS  := dorian_bundle dorian_server dorian_client dorian_training dorian_evaluation dorian_export dorian_gateway
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve gateway test test-all lint format proto docs bench load attack train gallery clean
+.PHONY: help demo serve gateway test test-all lint format proto docs bench load attack lock audit train gallery clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -73,6 +80,14 @@ attack: $(SERVE)/test  ## attack a server on this machine for ten minutes: ATTAC
 	@mkdir -p build
 	$(SERVE)/bin/python -m bench.attack $(ATTACK) --scale $(SCALE) --json build/attack.json
 
+lock: $(LOCK)/done  ## renew the locks, which say with hashes what the demo and the image install
+	$(call compile,serve.lock,server.txt client.txt)
+	$(call compile,gateway.lock,gateway.txt,serve.lock)
+	$(call compile,build.lock,build.txt)
+
+audit: $(AUDIT)/done  ## look for known vulnerabilities in what the locks name, and list it in build/sbom.cdx.json
+	$(AUDIT)/bin/python requirements/audit.py $(LOCKS) requirements/gateway.lock --sbom $(SBOM) $(SERVICE:%=--service %)
+
 train: $(DEV)/done  ## train the default method on DATA, into RUN
 	$(DEV)/bin/dorian-train age-translator --data $(DATA) --facenet models/checkpoints/facenet \
 		--age-estimator models/checkpoints/compact_age_estimator --out $(RUN)
@@ -81,18 +96,25 @@ gallery: $(SERVE)/done  ## age twelve people by every method, leave demo/gallery
 	$(SERVE)/bin/python examples/gallery.py
 
 clean:  ## remove the environments and everything built
-	rm -rf $(DEV) $(SERVE) $(PROTO) $(DOCS) build demo
+	rm -rf $(DEV) $(SERVE) $(PROTO) $(DOCS) $(LOCK) $(AUDIT) build demo
 
-$(SERVE)/done: requirements/server.txt requirements/client.txt $(wildcard */pyproject.toml clients/python/pyproject.toml)
+# For Python 3.11 and later, on every platform that the packages have files for. $(1): the lock; $(2): what it is made of;
+# $(3): a lock whose versions it keeps to.
+compile = $(LOCK)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" $(LOCAL:%=--no-emit-package %) $(3:%=-c requirements/%) -o requirements/$(1) $(2:%=requirements/%)
+
+$(SERVE)/done: $(LOCKS) requirements/server.txt requirements/client.txt $(wildcard */pyproject.toml clients/python/pyproject.toml)
 	$(PYTHON) -m venv $(SERVE)
-	$(SERVE)/bin/pip install --quiet -r requirements/server.txt -r requirements/client.txt
+	$(SERVE)/bin/pip install --quiet --require-hashes $(LOCKS:%=-r %)
+	$(SERVE)/bin/pip install $(EDITABLE) -r requirements/server.txt -r requirements/client.txt
 	touch $@
 
-$(SERVE)/gateway: requirements/gateway.txt $(SERVE)/done
-	$(SERVE)/bin/pip install --quiet -r requirements/gateway.txt
+$(SERVE)/gateway: requirements/gateway.lock requirements/gateway.txt $(SERVE)/done
+	$(SERVE)/bin/pip install --quiet --require-hashes -r requirements/gateway.lock
+	$(SERVE)/bin/pip install $(EDITABLE) -r requirements/gateway.txt
 	touch $@
 
-$(SERVE)/test: requirements/serve-test.txt requirements/gateway.txt $(SERVE)/done
+$(SERVE)/test: requirements/serve-test.txt $(SERVE)/gateway
 	$(SERVE)/bin/pip install --quiet -r requirements/serve-test.txt
 	touch $@
 
@@ -108,6 +130,16 @@ $(DEV)/done: requirements/dev.txt $(wildcard */pyproject.toml clients/python/pyp
 $(PROTO)/done: requirements/proto.txt
 	$(PYTHON) -m venv $(PROTO)
 	$(PROTO)/bin/pip install --quiet -r requirements/proto.txt
+	touch $@
+
+$(LOCK)/done: requirements/lock.txt
+	$(PYTHON) -m venv $(LOCK)
+	$(LOCK)/bin/pip install --quiet -r requirements/lock.txt
+	touch $@
+
+$(AUDIT)/done: requirements/audit.txt
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet -r requirements/audit.txt
 	touch $@
 
 $(DOCS)/done: requirements/docs.txt proto/pyproject.toml clients/python/pyproject.toml

@@ -1,0 +1,1 @@
+"""What is installed: locks, their audit, and the image."""
