@@ -1,6 +1,6 @@
 """A folder of photos by `Client.age_many` and by plain threads, against one server, in turns.
 
-Prints photos a second of each way in each round, and the ratio of their medians. `--threads` searches the best fixed number.
+Prints photos a second of each way in each round, and the ratio of their medians. Repeat `--threads` to search the best fixed number.
 """
 
 from __future__ import annotations
@@ -39,6 +39,14 @@ def by_threads(client: Client, photos: Sequence[Path], threads: int) -> int:
         return sum(pool.map(age, photos))
 
 
+def ways_of(photos: Sequence[Path], threads: Sequence[int]) -> dict[str, Callable[[Client], int]]:
+    """Return the ways to age photos, by name: `age_many` first, then numbers of threads."""
+    ways: dict[str, Callable[[Client], int]] = {"age_many": lambda client: by_age_many(client, photos)}
+    for number in threads:
+        ways[f"{number} threads"] = lambda client, number=number: by_threads(client, photos, number)
+    return ways
+
+
 def cpu_seconds(server: Server) -> float:
     """Return the processor time that the server's processes have had."""
     ticks = 0
@@ -57,9 +65,7 @@ def main() -> None:
     arguments = parser.parse_args()
     files = sorted(path for path in arguments.folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     photos = [files[index % len(files)] for index in range(arguments.count)]
-    ways: dict[str, Callable[[Client], int]] = {"age_many": lambda client: by_age_many(client, photos)}
-    for threads in arguments.threads or [2]:
-        ways[f"{threads} threads"] = lambda client, threads=threads: by_threads(client, photos, threads)
+    ways = ways_of(photos, arguments.threads or [2])
     rates: dict[str, list[float]] = {way: [] for way in ways}
     with running([]) as server, Client(server.address) as client:
         by_age_many(client, photos[:6])

@@ -258,7 +258,7 @@ def test_what_failed_by_fault_of_the_server_is_sent_again(run: Run, tree: Path, 
     assert "1 of 3 photos aged; 2 failed" in result.stdout
     result = run("batch", "photos", "-o", "aged", "--to", "8")
     assert result.exit_code == 0
-    assert "3 of 3 photos aged; 1 of them earlier" in result.stdout
+    assert "3 of 3 photos aged; 1 from earlier runs" in result.stdout
 
 
 def test_a_photo_that_cannot_be_read(run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

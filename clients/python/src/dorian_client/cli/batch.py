@@ -139,7 +139,7 @@ def _report(planned: list[PlannedPhoto], tally: Tally, out: Path, *, targets: li
     counts = Counter(str(record["status"]) for record in tally.records.values())
     left = len(planned) - len(tally.records)
     parts = [f"{counts['done']} of {count(len(planned), 'photo')} aged"]
-    parts += [f"{tally.earlier} of them earlier"] if tally.earlier else []
+    parts += [f"{tally.earlier} from earlier runs"] if tally.earlier else []
     parts += [f"{counts[status]} {status}" for status in ("rejected", "failed") if counts[status]]
     parts += [f"{left} left: give the same command again to go on"] if left else []
     click.echo("; ".join(parts))
