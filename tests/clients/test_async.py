@@ -42,6 +42,7 @@ CALLS: dict[str, Callable[[Any, Pixels], Any]] = {
     "sweep": lambda client, photo: client.sweep(photo, strength=0.5),
     "detect": lambda client, photo: client.detect(photo),
     "compare": lambda client, photo: client.compare(photo, photo, second_face=1),
+    "mix": lambda client, photo: client.mix(photo, [photo, photo], preset="alternating-3", with_delta=True),
     "reconstruct": lambda client, photo: client.reconstruct(photo, mode="identity", max_steps=9),
     "methods": lambda client, photo: client.methods(),
     "bundle": lambda client, photo: client.bundle(),

@@ -170,7 +170,8 @@ def test_methods(run: Run) -> None:
         "painter\n  Has no ages.\n  fake, crops of 32 px\n  filter young: Younger.\n  filter old: Older.\n",
         "inverter (default)\n  Inverts.\n  fake, crops of 64 px\n  ages 0-18, 19-29, 30-39, 60+\n"
         "  reconstructs and optimises faces\n",
-        "other\n  Inverts too.\n  fake, crops of 32 px\n  ages 0-18, 19-29\n  reconstructs faces\n",
+        "other\n  Inverts too.\n  fake, crops of 32 px\n  ages 0-18, 19-29\n  reconstructs faces\n"
+        "  mixes styles at 12 levels: mid, alternating-3, two-styles\n",
         "CC0-1.0",
     ):
         assert message in result.stdout

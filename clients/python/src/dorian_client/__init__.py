@@ -11,7 +11,7 @@ The errors are listed in `dorian_client.errors`; `dorian_client.testing` has a f
 from dorian_client._async_client import AsyncClient
 from dorian_client._async_search import AsyncSearch
 from dorian_client._batch import AgeOutcome
-from dorian_client._bundles import AgeGroup, BundleInfo, Method, ServedBundle
+from dorian_client._bundles import AgeGroup, BundleInfo, Method, ServedBundle, StylePreset
 from dorian_client._channel import Tls
 from dorian_client._client import Client
 from dorian_client._faces import (
@@ -28,7 +28,7 @@ from dorian_client._faces import (
     Target,
 )
 from dorian_client._matches import IdentityMatch, YearsApart
-from dorian_client._options import AgeOptions, OptimizeOptions, ReconstructOptions
+from dorian_client._options import AgeOptions, MixOptions, OptimizeOptions, ReconstructOptions, Reference
 from dorian_client._photos import PhotoLike
 from dorian_client._pictures import Picture
 from dorian_client._rendering import compose, make_sheet
@@ -38,11 +38,13 @@ from dorian_client._results import (
     CompareResult,
     DetectResult,
     FaceReport,
+    MixResult,
     Provenance,
     Reconstruction,
     ReconstructResult,
     SearchResult,
     SearchStep,
+    UsedReference,
 )
 from dorian_client._search import Search
 from dorian_client.errors import (
@@ -95,6 +97,8 @@ __all__ = [
     "InvalidRequest",
     "Landmarks",
     "Method",
+    "MixOptions",
+    "MixResult",
     "NoFaceError",
     "NotFound",
     "OptimizeOptions",
@@ -108,14 +112,17 @@ __all__ = [
     "ReconstructOptions",
     "ReconstructResult",
     "Reconstruction",
+    "Reference",
     "Search",
     "SearchResult",
     "SearchStep",
     "ServedBundle",
     "ServerError",
+    "StylePreset",
     "Target",
     "Tls",
     "Unauthenticated",
+    "UsedReference",
     "YearsApart",
     "compose",
     "make_sheet",

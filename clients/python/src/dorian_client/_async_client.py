@@ -21,10 +21,19 @@ from dorian_client._batch import AgeOutcome, Batch, check_many
 from dorian_client._bundles import BundleInfo, Method, ServedBundle
 from dorian_client._calls import Call, ManyAges
 from dorian_client._faces import FaceLike
-from dorian_client._options import AgeOptions, OptimizeOptions, ReconstructOptions, Targets, check_options
+from dorian_client._options import (
+    AgeOptions,
+    MixOptions,
+    OptimizeOptions,
+    ReconstructOptions,
+    References,
+    Targets,
+    check_options,
+)
 from dorian_client._pacing import Pacer
 from dorian_client._photos import PhotoLike, read_photo
-from dorian_client._results import AgeResult, CompareResult, DetectResult, ReconstructResult
+from dorian_client._requests import read_references
+from dorian_client._results import AgeResult, CompareResult, DetectResult, MixResult, ReconstructResult
 from dorian_client._search import SearchState, Start
 from dorian_client._status import raise_if_closed
 
@@ -94,6 +103,11 @@ class AsyncClient(BaseClient):
         """Tell whether a face of one photo and a face of another belong to the same person, as `Client.compare`."""
         photos = await _read(first), await _read(second)
         return await self._call(_calls.compare(*photos, first_face, second_face, false_accept_rate))
+
+    async def mix(self, photo: PhotoLike, references: References = None, **options: Unpack[MixOptions]) -> MixResult:
+        """Return the photo with some styles of its faces exchanged for those of references, as `Client.mix`."""
+        data, read = await _read(photo), await asyncio.to_thread(read_references, references)
+        return await self._call(_calls.mix(data, read, options))
 
     async def reconstruct(self, photo: PhotoLike, **options: Unpack[ReconstructOptions]) -> ReconstructResult:
         """Return each face's crop, its latent and what the generator draws from it, as `Client.reconstruct`."""

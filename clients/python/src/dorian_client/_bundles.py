@@ -25,6 +25,19 @@ class AgeGroup:
 
 
 @dataclass(frozen=True)
+class StylePreset:
+    """A named choice of levels for `Client.mix`.
+
+    Attributes:
+        name: What requests call it.
+        groups: Levels from 1: one group for the mean of any number of references, or one for each reference.
+    """
+
+    name: str
+    groups: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
 class Method:
     """A method of a bundle.
 
@@ -42,6 +55,8 @@ class Method:
         commercial_use: Whether commercial use of its weights, and of those that every photo passes, is free by their sources'
             terms; None if the server does not say.
         licence_obstacles: What forbids commercial use: a network each, with its reasons.
+        style_levels: How many levels of styles it has for `Client.mix`, from 1; 0 if it mixes none.
+        style_presets: The presets of `Client.mix`.
     """
 
     name: str
@@ -55,6 +70,8 @@ class Method:
     optimises: bool = False
     commercial_use: bool | None = None
     licence_obstacles: tuple[str, ...] = ()
+    style_levels: int = 0
+    style_presets: tuple[StylePreset, ...] = ()
 
 
 @dataclass(frozen=True)

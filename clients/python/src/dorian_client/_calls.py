@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -12,9 +12,17 @@ from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
 from dorian_client import _requests, _responses
 from dorian_client._bundles import BundleInfo, ServedBundle
 from dorian_client._faces import FaceLike, Target
-from dorian_client._options import AgeOptions, OptimizeOptions, ReconstructOptions, Targets
+from dorian_client._options import AgeOptions, MixOptions, OptimizeOptions, ReconstructOptions, Reference, Targets
 from dorian_client._photos import read_photo
-from dorian_client._results import AgeResult, CompareResult, DetectResult, ReconstructResult, SearchResult, SearchStep
+from dorian_client._results import (
+    AgeResult,
+    CompareResult,
+    DetectResult,
+    MixResult,
+    ReconstructResult,
+    SearchResult,
+    SearchStep,
+)
 
 T = TypeVar("T")
 
@@ -106,6 +114,12 @@ def compare(
         first, second, first_face=first_face, second_face=second_face, false_accept_rate=false_accept_rate
     )
     return Call("CompareFaces", request, _responses.read_compare_response)
+
+
+def mix(photo: bytes, references: Sequence[Reference], options: MixOptions) -> Call[MixResult]:
+    """Return the call that mixes styles, of references whose photos have been read; raises TypeError and ValueError."""
+    request = _requests.mix_request(photo, references, options)
+    return Call("MixStyles", request, lambda response: _responses.read_mix_response(response, request))
 
 
 def reconstruct(photo: bytes, options: ReconstructOptions) -> Call[ReconstructResult]:

@@ -18,10 +18,19 @@ from dorian_client._batch import AHEAD, AgeOutcome, Batch, check_many
 from dorian_client._bundles import BundleInfo, Method, ServedBundle
 from dorian_client._calls import Call, ManyAges
 from dorian_client._faces import FaceLike
-from dorian_client._options import AgeOptions, OptimizeOptions, ReconstructOptions, Targets, check_options
+from dorian_client._options import (
+    AgeOptions,
+    MixOptions,
+    OptimizeOptions,
+    ReconstructOptions,
+    References,
+    Targets,
+    check_options,
+)
 from dorian_client._pacing import Pacer
 from dorian_client._photos import PhotoLike, read_photo
-from dorian_client._results import AgeResult, CompareResult, DetectResult, ReconstructResult
+from dorian_client._requests import read_references
+from dorian_client._results import AgeResult, CompareResult, DetectResult, MixResult, ReconstructResult
 from dorian_client._search import Search, SearchState
 
 _PROBE_SECONDS = 0.2  # how long a channel may take to report its state
@@ -198,6 +207,33 @@ class Client(BaseClient):
         """
         photos = read_photo(first), read_photo(second)
         return self._call(_calls.compare(*photos, first_face, second_face, false_accept_rate))
+
+    def mix(self, photo: PhotoLike, references: References = None, **options: Unpack[MixOptions]) -> MixResult:
+        """Return the photo with some styles of its faces exchanged for those of references.
+
+        References are photos, or of an age, `to`, at which the server chooses them by itself: of a span of years, and like the
+        face in pose, tone and light. A face that cannot be processed has an error in its report; the others are changed all the
+        same.
+
+        Args:
+            photo: The photo.
+            references: A photo or a `Reference`, or a list of up to 8; None with `to`.
+            **options: Age, levels, faces, strength, format and more: see `MixOptions`.
+
+        Returns:
+            The photo, a report per face, and which references gave which levels.
+
+        Raises:
+            PhotoError: A photo cannot be sent.
+            ServerError: The call failed.
+            TypeError, ValueError: An argument has the wrong type or value.
+
+        Example:
+            >>> client.mix("portrait.jpg", "grandmother.jpg", preset="alternating-3").picture.save("older.jpg")
+            >>> client.mix("portrait.jpg", to=70, strength=0.5)
+            >>> client.mix("portrait.jpg", [Reference("a.jpg", levels=[9, 11]), Reference("b.jpg", levels=[10, 12])])
+        """
+        return self._call(_calls.mix(read_photo(photo), read_references(references), options))
 
     def reconstruct(self, photo: PhotoLike, **options: Unpack[ReconstructOptions]) -> ReconstructResult:
         """Return, for each face, the crop that the networks see, its latent and what the generator draws from it.

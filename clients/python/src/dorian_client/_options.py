@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from dorian_client._faces import Age, FaceLike, Target
+from dorian_client._photos import PhotoLike
 from dorian_client._results import Reconstruction
 
 Targets: TypeAlias = Target | Iterable[Target] | None
@@ -18,6 +20,25 @@ Latent: TypeAlias = Sequence[float] | npt.NDArray[np.floating]
 Latents: TypeAlias = (
     Reconstruction | Iterable[Reconstruction | tuple[FaceLike, Latent]] | Mapping[FaceLike, Latent] | None
 )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A face in another photo, which gives its styles to `Client.mix`.
+
+    Attributes:
+        photo: The photo.
+        face: The face; None for the largest.
+        levels: The levels that this reference gives, from 1, none of which another does; None where a preset or `levels` say
+            which.
+    """
+
+    photo: PhotoLike
+    face: FaceLike | None = None
+    levels: Sequence[int] | None = None
+
+
+References: TypeAlias = PhotoLike | Reference | Sequence[PhotoLike | Reference] | None
 
 
 class AgeOptions(TypedDict, total=False):
@@ -108,6 +129,41 @@ class OptimizeOptions(TypedDict, total=False):
     method: str | None
     format: str | None
     quality: int | None
+
+
+class MixOptions(TypedDict, total=False):
+    """Keyword arguments of `Client.mix`, all optional; None stands for the default.
+
+    Attributes:
+        to: An age; the server chooses references of it for each face, in place of photos.
+        count: How many it chooses, up to 8; 5 by default, or as many as the preset has groups.
+        gender: "woman" or "man", for those that it chooses; either by default.
+        preset: Name of a preset, as `methods` lists it; "mid" by default, where no levels are given. One of several groups takes
+            as many references, each of which gives its group of levels; one of a single group takes their mean.
+        levels: Levels, from 1, at which the mean of all references is taken.
+        faces: The faces to change; all faces by default, at most the 32 largest.
+        method: A method's name; by default the first that mixes styles.
+        strength: How much of the change to make, 0 to 1.5; 1 by default.
+        blend: "delta", the default, or "replace", as for `AgeOptions`.
+        format: Format of the picture: "jpeg", "png" or "webp"; by default that of the photo.
+        quality: 1 to 100, for JPEG and WebP; by default the server's.
+        keep_metadata: Whether to keep camera, time and author of the photo's EXIF. The location is never kept.
+        with_delta: Whether to return what was added to the photo as a layer, `MixResult.delta`, too.
+    """
+
+    to: Age | None
+    count: int | None
+    gender: str | None
+    preset: str | None
+    levels: Sequence[int] | None
+    faces: Faces
+    method: str | None
+    strength: float | None
+    blend: str | None
+    format: str | None
+    quality: int | None
+    keep_metadata: bool
+    with_delta: bool
 
 
 def check_options(options: Mapping[str, object], kind: type) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -18,11 +19,15 @@ from dorian_client._options import (
     FaceAges,
     Faces,
     Latents,
+    MixOptions,
     OptimizeOptions,
     ReconstructOptions,
+    Reference,
+    References,
     Targets,
     check_options,
 )
+from dorian_client._photos import read_photo
 from dorian_client._results import Reconstruction
 from dorian_client.errors import NotFound
 
@@ -40,7 +45,9 @@ SEARCH_MODES: dict[str, pb.ReconstructionMode] = {
 MODES: dict[str, pb.ReconstructionMode] = {"initial": pb.RECONSTRUCTION_MODE_INITIAL, **SEARCH_MODES}
 OPTIMIZERS: dict[str, pb.Optimizer] = {"l-bfgs-b": pb.OPTIMIZER_L_BFGS_B, "adam": pb.OPTIMIZER_ADAM}
 _FORMAT_NUMBERS: dict[str, pb.ImageFormat] = {name: format.number for name, format in FORMATS.items()}
+GENDERS: dict[str, pb.Gender] = {"woman": pb.GENDER_WOMAN, "man": pb.GENDER_MAN}
 DEFAULT_MODE, DEFAULT_SEARCH_MODE = "initial", "identity"
+DEFAULT_PRESET = "mid"
 _LARGEST = "largest"
 _INT32_MAX = 2**31 - 1
 
@@ -133,6 +140,81 @@ def optimize_request(photo: bytes, options: OptimizeOptions) -> pb.OptimizeReque
         method=options.get("method") or "",
         output=_output(options.get("format"), options.get("quality")),
     )
+
+
+def read_references(references: References) -> list[Reference]:
+    """Return references whose photos are the bytes of files.
+
+    Raises:
+        PhotoError: A photo cannot be sent.
+    """
+    entries: list[Any] = [] if references is None else [references]
+    if isinstance(references, list | tuple):
+        entries = list(references)
+    wrapped = [entry if isinstance(entry, Reference) else Reference(entry) for entry in entries]
+    return [replace(entry, photo=read_photo(entry.photo)) for entry in wrapped]
+
+
+def mix_request(photo: bytes, references: Sequence[Reference], options: MixOptions) -> pb.MixStylesRequest:
+    """Return the request to mix styles.
+
+    Args:
+        photo: The bytes of an image file.
+        references: References, as `read_references` returns them.
+        options: The keyword arguments of `Client.mix`.
+
+    Raises:
+        TypeError, ValueError: An argument has the wrong type or value.
+    """
+    check_options(options, MixOptions)
+    levels, preset = options.get("levels"), options.get("preset")
+    blend, strength = options.get("blend"), options.get("strength")
+    if preset is None and levels is None and not any(reference.levels for reference in references):
+        preset = DEFAULT_PRESET
+    return pb.MixStylesRequest(
+        image=pb.Image(data=photo),
+        references=[_reference(reference) for reference in references],
+        chosen=_choice_of_references(options),
+        preset=preset,
+        levels=_levels(levels),
+        strength=None if strength is None else _float(strength, "a strength"),
+        blend=None if blend is None else _choice(blend, "a blend", BLENDS),
+        output=_output(
+            options.get("format"), options.get("quality"), keep_metadata=options.get("keep_metadata", False)
+        ),
+        with_delta=options.get("with_delta", False),
+        faces=_face_selectors(options.get("faces")),
+        method=options.get("method") or "",
+    )
+
+
+def _choice_of_references(options: MixOptions) -> pb.ReferenceChoice | None:
+    to, count, gender = options.get("to"), options.get("count"), options.get("gender")
+    if to is None:
+        if count is not None or gender is not None:
+            raise ValueError("count and gender are for references that the server chooses; give their age with to")
+        return None
+    advice = "give how many references to choose"
+    return pb.ReferenceChoice(
+        age=_age(to),
+        count=None if count is None else _int32(count, "a count", advice),
+        gender=None if gender is None else _choice(gender, "a gender", GENDERS),
+    )
+
+
+def _reference(reference: Reference) -> pb.StyleReference:
+    face = reference.face
+    return pb.StyleReference(
+        image=pb.Image(data=bytes(reference.photo)),  # type: ignore[arg-type]  # read_references has made it bytes
+        face=None if face is None else _face_selector(face),
+        levels=_levels(reference.levels),
+    )
+
+
+def _levels(levels: object) -> list[int]:
+    if levels is None:
+        return []
+    return [_int32(level, "a level", "give numbers from 1, as methods() says") for level in _as_iterable(levels)]
 
 
 def list_request() -> pb.ListMethodsRequest:

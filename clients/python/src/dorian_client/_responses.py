@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from dorian.v1 import admin_pb2
 from dorian.v1 import face_aging_pb2 as pb
-from dorian_client._bundles import AgeGroup, BundleInfo, Method, ServedBundle
+from dorian_client._bundles import AgeGroup, BundleInfo, Method, ServedBundle, StylePreset
 from dorian_client._faces import (
     Age,
     AgeInterval,
@@ -28,11 +28,13 @@ from dorian_client._results import (
     CompareResult,
     DetectResult,
     FaceReport,
+    MixResult,
     Provenance,
     Reconstruction,
     ReconstructResult,
     SearchResult,
     SearchStep,
+    UsedReference,
 )
 from dorian_client.errors import InternalError
 
@@ -43,6 +45,7 @@ _BOUNDS: dict[int, YearsBound] = {
     pb.YEARS_BOUND_AT_LEAST: "at_least",
 }
 _WARNING_PREFIX = "WARNING_CODE_"
+_GENDERS: dict[int, str] = {pb.GENDER_WOMAN: "woman", pb.GENDER_MAN: "man"}
 
 
 def read_age_response(response: pb.AgeTransformResponse, request: pb.AgeTransformRequest) -> AgeResult:
@@ -67,6 +70,42 @@ def read_age_response(response: pb.AgeTransformResponse, request: pb.AgeTransfor
         faces_found=response.faces_found,
         provenance=_read_provenance(response.provenance),
         times=_read_times(response.times),
+    )
+
+
+def read_mix_response(response: pb.MixStylesResponse, request: pb.MixStylesRequest) -> MixResult:
+    """Read the photo with mixed styles.
+
+    Args:
+        response: The response.
+        request: The request that it answers.
+
+    Raises:
+        InternalError: The delta is missing.
+    """
+    result = response.result
+    if request.with_delta and not result.HasField("delta"):
+        raise InternalError("the server sent no delta, though with_delta was set", code="INTERNAL")
+    return MixResult(
+        picture=_read_picture(result.image),
+        faces=tuple(map(_read_report, result.faces)),
+        references=tuple(map(_read_reference, response.references)),
+        faces_found=response.faces_found,
+        delta=_read_picture(result.delta) if result.HasField("delta") else None,
+        provenance=_read_provenance(response.provenance),
+        times=_read_times(response.times),
+    )
+
+
+def _read_reference(reference: pb.UsedReference) -> UsedReference:
+    return UsedReference(
+        index=reference.index,
+        levels=tuple(reference.levels),
+        face=_read_face(reference.face) if reference.HasField("face") else None,
+        chosen_for=reference.chosen_for if reference.HasField("chosen_for") else None,
+        age_low=reference.age_low if reference.HasField("age_low") else None,
+        age_high=reference.age_high if reference.HasField("age_high") else None,
+        gender=_GENDERS.get(reference.gender),
     )
 
 
@@ -275,6 +314,11 @@ def _read_method(method: pb.Method) -> Method:
         optimises=method.optimises,
         commercial_use=method.commercial_use if method.HasField("commercial_use") else None,
         licence_obstacles=tuple(method.licence_obstacles),
+        style_levels=method.style_levels,
+        style_presets=tuple(
+            StylePreset(preset.name, tuple(tuple(group.levels) for group in preset.groups))
+            for preset in method.style_presets
+        ),
     )
 
 

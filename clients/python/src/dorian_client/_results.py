@@ -117,6 +117,51 @@ class AgeResult(_Result):
 
 
 @dataclass(frozen=True)
+class UsedReference:
+    """A reference whose styles were taken.
+
+    Attributes:
+        index: Its place among the references that were given, or among those that the bundle keeps.
+        levels: At which levels.
+        face: The face in its photo, with its estimated age; None for one that the bundle keeps.
+        chosen_for: Index of the face that the server chose it for; None for one that was given, which every face has.
+        age_low: First year of the age of one that the bundle keeps.
+        age_high: Last year of that age.
+        gender: "woman" or "man", of one that the bundle keeps.
+    """
+
+    index: int
+    levels: tuple[int, ...]
+    face: Face | None = None
+    chosen_for: int | None = None
+    age_low: float | None = None
+    age_high: float | None = None
+    gender: str | None = None
+
+
+@dataclass(frozen=True)
+class MixResult(_Result):
+    """The photo with some styles of its faces exchanged for those of references.
+
+    Attributes:
+        picture: The photo with its faces changed.
+        faces: A report per face that was to change, largest first, then one per selected face that is not there. Its target is the
+            age of references that the server chose, or None.
+        references: The references in their order; or those that the server chose, face by face, the most alike first.
+        faces_found: Number of faces in the photo, changed or not.
+        delta: What was added to the photo, if `with_delta` was set, as in `AgedPhoto`.
+        provenance: Method and bundle.
+        times: The server's seconds by stage.
+    """
+
+    picture: Picture
+    faces: tuple[FaceReport, ...]
+    references: tuple[UsedReference, ...]
+    faces_found: int
+    delta: Picture | None = None
+
+
+@dataclass(frozen=True)
 class DetectResult(_Result):
     """The faces of a photo.
 

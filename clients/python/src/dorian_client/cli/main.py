@@ -10,6 +10,7 @@ from dorian_client.cli.compare import compare
 from dorian_client.cli.detect import detect
 from dorian_client.cli.exit_codes import EXIT_USAGE, Program
 from dorian_client.cli.methods import methods
+from dorian_client.cli.mix import mix
 from dorian_client.cli.optimize import optimize
 from dorian_client.cli.reconstruct import reconstruct
 from dorian_client.cli.reload import reload
@@ -31,6 +32,7 @@ def main(ctx: click.Context) -> None:
       dorian batch photos/ -o aged/ --to 60+ --priority batch
       dorian detect wedding.jpg --draw faces.png
       dorian compare then.jpg now.jpg
+      dorian mix portrait.jpg --reference old.jpg -o older.jpg
       dorian optimize portrait.jpg -o drawing.png --latent latent.json
       dorian methods --server photos.example:50051
 
@@ -48,5 +50,5 @@ def main(ctx: click.Context) -> None:
         ctx.exit(EXIT_USAGE)
 
 
-for _command in (age, batch, compare, detect, methods, optimize, reconstruct, reload):
+for _command in (age, batch, compare, detect, methods, mix, optimize, reconstruct, reload):
     main.add_command(_command)

@@ -17,7 +17,8 @@ def methods(as_json: bool, connection: Connection) -> None:
     """List the server's methods with their age groups and filters, and its bundles if there are several.
 
     A method that reconstructs has latents, for 'dorian reconstruct'. The latents of one that optimises can be searched, by
-    'dorian optimize', 'dorian reconstruct --mode' and 'dorian age --optimisation'.
+    'dorian optimize', 'dorian reconstruct --mode' and 'dorian age --optimisation'. One that mixes styles is for 'dorian mix',
+    with the presets that are listed.
 
     --json adds the false-accept rates that 'dorian compare' accepts.
 
@@ -64,4 +65,7 @@ def _describe_method(method: Method) -> list[str]:
         lines += [f"  {_describe_licence(method)}"]
     if any(abilities.values()):
         lines += [f"  {' and '.join(name for name, is_able in abilities.items() if is_able)} faces"]
+    if method.style_levels:
+        presets = ", ".join(preset.name for preset in method.style_presets)
+        lines += [f"  mixes styles at {method.style_levels} levels{f': {presets}' if presets else ''}"]
     return lines

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from dorian_client._bundles import AgeGroup, Method
+from dorian_client._bundles import AgeGroup, Method, StylePreset
 from dorian_client._faces import Box, Face, FaceWarning, Filter, Landmarks
 from dorian_client._matches import YearsApart
 from dorian_client._status import DOMAIN
@@ -43,9 +43,24 @@ _AGE_GROUPS = (
     AgeGroup("30-39", 30, 39, 30.0),
     AgeGroup("60+", 60, None, 60.0),
 )
+_PRESETS = (
+    StylePreset("mid", ((5, 6, 7, 8, 9, 10, 11, 12),)),
+    StylePreset("alternating-3", ((9, 11),)),
+    StylePreset("two-styles", ((9, 11), (10, 12))),
+)
 _METHODS = (
     Method("inverter", "fake", "Inverts.", _AGE_GROUPS, 64, is_default=True, reconstructs=True, optimises=True),
-    Method("other", "fake", "Inverts too.", _AGE_GROUPS[:2], 32, is_default=False, reconstructs=True),
+    Method(
+        "other",
+        "fake",
+        "Inverts too.",
+        _AGE_GROUPS[:2],
+        32,
+        is_default=False,
+        reconstructs=True,
+        style_levels=12,
+        style_presets=_PRESETS,
+    ),
     Method("painter", "fake", "Has no ages.", (), 32, False, (Filter("young", "Younger."), Filter("old", "Older."))),
 )
 _FACES = (

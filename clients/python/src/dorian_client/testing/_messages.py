@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, astuple
 
 from dorian.v1 import face_aging_pb2 as pb
@@ -9,6 +10,7 @@ from dorian_client._bundles import Method
 from dorian_client._faces import Face, FaceWarning
 from dorian_client._matches import YearsApart, YearsBound
 
+_LEVELS, _CHOSEN = [9, 11], 5
 _BOUNDS: dict[YearsBound, pb.YearsBound] = {
     "about": pb.YEARS_BOUND_ABOUT,
     "at_most": pb.YEARS_BOUND_AT_MOST,
@@ -32,6 +34,11 @@ def write_method(method: Method) -> pb.Method:
         reconstructs=method.reconstructs,
         optimises=method.optimises,
         licence_obstacles=method.licence_obstacles,
+        style_levels=method.style_levels,
+        style_presets=[
+            pb.StylePreset(name=preset.name, groups=[pb.LevelGroup(levels=group) for group in preset.groups])
+            for preset in method.style_presets
+        ],
     )
     if method.commercial_use is not None:
         message.commercial_use = method.commercial_use
@@ -52,6 +59,23 @@ def write_face(face: Face) -> pb.Face:
         pose=None if pose is None else pb.Pose(**asdict(pose)),
         visibility=face.visibility,
     )
+
+
+def write_references(
+    request: pb.MixStylesRequest, faces: Sequence[Face], changed: Sequence[int]
+) -> list[pb.UsedReference]:
+    """Return the references of a request with the largest of ``faces``, or as many as it asks for of each of those that ``changed``."""
+    levels = list(request.levels) or _LEVELS
+    if request.references:
+        return [
+            pb.UsedReference(index=index, levels=list(reference.levels) or levels, face=write_face(faces[0]))
+            for index, reference in enumerate(request.references)
+        ]
+    return [
+        pb.UsedReference(index=index, levels=levels, chosen_for=face, age_low=60, age_high=69, gender=pb.GENDER_WOMAN)
+        for face in changed
+        for index in range(request.chosen.count or _CHOSEN)
+    ]
 
 
 def write_warning(warning: FaceWarning) -> pb.FaceWarning:

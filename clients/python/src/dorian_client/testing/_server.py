@@ -22,14 +22,15 @@ class FakeServer(Behaviour):
     """A server for tests: real gRPC on a free local port, without networks. A context manager.
 
     It finds the same faces in every photo. Ageing inverts the photo's colours and writes the target's index into the red of
-    the top left pixel, so that pictures differ; a latent search does the same to the face's crop, with the step's number.
+    the top left pixel, so that pictures differ; a latent search does the same to the face's crop, with the step's number,
+    and mixing to the photo, with the number of references.
     Names of methods, age groups, filters and bundles that it does not have are rejected as by a real server. All attributes
     may be changed while it serves.
 
     Attributes:
         faces: The faces of every photo, by default two: one of 32 by 40 pixels at (8, 4), one of 12 by 14 at (50, 6).
         methods: The methods, by default "inverter", which does everything, "other", which has fewer age groups and no latent
-            search, and "painter", which has the filters "young" and "old" only.
+            search but mixes styles, and "painter", which has the filters "young" and "old" only.
         bundles: Names of the bundles; all have the same methods.
         changed_bundles: Names of the bundles that differ after a reload.
         unusable_faces: Indices of faces that cannot be processed; their reports have the error FACE_UNUSABLE.

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, NoReturn, TypeVar, cast
 
 import grpc
-import numpy as np
 from grpc_status import rpc_status
 from PIL import Image, ImageOps
 
@@ -16,10 +15,18 @@ from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.admin_pb2_grpc import AdminServicer
 from dorian.v1.face_aging_pb2_grpc import FaceAgingServicer
 from dorian_client._faces import Face
-from dorian_client._files import FORMATS_BY_NUMBER, PNG, ImageFormat, decode_image, encode_image, format_of_data
+from dorian_client._files import FORMATS_BY_NUMBER, ImageFormat, decode_image, format_of_data
 from dorian_client.errors import Reason
 from dorian_client.testing._behaviour import STATUS_BY_REASON, Behaviour, make_status
-from dorian_client.testing._messages import write_box, write_face, write_method, write_warning, write_years
+from dorian_client.testing._drawing import crop_image, mark_image, write_delta, write_image
+from dorian_client.testing._messages import (
+    write_box,
+    write_face,
+    write_method,
+    write_references,
+    write_warning,
+    write_years,
+)
 
 _Response = TypeVar("_Response")
 
@@ -31,7 +38,6 @@ _LOSSES = [1.5, 2.0, 0.5, 0.25]  # of a latent search, by step
 _SEARCH_STEPS = 60  # of a latent search whose request names none
 _YEARS_ADDED = 22.5  # estimated age after ageing minus that before
 _MAX_AGE = 120
-_BEST_QUALITY = 100  # lossless for WebP
 _UNUSABLE = pb.FaceError(reason=Reason.FACE_UNUSABLE, message="the face is seen from the side")
 _NOT_FOUND = pb.FaceError(reason=Reason.FACE_NOT_FOUND, message="the photo has no such face")
 
@@ -57,18 +63,43 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
         results = []
         targets: list[pb.Age | None] = [*request.targets] or [None]
         for index, common_target in enumerate(targets):
-            picture = _mark(ImageOps.invert(photo), index)
+            picture = mark_image(ImageOps.invert(photo), index)
             results.append(
                 pb.AgedImage(
-                    image=_encode(picture, format),
+                    image=write_image(picture, format),
                     faces=self._reports(request, common_target),
-                    delta=_delta(photo, picture) if request.with_delta else None,
+                    delta=write_delta(photo, picture) if request.with_delta else None,
                 )
             )
         response = pb.AgeTransformResponse(
             results=results,
             provenance=self._provenance(request, request.method),
             times=[pb.StageTime(stage=stage, seconds=0.25) for stage in ("decode", "generate", "generate")],
+            faces_found=len(self._behaviour.faces),
+        )
+        return self._edit(response)
+
+    def MixStyles(self, request: pb.MixStylesRequest, context: grpc.ServicerContext) -> pb.MixStylesResponse:
+        self._begin(request, context)
+        photo, format = self._decode(request.image.data, request.output, context)
+        self._check_method(request.method, context)
+        for index, reference in enumerate(request.references):
+            self._decode(reference.image.data, pb.OutputOptions(), context, f"references[{index}].image.data")
+        if not request.references and not request.HasField("chosen"):
+            _abort(context, Reason.REFERENCE_MISSING, "the request has no reference", "references")
+        reports = self._reports(pb.AgeTransformRequest(faces=request.faces), request.chosen.age)
+        picture = mark_image(ImageOps.invert(photo), len(request.references))
+        response = pb.MixStylesResponse(
+            result=pb.AgedImage(
+                image=write_image(picture, format),
+                faces=reports,
+                delta=write_delta(photo, picture) if request.with_delta else None,
+            ),
+            references=write_references(request, self._behaviour.faces, [report.face.index for report in reports]),
+            provenance=self._provenance(
+                request, request.method or next(item.name for item in self._behaviour.methods if item.style_levels)
+            ),
+            times=[pb.StageTime(stage="encode", seconds=0.5)],
             faces_found=len(self._behaviour.faces),
         )
         return self._edit(response)
@@ -141,8 +172,8 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             progress = _progress(step)
             progress.identity_match.CopyFrom(self._match(progress.identity_similarity))
             if step == len(_LOSSES) - 1 or (request.preview_every and step % request.preview_every == 0):
-                drawing = ImageOps.invert(_crop(photo, face or self._behaviour.faces[0]))
-                progress.preview.CopyFrom(_encode(_mark(drawing, step), format))
+                drawing = ImageOps.invert(crop_image(photo, face or self._behaviour.faces[0]))
+                progress.preview.CopyFrom(write_image(mark_image(drawing, step), format))
             yield from self._edit_step(pb.OptimizeResponse(progress=progress))
             if step == self._behaviour.pause_after:
                 has_ended.wait()
@@ -210,13 +241,13 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             yield edited
 
     def _decode(
-        self, data: bytes, output: pb.OutputOptions, context: grpc.ServicerContext
+        self, data: bytes, output: pb.OutputOptions, context: grpc.ServicerContext, field: str = "image.data"
     ) -> tuple[Image.Image, ImageFormat]:
         """Return a photo, upright as RGB, and the format of its response."""
         try:
             photo, format = decode_image(data), format_of_data(data)
         except (OSError, ValueError):
-            _abort(context, Reason.IMAGE_UNREADABLE, "the photo is not an image", "image.data")
+            _abort(context, Reason.IMAGE_UNREADABLE, "the photo is not an image", field)
         return photo.convert("RGB"), FORMATS_BY_NUMBER.get(output.format, format)
 
     def _check_method(self, name: str, context: grpc.ServicerContext) -> None:
@@ -293,12 +324,12 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
         if face.index in self._behaviour.unusable_faces:
             return pb.Reconstruction(face=write_face(face), error=_UNUSABLE)
         source_given = request.HasField("source")
-        crop = _crop(photo, face)
+        crop = crop_image(photo, face)
         has_search = request.mode != pb.RECONSTRUCTION_MODE_INITIAL
         return pb.Reconstruction(
             face=write_face(face),
-            crop=_encode(crop, format),
-            reconstruction=_encode(ImageOps.invert(crop), format),
+            crop=write_image(crop, format),
+            reconstruction=write_image(ImageOps.invert(crop), format),
             latent=_LATENT,
             source=request.source if source_given else _estimate(face),
             source_given=source_given,
@@ -345,26 +376,3 @@ def _progress(step: int) -> pb.OptimizeProgress:
         identity_similarity=step / 4,
         pixel_error=0.5 - step / 8,
     )
-
-
-def _crop(photo: Image.Image, face: Face) -> Image.Image:
-    box = face.box
-    return photo.crop((int(box.x), int(box.y), int(box.x + box.width), int(box.y + box.height)))
-
-
-def _mark(picture: Image.Image, number: int) -> Image.Image:
-    """Write a number into the red of the top left pixel."""
-    picture.putpixel((0, 0), (number % 256, 0, 0))
-    return picture
-
-
-def _delta(photo: Image.Image, picture: Image.Image) -> pb.Image:
-    change = np.asarray(picture, dtype=np.int16) - np.asarray(photo, dtype=np.int16)  # (height, width, 3)
-    layer = Image.fromarray((change + 128).clip(0, 255).astype(np.uint8))
-    layer.putalpha(255)
-    return _encode(layer, PNG)
-
-
-def _encode(image: Image.Image, format: ImageFormat) -> pb.Image:
-    data = encode_image(image, format, quality=_BEST_QUALITY)
-    return pb.Image(data=data, format=format.number, width=image.width, height=image.height)
