@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -121,3 +123,11 @@ def test_a_server_that_starts_lives(starting: str) -> None:
 def test_a_service_that_there_is_not(address: str) -> None:
     result = CliRunner().invoke(main, ["--port", address.rpartition(":")[2], "--service", "greetings"])
     assert (result.exit_code, result.output) == (1, "not serving: NOT_FOUND\n")
+
+
+def test_the_command_loads_nothing_that_makes_it_late() -> None:
+    """A container runs it every ten seconds, also while all cores are busy."""
+    script = (
+        "import sys, dorian_server.cli.health; print(*{'cv2', 'numpy', 'onnxruntime', 'pydantic'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "\n"

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from dorian_bundle.face_detection import MAX_SIDE, MIN_SIDE
+from dorian_server.domain.defaults import PORT
 from dorian_server.runtimes.options import Arithmetic, Runtime
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -149,7 +150,7 @@ class Settings:
     """Another bundle to serve, and the name that requests give to use it; may be repeated. In the variable, spaces separate them."""
     host: str = "0.0.0.0"
     """Address to listen on."""
-    port: _Port = 50051
+    port: _Port = PORT
     """Port to listen on; 0 takes a free one."""
     grace: Annotated[float, Field(ge=0)] = 10.0
     """Seconds that running requests have to finish after SIGTERM."""

@@ -9,7 +9,7 @@ import click
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from dorian_server.settings import Settings
+from dorian_server.domain.defaults import PORT
 
 # The variables are not the server's, which a health check in its container sees too: its certificate is no client's.
 _FILE: dict[str, Any] = {
@@ -23,7 +23,7 @@ _FILE: dict[str, Any] = {
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    default=Settings.port,
+    default=PORT,
     show_envvar=True,
     help="Port of the server on this machine.",
 )
