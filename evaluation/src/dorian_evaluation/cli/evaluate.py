@@ -9,6 +9,7 @@ from dorian_evaluation.cli.ageing import evaluate_ageing
 from dorian_evaluation.cli.faces import evaluate_faces
 from dorian_evaluation.cli.licences import print_licences
 from dorian_evaluation.cli.pictures import evaluate_children, evaluate_spectrum, evaluate_spots, write_sheets
+from dorian_evaluation.cli.stylegan import evaluate_stylegan
 
 
 @click.group(context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
@@ -19,6 +20,7 @@ def main() -> None:
 main.add_command(evaluate_faces)
 main.add_command(evaluate_ageing)
 main.add_command(evaluate_age_cgan)
+main.add_command(evaluate_stylegan)
 for command in (evaluate_spots, evaluate_spectrum, evaluate_children, write_sheets):
     main.add_command(command)
 main.add_command(print_licences)

@@ -1,0 +1,1 @@
+"""Metrics of AE-StyleGAN: reconstruction, styles mixed by presets, and time."""
