@@ -28,7 +28,7 @@ from dorian_evaluation.stylegan.reconstruction import reconstruction_distance, r
 from dorian_evaluation.stylegan.sizes import delta_sizes, real_difference
 from dorian_training.data.records import FaceRecord
 from tests.evaluation.grey_server import write_judges
-from tests.evaluation.painted_bundle import write_bundle
+from tests.evaluation.painted_bundle import save_pooling, write_bundle
 from tests.evaluation.painted_style_bundle import FILTER, OLD, SIZE, STRENGTH, YEARS, YOUNG, write_style_bundle
 
 GREY = 102  # levels of every face: 0.4 of the range
@@ -203,6 +203,18 @@ def test_the_command(evaluate: Callable[..., Result], tmp_path: Path) -> None:
     kinds = [face["kind"] for row in key for face in row]
     assert sorted(kinds) == ["changed"] * 4 + ["real"] * 4
     assert len({face["file"] for row in key for face in row}) == 8
+
+
+def test_the_feature_network_in_the_folder_of_judges(
+    evaluate: Callable[..., Result], judges: Path, tmp_path: Path
+) -> None:
+    """It takes images of any size, and has 224 pixels of them."""
+    network = save_pooling(judges / "mobilenetv2_imagenet_feat1280.onnx", "side")
+    result = evaluate("--part", "reconstruction", "--reconstructed", 8, "--out", tmp_path / "out.json")
+    network.unlink()
+    assert result.exit_code == 0, result.output
+    frechet = json.loads((tmp_path / "out.json").read_text())["ae_stylegan"]["frechet"]
+    assert (frechet["features"], frechet["dimensions"]) == (network.name, 3)
 
 
 def test_time_alone_needs_no_faces(evaluate: Callable[..., Result]) -> None:

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from dorian_training.checkpoint import load_weights, save_weights
 from dorian_training.cli.train import main
 from dorian_training.data.records import split_of
+from dorian_training.errors import ConfigError
 from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
 from dorian_training.networks.cyclegan import PRESETS, CycleGanShape
 from tests.training.dataset_layouts import CELEBA_ALIGNED, paint
@@ -25,6 +26,7 @@ Refused = Callable[..., bool]
 WriteArchives = Callable[..., Path]
 TINY = CycleGanShape(size=16, width=4, depth=1, outer=3, patches=(4, 8))
 LARGER = CycleGanShape(size=16, width=8, depth=1, outer=3, patches=(4, 8))
+REAL_PRESETS = dict(PRESETS)
 NETWORKS = {"to_old", "to_young", "discriminator_old", "discriminator_young"}
 
 
@@ -160,6 +162,39 @@ def test_discriminators_begin_as_an_age_estimator(
         assert torch.allclose(actual, first, rtol=1e-3, atol=1e-5)  # batch normalisation has nothing to fold yet
     message = "the checkpoint has no 'age_estimator_ema'"
     assert refused(train("other", "--age-estimator", tmp_path / "run", "--steps", 1), message)
+
+
+def test_a_run_of_all_faces_of_both_domains(train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert train("run", "--steps", 1, "--unbalanced").exit_code == 0
+    about = load_weights(tmp_path / "run")[1]
+    assert (sum(about["data"].values()), about["balanced"]) == (8, False)
+    assert "5 young and 3 old faces; an epoch is 3 steps" in caplog.text  # of batches of two
+
+
+def test_a_run_at_another_size(train: Train, tmp_path: Path, refused: Refused) -> None:
+    """The weights of a smaller size go on at a larger one, and the same command resumes them."""
+    assert train("first", "--steps", 1).exit_code == 0
+    for steps in (1, 2):
+        assert train("second", "--from", tmp_path / "first", "--size", 32, "--steps", steps).exit_code == 0
+    about = load_weights(tmp_path / "second")[1]
+    assert CycleGanShape.from_dict(about["shape"]) == replace(TINY, size=32)
+    sheet = cv2.imread(str(tmp_path / "second" / "samples" / "0000002.jpg"))
+    assert sheet is not None
+    assert sheet.shape == (2 * 32, 6 * 32, 3)
+    assert refused(train("other", "--size", 30, "--steps", 1), "30 px", "multiple of 4")
+    assert train("other", "--size", 260, "--steps", 1).exit_code == 2
+
+
+@pytest.mark.parametrize(("preset", "size"), [("lean", 256), ("unet", 256), ("resnet9", 128)])
+def test_sizes_that_the_published_layouts_take(preset: str, size: int) -> None:
+    assert REAL_PRESETS[preset].at_size(size).size == size
+
+
+@pytest.mark.parametrize(("preset", "size"), [("lean", 48), ("lean", 72), ("unet", 128), ("resnet9", 130)])
+def test_sizes_that_they_do_not_take(preset: str, size: int) -> None:
+    with pytest.raises(ConfigError, match=f"{size} px"):
+        REAL_PRESETS[preset].at_size(size)
 
 
 def test_what_a_run_cannot_start_from(train: Train, tmp_path: Path, refused: Refused) -> None:

@@ -9,6 +9,7 @@ from dorian_evaluation.cli.ageing import evaluate_ageing
 from dorian_evaluation.cli.faces import evaluate_faces
 from dorian_evaluation.cli.licences import print_licences
 from dorian_evaluation.cli.pictures import evaluate_children, evaluate_spectrum, evaluate_spots, write_sheets
+from dorian_evaluation.cli.sets import evaluate_attributes, evaluate_cross_age
 from dorian_evaluation.cli.stylegan import evaluate_stylegan
 
 
@@ -21,6 +22,8 @@ main.add_command(evaluate_faces)
 main.add_command(evaluate_ageing)
 main.add_command(evaluate_age_cgan)
 main.add_command(evaluate_stylegan)
+main.add_command(evaluate_attributes)
+main.add_command(evaluate_cross_age)
 for command in (evaluate_spots, evaluate_spectrum, evaluate_children, write_sheets):
     main.add_command(command)
 main.add_command(print_licences)

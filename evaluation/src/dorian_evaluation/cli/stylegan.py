@@ -32,6 +32,7 @@ from dorian_training.errors import DataError
 
 PARTS = ("reconstruction", "mixing", "time")
 _FEATURES = "mobilenetv2_imagenet_feat1280.onnx"
+_FEATURES_INPUT = ImageInput(side=224)
 _ALL_AGES = (0.0, 120.0)
 # What the default change of age and the reconstruction are to reach: share, years, grey levels, milliseconds.
 GOALS = {"accepted": 0.9, "years": 10.0, "luma": 12.0, "chroma": 2.4, "milliseconds": 40.0}
@@ -131,7 +132,7 @@ def _measure_faces(options: StyleGanOptions, networks: StyleNetworks, records: l
     people = measure_people(identity, records, options.cache)
     metrics["people"] = people.as_metrics() if people else None
     if "reconstruction" in options.parts:
-        extract = open_features(_features_path(options), ImageInput(), networks.template)
+        extract = open_features(_features_path(options), _FEATURES_INPUT, networks.template)
         sample = sample_faces(records, options.reconstructed, options.seed, _ALL_AGES)
         faces = read_faces(networks, sample, options.cache)
         metrics["reconstruction"] = reconstruction_metrics(networks, faces, identity, people)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,14 +33,17 @@ from dorian_training.data.domains import (
     domains_by_age,
     domains_by_attribute,
     domains_by_folder,
-    evenly,
+    draw_faces,
 )
+from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
 from dorian_training.distributed import DistributedContext
 from dorian_training.errors import ConfigError
 from dorian_training.methods.cyclegan import TRANSLATORS, CycleGanSettings, CycleGanStage
 from dorian_training.networks.age_estimator import load_compact_age_estimator
-from dorian_training.networks.cyclegan import PRESETS, CycleGanShape
+from dorian_training.networks.cyclegan import MAX_SIZE, PRESETS, CycleGanShape
+
+log = logging.getLogger(__name__)
 
 _VALIDATION_FACES = 8  # of each domain
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -104,6 +109,16 @@ class CycleGanConfig(DomainsConfig):
     steps: int = steps_field(20_000)
     batch_size: int = batch_size_field(4)
     preset: str = option("Network layout.", default="lean", kind=click.Choice(list(PRESETS)))
+    size: int | None = option(
+        "Side of the images in pixels; the preset's, or that of the networks that are continued, unless given.",
+        default=None,
+        kind=click.IntRange(16, MAX_SIZE),
+    )
+    balanced: bool = option(
+        "As many faces of both domains, or all of each, up to --faces.",
+        default=True,
+        flag="--balanced/--unbalanced",
+    )
     age_estimator: Path | None = option(
         "Checkpoint of the age estimator that the discriminators of the lean preset start from.",
         default=None,
@@ -113,6 +128,10 @@ class CycleGanConfig(DomainsConfig):
     def settings(self) -> CycleGanSettings:
         """Return the stage's settings with the overrides applied."""
         return apply_overrides(CycleGanSettings(), self.overrides)
+
+    def epoch(self, young: list[FaceRecord], old: list[FaceRecord]) -> int:
+        """Return in how many steps as many faces are drawn as the larger domain has."""
+        return math.ceil(max(len(young), len(old)) / self.batch_size)
 
 
 @config_command("cyclegan", CycleGanConfig)
@@ -133,9 +152,11 @@ def _train(context: DistributedContext, config: CycleGanConfig) -> None:
         weights, start = load_weights(config.start)
         require_network(weights, f"to_{TRANSLATORS[0]}")  # before its shape is read: any checkpoint has one
     shape = CycleGanShape.from_dict(start["shape"]) if start else PRESETS[config.preset]
+    shape = shape if config.size is None else shape.at_size(config.size)
     side, template = with_margin(shape.size)
     cache = config.cache.expanduser()
-    young, old = evenly(config.load_domains("train"), config.faces, config.seed)
+    young, old = draw_faces(config.load_domains("train"), config.faces, config.seed, config.balanced)
+    log.info("%d young and %d old faces; an epoch is %d steps", len(young), len(old), config.epoch(young, old))
     crops = (cut_crops(young, side, cache, template), cut_crops(old, side, cache, template))
     seed = config.seed + context.rank
     batches = DomainBatches(crops, config.batch_size, seed, shape.size, MILD_AUGMENTATION, context.device)
@@ -143,7 +164,7 @@ def _train(context: DistributedContext, config: CycleGanConfig) -> None:
     estimator = load_compact_age_estimator(config.age_estimator) if config.age_estimator else None
     stage = CycleGanStage(shape, config.settings(), context.device, config.amp, validation, estimator)
     records = [record for domain in crops for record in domain.records]
-    metadata = {"shape": shape.as_dict(), "domains": config.domain_rule()}
+    metadata = {"shape": shape.as_dict(), "domains": config.domain_rule(), "balanced": config.balanced}
     run_stage(stage, batches, records, context, config, metadata)
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dorian_training.data.layout import find_in
 from dorian_training.data.records import FaceRecord, Landmarks, Split, split_of
 from dorian_training.errors import DataError
@@ -58,6 +61,28 @@ def load_celeba(folder: Path) -> list[FaceRecord]:
         )
         for name, (identity,) in identities.items()
     ]
+
+
+def load_attributes(folder: Path) -> tuple[tuple[str, ...], NDArray[np.int8]]:
+    """Load all attributes of ``list_attr_celeba.txt``, in ``folder`` or in its ``Anno/``: of 40 in the published file.
+
+    Returns:
+        Their names, and 1 or -1 for each of every picture, int8 (pictures, attributes).
+
+    Raises:
+        DataError: If the file is missing, names no attributes, or a line of it cannot be understood.
+    """
+    path = find_in(folder, "list_attr_celeba.txt", "list_attr_celeba.txt, there or in Anno/", _SUBFOLDERS)
+    with path.open() as lines:
+        next(lines, "")
+        names = tuple(next(lines, "").split())
+    if not names:
+        raise DataError(f"{path} names no attributes; expected them in its second line")
+    table = _read(path, names)
+    for name, values in table.items():
+        if any(value not in (1, -1) for value in values):
+            raise DataError(f"{path}: the line of {name} has something else than 1 or -1")
+    return names, np.asarray(list(table.values()), dtype=np.int8).reshape(-1, len(names))
 
 
 def _points(values: tuple[int, ...]) -> Landmarks:

@@ -53,13 +53,21 @@ def evenly(domains: Domains, limit: int, seed: int) -> Domains:
 
     ``DataError`` if a domain has none.
     """
+    return draw_faces(domains, limit, seed, balanced=True)
+
+
+def draw_faces(domains: Domains, limit: int, seed: int, balanced: bool) -> Domains:
+    """Return faces of each domain, drawn at random: if ``balanced`` as many of both, else all; at most ``limit`` (0: no limit).
+
+    ``DataError`` if a domain has none.
+    """
     for name, domain in zip(("young", "old"), domains, strict=True):
         if not domain:
             raise DataError(f"the domain of the {name} has no faces")
-    count = min(len(domain) for domain in domains)
-    count = min(count, limit) if limit else count
+    fewest = min(len(domain) for domain in domains)
+    counts = [min(fewest if balanced else len(domain), limit or len(domain)) for domain in domains]
     rng = random.Random(seed)
-    young, old = (rng.sample(domain, count) for domain in domains)
+    young, old = (rng.sample(domain, count) for domain, count in zip(domains, counts, strict=True))
     return young, old
 
 

@@ -9,7 +9,7 @@ estimator, in place of ones that first have to learn what is old. Images are RGB
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -17,10 +17,13 @@ from torch import Tensor, nn
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import learned_mask
+from dorian_training.errors import ConfigError
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
+from dorian_training.networks.age_estimator import COMPACT_SIZE as AGE_SIZE
 from dorian_training.networks.layers import LEAK
 from dorian_training.networks.shape import NetworkShape
 
+MAX_SIZE = 256  # pixels of the images' side
 _SPREAD = 0.02  # of the weights at the start, in the paper
 _FAINT = 0.05  # of that, for the last convolution of a translator whose drawing is added
 
@@ -41,6 +44,21 @@ class CycleGanShape(NetworkShape):
     outer: int = 7
     residual: bool = False
     patches: tuple[int, ...] = (64, 128, 256, 512)
+
+    def at_size(self, size: int) -> CycleGanShape:
+        """Return the same networks for images of ``size`` pixels; their weights fit.
+
+        Raises:
+            ConfigError: If the translator cannot halve such images as often as it does.
+        """
+        step = 4 if self.layout == "resnet" else 2**self.depth
+        if size % step or size > MAX_SIZE:
+            raise ConfigError(
+                f"images of {size} px do not fit; the side must be a multiple of {step}, up to {MAX_SIZE}"
+            )
+        if not self.patches and size < AGE_SIZE:
+            raise ConfigError(f"images of {size} px do not fit; the discriminators need {AGE_SIZE} px or more")
+        return replace(self, size=size)
 
 
 PRESETS: dict[str, CycleGanShape] = {
