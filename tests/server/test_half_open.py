@@ -28,8 +28,13 @@ from dorian_server.settings import Limits, Load, Security, Settings
 from tests.raw_http2 import RawConnection
 
 SECONDS = 60
-SOON = 5  # seconds, within which a caller is answered whatever others do, however busy the machine is
-DETECT, CHECK = "/dorian.v1.FaceAging/DetectFaces", "/grpc.health.v1.Health/Check"
+SOON = 5  # seconds
+ANSWERED = 20  # seconds, within which a caller is answered whatever others do, however busy the machine is
+AGE, DETECT, CHECK = (
+    "/dorian.v1.FaceAging/AgeTransform",
+    "/dorian.v1.FaceAging/DetectFaces",
+    "/grpc.health.v1.Health/Check",
+)
 HALF = b"\0" + (15 * 2**20).to_bytes(4, "big") + bytes(4000)  # the beginning of a message of 15 MiB
 CONNECTIONS, STREAMS = 5, 80
 
@@ -55,9 +60,9 @@ def require_service(address: str) -> None:
     with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         health, stub = health_pb2_grpc.HealthStub(channel), FaceAgingStub(channel)
         for _ in range(5):
-            assert health.Check(health_pb2.HealthCheckRequest(), timeout=SOON).status == 1
+            assert health.Check(health_pb2.HealthCheckRequest(), timeout=ANSWERED).status == 1
             with pytest.raises(grpc.RpcError) as caught:
-                stub.DetectFaces(pb.DetectFacesRequest(), timeout=SOON)
+                stub.DetectFaces(pb.DetectFacesRequest(), timeout=ANSWERED)
             assert caught.value.details() == "the image is empty; send the bytes of a JPEG, PNG or WebP file"
 
 
@@ -87,14 +92,14 @@ def test_they_are_told_when_the_server_stops(searching_bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("kind", ["resets", "settings"])
 def test_floods_cancel_nobody_else(serve: Callable[..., str], kind: str) -> None:
-    """Calls that are begun and cancelled at once, as often as the connection takes them, or settings."""
+    """Calls of another method that are begun and cancelled at once, as often as the connection takes them, or settings."""
     address, stopped = serve(), threading.Event()
 
     def flood() -> None:
         while not stopped.is_set():
             with suppress(OSError), RawConnection(address) as connection:
                 while connection.is_open and not stopped.is_set():
-                    resets = [frame for _ in range(20) for frame in connection.reset(DETECT)]
+                    resets = [frame for _ in range(20) for frame in connection.reset(AGE)]
                     connection.send(resets if kind == "resets" else [connection.settings()] * 100)
 
     with ThreadPoolExecutor() as pool:
@@ -231,7 +236,7 @@ class Sender:
             return code.name
 
 
-IMPATIENT = Patience(many=0.01, few=0.01, look=0.01)
+IMPATIENT = Patience(many=0.01, alone=0.01, few=0.01, look=0.01)
 
 
 def fates(
@@ -279,7 +284,7 @@ def test_a_connection_whose_calls_were_given_up_leaves_places_to_others() -> Non
     """Four connections take all places; once some of theirs have been given up, a connection that begins finds a place at once."""
 
     async def run() -> None:
-        room = Receiving(8, SECONDS, Patience(many=0.05, few=0.05, look=0.01))
+        room = Receiving(8, SECONDS, Patience(many=0.05, alone=0.05, few=0.05, look=0.01))
         many = connections(*[name for name in ("1:1", "1:2", "1:3", "1:4") for _ in range(50)])
         tasks = [asyncio.create_task(sender.receive(room)) for sender in many]
         await asyncio.sleep(0.2)
@@ -295,6 +300,29 @@ def test_a_connection_whose_calls_were_given_up_leaves_places_to_others() -> Non
         await asyncio.wait(tasks)
 
     asyncio.run(run())
+
+
+def test_the_only_call_of_a_connection_has_more_time_than_those_of_many() -> None:
+    """As its message may be here, and only the loop be late; even where others of its address have many."""
+
+    async def run() -> list[str]:
+        room = Receiving(8, SECONDS, Patience(many=0.01, alone=SECONDS, look=0.01))
+        (alone,) = connections("1:9")
+        fate = asyncio.create_task(alone.receive(room))
+        await asyncio.sleep(0)
+        many = [asyncio.create_task(sender.receive(room)) for sender in connections(*["1:1"] * 40)]
+        while sum(task.done() for task in many) < 20:
+            await asyncio.sleep(0.01)
+        alone.sent.set()
+        fates = [await fate, *(task.result() for task in many if task.done())]
+        for task in many:
+            task.cancel()
+        await asyncio.wait(many)
+        return fates
+
+    fate, *others = asyncio.run(run())
+    assert fate == "request"
+    assert set(others) == {"RESOURCE_EXHAUSTED"}
 
 
 def test_more_calls_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,18 +31,21 @@ class Patience:
 
     Args:
         many: Of callers that have many places.
+        alone: Of those, the only call of a connection none of whose calls has been given up: its message may be here already, and the
+            loop late.
         few: Of others.
         look: Seconds between two looks at who must give way.
     """
 
     many: float = 0.25
+    alone: float = 1.0
     few: float = 10.0
     look: float = 0.05
 
 
 _PATIENCE = Patience()
 # A health check fits in one packet with its headers.
-HEALTH_PATIENCE = Patience(many=0.04, few=0.25, look=0.02)
+HEALTH_PATIENCE = Patience(many=0.04, alone=0.5, few=1.0, look=0.02)
 
 
 @dataclass(eq=False)
@@ -203,8 +206,10 @@ class Receiving:
         self._fill()
 
     def _is_slow(self, place: _Place, addresses: Counter[str]) -> bool:
-        has_many = _MANY * addresses[place.connection.address] > self._places
-        patience = self._patience.many if has_many else self._patience.few
+        connection, patience = place.connection, self._patience.few
+        if _MANY * addresses[connection.address] > self._places:
+            is_alone = len(connection.received) + len(connection.waiting) == 1 and not connection.given_up
+            patience = self._patience.alone if is_alone else self._patience.many
         return asyncio.get_running_loop().time() > place.since + patience
 
     def _give_up_a_waiting_one(self) -> None:
