@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import time
@@ -10,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import numpy as np
+from PIL import Image
 
 from dorian_client.testing import FakeServer
 from tests.gateway.gateway_process import GatewayProcess
@@ -63,6 +66,26 @@ def test_a_body_without_length_is_read_up_to_the_limit(start: Callable[..., Gate
         assert problem_in(read_all(connection))["reason"] == "BODY_TOO_LARGE"
 
 
+def test_json_that_would_take_long_to_read_is_rejected(gateway: GatewayProcess) -> None:
+    url, kind = f"{gateway.url}/v1/age", {"Content-Type": "application/json"}
+    count = 3_000_000
+    many = {
+        "numbers": b'{"photo": "", "to": [' + b"1," * count + b"1]}",
+        "lists": b'{"photo": "", "to": [' + b"[]," * count + b"[]]}",
+        "names": b"{" + b",".join(b'"k%d":1' % index for index in range(1_000_000)) + b"}",
+    }
+    for name, body in many.items():
+        begin = time.monotonic()
+        response = httpx.post(url, content=body, headers=kind)
+        assert response.json()["reason"] == "REQUEST_INVALID", name
+        assert time.monotonic() - begin < 3, name
+    form = [("to", (None, "[" + "0," * 90_000 + "0]")) for _ in range(20)]
+    assert "more than" in httpx.post(url, files=[("photo", b"x"), *form]).json()["detail"]
+    latents = [{"face": index, "latent": [0.5] * 4096} for index in range(32)]  # the most that a server takes
+    body = {"photo": "", "to": [20], "latents": latents}
+    assert httpx.post(url, json=body).status_code != 400
+
+
 def test_a_body_that_takes_too_long_is_given_up(start: Callable[..., GatewayProcess]) -> None:
     gateway = start("--body-timeout", "0.5")
     begin = time.monotonic()
@@ -114,6 +137,30 @@ def test_connections_beyond_the_limit_are_closed(start: Callable[..., GatewayPro
         connection.close()
     time.sleep(0.2)
     assert httpx.get(f"{gateway.url}/healthz").status_code == 200
+
+
+def test_a_response_that_nobody_receives_is_given_up(start: Callable[..., GatewayProcess]) -> None:
+    gateway = start("--send-timeout", "1", "--max-connections", "1")
+    noise = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)).save(noise, "PNG")
+    request = httpx.Request(
+        "POST", f"{gateway.url}/v1/age", files={"photo": noise.getvalue()}, data={"to": ["20"] * 12}
+    )
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.settimeout(60)
+        connection.connect(("127.0.0.1", gateway.port))
+        connection.sendall(f"POST /v1/age HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+        assert connection.recv(12) == b"HTTP/1.1 200"  # and no more of nearly 40 MB
+        begin = time.monotonic()
+        while True:  # the only connection that there may be
+            try:
+                assert httpx.get(f"{gateway.url}/healthz").status_code == 200
+                break
+            except httpx.TransportError:
+                assert time.monotonic() - begin < SECONDS
+                time.sleep(0.2)
 
 
 def test_a_caller_who_leaves_ends_the_call(gateway: GatewayProcess, fake: FakeServer, photo: bytes) -> None:

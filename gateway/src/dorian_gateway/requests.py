@@ -29,6 +29,11 @@ SearchMode: TypeAlias = Literal["pixelwise", "identity", "blended"]
 Optimizer: TypeAlias = Literal["l-bfgs-b", "adam"]
 
 
+# More entries than any server takes, so that its own limits and reasons count; they bound what a body costs to read.
+_MAX_ENTRIES = 1024
+_MAX_NUMBERS = 65_536
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True, hide_input_in_errors=True)
 
@@ -64,16 +69,22 @@ class FaceLatent(_Body):
     """The latent of one face."""
 
     face: AnyFace
-    latent: list[float]
+    latent: list[float] = Field(max_length=_MAX_NUMBERS)
 
 
 class AgeBody(_Body):
     """A photo whose faces are to change."""
 
     photo: Photo = Field(description="A JPEG, PNG or WebP file.")
-    to: list[AnyTarget] = Field([], description="Targets: years, labels of age groups, or filters; a photo for each.")
-    faces: list[AnyFace] | None = Field(None, description="The faces to change; all unless given.")
-    face_ages: list[FaceAge] | None = Field(None, description="Targets of single faces, the same in every photo.")
+    to: list[AnyTarget] = Field(
+        [], max_length=_MAX_ENTRIES, description="Targets: years, labels of age groups, or filters; a photo for each."
+    )
+    faces: list[AnyFace] | None = Field(
+        None, max_length=_MAX_ENTRIES, description="The faces to change; all unless given."
+    )
+    face_ages: list[FaceAge] | None = Field(
+        None, max_length=_MAX_ENTRIES, description="Targets of single faces, the same in every photo."
+    )
     source: AnyAge | None = Field(None, description="The age that the faces have now; estimated unless given.")
     method: str | None = Field(None, description="The method's name, as /v1/methods gives it.")
     strength: float | None = Field(None, description="Factor on the change, 0 to 1.5.")
@@ -83,7 +94,9 @@ class AgeBody(_Body):
     keep_metadata: bool = Field(False, description="Whether to keep camera, time and author of the photo's EXIF.")
     with_delta: bool = Field(False, description="Whether to return the change as a layer, too.")
     optimisation: Literal["none", "fast", "full"] | None = Field(None, description="How long to search for latents.")
-    latents: list[FaceLatent] | None = Field(None, description="Latents to draw faces from, without a search.")
+    latents: list[FaceLatent] | None = Field(
+        None, max_length=_MAX_ENTRIES, description="Latents to draw faces from, without a search."
+    )
 
     def to_targets(self) -> list[Target]:
         """Return the targets as the SDK takes them."""
@@ -145,7 +158,7 @@ class _DrawingBody(_Body):
 class ReconstructBody(_DrawingBody):
     """A photo whose faces are to be drawn from their latents."""
 
-    faces: list[AnyFace] | None = Field(None, description="The faces; all unless given.")
+    faces: list[AnyFace] | None = Field(None, max_length=_MAX_ENTRIES, description="The faces; all unless given.")
     mode: Literal["initial"] | SearchMode = Field("initial", description="How the latents are found.")
 
     def to_arguments(self) -> dict[str, Any]:
@@ -161,7 +174,7 @@ class OptimizeBody(_DrawingBody):
     preview_every: int | None = Field(
         None, description="Steps from one preview to the next; only the last unless given."
     )
-    latent: list[float] | None = Field(None, description="Where the search starts.")
+    latent: list[float] | None = Field(None, max_length=_MAX_NUMBERS, description="Where the search starts.")
 
     def to_arguments(self) -> dict[str, Any]:
         """Return the arguments as the SDK takes them."""

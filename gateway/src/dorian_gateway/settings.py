@@ -34,8 +34,8 @@ class Settings:
     """How often a call that the server rejects as busy is sent again; unless given, the caller is told to retry."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 24 * 2**20
     """Largest body of a request, in bytes; larger ones are rejected before they are read."""
-    max_requests: Annotated[int, Field(ge=1)] = 64
-    """Requests that are worked on at once; more are told to retry before their bodies are read."""
+    max_requests: Annotated[int, Field(ge=1)] = 32
+    """Requests that are worked on at once, each holding up to five times its body; more are told to retry before their bodies are read."""
     max_connections: Annotated[int, Field(ge=1)] = 1024
     """Connections at once; more are closed."""
     header_timeout: Annotated[float, Field(gt=0)] = 15.0
