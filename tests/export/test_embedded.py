@@ -226,7 +226,7 @@ def test_judged_ages_rise_from_group_to_group(embedded: Bundle) -> None:
 
 def test_the_translator_comes_first_where_there_is_one(embedded: Bundle) -> None:
     names = [method.name for method in embedded.manifest.methods]
-    assert names == [name for name in ("age_translator", "age_cgan", "cyclegan") if name in names]
+    assert names == [name for name in ("age_translator", "age_cgan", "cyclegan", "ae_stylegan") if name in names]
     assert "age_cgan" in names
 
 
@@ -387,4 +387,4 @@ def test_the_astronauts_face_is_read(
 
 def test_sizes() -> None:
     assert all(megabytes(folder) <= 25 for folder in CHECKPOINTS.iterdir())
-    assert megabytes(BUNDLE) <= 48
+    assert megabytes(BUNDLE) <= 70
