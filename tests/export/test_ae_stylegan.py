@@ -195,7 +195,7 @@ def test_the_library_holds_means_and_fairfaces_references(
     entry = method.entry
     assert isinstance(entry, AeStyleGanMethod)
     entry.library.verify(folder)
-    library = load_style_library(folder / entry.library.path, entry.levels, entry.style)
+    library = load_style_library(folder / entry.library.path, entry.levels, entry.style, entry.structure)
     expected = networks["encoder"].styles_of(torch.linspace(-1, 1, 91)[:, None].expand(91, 4)).detach().numpy()
     assert library.age_means == pytest.approx(expected, abs=0.02)
     kept = [record for record in faces.crops.records if record.source == "fairface"]
@@ -213,7 +213,7 @@ def test_the_papers_preset_is_exported_too(make: Make) -> None:
     assert list(code) == ["styles"]
     drawn = run((method, folder), "ae_stylegan_generator", styles=torch.from_numpy(code["styles"]))
     assert drawn["image"].shape == (2, 3, 32, 32)
-    assert load_style_library(folder / entry.library.path, 8, 4).age_means.shape == (91, 8, 4)
+    assert load_style_library(folder / entry.library.path, 8, 4, 0).age_means.shape == (91, 8, 4)
 
 
 def test_filters_of_other_networks_are_refused(make: Make) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from dorian_bundle.families.ae_stylegan import AeStyleGanMethod
 from dorian_bundle.manifest import MANIFEST_FILE, Manifest
 from dorian_bundle.stored_files import describe_file
 from dorian_bundle.style_library import LIBRARY_FILE
+from dorian_server.domain.clock import Clock
+from dorian_server.methods.ae_stylegan import AeStyleGan, MixedStyles
 from dorian_server.runtimes.session import Session
 from dorian_server.serving.bundles import build_method
 from dorian_server.serving.server import start
@@ -78,6 +81,27 @@ def require_red(image: pb.Image, photo: Pixels, read: Read, change: float) -> No
 
 
 # --- ages and filters ---
+
+
+def test_what_is_drawn_is_bounded_where_the_manifest_says_so(default_bundle: Bundle, tmp_path: Path) -> None:
+    bundle = write_style_bundle(default_bundle, tmp_path / "bundle")
+    (entry,) = (method for method in bundle.manifest.methods if isinstance(method, AeStyleGanMethod))
+    own, drawn = 0.3, {"small": 0.302, "large": 0.9, "negative": -0.5}
+
+    class Painted:
+        def run(self, inputs: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+            values = inputs["styles"][:, 0, 0]
+            return {"image": np.broadcast_to(values[:, None, None, None], (len(values), 3, 4, 4)).astype(np.float32)}
+
+    bounded = entry.model_copy(update={"max_change": 0.1})
+    method = AeStyleGan(bounded, lambda name: Painted(), tiny_library())  # type: ignore[arg-type,return-value]
+    latent = np.full(method.latent_size, own, np.float32)
+    mixes = [MixedStyles(np.full((LEVELS, STYLE), value, np.float32), (1,), 2.0) for value in drawn.values()]
+    (drawings,) = method.draw_changes(latent[None], [mixes], Clock())
+    changes = dict(zip(drawn, (float(drawing.delta.mean()) for drawing in drawings), strict=True))
+    assert changes["small"] == pytest.approx(2 * 0.002, rel=1e-3)  # as it is
+    assert changes["large"] == pytest.approx(2 * 0.1 * math.tanh(6), rel=1e-4)
+    assert changes["negative"] == pytest.approx(-2 * 0.1 * math.tanh(8), rel=1e-4)
 
 
 def test_years_shift_the_styles_as_they_are_calibrated(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from dorian_bundle.ages import MAX_AGE, MIN_AGE, AgeGroup, check_groups
 from dorian_bundle.calibration import Calibration
 from dorian_bundle.entries import Provenance, require_graph
-from dorian_bundle.graphs import BATCH, Graph, Signature, TensorSpec
+from dorian_bundle.graphs import BATCH, Array, Graph, Signature, TensorSpec
 from dorian_bundle.method_entry import Filter, MethodEntry
 from dorian_bundle.stored_files import StoredFile
 from dorian_bundle.style_levels import require_levels
@@ -22,7 +23,8 @@ class AeStyleGanMethod(MethodEntry):
     A face is ``structure`` numbers, of which none are mixed (0: it has none), and ``levels`` styles of ``style`` numbers. Its
     age is changed at ``age_levels`` by the difference of the mean styles of two ages, from ``min_years`` to ``max_years``;
     ``calibration`` says by which age and how much. ``library`` holds these means and references' styles (see
-    ``style_library``). ``filters`` are generators, too: what one draws of a face's own code more than ``generator`` does.
+    ``style_library``). ``max_change`` bounds what is drawn, softly, in parts of the range from black to white; ``None``: it is not
+    bounded. ``filters`` are generators, too: what one draws of a face's own code more than ``generator`` does.
     """
 
     family: Literal["ae_stylegan"] = "ae_stylegan"
@@ -38,6 +40,7 @@ class AeStyleGanMethod(MethodEntry):
     max_years: float = Field(ge=MIN_AGE, le=MAX_AGE)
     calibration: Calibration
     library: StoredFile
+    max_change: float | None = Field(default=None, gt=0, le=1)
     filters: tuple[Filter, ...] = ()
     filters_provenance: Provenance | None = None
     provenance: Provenance
@@ -69,6 +72,14 @@ class AeStyleGanMethod(MethodEntry):
     def generator_signature(self) -> Signature:
         """Return the generator's signature: code → image, about [0, 1]."""
         return Signature(inputs=self._code(), outputs=(_image(self.crop_size),))
+
+    def bounded(self, change: Array) -> Array:
+        """Return ``change``, of images in [0, 1] and of any shape, as it is applied: near 0 as it is, and never beyond ``max_change``."""
+        if self.max_change is None:
+            return change
+        limit = np.float32(self.max_change)
+        result: Array = limit * np.tanh(change / limit)
+        return result
 
     def _code(self) -> tuple[TensorSpec, ...]:
         styles = TensorSpec(name="styles", shape=(BATCH, self.levels, self.style))

@@ -67,7 +67,7 @@ class Change:
 def draw_deltas(networks: StyleNetworks, faces: StyleFaces, change: Change) -> Array:
     """Return what ``change`` adds to faces, float32 (faces, size, size, 3), 1 from black to white."""
     drawn = networks.draw(faces.codes.with_styles(change.styles), change.filter)
-    return np.asarray(change.factor[:, None, None, None] * (drawn - faces.own), dtype=np.float32)
+    return np.asarray(change.factor[:, None, None, None] * networks.method.bounded(drawn - faces.own), dtype=np.float32)
 
 
 def preset_changes(networks: StyleNetworks, faces: StyleFaces, domain: Domain) -> Iterator[Change]:

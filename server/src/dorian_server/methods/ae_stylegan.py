@@ -62,12 +62,12 @@ class AeStyleGan:
             rows: dict[str | None, list[Array]] = {None: [*latents]}  # by the filter that draws them
             for latent, of_face in zip(latents, changes, strict=True):
                 for change in of_face:
-                    name, row = (change, latent) if isinstance(change, str) else (None, self._mixed(latent, change))
-                    rows.setdefault(name, []).append(row)
+                    row = latent if isinstance(change, str) else self._mixed(latent, change)
+                    rows.setdefault(_filter_of(change), []).append(row)
             drawn = {name: iter(self._generate(np.stack(of_filter), name)) for name, of_filter in rows.items()}
             owns = [next(drawn[None]) for _ in latents]
             return [
-                [_drawing(own, next(drawn[change if isinstance(change, str) else None]), change) for change in of_face]
+                [self._drawing(own, next(drawn[_filter_of(change)]), change) for change in of_face]
                 for own, of_face in zip(owns, changes, strict=True)
             ]
 
@@ -105,6 +105,10 @@ class AeStyleGan:
         shift = self.library.mean_at(calibrated) - self.library.mean_at(source_age)
         return MixedStyles(self.styles_of(latent) + shift, self.manifest.age_levels, factor)
 
+    def _drawing(self, own: Array, changed: Array, change: Change) -> Drawing:
+        strength = 1.0 if isinstance(change, str) else change.strength
+        return Drawing(own, own + strength * self.manifest.bounded(changed - own))
+
     def _mixed(self, latent: Array, mix: MixedStyles) -> Array:
         styles = self.styles_of(latent).copy()
         levels = _indices(mix.levels)
@@ -124,9 +128,8 @@ class AeStyleGan:
         return np.concatenate(images)
 
 
-def _drawing(own: Array, changed: Array, change: Change) -> Drawing:
-    strength = 1.0 if isinstance(change, str) else change.strength
-    return Drawing(own, own + strength * (changed - own))
+def _filter_of(change: Change) -> str | None:
+    return change if isinstance(change, str) else None
 
 
 def _indices(levels: Iterable[int]) -> list[int]:

@@ -30,6 +30,7 @@ VALUES: dict[str, tuple[float, ...]] = {
     "rec_d_weight": (0.125, 0.25, 0.5, 1.0),
 }
 RESULTS_FILE = "search.json"
+_EMA_DECAY = 0.9  # short, so that averages show what few steps change
 Points = list[tuple[int, float, float]]  # images seen, mean squared error, Fréchet distance
 
 
@@ -84,7 +85,9 @@ def _train_with(training: PreparedTraining, config: SearchConfig, name: str, val
     """Train with setting ``name`` at ``value`` from the checkpoint; return what is measured on the way."""
     torch.manual_seed(config.seed)
     base = config.settings()
-    settings = replace(base, encoder_steps=max(1, base.encoder_steps), r1_warm_up=0)
+    settings = replace(
+        base, encoder_steps=max(1, base.encoder_steps), r1_warm_up=0, discriminator_alone=0, ema_decay=_EMA_DECAY
+    )
     stage = training.stage(replace(settings, **{name: type(getattr(settings, name))(value)}))
     assert config.start is not None
     stage.load_pretrained(load_weights(config.start)[0])
