@@ -394,9 +394,11 @@ def test_closing_the_client_ends_the_batch(fake: FakeServer) -> None:
     assert all(isinstance(error, ServerError) for error in errors)
 
 
+# Tests in the background inherit an ignored SIGINT.
 SCRIPT = """
-import itertools, sys, threading
+import itertools, signal, sys, threading
 from dorian_client import Client
+signal.signal(signal.SIGINT, signal.default_int_handler)
 client = Client(sys.argv[1], timeout=60)
 outcomes = client.age_many(itertools.repeat(open(sys.argv[2], "rb").read()), 60)
 next(outcomes)
