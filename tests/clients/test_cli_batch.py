@@ -394,23 +394,21 @@ def test_a_batch_killed_at_any_moment_goes_on(kills: int, fake: FakeServer, phot
     assert len(sent(fake)) - len(names) <= kills * 7, "only four in flight, two that wait, and one that is written"
 
 
+# Tests in the background inherit an ignored SIGINT.
+HEARING = """
+import signal
+from dorian_client.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main(prog_name="dorian")
+"""
+
+
 def test_ctrl_c_leaves_a_report(fake: FakeServer, photo: Path) -> None:
     for number in range(40):
         make_photo(f"photos/{number:02}.png", number)
     fake.delay = 0.2
-    command = [
-        sys.executable,
-        "-m",
-        "dorian_client.cli",
-        "batch",
-        "photos",
-        "-o",
-        "aged",
-        "--to",
-        "8",
-        "--server",
-        fake.address,
-    ]
+    options = ["photos", "-o", "aged", "--to", "8", "--server", fake.address]
+    command = [sys.executable, "-c", HEARING, "batch", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while len(sent(fake)) < 6:
             time.sleep(0.01)
