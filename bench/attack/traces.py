@@ -99,8 +99,11 @@ class ProcWatch:
 
     def _watch(self) -> None:
         while not self._over.wait(_PERIOD):
-            self.seen |= self._written() - self._before
-            self.seen |= {f"udp socket {inode}" for inode in self._udp_sockets()}
+            try:
+                self.seen |= self._written() - self._before
+                self.seen |= {f"udp socket {inode}" for inode in self._udp_sockets()}
+            except (FileNotFoundError, ProcessLookupError):  # the process has ended
+                return
 
     def _written(self) -> set[str]:
         paths = set()

@@ -40,6 +40,7 @@ CALLS: dict[str, Any] = {
     "AgeTransform": pb.AgeTransformRequest(),
     "Reconstruct": pb.ReconstructRequest(),
     "Optimize": pb.OptimizeRequest(),
+    "MixStyles": pb.MixStylesRequest(),
 }
 
 

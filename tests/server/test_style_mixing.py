@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian.v1.face_aging_pb2_grpc import FaceAgingStub
-from dorian_bundle import Bundle
+from dorian_bundle import Bundle, write_manifest
 from dorian_bundle.style_levels import PRESETS
 from dorian_server.pipeline.style_mixing import StyleMixing
 from dorian_server.serving.server import start
@@ -371,9 +373,18 @@ def test_a_request_of_nothing(service: FaceAgingStub) -> None:
     expect(rejected(service.MixStyles, pb.MixStylesRequest()), "LEVELS_UNSUITABLE", "preset", "no levels are given")
 
 
-def test_a_bundle_without_styles_cannot_mix(stub: FaceAgingStub, portrait_file: bytes) -> None:
+def test_a_bundle_without_styles_cannot_mix(style_bundle: Bundle, tmp_path: Path, portrait_file: bytes) -> None:
+    shutil.copytree(style_bundle.folder, tmp_path / "bundle")
+    methods = tuple(method for method in style_bundle.manifest.methods if method.family != "ae_stylegan")
+    write_manifest(tmp_path / "bundle", style_bundle.manifest.model_copy(update={"methods": methods}))
+    server = start(Settings(tmp_path / "bundle", host="127.0.0.1", port=0, threads=1))
     request = pb.MixStylesRequest(image=pb.Image(data=portrait_file), references=given(portrait_file), preset="mid")
-    expect(rejected(stub.MixStyles, request), "METHOD_UNSUITABLE", "method", "no method of this bundle can")
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            rejection = rejected(FaceAgingStub(channel).MixStyles, request)
+    finally:
+        server.stop()
+    expect(rejection, "METHOD_UNSUITABLE", "method", "no method of this bundle can")
 
 
 def test_a_photo_is_rejected_as_by_age_transform(service: FaceAgingStub, portrait_file: bytes, huge_png: bytes) -> None:
