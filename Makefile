@@ -64,6 +64,8 @@ format: $(DEV)/done  ## format the code
 proto: $(PROTO)/done  ## generate the stubs from proto/dorian/v1
 	$(PROTO)/bin/python -W ignore -m grpc_tools.protoc -Iproto \
 		--python_out=$(OUT) --pyi_out=$(OUT) --grpc_python_out=$(OUT) proto/dorian/v1/*.proto
+	@if command -v npm >/dev/null; then npm --prefix clients/typescript run --silent generate; \
+	else echo "no npm here: the stubs of clients/typescript are as they were"; fi
 
 docs: $(DOCS)/done  ## build the documentation site into build/site; warnings are errors
 	$(DOCS)/bin/sphinx-build -q -W --keep-going -d build/doctrees docs build/site

@@ -102,6 +102,11 @@ export class Client {
     return this.#call(RPC.reconstruct, request, options);
   }
 
+  /** Return the photo with some styles of its faces exchanged for those of references. */
+  mix(request: Init<typeof RPC.mixStyles>, options?: CallOptions): Response<typeof RPC.mixStyles> {
+    return this.#call(RPC.mixStyles, request, options);
+  }
+
   /** Return the methods of a bundle, with their age groups, filters, version and licence. */
   methods(request: Init<typeof RPC.listMethods> = {}, options?: CallOptions): Response<typeof RPC.listMethods> {
     return this.#call(RPC.listMethods, request, options);

@@ -91,6 +91,11 @@ test("a reconstruction, and a search that starts from it", { skip }, async () =>
   assert.equal(result?.reconstruction?.latent.length, start.length);
 });
 
+test("styles are mixed by methods that have levels alone", { skip }, async () => {
+  const request = { ...photo(), references: [{ image: photo().image }], levels: [1] };
+  await assert.rejects(connect().mix(request), { constructor: InvalidRequest, reason: "METHOD_UNSUITABLE", field: "method" });
+});
+
 test("errors name their reason and field", { skip }, async () => {
   const client = connect();
   const broken = { image: { data: new Uint8Array(100) }, targets: [years(30)] };

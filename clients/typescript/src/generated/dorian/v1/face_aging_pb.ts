@@ -6,7 +6,7 @@
 //   INVALID_ARGUMENT   IMAGE_EMPTY, IMAGE_UNREADABLE, IMAGE_TOO_SMALL, IMAGE_TOO_LARGE, IMAGE_BYTES_EXCEEDED, NO_FACE,
 //                      FACE_NOT_FOUND, FACE_UNUSABLE, FACE_TOO_MANY, TARGET_MISSING, TARGET_TOO_MANY, TARGET_UNSUITABLE,
 //                      AGE_OUT_OF_RANGE, AGE_GROUP_UNKNOWN, FILTER_UNKNOWN, SETTING_OUT_OF_RANGE, METHOD_UNSUITABLE,
-//                      LATENT_UNSUITABLE
+//                      LATENT_UNSUITABLE, REFERENCE_MISSING, REFERENCE_TOO_MANY, PRESET_UNKNOWN, LEVELS_UNSUITABLE
 //   NOT_FOUND          METHOD_UNKNOWN, BUNDLE_UNKNOWN
 //   UNAUTHENTICATED    API_KEY_MISSING, API_KEY_UNKNOWN
 //   PERMISSION_DENIED  SCOPE_MISSING
@@ -33,7 +33,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file dorian/v1/face_aging.proto.
  */
 export const file_dorian_v1_face_aging: GenFile = /*@__PURE__*/
-  fileDesc("Chpkb3JpYW4vdjEvZmFjZV9hZ2luZy5wcm90bxIJZG9yaWFuLnYxIlwKBUltYWdlEgwKBGRhdGEYASABKAwSJgoGZm9ybWF0GAIgASgOMhYuZG9yaWFuLnYxLkltYWdlRm9ybWF0Eg0KBXdpZHRoGAMgASgFEg4KBmhlaWdodBgEIAEoBSJfCg1PdXRwdXRPcHRpb25zEiYKBmZvcm1hdBgBIAEoDjIWLmRvcmlhbi52MS5JbWFnZUZvcm1hdBIPCgdxdWFsaXR5GAIgASgFEhUKDWtlZXBfbWV0YWRhdGEYAyABKAgiQQoDQWdlEg8KBWdyb3VwGAEgASgJSAASDwoFeWVhcnMYAiABKAFIABIQCgZmaWx0ZXIYAyABKAlIAEIGCgRraW5kIjoKA0JveBIJCgF4GAEgASgCEgkKAXkYAiABKAISDQoFd2lkdGgYAyABKAISDgoGaGVpZ2h0GAQgASgCIh0KBVBvaW50EgkKAXgYASABKAISCQoBeRgCIAEoAiJZCgxGYWNlU2VsZWN0b3ISEQoHbGFyZ2VzdBgBIAEoCEgAEg8KBWluZGV4GAIgASgFSAASHQoDYm94GAMgASgLMg4uZG9yaWFuLnYxLkJveEgAQgYKBGtpbmQiWwoKUHJvdmVuYW5jZRIOCgZtZXRob2QYASABKAkSDgoGYnVuZGxlGAIgASgJEhYKDmJ1bmRsZV92ZXJzaW9uGAMgASgJEhUKDWJ1bmRsZV9zaGEyNTYYBCABKAkiKwoJU3RhZ2VUaW1lEg0KBXN0YWdlGAEgASgJEg8KB3NlY29uZHMYAiABKAEiMAoEUG9zZRILCgN5YXcYASABKAISDQoFcGl0Y2gYAiABKAISDAoEcm9sbBgDIAEoAiI6CgtBZ2VJbnRlcnZhbBILCgNsb3cYASABKAESDAoEaGlnaBgCIAEoARIQCghjb3ZlcmFnZRgDIAEoASJBCgpZZWFyc0FwYXJ0Eg0KBXllYXJzGAEgASgBEiQKBWJvdW5kGAIgASgOMhUuZG9yaWFuLnYxLlllYXJzQm91bmQifgoNSWRlbnRpdHlNYXRjaBITCgtzYW1lX3BlcnNvbhgBIAEoCBIRCgl0aHJlc2hvbGQYAiABKAISGQoRZmFsc2VfYWNjZXB0X3JhdGUYAyABKAESKgoLeWVhcnNfYXBhcnQYBCABKAsyFS5kb3JpYW4udjEuWWVhcnNBcGFydCLBAgoERmFjZRIbCgNib3gYASABKAsyDi5kb3JpYW4udjEuQm94Eg0KBXNjb3JlGAIgASgCEiMKCWxhbmRtYXJrcxgDIAMoCzIQLmRvcmlhbi52MS5Qb2ludBIaCg1lc3RpbWF0ZWRfYWdlGAQgASgBSACIAQESDQoFaW5kZXgYBSABKAUSOwoWZXN0aW1hdGVkX2FnZV9pbnRlcnZhbBgGIAEoCzIWLmRvcmlhbi52MS5BZ2VJbnRlcnZhbEgBiAEBEiIKBHBvc2UYByABKAsyDy5kb3JpYW4udjEuUG9zZUgCiAEBEhcKCnZpc2liaWxpdHkYCCABKAJIA4gBAUIQCg5fZXN0aW1hdGVkX2FnZUIZChdfZXN0aW1hdGVkX2FnZV9pbnRlcnZhbEIHCgVfcG9zZUINCgtfdmlzaWJpbGl0eSIsCglGYWNlRXJyb3ISDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiRAoLRmFjZVdhcm5pbmcSJAoEY29kZRgBIAEoDjIWLmRvcmlhbi52MS5XYXJuaW5nQ29kZRIPCgdtZXNzYWdlGAIgASgJIvIDCgpGYWNlUmVwb3J0Eh0KBGZhY2UYASABKAsyDy5kb3JpYW4udjEuRmFjZRIeCgZzb3VyY2UYAiABKAsyDi5kb3JpYW4udjEuQWdlEhQKDHNvdXJjZV9naXZlbhgDIAEoCBIeCgZ0YXJnZXQYBCABKAsyDi5kb3JpYW4udjEuQWdlEiAKE2VzdGltYXRlZF9hZ2VfYWZ0ZXIYBSABKAFIAIgBARIgChNpZGVudGl0eV9zaW1pbGFyaXR5GAYgASgCSAGIAQESIwoFZXJyb3IYByABKAsyFC5kb3JpYW4udjEuRmFjZUVycm9yEjUKDmlkZW50aXR5X21hdGNoGAggASgLMhguZG9yaWFuLnYxLklkZW50aXR5TWF0Y2hIAogBARJBChxlc3RpbWF0ZWRfYWdlX2FmdGVyX2ludGVydmFsGAkgASgLMhYuZG9yaWFuLnYxLkFnZUludGVydmFsSAOIAQESKAoId2FybmluZ3MYCiADKAsyFi5kb3JpYW4udjEuRmFjZVdhcm5pbmdCFgoUX2VzdGltYXRlZF9hZ2VfYWZ0ZXJCFgoUX2lkZW50aXR5X3NpbWlsYXJpdHlCEQoPX2lkZW50aXR5X21hdGNoQh8KHV9lc3RpbWF0ZWRfYWdlX2FmdGVyX2ludGVydmFsIoMBCgpGYWNlVGFyZ2V0EiUKBGZhY2UYASABKAsyFy5kb3JpYW4udjEuRmFjZVNlbGVjdG9yEh4KBnRhcmdldBgCIAEoCzIOLmRvcmlhbi52MS5BZ2USIwoGc291cmNlGAMgASgLMg4uZG9yaWFuLnYxLkFnZUgAiAEBQgkKB19zb3VyY2UiQwoKRmFjZUxhdGVudBIlCgRmYWNlGAEgASgLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIOCgZsYXRlbnQYAiADKAIi3AMKE0FnZVRyYW5zZm9ybVJlcXVlc3QSHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USHwoHdGFyZ2V0cxgCIAMoCzIOLmRvcmlhbi52MS5BZ2USIwoGc291cmNlGAMgASgLMg4uZG9yaWFuLnYxLkFnZUgAiAEBEg4KBm1ldGhvZBgEIAEoCRIoCgZvdXRwdXQYBSABKAsyGC5kb3JpYW4udjEuT3V0cHV0T3B0aW9ucxImCgVmYWNlcxgGIAMoCzIXLmRvcmlhbi52MS5GYWNlU2VsZWN0b3ISKwoMZmFjZV90YXJnZXRzGAcgAygLMhUuZG9yaWFuLnYxLkZhY2VUYXJnZXQSFQoIc3RyZW5ndGgYCCABKAJIAYgBARIfCgVibGVuZBgJIAEoDjIQLmRvcmlhbi52MS5CbGVuZBISCgp3aXRoX2RlbHRhGAogASgIEjMKDG9wdGltaXNhdGlvbhgLIAEoDjIdLmRvcmlhbi52MS5PcHRpbWlzYXRpb25CdWRnZXQSJgoHbGF0ZW50cxgMIAMoCzIVLmRvcmlhbi52MS5GYWNlTGF0ZW50Eg4KBmJ1bmRsZRgNIAEoCUIJCgdfc291cmNlQgsKCV9zdHJlbmd0aCJzCglBZ2VkSW1hZ2USHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USJAoFZmFjZXMYAiADKAsyFS5kb3JpYW4udjEuRmFjZVJlcG9ydBIfCgVkZWx0YRgDIAEoCzIQLmRvcmlhbi52MS5JbWFnZSKiAQoUQWdlVHJhbnNmb3JtUmVzcG9uc2USJQoHcmVzdWx0cxgBIAMoCzIULmRvcmlhbi52MS5BZ2VkSW1hZ2USKQoKcHJvdmVuYW5jZRgCIAEoCzIVLmRvcmlhbi52MS5Qcm92ZW5hbmNlEiMKBXRpbWVzGAMgAygLMhQuZG9yaWFuLnYxLlN0YWdlVGltZRITCgtmYWNlc19mb3VuZBgEIAEoBSJFChJEZXRlY3RGYWNlc1JlcXVlc3QSHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USDgoGYnVuZGxlGAIgASgJIqQBChNEZXRlY3RGYWNlc1Jlc3BvbnNlEh4KBWZhY2VzGAEgAygLMg8uZG9yaWFuLnYxLkZhY2USDQoFd2lkdGgYAiABKAUSDgoGaGVpZ2h0GAMgASgFEikKCnByb3ZlbmFuY2UYBCABKAsyFS5kb3JpYW4udjEuUHJvdmVuYW5jZRIjCgV0aW1lcxgFIAMoCzIULmRvcmlhbi52MS5TdGFnZVRpbWUi3gEKE0NvbXBhcmVGYWNlc1JlcXVlc3QSHwoFZmlyc3QYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USIAoGc2Vjb25kGAIgASgLMhAuZG9yaWFuLnYxLkltYWdlEisKCmZpcnN0X2ZhY2UYAyABKAsyFy5kb3JpYW4udjEuRmFjZVNlbGVjdG9yEiwKC3NlY29uZF9mYWNlGAQgASgLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIZChFmYWxzZV9hY2NlcHRfcmF0ZRgFIAEoARIOCgZidW5kbGUYBiABKAkijQMKFENvbXBhcmVGYWNlc1Jlc3BvbnNlEh4KBWZpcnN0GAEgASgLMg8uZG9yaWFuLnYxLkZhY2USHwoGc2Vjb25kGAIgASgLMg8uZG9yaWFuLnYxLkZhY2USFwoPZmlyc3RfZW1iZWRkaW5nGAMgAygCEhgKEHNlY29uZF9lbWJlZGRpbmcYBCADKAISEgoKc2ltaWxhcml0eRgFIAEoAhIQCghkaXN0YW5jZRgGIAEoAhITCgtzYW1lX3BlcnNvbhgHIAEoCBIRCgl0aHJlc2hvbGQYCCABKAISGQoRZmFsc2VfYWNjZXB0X3JhdGUYCSABKAESKQoKcHJvdmVuYW5jZRgKIAEoCzIVLmRvcmlhbi52MS5Qcm92ZW5hbmNlEiMKBXRpbWVzGAsgAygLMhQuZG9yaWFuLnYxLlN0YWdlVGltZRI1Cg5pZGVudGl0eV9tYXRjaBgMIAEoCzIYLmRvcmlhbi52MS5JZGVudGl0eU1hdGNoSACIAQFCEQoPX2lkZW50aXR5X21hdGNoIksKDVNlYXJjaE9wdGlvbnMSJwoJb3B0aW1pemVyGAEgASgOMhQuZG9yaWFuLnYxLk9wdGltaXplchIRCgltYXhfc3RlcHMYAiABKAUirgIKElJlY29uc3RydWN0UmVxdWVzdBIfCgVpbWFnZRgBIAEoCzIQLmRvcmlhbi52MS5JbWFnZRIrCgRtb2RlGAIgASgOMh0uZG9yaWFuLnYxLlJlY29uc3RydWN0aW9uTW9kZRIjCgZzb3VyY2UYAyABKAsyDi5kb3JpYW4udjEuQWdlSACIAQESDgoGbWV0aG9kGAQgASgJEigKBm91dHB1dBgFIAEoCzIYLmRvcmlhbi52MS5PdXRwdXRPcHRpb25zEiYKBWZhY2VzGAYgAygLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIoCgZzZWFyY2gYByABKAsyGC5kb3JpYW4udjEuU2VhcmNoT3B0aW9ucxIOCgZidW5kbGUYCCABKAlCCQoHX3NvdXJjZSKMAwoOUmVjb25zdHJ1Y3Rpb24SHQoEZmFjZRgBIAEoCzIPLmRvcmlhbi52MS5GYWNlEh4KBGNyb3AYAiABKAsyEC5kb3JpYW4udjEuSW1hZ2USKAoOcmVjb25zdHJ1Y3Rpb24YAyABKAsyEC5kb3JpYW4udjEuSW1hZ2USDgoGbGF0ZW50GAQgAygCEh4KBnNvdXJjZRgFIAEoCzIOLmRvcmlhbi52MS5BZ2USFAoMc291cmNlX2dpdmVuGAYgASgIEhMKC3BpeGVsX2Vycm9yGAcgASgCEiAKE2lkZW50aXR5X3NpbWlsYXJpdHkYCCABKAJIAIgBARIjCgVlcnJvchgJIAEoCzIULmRvcmlhbi52MS5GYWNlRXJyb3ISDQoFc3RlcHMYCiABKAUSNQoOaWRlbnRpdHlfbWF0Y2gYCyABKAsyGC5kb3JpYW4udjEuSWRlbnRpdHlNYXRjaEgBiAEBQhYKFF9pZGVudGl0eV9zaW1pbGFyaXR5QhEKD19pZGVudGl0eV9tYXRjaCKPAQoTUmVjb25zdHJ1Y3RSZXNwb25zZRIoCgVmYWNlcxgBIAMoCzIZLmRvcmlhbi52MS5SZWNvbnN0cnVjdGlvbhIpCgpwcm92ZW5hbmNlGAIgASgLMhUuZG9yaWFuLnYxLlByb3ZlbmFuY2USIwoFdGltZXMYAyADKAsyFC5kb3JpYW4udjEuU3RhZ2VUaW1lItECCg9PcHRpbWl6ZVJlcXVlc3QSHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USJQoEZmFjZRgCIAEoCzIXLmRvcmlhbi52MS5GYWNlU2VsZWN0b3ISKwoEbW9kZRgDIAEoDjIdLmRvcmlhbi52MS5SZWNvbnN0cnVjdGlvbk1vZGUSIwoGc291cmNlGAQgASgLMg4uZG9yaWFuLnYxLkFnZUgAiAEBEg4KBm1ldGhvZBgFIAEoCRIoCgZzZWFyY2gYBiABKAsyGC5kb3JpYW4udjEuU2VhcmNoT3B0aW9ucxIVCg1wcmV2aWV3X2V2ZXJ5GAcgASgFEg4KBmxhdGVudBgIIAMoAhIoCgZvdXRwdXQYCSABKAsyGC5kb3JpYW4udjEuT3V0cHV0T3B0aW9ucxIOCgZidW5kbGUYCiABKAlCCQoHX3NvdXJjZSLxAQoQT3B0aW1pemVQcm9ncmVzcxIMCgRzdGVwGAEgASgFEgwKBGxvc3MYAiABKAISEQoJYmVzdF9sb3NzGAMgASgCEhsKE2lkZW50aXR5X3NpbWlsYXJpdHkYBCABKAISEwoLcGl4ZWxfZXJyb3IYBSABKAISJgoHcHJldmlldxgGIAEoCzIQLmRvcmlhbi52MS5JbWFnZUgAiAEBEjUKDmlkZW50aXR5X21hdGNoGAcgASgLMhguZG9yaWFuLnYxLklkZW50aXR5TWF0Y2hIAYgBAUIKCghfcHJldmlld0IRCg9faWRlbnRpdHlfbWF0Y2gikwEKDk9wdGltaXplUmVzdWx0EjEKDnJlY29uc3RydWN0aW9uGAEgASgLMhkuZG9yaWFuLnYxLlJlY29uc3RydWN0aW9uEikKCnByb3ZlbmFuY2UYAiABKAsyFS5kb3JpYW4udjEuUHJvdmVuYW5jZRIjCgV0aW1lcxgDIAMoCzIULmRvcmlhbi52MS5TdGFnZVRpbWUieAoQT3B0aW1pemVSZXNwb25zZRIvCghwcm9ncmVzcxgBIAEoCzIbLmRvcmlhbi52MS5PcHRpbWl6ZVByb2dyZXNzSAASKwoGcmVzdWx0GAIgASgLMhkuZG9yaWFuLnYxLk9wdGltaXplUmVzdWx0SABCBgoEa2luZCIkChJMaXN0TWV0aG9kc1JlcXVlc3QSDgoGYnVuZGxlGAEgASgJIlIKCEFnZUdyb3VwEg0KBWxhYmVsGAEgASgJEgsKA2xvdxgCIAEoBRIRCgRoaWdoGAMgASgFSACIAQESDgoGY2VudHJlGAQgASgBQgcKBV9oaWdoIisKBkZpbHRlchIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJIqMCCgZNZXRob2QSDAoEbmFtZRgBIAEoCRIOCgZmYW1pbHkYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkSJwoKYWdlX2dyb3VwcxgEIAMoCzITLmRvcmlhbi52MS5BZ2VHcm91cBIRCgljcm9wX3NpemUYBSABKAUSEgoKaXNfZGVmYXVsdBgGIAEoCBIiCgdmaWx0ZXJzGAcgAygLMhEuZG9yaWFuLnYxLkZpbHRlchIUCgxyZWNvbnN0cnVjdHMYCCABKAgSEQoJb3B0aW1pc2VzGAkgASgIEhsKDmNvbW1lcmNpYWxfdXNlGAogASgISACIAQESGQoRbGljZW5jZV9vYnN0YWNsZXMYCyADKAlCEQoPX2NvbW1lcmNpYWxfdXNlIucBChNMaXN0TWV0aG9kc1Jlc3BvbnNlEiIKB21ldGhvZHMYASADKAsyES5kb3JpYW4udjEuTWV0aG9kEg4KBmJ1bmRsZRgCIAEoCRIWCg5idW5kbGVfdmVyc2lvbhgDIAEoCRIVCg1idW5kbGVfc2hhMjU2GAQgASgJEhcKD3dlaWdodHNfbGljZW5jZRgFIAEoCRIWCg5zZXJ2ZXJfdmVyc2lvbhgGIAEoCRIaChJmYWxzZV9hY2NlcHRfcmF0ZXMYByADKAESDwoHYnVuZGxlcxgIIAMoCRIPCgd3b3JrZXJzGAkgASgNKm8KC0ltYWdlRm9ybWF0EhwKGElNQUdFX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhUKEUlNQUdFX0ZPUk1BVF9KUEVHEAESFAoQSU1BR0VfRk9STUFUX1BORxACEhUKEUlNQUdFX0ZPUk1BVF9XRUJQEAMqcwoKWWVhcnNCb3VuZBIbChdZRUFSU19CT1VORF9VTlNQRUNJRklFRBAAEhUKEVlFQVJTX0JPVU5EX0FCT1VUEAESFwoTWUVBUlNfQk9VTkRfQVRfTU9TVBACEhgKFFlFQVJTX0JPVU5EX0FUX0xFQVNUEAMqiAEKC1dhcm5pbmdDb2RlEhwKGFdBUk5JTkdfQ09ERV9VTlNQRUNJRklFRBAAEh4KGldBUk5JTkdfQ09ERV9BR0VfVU5DRVJUQUlOEAESHQoZV0FSTklOR19DT0RFX0ZBQ0VfQ09WRVJFRBACEhwKGFdBUk5JTkdfQ09ERV9GQUNFX1RVUk5FRBADKkIKBUJsZW5kEhUKEUJMRU5EX1VOU1BFQ0lGSUVEEAASDwoLQkxFTkRfREVMVEEQARIRCg1CTEVORF9SRVBMQUNFEAIqkwEKEk9wdGltaXNhdGlvbkJ1ZGdldBIjCh9PUFRJTUlTQVRJT05fQlVER0VUX1VOU1BFQ0lGSUVEEAASHAoYT1BUSU1JU0FUSU9OX0JVREdFVF9OT05FEAESHAoYT1BUSU1JU0FUSU9OX0JVREdFVF9GQVNUEAISHAoYT1BUSU1JU0FUSU9OX0JVREdFVF9GVUxMEAMqwAEKElJlY29uc3RydWN0aW9uTW9kZRIjCh9SRUNPTlNUUlVDVElPTl9NT0RFX1VOU1BFQ0lGSUVEEAASHwobUkVDT05TVFJVQ1RJT05fTU9ERV9JTklUSUFMEAESIQodUkVDT05TVFJVQ1RJT05fTU9ERV9QSVhFTFdJU0UQAhIgChxSRUNPTlNUUlVDVElPTl9NT0RFX0lERU5USVRZEAMSHwobUkVDT05TVFJVQ1RJT05fTU9ERV9CTEVOREVEEAQqUgoJT3B0aW1pemVyEhkKFU9QVElNSVpFUl9VTlNQRUNJRklFRBAAEhYKEk9QVElNSVpFUl9MX0JGR1NfQhABEhIKDk9QVElNSVpFUl9BREFNEAIy3gMKCUZhY2VBZ2luZxJPCgxBZ2VUcmFuc2Zvcm0SHi5kb3JpYW4udjEuQWdlVHJhbnNmb3JtUmVxdWVzdBofLmRvcmlhbi52MS5BZ2VUcmFuc2Zvcm1SZXNwb25zZRJMCgtEZXRlY3RGYWNlcxIdLmRvcmlhbi52MS5EZXRlY3RGYWNlc1JlcXVlc3QaHi5kb3JpYW4udjEuRGV0ZWN0RmFjZXNSZXNwb25zZRJPCgxDb21wYXJlRmFjZXMSHi5kb3JpYW4udjEuQ29tcGFyZUZhY2VzUmVxdWVzdBofLmRvcmlhbi52MS5Db21wYXJlRmFjZXNSZXNwb25zZRJMCgtSZWNvbnN0cnVjdBIdLmRvcmlhbi52MS5SZWNvbnN0cnVjdFJlcXVlc3QaHi5kb3JpYW4udjEuUmVjb25zdHJ1Y3RSZXNwb25zZRJFCghPcHRpbWl6ZRIaLmRvcmlhbi52MS5PcHRpbWl6ZVJlcXVlc3QaGy5kb3JpYW4udjEuT3B0aW1pemVSZXNwb25zZTABEkwKC0xpc3RNZXRob2RzEh0uZG9yaWFuLnYxLkxpc3RNZXRob2RzUmVxdWVzdBoeLmRvcmlhbi52MS5MaXN0TWV0aG9kc1Jlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Chpkb3JpYW4vdjEvZmFjZV9hZ2luZy5wcm90bxIJZG9yaWFuLnYxIlwKBUltYWdlEgwKBGRhdGEYASABKAwSJgoGZm9ybWF0GAIgASgOMhYuZG9yaWFuLnYxLkltYWdlRm9ybWF0Eg0KBXdpZHRoGAMgASgFEg4KBmhlaWdodBgEIAEoBSJfCg1PdXRwdXRPcHRpb25zEiYKBmZvcm1hdBgBIAEoDjIWLmRvcmlhbi52MS5JbWFnZUZvcm1hdBIPCgdxdWFsaXR5GAIgASgFEhUKDWtlZXBfbWV0YWRhdGEYAyABKAgiQQoDQWdlEg8KBWdyb3VwGAEgASgJSAASDwoFeWVhcnMYAiABKAFIABIQCgZmaWx0ZXIYAyABKAlIAEIGCgRraW5kIjoKA0JveBIJCgF4GAEgASgCEgkKAXkYAiABKAISDQoFd2lkdGgYAyABKAISDgoGaGVpZ2h0GAQgASgCIh0KBVBvaW50EgkKAXgYASABKAISCQoBeRgCIAEoAiJZCgxGYWNlU2VsZWN0b3ISEQoHbGFyZ2VzdBgBIAEoCEgAEg8KBWluZGV4GAIgASgFSAASHQoDYm94GAMgASgLMg4uZG9yaWFuLnYxLkJveEgAQgYKBGtpbmQiWwoKUHJvdmVuYW5jZRIOCgZtZXRob2QYASABKAkSDgoGYnVuZGxlGAIgASgJEhYKDmJ1bmRsZV92ZXJzaW9uGAMgASgJEhUKDWJ1bmRsZV9zaGEyNTYYBCABKAkiKwoJU3RhZ2VUaW1lEg0KBXN0YWdlGAEgASgJEg8KB3NlY29uZHMYAiABKAEiMAoEUG9zZRILCgN5YXcYASABKAISDQoFcGl0Y2gYAiABKAISDAoEcm9sbBgDIAEoAiI6CgtBZ2VJbnRlcnZhbBILCgNsb3cYASABKAESDAoEaGlnaBgCIAEoARIQCghjb3ZlcmFnZRgDIAEoASJBCgpZZWFyc0FwYXJ0Eg0KBXllYXJzGAEgASgBEiQKBWJvdW5kGAIgASgOMhUuZG9yaWFuLnYxLlllYXJzQm91bmQifgoNSWRlbnRpdHlNYXRjaBITCgtzYW1lX3BlcnNvbhgBIAEoCBIRCgl0aHJlc2hvbGQYAiABKAISGQoRZmFsc2VfYWNjZXB0X3JhdGUYAyABKAESKgoLeWVhcnNfYXBhcnQYBCABKAsyFS5kb3JpYW4udjEuWWVhcnNBcGFydCLBAgoERmFjZRIbCgNib3gYASABKAsyDi5kb3JpYW4udjEuQm94Eg0KBXNjb3JlGAIgASgCEiMKCWxhbmRtYXJrcxgDIAMoCzIQLmRvcmlhbi52MS5Qb2ludBIaCg1lc3RpbWF0ZWRfYWdlGAQgASgBSACIAQESDQoFaW5kZXgYBSABKAUSOwoWZXN0aW1hdGVkX2FnZV9pbnRlcnZhbBgGIAEoCzIWLmRvcmlhbi52MS5BZ2VJbnRlcnZhbEgBiAEBEiIKBHBvc2UYByABKAsyDy5kb3JpYW4udjEuUG9zZUgCiAEBEhcKCnZpc2liaWxpdHkYCCABKAJIA4gBAUIQCg5fZXN0aW1hdGVkX2FnZUIZChdfZXN0aW1hdGVkX2FnZV9pbnRlcnZhbEIHCgVfcG9zZUINCgtfdmlzaWJpbGl0eSIsCglGYWNlRXJyb3ISDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiRAoLRmFjZVdhcm5pbmcSJAoEY29kZRgBIAEoDjIWLmRvcmlhbi52MS5XYXJuaW5nQ29kZRIPCgdtZXNzYWdlGAIgASgJIvIDCgpGYWNlUmVwb3J0Eh0KBGZhY2UYASABKAsyDy5kb3JpYW4udjEuRmFjZRIeCgZzb3VyY2UYAiABKAsyDi5kb3JpYW4udjEuQWdlEhQKDHNvdXJjZV9naXZlbhgDIAEoCBIeCgZ0YXJnZXQYBCABKAsyDi5kb3JpYW4udjEuQWdlEiAKE2VzdGltYXRlZF9hZ2VfYWZ0ZXIYBSABKAFIAIgBARIgChNpZGVudGl0eV9zaW1pbGFyaXR5GAYgASgCSAGIAQESIwoFZXJyb3IYByABKAsyFC5kb3JpYW4udjEuRmFjZUVycm9yEjUKDmlkZW50aXR5X21hdGNoGAggASgLMhguZG9yaWFuLnYxLklkZW50aXR5TWF0Y2hIAogBARJBChxlc3RpbWF0ZWRfYWdlX2FmdGVyX2ludGVydmFsGAkgASgLMhYuZG9yaWFuLnYxLkFnZUludGVydmFsSAOIAQESKAoId2FybmluZ3MYCiADKAsyFi5kb3JpYW4udjEuRmFjZVdhcm5pbmdCFgoUX2VzdGltYXRlZF9hZ2VfYWZ0ZXJCFgoUX2lkZW50aXR5X3NpbWlsYXJpdHlCEQoPX2lkZW50aXR5X21hdGNoQh8KHV9lc3RpbWF0ZWRfYWdlX2FmdGVyX2ludGVydmFsIoMBCgpGYWNlVGFyZ2V0EiUKBGZhY2UYASABKAsyFy5kb3JpYW4udjEuRmFjZVNlbGVjdG9yEh4KBnRhcmdldBgCIAEoCzIOLmRvcmlhbi52MS5BZ2USIwoGc291cmNlGAMgASgLMg4uZG9yaWFuLnYxLkFnZUgAiAEBQgkKB19zb3VyY2UiQwoKRmFjZUxhdGVudBIlCgRmYWNlGAEgASgLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIOCgZsYXRlbnQYAiADKAIi3AMKE0FnZVRyYW5zZm9ybVJlcXVlc3QSHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USHwoHdGFyZ2V0cxgCIAMoCzIOLmRvcmlhbi52MS5BZ2USIwoGc291cmNlGAMgASgLMg4uZG9yaWFuLnYxLkFnZUgAiAEBEg4KBm1ldGhvZBgEIAEoCRIoCgZvdXRwdXQYBSABKAsyGC5kb3JpYW4udjEuT3V0cHV0T3B0aW9ucxImCgVmYWNlcxgGIAMoCzIXLmRvcmlhbi52MS5GYWNlU2VsZWN0b3ISKwoMZmFjZV90YXJnZXRzGAcgAygLMhUuZG9yaWFuLnYxLkZhY2VUYXJnZXQSFQoIc3RyZW5ndGgYCCABKAJIAYgBARIfCgVibGVuZBgJIAEoDjIQLmRvcmlhbi52MS5CbGVuZBISCgp3aXRoX2RlbHRhGAogASgIEjMKDG9wdGltaXNhdGlvbhgLIAEoDjIdLmRvcmlhbi52MS5PcHRpbWlzYXRpb25CdWRnZXQSJgoHbGF0ZW50cxgMIAMoCzIVLmRvcmlhbi52MS5GYWNlTGF0ZW50Eg4KBmJ1bmRsZRgNIAEoCUIJCgdfc291cmNlQgsKCV9zdHJlbmd0aCJzCglBZ2VkSW1hZ2USHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USJAoFZmFjZXMYAiADKAsyFS5kb3JpYW4udjEuRmFjZVJlcG9ydBIfCgVkZWx0YRgDIAEoCzIQLmRvcmlhbi52MS5JbWFnZSKiAQoUQWdlVHJhbnNmb3JtUmVzcG9uc2USJQoHcmVzdWx0cxgBIAMoCzIULmRvcmlhbi52MS5BZ2VkSW1hZ2USKQoKcHJvdmVuYW5jZRgCIAEoCzIVLmRvcmlhbi52MS5Qcm92ZW5hbmNlEiMKBXRpbWVzGAMgAygLMhQuZG9yaWFuLnYxLlN0YWdlVGltZRITCgtmYWNlc19mb3VuZBgEIAEoBSJFChJEZXRlY3RGYWNlc1JlcXVlc3QSHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USDgoGYnVuZGxlGAIgASgJIqQBChNEZXRlY3RGYWNlc1Jlc3BvbnNlEh4KBWZhY2VzGAEgAygLMg8uZG9yaWFuLnYxLkZhY2USDQoFd2lkdGgYAiABKAUSDgoGaGVpZ2h0GAMgASgFEikKCnByb3ZlbmFuY2UYBCABKAsyFS5kb3JpYW4udjEuUHJvdmVuYW5jZRIjCgV0aW1lcxgFIAMoCzIULmRvcmlhbi52MS5TdGFnZVRpbWUi3gEKE0NvbXBhcmVGYWNlc1JlcXVlc3QSHwoFZmlyc3QYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USIAoGc2Vjb25kGAIgASgLMhAuZG9yaWFuLnYxLkltYWdlEisKCmZpcnN0X2ZhY2UYAyABKAsyFy5kb3JpYW4udjEuRmFjZVNlbGVjdG9yEiwKC3NlY29uZF9mYWNlGAQgASgLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIZChFmYWxzZV9hY2NlcHRfcmF0ZRgFIAEoARIOCgZidW5kbGUYBiABKAkijQMKFENvbXBhcmVGYWNlc1Jlc3BvbnNlEh4KBWZpcnN0GAEgASgLMg8uZG9yaWFuLnYxLkZhY2USHwoGc2Vjb25kGAIgASgLMg8uZG9yaWFuLnYxLkZhY2USFwoPZmlyc3RfZW1iZWRkaW5nGAMgAygCEhgKEHNlY29uZF9lbWJlZGRpbmcYBCADKAISEgoKc2ltaWxhcml0eRgFIAEoAhIQCghkaXN0YW5jZRgGIAEoAhITCgtzYW1lX3BlcnNvbhgHIAEoCBIRCgl0aHJlc2hvbGQYCCABKAISGQoRZmFsc2VfYWNjZXB0X3JhdGUYCSABKAESKQoKcHJvdmVuYW5jZRgKIAEoCzIVLmRvcmlhbi52MS5Qcm92ZW5hbmNlEiMKBXRpbWVzGAsgAygLMhQuZG9yaWFuLnYxLlN0YWdlVGltZRI1Cg5pZGVudGl0eV9tYXRjaBgMIAEoCzIYLmRvcmlhbi52MS5JZGVudGl0eU1hdGNoSACIAQFCEQoPX2lkZW50aXR5X21hdGNoIksKDVNlYXJjaE9wdGlvbnMSJwoJb3B0aW1pemVyGAEgASgOMhQuZG9yaWFuLnYxLk9wdGltaXplchIRCgltYXhfc3RlcHMYAiABKAUirgIKElJlY29uc3RydWN0UmVxdWVzdBIfCgVpbWFnZRgBIAEoCzIQLmRvcmlhbi52MS5JbWFnZRIrCgRtb2RlGAIgASgOMh0uZG9yaWFuLnYxLlJlY29uc3RydWN0aW9uTW9kZRIjCgZzb3VyY2UYAyABKAsyDi5kb3JpYW4udjEuQWdlSACIAQESDgoGbWV0aG9kGAQgASgJEigKBm91dHB1dBgFIAEoCzIYLmRvcmlhbi52MS5PdXRwdXRPcHRpb25zEiYKBWZhY2VzGAYgAygLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIoCgZzZWFyY2gYByABKAsyGC5kb3JpYW4udjEuU2VhcmNoT3B0aW9ucxIOCgZidW5kbGUYCCABKAlCCQoHX3NvdXJjZSKMAwoOUmVjb25zdHJ1Y3Rpb24SHQoEZmFjZRgBIAEoCzIPLmRvcmlhbi52MS5GYWNlEh4KBGNyb3AYAiABKAsyEC5kb3JpYW4udjEuSW1hZ2USKAoOcmVjb25zdHJ1Y3Rpb24YAyABKAsyEC5kb3JpYW4udjEuSW1hZ2USDgoGbGF0ZW50GAQgAygCEh4KBnNvdXJjZRgFIAEoCzIOLmRvcmlhbi52MS5BZ2USFAoMc291cmNlX2dpdmVuGAYgASgIEhMKC3BpeGVsX2Vycm9yGAcgASgCEiAKE2lkZW50aXR5X3NpbWlsYXJpdHkYCCABKAJIAIgBARIjCgVlcnJvchgJIAEoCzIULmRvcmlhbi52MS5GYWNlRXJyb3ISDQoFc3RlcHMYCiABKAUSNQoOaWRlbnRpdHlfbWF0Y2gYCyABKAsyGC5kb3JpYW4udjEuSWRlbnRpdHlNYXRjaEgBiAEBQhYKFF9pZGVudGl0eV9zaW1pbGFyaXR5QhEKD19pZGVudGl0eV9tYXRjaCKPAQoTUmVjb25zdHJ1Y3RSZXNwb25zZRIoCgVmYWNlcxgBIAMoCzIZLmRvcmlhbi52MS5SZWNvbnN0cnVjdGlvbhIpCgpwcm92ZW5hbmNlGAIgASgLMhUuZG9yaWFuLnYxLlByb3ZlbmFuY2USIwoFdGltZXMYAyADKAsyFC5kb3JpYW4udjEuU3RhZ2VUaW1lItECCg9PcHRpbWl6ZVJlcXVlc3QSHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USJQoEZmFjZRgCIAEoCzIXLmRvcmlhbi52MS5GYWNlU2VsZWN0b3ISKwoEbW9kZRgDIAEoDjIdLmRvcmlhbi52MS5SZWNvbnN0cnVjdGlvbk1vZGUSIwoGc291cmNlGAQgASgLMg4uZG9yaWFuLnYxLkFnZUgAiAEBEg4KBm1ldGhvZBgFIAEoCRIoCgZzZWFyY2gYBiABKAsyGC5kb3JpYW4udjEuU2VhcmNoT3B0aW9ucxIVCg1wcmV2aWV3X2V2ZXJ5GAcgASgFEg4KBmxhdGVudBgIIAMoAhIoCgZvdXRwdXQYCSABKAsyGC5kb3JpYW4udjEuT3V0cHV0T3B0aW9ucxIOCgZidW5kbGUYCiABKAlCCQoHX3NvdXJjZSLxAQoQT3B0aW1pemVQcm9ncmVzcxIMCgRzdGVwGAEgASgFEgwKBGxvc3MYAiABKAISEQoJYmVzdF9sb3NzGAMgASgCEhsKE2lkZW50aXR5X3NpbWlsYXJpdHkYBCABKAISEwoLcGl4ZWxfZXJyb3IYBSABKAISJgoHcHJldmlldxgGIAEoCzIQLmRvcmlhbi52MS5JbWFnZUgAiAEBEjUKDmlkZW50aXR5X21hdGNoGAcgASgLMhguZG9yaWFuLnYxLklkZW50aXR5TWF0Y2hIAYgBAUIKCghfcHJldmlld0IRCg9faWRlbnRpdHlfbWF0Y2gikwEKDk9wdGltaXplUmVzdWx0EjEKDnJlY29uc3RydWN0aW9uGAEgASgLMhkuZG9yaWFuLnYxLlJlY29uc3RydWN0aW9uEikKCnByb3ZlbmFuY2UYAiABKAsyFS5kb3JpYW4udjEuUHJvdmVuYW5jZRIjCgV0aW1lcxgDIAMoCzIULmRvcmlhbi52MS5TdGFnZVRpbWUieAoQT3B0aW1pemVSZXNwb25zZRIvCghwcm9ncmVzcxgBIAEoCzIbLmRvcmlhbi52MS5PcHRpbWl6ZVByb2dyZXNzSAASKwoGcmVzdWx0GAIgASgLMhkuZG9yaWFuLnYxLk9wdGltaXplUmVzdWx0SABCBgoEa2luZCJoCg5TdHlsZVJlZmVyZW5jZRIfCgVpbWFnZRgBIAEoCzIQLmRvcmlhbi52MS5JbWFnZRIlCgRmYWNlGAIgASgLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIOCgZsZXZlbHMYAyADKAUiYAoPUmVmZXJlbmNlQ2hvaWNlEhsKA2FnZRgBIAEoCzIOLmRvcmlhbi52MS5BZ2USDQoFY291bnQYAiABKAUSIQoGZ2VuZGVyGAMgASgOMhEuZG9yaWFuLnYxLkdlbmRlciL5AgoQTWl4U3R5bGVzUmVxdWVzdBIfCgVpbWFnZRgBIAEoCzIQLmRvcmlhbi52MS5JbWFnZRItCgpyZWZlcmVuY2VzGAIgAygLMhkuZG9yaWFuLnYxLlN0eWxlUmVmZXJlbmNlEioKBmNob3NlbhgDIAEoCzIaLmRvcmlhbi52MS5SZWZlcmVuY2VDaG9pY2USDgoGcHJlc2V0GAQgASgJEg4KBmxldmVscxgFIAMoBRIVCghzdHJlbmd0aBgGIAEoAkgAiAEBEh8KBWJsZW5kGAcgASgOMhAuZG9yaWFuLnYxLkJsZW5kEigKBm91dHB1dBgIIAEoCzIYLmRvcmlhbi52MS5PdXRwdXRPcHRpb25zEhIKCndpdGhfZGVsdGEYCSABKAgSJgoFZmFjZXMYCiADKAsyFy5kb3JpYW4udjEuRmFjZVNlbGVjdG9yEg4KBm1ldGhvZBgLIAEoCRIOCgZidW5kbGUYDCABKAlCCwoJX3N0cmVuZ3RoIt4BCg1Vc2VkUmVmZXJlbmNlEg0KBWluZGV4GAEgASgFEg4KBmxldmVscxgCIAMoBRIdCgRmYWNlGAMgASgLMg8uZG9yaWFuLnYxLkZhY2USFwoKY2hvc2VuX2ZvchgEIAEoBUgAiAEBEhQKB2FnZV9sb3cYBSABKAFIAYgBARIVCghhZ2VfaGlnaBgGIAEoAUgCiAEBEiEKBmdlbmRlchgHIAEoDjIRLmRvcmlhbi52MS5HZW5kZXJCDQoLX2Nob3Nlbl9mb3JCCgoIX2FnZV9sb3dCCwoJX2FnZV9oaWdoIswBChFNaXhTdHlsZXNSZXNwb25zZRIkCgZyZXN1bHQYASABKAsyFC5kb3JpYW4udjEuQWdlZEltYWdlEiwKCnJlZmVyZW5jZXMYAiADKAsyGC5kb3JpYW4udjEuVXNlZFJlZmVyZW5jZRIpCgpwcm92ZW5hbmNlGAMgASgLMhUuZG9yaWFuLnYxLlByb3ZlbmFuY2USIwoFdGltZXMYBCADKAsyFC5kb3JpYW4udjEuU3RhZ2VUaW1lEhMKC2ZhY2VzX2ZvdW5kGAUgASgFIiQKEkxpc3RNZXRob2RzUmVxdWVzdBIOCgZidW5kbGUYASABKAkiUgoIQWdlR3JvdXASDQoFbGFiZWwYASABKAkSCwoDbG93GAIgASgFEhEKBGhpZ2gYAyABKAVIAIgBARIOCgZjZW50cmUYBCABKAFCBwoFX2hpZ2giKwoGRmlsdGVyEgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkiHAoKTGV2ZWxHcm91cBIOCgZsZXZlbHMYASADKAUiQgoLU3R5bGVQcmVzZXQSDAoEbmFtZRgBIAEoCRIlCgZncm91cHMYAiADKAsyFS5kb3JpYW4udjEuTGV2ZWxHcm91cCLoAgoGTWV0aG9kEgwKBG5hbWUYASABKAkSDgoGZmFtaWx5GAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJEicKCmFnZV9ncm91cHMYBCADKAsyEy5kb3JpYW4udjEuQWdlR3JvdXASEQoJY3JvcF9zaXplGAUgASgFEhIKCmlzX2RlZmF1bHQYBiABKAgSIgoHZmlsdGVycxgHIAMoCzIRLmRvcmlhbi52MS5GaWx0ZXISFAoMcmVjb25zdHJ1Y3RzGAggASgIEhEKCW9wdGltaXNlcxgJIAEoCBIbCg5jb21tZXJjaWFsX3VzZRgKIAEoCEgAiAEBEhkKEWxpY2VuY2Vfb2JzdGFjbGVzGAsgAygJEhQKDHN0eWxlX2xldmVscxgMIAEoBRItCg1zdHlsZV9wcmVzZXRzGA0gAygLMhYuZG9yaWFuLnYxLlN0eWxlUHJlc2V0QhEKD19jb21tZXJjaWFsX3VzZSLnAQoTTGlzdE1ldGhvZHNSZXNwb25zZRIiCgdtZXRob2RzGAEgAygLMhEuZG9yaWFuLnYxLk1ldGhvZBIOCgZidW5kbGUYAiABKAkSFgoOYnVuZGxlX3ZlcnNpb24YAyABKAkSFQoNYnVuZGxlX3NoYTI1NhgEIAEoCRIXCg93ZWlnaHRzX2xpY2VuY2UYBSABKAkSFgoOc2VydmVyX3ZlcnNpb24YBiABKAkSGgoSZmFsc2VfYWNjZXB0X3JhdGVzGAcgAygBEg8KB2J1bmRsZXMYCCADKAkSDwoHd29ya2VycxgJIAEoDSpvCgtJbWFnZUZvcm1hdBIcChhJTUFHRV9GT1JNQVRfVU5TUEVDSUZJRUQQABIVChFJTUFHRV9GT1JNQVRfSlBFRxABEhQKEElNQUdFX0ZPUk1BVF9QTkcQAhIVChFJTUFHRV9GT1JNQVRfV0VCUBADKnMKClllYXJzQm91bmQSGwoXWUVBUlNfQk9VTkRfVU5TUEVDSUZJRUQQABIVChFZRUFSU19CT1VORF9BQk9VVBABEhcKE1lFQVJTX0JPVU5EX0FUX01PU1QQAhIYChRZRUFSU19CT1VORF9BVF9MRUFTVBADKogBCgtXYXJuaW5nQ29kZRIcChhXQVJOSU5HX0NPREVfVU5TUEVDSUZJRUQQABIeChpXQVJOSU5HX0NPREVfQUdFX1VOQ0VSVEFJThABEh0KGVdBUk5JTkdfQ09ERV9GQUNFX0NPVkVSRUQQAhIcChhXQVJOSU5HX0NPREVfRkFDRV9UVVJORUQQAypCCgVCbGVuZBIVChFCTEVORF9VTlNQRUNJRklFRBAAEg8KC0JMRU5EX0RFTFRBEAESEQoNQkxFTkRfUkVQTEFDRRACKpMBChJPcHRpbWlzYXRpb25CdWRnZXQSIwofT1BUSU1JU0FUSU9OX0JVREdFVF9VTlNQRUNJRklFRBAAEhwKGE9QVElNSVNBVElPTl9CVURHRVRfTk9ORRABEhwKGE9QVElNSVNBVElPTl9CVURHRVRfRkFTVBACEhwKGE9QVElNSVNBVElPTl9CVURHRVRfRlVMTBADKsABChJSZWNvbnN0cnVjdGlvbk1vZGUSIwofUkVDT05TVFJVQ1RJT05fTU9ERV9VTlNQRUNJRklFRBAAEh8KG1JFQ09OU1RSVUNUSU9OX01PREVfSU5JVElBTBABEiEKHVJFQ09OU1RSVUNUSU9OX01PREVfUElYRUxXSVNFEAISIAocUkVDT05TVFJVQ1RJT05fTU9ERV9JREVOVElUWRADEh8KG1JFQ09OU1RSVUNUSU9OX01PREVfQkxFTkRFRBAEKlIKCU9wdGltaXplchIZChVPUFRJTUlaRVJfVU5TUEVDSUZJRUQQABIWChJPUFRJTUlaRVJfTF9CRkdTX0IQARISCg5PUFRJTUlaRVJfQURBTRACKkIKBkdlbmRlchIWChJHRU5ERVJfVU5TUEVDSUZJRUQQABIQCgxHRU5ERVJfV09NQU4QARIOCgpHRU5ERVJfTUFOEAIypgQKCUZhY2VBZ2luZxJPCgxBZ2VUcmFuc2Zvcm0SHi5kb3JpYW4udjEuQWdlVHJhbnNmb3JtUmVxdWVzdBofLmRvcmlhbi52MS5BZ2VUcmFuc2Zvcm1SZXNwb25zZRJMCgtEZXRlY3RGYWNlcxIdLmRvcmlhbi52MS5EZXRlY3RGYWNlc1JlcXVlc3QaHi5kb3JpYW4udjEuRGV0ZWN0RmFjZXNSZXNwb25zZRJPCgxDb21wYXJlRmFjZXMSHi5kb3JpYW4udjEuQ29tcGFyZUZhY2VzUmVxdWVzdBofLmRvcmlhbi52MS5Db21wYXJlRmFjZXNSZXNwb25zZRJMCgtSZWNvbnN0cnVjdBIdLmRvcmlhbi52MS5SZWNvbnN0cnVjdFJlcXVlc3QaHi5kb3JpYW4udjEuUmVjb25zdHJ1Y3RSZXNwb25zZRJFCghPcHRpbWl6ZRIaLmRvcmlhbi52MS5PcHRpbWl6ZVJlcXVlc3QaGy5kb3JpYW4udjEuT3B0aW1pemVSZXNwb25zZTABEkYKCU1peFN0eWxlcxIbLmRvcmlhbi52MS5NaXhTdHlsZXNSZXF1ZXN0GhwuZG9yaWFuLnYxLk1peFN0eWxlc1Jlc3BvbnNlEkwKC0xpc3RNZXRob2RzEh0uZG9yaWFuLnYxLkxpc3RNZXRob2RzUmVxdWVzdBoeLmRvcmlhbi52MS5MaXN0TWV0aG9kc1Jlc3BvbnNlYgZwcm90bzM");
 
 /**
  * An encoded image.
@@ -1616,6 +1616,289 @@ export const OptimizeResponseSchema: GenMessage<OptimizeResponse> = /*@__PURE__*
   messageDesc(file_dorian_v1_face_aging, 32);
 
 /**
+ * A face in another photo, which gives its styles.
+ *
+ * @generated from message dorian.v1.StyleReference
+ */
+export type StyleReference = Message<"dorian.v1.StyleReference"> & {
+  /**
+   * The photo.
+   *
+   * @generated from field: dorian.v1.Image image = 1;
+   */
+  image?: Image | undefined;
+
+  /**
+   * The face; unset: the largest.
+   *
+   * @generated from field: dorian.v1.FaceSelector face = 2;
+   */
+  face?: FaceSelector | undefined;
+
+  /**
+   * The levels at which this reference gives its styles, from 1; no other may give the same. Only without preset and levels.
+   *
+   * @generated from field: repeated int32 levels = 3;
+   */
+  levels: number[];
+};
+
+/**
+ * Describes the message dorian.v1.StyleReference.
+ * Use `create(StyleReferenceSchema)` to create a new message.
+ */
+export const StyleReferenceSchema: GenMessage<StyleReference> = /*@__PURE__*/
+  messageDesc(file_dorian_v1_face_aging, 33);
+
+/**
+ * References that the server chooses for each face, of those whose styles the bundle keeps: of the span of years that holds the
+ * age or is nearest to it, of the gender if it is given, and then those that are most like the face in pose, tone and light.
+ *
+ * @generated from message dorian.v1.ReferenceChoice
+ */
+export type ReferenceChoice = Message<"dorian.v1.ReferenceChoice"> & {
+  /**
+   * The age that the references have; no filter.
+   *
+   * @generated from field: dorian.v1.Age age = 1;
+   */
+  age?: Age | undefined;
+
+  /**
+   * How many, up to 8; 0 stands for as many as the preset has groups, or for 5 where it has one.
+   *
+   * @generated from field: int32 count = 2;
+   */
+  count: number;
+
+  /**
+   * The gender that the references have; unspecified: either.
+   *
+   * @generated from field: dorian.v1.Gender gender = 3;
+   */
+  gender: Gender;
+};
+
+/**
+ * Describes the message dorian.v1.ReferenceChoice.
+ * Use `create(ReferenceChoiceSchema)` to create a new message.
+ */
+export const ReferenceChoiceSchema: GenMessage<ReferenceChoice> = /*@__PURE__*/
+  messageDesc(file_dorian_v1_face_aging, 34);
+
+/**
+ * The request of MixStyles. Its styles come from references or chosen, at the levels of preset, of levels or of the references:
+ * exactly one of each must be given.
+ *
+ * @generated from message dorian.v1.MixStylesRequest
+ */
+export type MixStylesRequest = Message<"dorian.v1.MixStylesRequest"> & {
+  /**
+   * The photo.
+   *
+   * @generated from field: dorian.v1.Image image = 1;
+   */
+  image?: Image | undefined;
+
+  /**
+   * Photos that give their styles, up to 8.
+   *
+   * @generated from field: repeated dorian.v1.StyleReference references = 2;
+   */
+  references: StyleReference[];
+
+  /**
+   * The references that the server is to choose by itself.
+   *
+   * @generated from field: dorian.v1.ReferenceChoice chosen = 3;
+   */
+  chosen?: ReferenceChoice | undefined;
+
+  /**
+   * Name of a preset, as ListMethods gives it. One of several groups takes as many references, each of which gives its group of
+   * levels; one of a single group takes the mean of the styles of all references.
+   *
+   * @generated from field: string preset = 4;
+   */
+  preset: string;
+
+  /**
+   * The levels at which the mean of the styles of all references is taken, from 1.
+   *
+   * @generated from field: repeated int32 levels = 5;
+   */
+  levels: number[];
+
+  /**
+   * Factor on the change, 0 to 1.5; unset: 1. With REPLACE at most 1: a blend of old and new.
+   *
+   * @generated from field: optional float strength = 6;
+   */
+  strength?: number | undefined;
+
+  /**
+   * How the change is put into the photo.
+   *
+   * @generated from field: dorian.v1.Blend blend = 7;
+   */
+  blend: Blend;
+
+  /**
+   * How to encode the returned image.
+   *
+   * @generated from field: dorian.v1.OutputOptions output = 8;
+   */
+  output?: OutputOptions | undefined;
+
+  /**
+   * Whether to return the delta, too, as a separate layer.
+   *
+   * @generated from field: bool with_delta = 9;
+   */
+  withDelta: boolean;
+
+  /**
+   * The faces to change; empty: all, at most the 32 largest.
+   *
+   * @generated from field: repeated dorian.v1.FaceSelector faces = 10;
+   */
+  faces: FaceSelector[];
+
+  /**
+   * Name of a method in the bundle; empty stands for the first that mixes styles.
+   *
+   * @generated from field: string method = 11;
+   */
+  method: string;
+
+  /**
+   * Name of the bundle, as ListMethods gives it in bundles; empty stands for the server's first.
+   *
+   * @generated from field: string bundle = 12;
+   */
+  bundle: string;
+};
+
+/**
+ * Describes the message dorian.v1.MixStylesRequest.
+ * Use `create(MixStylesRequestSchema)` to create a new message.
+ */
+export const MixStylesRequestSchema: GenMessage<MixStylesRequest> = /*@__PURE__*/
+  messageDesc(file_dorian_v1_face_aging, 35);
+
+/**
+ * A reference whose styles were taken.
+ *
+ * @generated from message dorian.v1.UsedReference
+ */
+export type UsedReference = Message<"dorian.v1.UsedReference"> & {
+  /**
+   * Its place in the request's references, or among those that the bundle keeps; from 0.
+   *
+   * @generated from field: int32 index = 1;
+   */
+  index: number;
+
+  /**
+   * The levels at which its styles were taken, ascending: alone, or in the mean with the others of the same levels.
+   *
+   * @generated from field: repeated int32 levels = 2;
+   */
+  levels: number[];
+
+  /**
+   * The face in its photo, with its estimated age; unset for one that the bundle keeps.
+   *
+   * @generated from field: dorian.v1.Face face = 3;
+   */
+  face?: Face | undefined;
+
+  /**
+   * For which face of the photo it was chosen; unset for a reference of the request, which every face has.
+   *
+   * @generated from field: optional int32 chosen_for = 4;
+   */
+  chosenFor?: number | undefined;
+
+  /**
+   * First year of the age of one that the bundle keeps.
+   *
+   * @generated from field: optional double age_low = 5;
+   */
+  ageLow?: number | undefined;
+
+  /**
+   * Last year of that age.
+   *
+   * @generated from field: optional double age_high = 6;
+   */
+  ageHigh?: number | undefined;
+
+  /**
+   * Gender of one that the bundle keeps.
+   *
+   * @generated from field: dorian.v1.Gender gender = 7;
+   */
+  gender: Gender;
+};
+
+/**
+ * Describes the message dorian.v1.UsedReference.
+ * Use `create(UsedReferenceSchema)` to create a new message.
+ */
+export const UsedReferenceSchema: GenMessage<UsedReference> = /*@__PURE__*/
+  messageDesc(file_dorian_v1_face_aging, 36);
+
+/**
+ * The response of MixStyles.
+ *
+ * @generated from message dorian.v1.MixStylesResponse
+ */
+export type MixStylesResponse = Message<"dorian.v1.MixStylesResponse"> & {
+  /**
+   * The photo and its faces; the targets in their reports are the age of chosen references, or unset.
+   *
+   * @generated from field: dorian.v1.AgedImage result = 1;
+   */
+  result?: AgedImage | undefined;
+
+  /**
+   * The references in the request's order; or those that were chosen, face by face, the most alike first.
+   *
+   * @generated from field: repeated dorian.v1.UsedReference references = 2;
+   */
+  references: UsedReference[];
+
+  /**
+   * Which bundle and method the result comes from.
+   *
+   * @generated from field: dorian.v1.Provenance provenance = 3;
+   */
+  provenance?: Provenance | undefined;
+
+  /**
+   * Time spent, by stage, for photo and references together.
+   *
+   * @generated from field: repeated dorian.v1.StageTime times = 4;
+   */
+  times: StageTime[];
+
+  /**
+   * How many faces were detected in the photo, changed or not.
+   *
+   * @generated from field: int32 faces_found = 5;
+   */
+  facesFound: number;
+};
+
+/**
+ * Describes the message dorian.v1.MixStylesResponse.
+ * Use `create(MixStylesResponseSchema)` to create a new message.
+ */
+export const MixStylesResponseSchema: GenMessage<MixStylesResponse> = /*@__PURE__*/
+  messageDesc(file_dorian_v1_face_aging, 37);
+
+/**
  * The request of ListMethods.
  *
  * @generated from message dorian.v1.ListMethodsRequest
@@ -1634,7 +1917,7 @@ export type ListMethodsRequest = Message<"dorian.v1.ListMethodsRequest"> & {
  * Use `create(ListMethodsRequestSchema)` to create a new message.
  */
 export const ListMethodsRequestSchema: GenMessage<ListMethodsRequest> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 33);
+  messageDesc(file_dorian_v1_face_aging, 38);
 
 /**
  * An age group of a method.
@@ -1676,7 +1959,7 @@ export type AgeGroup = Message<"dorian.v1.AgeGroup"> & {
  * Use `create(AgeGroupSchema)` to create a new message.
  */
 export const AgeGroupSchema: GenMessage<AgeGroup> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 34);
+  messageDesc(file_dorian_v1_face_aging, 39);
 
 /**
  * A named change that is no age.
@@ -1704,7 +1987,56 @@ export type Filter = Message<"dorian.v1.Filter"> & {
  * Use `create(FilterSchema)` to create a new message.
  */
 export const FilterSchema: GenMessage<Filter> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 35);
+  messageDesc(file_dorian_v1_face_aging, 40);
+
+/**
+ * Levels of styles, from 1, that one reference gives.
+ *
+ * @generated from message dorian.v1.LevelGroup
+ */
+export type LevelGroup = Message<"dorian.v1.LevelGroup"> & {
+  /**
+   * The levels, ascending.
+   *
+   * @generated from field: repeated int32 levels = 1;
+   */
+  levels: number[];
+};
+
+/**
+ * Describes the message dorian.v1.LevelGroup.
+ * Use `create(LevelGroupSchema)` to create a new message.
+ */
+export const LevelGroupSchema: GenMessage<LevelGroup> = /*@__PURE__*/
+  messageDesc(file_dorian_v1_face_aging, 41);
+
+/**
+ * A named choice of levels for MixStyles.
+ *
+ * @generated from message dorian.v1.StylePreset
+ */
+export type StylePreset = Message<"dorian.v1.StylePreset"> & {
+  /**
+   * Its name in requests.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Its levels: one group for the mean of any number of references, or one for each reference.
+   *
+   * @generated from field: repeated dorian.v1.LevelGroup groups = 2;
+   */
+  groups: LevelGroup[];
+};
+
+/**
+ * Describes the message dorian.v1.StylePreset.
+ * Use `create(StylePresetSchema)` to create a new message.
+ */
+export const StylePresetSchema: GenMessage<StylePreset> = /*@__PURE__*/
+  messageDesc(file_dorian_v1_face_aging, 42);
 
 /**
  * A method of the bundle.
@@ -1720,7 +2052,7 @@ export type Method = Message<"dorian.v1.Method"> & {
   name: string;
 
   /**
-   * The family of networks ("age_translator", "age_cgan", "cyclegan").
+   * The family of networks ("age_translator", "age_cgan", "cyclegan", "ae_stylegan").
    *
    * @generated from field: string family = 2;
    */
@@ -1789,6 +2121,20 @@ export type Method = Message<"dorian.v1.Method"> & {
    * @generated from field: repeated string licence_obstacles = 11;
    */
   licenceObstacles: string[];
+
+  /**
+   * How many levels of styles it has for MixStyles, from 1; 0 if it mixes none.
+   *
+   * @generated from field: int32 style_levels = 12;
+   */
+  styleLevels: number;
+
+  /**
+   * The presets that MixStyles takes.
+   *
+   * @generated from field: repeated dorian.v1.StylePreset style_presets = 13;
+   */
+  stylePresets: StylePreset[];
 };
 
 /**
@@ -1796,7 +2142,7 @@ export type Method = Message<"dorian.v1.Method"> & {
  * Use `create(MethodSchema)` to create a new message.
  */
 export const MethodSchema: GenMessage<Method> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 36);
+  messageDesc(file_dorian_v1_face_aging, 43);
 
 /**
  * The response of ListMethods.
@@ -1873,7 +2219,7 @@ export type ListMethodsResponse = Message<"dorian.v1.ListMethodsResponse"> & {
  * Use `create(ListMethodsResponseSchema)` to create a new message.
  */
 export const ListMethodsResponseSchema: GenMessage<ListMethodsResponse> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 37);
+  messageDesc(file_dorian_v1_face_aging, 44);
 
 /**
  * How an image is encoded.
@@ -2156,6 +2502,40 @@ export const OptimizerSchema: GenEnum<Optimizer> = /*@__PURE__*/
   enumDesc(file_dorian_v1_face_aging, 6);
 
 /**
+ * A person's gender, as data sets have it.
+ *
+ * @generated from enum dorian.v1.Gender
+ */
+export enum Gender {
+  /**
+   * Not known.
+   *
+   * @generated from enum value: GENDER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A woman or a girl.
+   *
+   * @generated from enum value: GENDER_WOMAN = 1;
+   */
+  WOMAN = 1,
+
+  /**
+   * A man or a boy.
+   *
+   * @generated from enum value: GENDER_MAN = 2;
+   */
+  MAN = 2,
+}
+
+/**
+ * Describes the enum dorian.v1.Gender.
+ */
+export const GenderSchema: GenEnum<Gender> = /*@__PURE__*/
+  enumDesc(file_dorian_v1_face_aging, 7);
+
+/**
  * Ages faces in photos, and reports what the networks read from them.
  *
  * @generated from service dorian.v1.FaceAging
@@ -2210,6 +2590,16 @@ export const FaceAging: GenService<{
     methodKind: "server_streaming";
     input: typeof OptimizeRequestSchema;
     output: typeof OptimizeResponseSchema;
+  },
+  /**
+   * Returns the photo with some styles of its faces exchanged for those of references.
+   *
+   * @generated from rpc dorian.v1.FaceAging.MixStyles
+   */
+  mixStyles: {
+    methodKind: "unary";
+    input: typeof MixStylesRequestSchema;
+    output: typeof MixStylesResponseSchema;
   },
   /**
    * Lists the methods of a bundle, with their age groups, resolutions, version and licence.
