@@ -91,9 +91,12 @@ test("a reconstruction, and a search that starts from it", { skip }, async () =>
   assert.equal(result?.reconstruction?.latent.length, start.length);
 });
 
-test("styles are mixed by methods that have levels alone", { skip }, async () => {
-  const request = { ...photo(), references: [{ image: photo().image }], levels: [1] };
-  await assert.rejects(connect().mix(request), { constructor: InvalidRequest, reason: "METHOD_UNSUITABLE", field: "method" });
+test("styles of a reference are mixed into a face", { skip }, async () => {
+  const request = { ...photo(), references: [{ image: photo().image }], preset: "mid" };
+  const response = await connect().mix(request);
+  assert.ok((response.result?.image?.data.length ?? 0) > 1000);
+  const unknown = { ...request, preset: "all" };
+  await assert.rejects(connect().mix(unknown), { constructor: InvalidRequest, reason: "PRESET_UNKNOWN" });
 });
 
 test("errors name their reason and field", { skip }, async () => {
