@@ -29,24 +29,10 @@ from dorian_training.networks.ae_stylegan import (
     build_encoder,
     linear_faces,
 )
-from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import DlibAgeEstimator, DlibAgeEstimatorShape
 from dorian_training.networks.eigen_pyramid import EigenPyramid
+from tests.small_styles import LEAN
 
-LEAN = AeStyleGanShape(
-    sides=(3, 6, 12, 24, 48, 96),
-    widths=(4, 4, 4, 4, 4, 4),
-    style=4,
-    mapping=0,
-    structure_sides=(6, 12),
-    structure_counts=(5, 6),
-    luma_until=12,
-    equalized=False,
-    noise=False,
-    shifts=True,
-    convolve_small=True,
-    discriminator=AgeDiscriminatorShape((4, 4), (2, 2), fine=(4, 4)),
-)
 PAPER = AeStyleGanShape(sides=(4, 8, 16, 32), widths=(4, 4, 4, 4), style=4)
 SIZE = 96
 CLOSE = 0.02  # of weights that are rounded to 8 bits

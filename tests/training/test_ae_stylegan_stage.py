@@ -18,7 +18,6 @@ from dorian_training.loop import LoopSettings, train
 from dorian_training.methods.ae_stylegan import AeStyleGanStage, ReadStyles
 from dorian_training.methods.ae_stylegan_settings import LEAN_SETTINGS, AeStyleGanSettings
 from dorian_training.networks.ae_stylegan import AeStyleGanShape, StyleMaps
-from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import (
     CompactAgeEstimator,
     CompactAgeEstimatorShape,
@@ -27,22 +26,9 @@ from dorian_training.networks.age_estimator import (
 )
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.layers import at_side
+from tests.small_styles import LEAN
 
 CPU = torch.device("cpu")
-LEAN = AeStyleGanShape(
-    sides=(3, 6, 12, 24, 48, 96),
-    widths=(4, 4, 4, 4, 4, 4),
-    style=4,
-    mapping=0,
-    structure_sides=(6, 12),
-    structure_counts=(5, 6),
-    luma_until=12,
-    equalized=False,
-    noise=False,
-    shifts=True,
-    convolve_small=True,
-    discriminator=AgeDiscriminatorShape((4, 4), (2, 2), fine=(4, 4)),
-)
 PAPER = AeStyleGanShape(sides=(4, 8, 16, 32, 64), widths=(4, 4, 4, 4, 4), style=4)
 BASE = {"g/pixel", "g/perceptual", "g/adversarial", "g/encoder_adversarial", "d/real", "d/fake", "d/reconstructed"}
 MIXED = {"d/wrong_age", "g/size", "g/alike", "g/imbalance", "g/tint", "g/broad_tint", "g/identity"}

@@ -24,7 +24,8 @@ from dorian_training.networks.ae_stylegan import (
 from dorian_training.networks.age_estimator import DlibAgeEstimator, DlibAgeEstimatorShape
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.eigen_pyramid import EigenPyramid
-from tests.training.test_ae_stylegan_stage import LEAN, PAPER
+from tests.small_styles import LEAN
+from tests.training.test_ae_stylegan_stage import PAPER
 
 CPU = torch.device("cpu")
 MakeStage = Callable[..., CycleStyleGanStage]

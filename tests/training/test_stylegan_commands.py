@@ -20,7 +20,8 @@ from dorian_training.networks.ae_stylegan import PRESETS
 from dorian_training.networks.age_estimator import DlibAgeEstimator, DlibAgeEstimatorShape
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.shape import NetworkShape
-from tests.training.test_ae_stylegan_stage import LEAN, PAPER
+from tests.small_styles import LEAN
+from tests.training.test_ae_stylegan_stage import PAPER
 
 Refused = Callable[..., bool]
 WriteArchives = Callable[..., Path]
