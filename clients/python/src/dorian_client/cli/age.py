@@ -13,7 +13,7 @@ from dorian_client._faces import Age, Face, FaceLike, Filter
 from dorian_client._files import FORMATS, format_of, join_alternatives
 from dorian_client._photos import open_upright, read_photo
 from dorian_client._rendering import make_sheet
-from dorian_client._requests import BLENDS, BUDGETS
+from dorian_client._requests import BUDGETS
 from dorian_client._results import AgeResult, FaceReport
 from dorian_client.cli.connection import Connection, with_connection
 from dorian_client.cli.latent_files import SavedLatents, read_latents
@@ -24,12 +24,15 @@ from dorian_client.cli.options import (
     OUTPUT,
     Command,
     option,
-    parse_age,
     parse_face_and_age,
+    with_ages,
+    with_blend,
+    with_filters,
     with_method,
     with_out,
     with_photo,
     with_source,
+    with_strength,
 )
 from dorian_client.cli.outputs import plan_deltas, plan_picture, plan_pictures, write_picture
 from dorian_client.cli.reporting import (
@@ -49,24 +52,16 @@ _QUALITY_FORMATS = join_alternatives([format.label for format in FORMATS.values(
 
 @click.command(cls=Command, short_help="Change the age of the faces in a photo.")
 @with_photo
-@option(FACES, "--to", "ages", type=parse_age, metavar="AGE", multiple=True, help="Target age; repeat for several.")
-@option(
-    FACES, "--filter", "filters", type=Filter, metavar="NAME", multiple=True,
-    help="Target filter, as 'dorian methods' lists them; repeat for several.",
-)  # fmt: skip
+@with_ages
+@with_filters
 @option(
     FACES, "--face", "faces", type=parse_face_and_age, metavar="FACE[=AGE]", multiple=True,
     help=f"A face to change [default: all], or one with its own target age; repeat for several. FACE: {FACE_HELP}.",
 )  # fmt: skip
 @with_source
 @with_method
-@option(
-    METHOD, "--strength", type=float, metavar="NUMBER", help="How much of the change to make, 0 to 1.5 [default: 1]."
-)
-@option(
-    METHOD, "--blend", type=click.Choice(list(BLENDS)),
-    help="Add the change to the face, or replace the face by the drawn one [default: delta].",
-)  # fmt: skip
+@with_strength
+@with_blend
 @option(
     METHOD, "--optimisation", type=click.Choice(list(BUDGETS)),
     help="How long a method that optimises searches for the latent that keeps the person [default: none].",

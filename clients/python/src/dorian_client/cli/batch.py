@@ -30,30 +30,27 @@ from dorian_client.cli.options import (
     SERVER,
     Command,
     option,
-    parse_age,
     parse_face,
+    with_ages,
+    with_filters,
     with_method,
     with_source,
+    with_strength,
 )
 from dorian_client.cli.reporting import count, format_target
 
 
 @click.command(cls=Command, short_help="Age many photos, with a report; goes on where it was interrupted.")
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
-@option(FACES, "--to", "ages", type=parse_age, metavar="AGE", multiple=True, help="Target age; repeat for several.")
-@option(
-    FACES, "--filter", "filters", type=Filter, metavar="NAME", multiple=True,
-    help="Target filter, as 'dorian methods' lists them; repeat for several.",
-)  # fmt: skip
+@with_ages
+@with_filters
 @option(
     FACES, "--face", "faces", type=parse_face, metavar="FACE", multiple=True,
     help=f"A face of each photo to change [default: all]; repeat for several. FACE: {FACE_HELP}.",
 )  # fmt: skip
 @with_source
 @with_method
-@option(
-    METHOD, "--strength", type=float, metavar="NUMBER", help="How much of the change to make, 0 to 1.5 [default: 1]."
-)
+@with_strength
 @option(METHOD, "--blend", type=click.Choice(list(BLENDS)), help="As for 'dorian age' [default: delta].")
 @option(METHOD, "--optimisation", type=click.Choice(list(BUDGETS)), help="As for 'dorian age' [default: none].")
 @option(

@@ -19,20 +19,21 @@ from dorian_client._options import Reference
 from dorian_client._photos import open_upright, read_photo
 from dorian_client._pictures import Picture
 from dorian_client._rendering import make_sheet
-from dorian_client._requests import BLENDS, DEFAULT_PRESET, GENDERS
+from dorian_client._requests import DEFAULT_PRESET, GENDERS
 from dorian_client._results import FaceReport, MixResult, UsedReference
 from dorian_client.cli.connection import Connection, with_connection
 from dorian_client.cli.options import (
     FACE_HELP,
     FACES,
-    METHOD,
     OUTPUT,
     Command,
     option,
     parse_age,
     parse_face,
+    with_blend,
     with_method,
     with_photo,
+    with_strength,
 )
 from dorian_client.cli.outputs import OUT_HELP, plan_picture, write_picture
 from dorian_client.cli.reporting import (
@@ -95,13 +96,8 @@ class _Row:
     help=f"A face to change [default: all]; repeat for several. FACE: {FACE_HELP}.",
 )  # fmt: skip
 @with_method
-@option(
-    METHOD, "--strength", type=float, metavar="NUMBER", help="How much of the change to make, 0 to 1.5 [default: 1]."
-)
-@option(
-    METHOD, "--blend", type=click.Choice(list(BLENDS)),
-    help="Add the change to the face, or replace the face by the drawn one [default: delta].",
-)  # fmt: skip
+@with_strength
+@with_blend
 @option(OUTPUT, "-o", "--out", metavar="OUT", help=f"Where to write the photo: {OUT_HELP}.")
 @option(
     OUTPUT, "--sheet", metavar="OUT",

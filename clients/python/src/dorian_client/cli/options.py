@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from dorian_client._faces import Age, Box, FaceLike
-from dorian_client._requests import OPTIMIZERS
+from dorian_client._faces import Age, Box, FaceLike, Filter
+from dorian_client._requests import BLENDS, OPTIMIZERS
 from dorian_client.cli.outputs import OUT_HELP
 
 FACE_HELP = "largest, an index as 'dorian detect' lists it, or X,Y,W,H in pixels"
@@ -94,6 +94,20 @@ def with_search(command: _Command) -> _Command:
 with_photo = click.argument("photo", type=click.Path(path_type=Path))
 with_out = option(OUTPUT, "-o", "--out", required=True, metavar="OUT", help=f"Where to write: {OUT_HELP}.")
 with_json = option(OUTPUT, "--json", "as_json", is_flag=True, help="Print JSON with all fields of the result.")
+with_strength = option(
+    METHOD, "--strength", type=float, metavar="NUMBER", help="How much of the change to make, 0 to 1.5 [default: 1]."
+)
+with_blend = option(
+    METHOD, "--blend", type=click.Choice(list(BLENDS)),
+    help="Add the change to the face, or replace the face by the drawn one [default: delta].",
+)  # fmt: skip
+with_ages = option(
+    FACES, "--to", "ages", type=parse_age, metavar="AGE", multiple=True, help="Target age; repeat for several."
+)
+with_filters = option(
+    FACES, "--filter", "filters", type=Filter, metavar="NAME", multiple=True,
+    help="Target filter, as 'dorian methods' lists them; repeat for several.",
+)  # fmt: skip
 with_source = option(
     FACES, "--from", "source", type=parse_age, metavar="AGE", help="Current age of the faces [default: estimated]."
 )
