@@ -21,6 +21,7 @@ from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_trans
 from dorian_bundle.families.cyclegan import CycleGanMethod, cyclegan_signature
 from dorian_bundle.masks import face_mask
 from dorian_bundle.mesh import mean_mesh
+from dorian_bundle.skin_detail import load_skin_detail
 from dorian_export import calibration_faces, verified_export
 from dorian_export.errors import ExportError, ParityError
 from dorian_export.exporters import EXPORTERS, age_translator
@@ -98,8 +99,8 @@ def make(bundle: Bundle, reader_runs: dict[str, Path], tmp_path: Path, monkeypat
 
     monkeypatch.setattr(verified_export, "write_onnx", copy)
 
-    def make(family: str, checkpoint: Path, faces: Faces) -> MethodExport:
-        checkpoints = {family: checkpoint, "age_estimator": reader_runs["age_estimator"]}
+    def make(family: str, checkpoint: Path, faces: Faces, **further: Path) -> MethodExport:
+        checkpoints = {family: checkpoint, "age_estimator": reader_runs["age_estimator"], **further}
         return EXPORTERS[family].export(ExportJob(checkpoints, faces, tmp_path, ["fp16"], {family: {"ageing": 7}}))
 
     return make
@@ -190,6 +191,26 @@ def test_a_unet_exports_too(randomised: Callable[..., nn.Module], seen: Faces, t
 
 
 # --- what is made of a checkpoint ---
+
+
+def test_a_translator_is_given_a_table_of_skins_detail(
+    translator_run: Path, make: Make, seen: Faces, tmp_path: Path
+) -> None:
+    table = {"ages": torch.tensor([20.0, 80.0]), "log_energy": torch.randn(2, 3, 4, 4)}
+    about = {"family": "skin_detail", "stage": "skin_detail", "steps": 1, "earlier": [], "seed": 0, "data": {"mine": 3}}
+    (tmp_path / "table").mkdir()
+    save_weights(tmp_path / "table" / WEIGHTS_FILE, {"skin_detail": table}, about | {"settings": {"faces": 3}})
+    entry = make("age_translator", translator_run, seen, skin_detail=tmp_path / "table").entry
+    assert isinstance(entry, AgeTranslatorMethod)
+    assert entry.detail is not None
+    assert entry.stored_files() == (entry.detail,)
+    entry.detail.verify(tmp_path)
+    read = load_skin_detail(tmp_path / entry.detail.path)
+    assert np.allclose(read.log_energy, table["log_energy"].numpy(), atol=1e-3)
+    assert entry.detail_provenance is not None
+    assert [(data.name, data.faces) for data in entry.detail_provenance.data] == [("mine", 3)]
+    with pytest.raises(ExportError, match="family 'age_translator', not skin_detail"):
+        make("age_translator", translator_run, seen, skin_detail=translator_run)
 
 
 def test_they_are_proven_on_random_and_on_real_inputs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from dorian_bundle.face_detection import DetectedFace
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_bundle.graphs import Signature
+from dorian_bundle.skin_detail import SkinDetail
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import Age, AgeRequest
@@ -96,10 +97,11 @@ def translate(entries: tuple[AgeTranslatorMethod, CycleGanMethod]) -> Callable[.
         rule: Callable[[Floats, Floats], Floats] = of_the_image,
         calibration: Calibration | None = None,
         mirrored: bool = True,
+        detail: SkinDetail | None = None,
     ) -> tuple[AgeTranslator, Painter]:
         painter = Painter(rule)
         entry = entries[0].model_copy(update={"calibration": calibration or Calibration(), "mirrored": mirrored})
-        return AgeTranslator(entry, lambda _: painter), painter
+        return AgeTranslator(entry, lambda _: painter, detail), painter
 
     return build
 
@@ -211,6 +213,36 @@ def test_a_grey_photo_stays_grey(
         pixels = read(picture.image.data).astype(int)
         assert (pixels[MIDDLE] - colour == change).all()
         assert (pixels[SIZE:] == colour).all()
+
+
+@pytest.mark.parametrize(("strength", "blend"), [(1.0, "delta"), (0.0, "delta"), (1.0, "replace")])
+def test_the_photos_own_skin_gains_detail_with_age(
+    translate: Callable[..., tuple[AgeTranslator, Painter]],
+    flat_pipeline: BuildPipeline,
+    face_at: FaceAt,
+    write: Write,
+    read: Read,
+    strength: float,
+    blend: Literal["delta", "replace"],
+) -> None:
+    """A network that changes nothing leaves detail alone to change: finer than its crop, and not where a drawing replaces it."""
+    energy = np.zeros((2, 3, 4, 4), np.float32)
+    energy[1] = 0.6
+    table = SkinDetail(np.array([20, 80], np.float32), energy)
+    translator, _ = translate(lambda image, _: np.zeros_like(image), detail=table)
+    pipeline, _ = flat_pipeline(face_at(0, 0, 4 * SIZE), methods=[translator])
+    grain = np.random.default_rng(0).normal(128, 10, (4 * SIZE + 20, 4 * SIZE, 1))
+    photo = np.repeat(np.clip(grain, 0, 255).astype(np.uint8), 3, axis=2)
+    request = AgeRequest(write(photo), years(80), Age(years=20), strength=strength, blend=blend)
+    (picture,) = pipeline.age(request, translator, Clock()).images
+    pixels = read(picture.image.data).astype(float)
+    cheek = np.s_[int(2.3 * SIZE) : int(2.6 * SIZE), int(0.9 * SIZE) : int(1.2 * SIZE)]
+    gain = pixels[cheek].std() / photo[cheek].astype(float).std()
+    if blend == "replace":
+        assert gain < 0.7
+    else:
+        assert gain == pytest.approx(np.exp(0.3 * 1.1) if strength else 1.0, rel=0.12)
+        assert (pixels[4 * SIZE :] == photo[4 * SIZE :]).all()
 
 
 # --- CycleGAN ---

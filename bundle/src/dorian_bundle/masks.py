@@ -15,6 +15,7 @@ from dorian_bundle.mesh import (
     LEFT_BROW,
     LEFT_EYE,
     LEFT_IRIS,
+    NOSE,
     OUTER_LIPS,
     OUTLINE,
     RIGHT_BROW,
@@ -35,6 +36,7 @@ _PARTS: dict[Part, tuple[slice, ...]] = {
 FEATHER = 0.35  # from the outline inwards, over which the mask grows
 _REACH = 1.08  # how much larger than the mean face is what methods may change
 _BROW_HEIGHT = 0.08  # half of it
+_FEATURE_MARGIN = 0.05  # by which features are enlarged, and over which skin begins beside them
 _LENGTH = 2.5  # of a face, from the top of its forehead to its chin
 _FINE = 4  # pixels of the raster in which outlines are drawn, per pixel of the crop
 _SUBPIXEL = 4  # bits
@@ -101,6 +103,21 @@ def part_mask(mesh: NDArray[np.float64], size: int, part: Part) -> NDArray[np.fl
     if part == "lips":
         filled &= ~_filled([mesh[INNER_LIPS]], size)
     return np.asarray(cv2.resize(filled.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA))
+
+
+def skin_mask(mesh: NDArray[np.float64], template: AlignmentTemplate, size: int) -> NDArray[np.float32]:
+    """Return the part of ``change_mask`` that is skin: without eyes, brows, mouth and the tip and wings of the nose.
+
+    Hair, beards and spectacles that lie over the face are not told from skin.
+    """
+    nose = cv2.convexHull(mesh[NOSE][3:].astype(np.float32))[:, 0].astype(np.float64)
+    filled = cv2.resize(_filled([nose], size).astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+    features = np.maximum.reduce([filled, *(part_mask(mesh, size, part) for part in _PARTS)])
+    margin = _FEATURE_MARGIN * _eye_distance(mesh)
+    reach = 2 * round(margin) + 1
+    enlarged = cv2.dilate(features, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    soft = cv2.GaussianBlur(enlarged, (0, 0), max(margin / 2, 0.5))
+    return np.asarray(change_mask(mesh, template, size) * (1 - soft), dtype=np.float32)
 
 
 def _eye_distance(mesh: NDArray[np.float64]) -> float:

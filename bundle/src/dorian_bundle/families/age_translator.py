@@ -12,6 +12,7 @@ from dorian_bundle.calibration import Calibration
 from dorian_bundle.entries import Provenance, require_graph
 from dorian_bundle.graphs import BATCH, Graph, Signature, TensorSpec
 from dorian_bundle.method_entry import MethodEntry
+from dorian_bundle.stored_files import StoredFile
 
 
 def age_translator_signature(crop_size: int) -> Signature:
@@ -26,7 +27,8 @@ class AgeTranslatorMethod(MethodEntry):
 
     ``graph`` draws ages from ``min_years`` to ``max_years``; those beyond are drawn as the nearest of them. ``calibration``
     says which age to give to the graph. ``mirrored``: whether a delta is the mean of the crop's and of its mirror image's,
-    turned back.
+    turned back. ``detail``: table by which the photo's own fine structure of skin is changed (see ``skin_detail``); ``None``: it
+    stays as it is.
     """
 
     family: Literal["age_translator"] = "age_translator"
@@ -37,6 +39,8 @@ class AgeTranslatorMethod(MethodEntry):
     max_years: float = Field(ge=MIN_AGE, le=MAX_AGE)
     calibration: Calibration
     mirrored: bool = False
+    detail: StoredFile | None = None
+    detail_provenance: Provenance | None = None
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -48,3 +52,6 @@ class AgeTranslatorMethod(MethodEntry):
     def check_graphs(self, graphs: Mapping[str, Graph]) -> None:
         check_groups(self.age_groups)
         require_graph(graphs, "translator", self.graph, age_translator_signature(self.crop_size))
+
+    def stored_files(self) -> tuple[StoredFile, ...]:
+        return () if self.detail is None else (self.detail,)

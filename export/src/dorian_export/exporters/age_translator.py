@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from dorian_bundle.calibration import Calibration
 from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import learned_mask
+from dorian_bundle.skin_detail import DETAIL_FILE, SkinDetail
+from dorian_bundle.stored_files import describe_file
 from dorian_bundle.tensors import crops_to_images
 from dorian_export.calibration import calibrate
 from dorian_export.calibration_faces import calibration_faces
@@ -65,6 +68,7 @@ def export_age_translator(job: ExportJob) -> MethodExport:
         job.precisions,
     )
     estimator = job.checkpoints.get("calibrator") or job.checkpoints["age_estimator"]
+    detail = _write_detail(job) if "skin_detail" in job.checkpoints else {}
     entry = AgeTranslatorMethod(
         name="age_translator",
         description=_DESCRIPTION,
@@ -76,8 +80,18 @@ def export_age_translator(job: ExportJob) -> MethodExport:
         calibration=_calibrate(network, estimator, job.faces, shape.size),
         mirrored=True,
         provenance=describe_provenance(metadata, job.metrics_with("age_translator", differences)),
+        **detail,
     )
     return MethodExport(entry, {_GRAPH: graph}, differences)
+
+
+def _write_detail(job: ExportJob) -> dict[str, Any]:
+    """Write the table of ``job.checkpoints["skin_detail"]``; return what the manifest says of it."""
+    weights, metadata = load_weights(job.checkpoints["skin_detail"])
+    require_family(metadata, "skin_detail")
+    table = weights["skin_detail"]
+    SkinDetail(table["ages"].numpy(), table["log_energy"].numpy()).save(job.folder / DETAIL_FILE)
+    return {"detail": describe_file(job.folder, DETAIL_FILE), "detail_provenance": describe_provenance(metadata, {})}
 
 
 def _inputs(crops: NDArray[np.uint8]) -> list[dict[str, Array]]:
@@ -117,6 +131,7 @@ EXPORTER = MethodExporter(
     export_age_translator,
     {
         "calibrator": "Run or checkpoint of an age estimator to calibrate the age translator by; --age-estimator's unless given. "
-        "Better one that the translator's training has not seen."
+        "Better one that the translator's training has not seen.",
+        "skin_detail": "Checkpoint of skin-detail: how the photo's own fine structure of skin changes with age.",
     },
 )

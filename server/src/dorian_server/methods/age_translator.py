@@ -10,21 +10,27 @@ from numpy.typing import NDArray
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.graphs import Array
 from dorian_bundle.method_entry import Filter
+from dorian_bundle.skin_detail import SkinDetail
 from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
-from dorian_server.methods.method import Crop, Drawing
+from dorian_server.methods.method import Crop, DetailChange, Drawing
 from dorian_server.runtimes.session import Session, chunks
 
 
 class AgeTranslator:
-    """The network of one age_translator method. A drawing is the crop and the crop with the delta added."""
+    """The network of one age_translator method, and its table of skin's detail if it has one.
+
+    A drawing is the crop and the crop with the delta added.
+    """
 
     learned_under_mask = True
     filters: Sequence[Filter] = ()
 
-    def __init__(self, manifest: AgeTranslatorMethod, open_session: Callable[[str], Session]) -> None:
-        self.manifest = manifest
+    def __init__(
+        self, manifest: AgeTranslatorMethod, open_session: Callable[[str], Session], detail: SkinDetail | None
+    ) -> None:
+        self.manifest, self._detail = manifest, detail
         self.groups = manifest.age_groups
         self._session = open_session(manifest.graph)
 
@@ -44,9 +50,14 @@ class AgeTranslator:
             rows = iter(deltas.transpose(0, 2, 3, 1))
             befores = originals.transpose(0, 2, 3, 1)
             return [
-                [Drawing(before, before + next(rows)) for _ in ages]
-                for before, ages in zip(befores, targets, strict=True)
+                [Drawing(before, before + next(rows), self._detail_change(source, age)) for age in ages]
+                for before, source, ages in zip(befores, sources, targets, strict=True)
             ]
+
+    def _detail_change(self, source: Age, target: Age) -> DetailChange | None:
+        if self._detail is None:
+            return None
+        return DetailChange(self._detail, source.years_in(self.groups), target.years_in(self.groups))
 
     def _condition(self, source: Age, target: Age) -> tuple[float, float, float]:
         """Source and target age in years as the network takes them, calibrated, and the factor on the delta."""

@@ -13,6 +13,7 @@ from dorian_bundle.ages import AgeGroup
 from dorian_bundle.families import Method as MethodEntry
 from dorian_bundle.graphs import Array
 from dorian_bundle.method_entry import Filter
+from dorian_bundle.skin_detail import SkinDetail
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
 
@@ -21,11 +22,24 @@ Gradient = tuple[float, Array, Array]  # loss, its gradient (latent,) by the lat
 
 
 @dataclass(frozen=True)
+class DetailChange:
+    """How the photo's own fine structure of skin changes: by ``table`` from the age ``source`` to ``target``, in years."""
+
+    table: SkinDetail
+    source: float
+    target: float
+
+
+@dataclass(frozen=True)
 class Drawing:
-    """What a method draws of a face: ``before`` and ``after``, float32 RGB (size, size, 3), about [0, 1]."""
+    """What a method draws of a face: ``before`` and ``after``, float32 RGB (size, size, 3), about [0, 1].
+
+    ``detail`` is changed beside it where the delta is added to the photo; ``None``: nothing is.
+    """
 
     before: Array
     after: Array
+    detail: DetailChange | None = None
 
     @property
     def delta(self) -> Array:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
-from dorian_bundle.alignment import AlignmentTemplate
-from dorian_bundle.graphs import Array
 from dorian_bundle.masks import change_mask
 from dorian_bundle.mesh import mean_mesh
 from dorian_server.domain.clock import Clock
@@ -20,6 +20,7 @@ from dorian_server.methods.method import Drawing, Method
 from dorian_server.pipeline import compositing
 from dorian_server.pipeline.face_selection import UnmatchedSelector
 from dorian_server.pipeline.face_warnings import warn_of_face
+from dorian_server.pipeline.fine_detail import FineCrop, cut_finely, detailed_patch
 from dorian_server.pipeline.outputs import encode_delta, encode_photo
 from dorian_server.pipeline.preparation import PreparedFace
 
@@ -62,8 +63,13 @@ class Composition:
         self._prepared, self._method, self._clock = prepared, method, clock
         self._failed = [FaceReport(failure.face, error=failure.error) for failure in failed]
         self._unmatched = [FaceReport(target=selector.target, error=selector.error()) for selector in unmatched]
+        self._fine_crops: dict[int, FineCrop] = {}
         with clock.stage("paste"):
-            self._masks = [_mask(face, face_reader.template) for face in prepared]
+            self._meshes = [_mesh(face) for face in prepared]  # (73, 2) each, in pixels of the photo
+            self._masks = [
+                change_mask(cv2.transform(mesh[None], face.matrix)[0], face_reader.template, len(face.crop))
+                for face, mesh in zip(prepared, self._meshes, strict=True)
+            ]
 
     def compose(self, targets: Sequence[Age | None], drawings: Sequence[Drawing]) -> AgedImage:
         """Return the photo with a drawing of each prepared face, and the reports of all faces.
@@ -75,10 +81,7 @@ class Composition:
         request, photo, clock = self._request, self._photo, self._clock
         with clock.stage("paste"):
             pixels = photo.pixels.copy()
-            patches = [
-                _patch(face, mask, drawing, self._method, request)
-                for face, mask, drawing in zip(self._prepared, self._masks, drawings, strict=True)
-            ]
+            patches = [self._patch(index, drawing) for index, drawing in enumerate(drawings)]
             compositing.apply(pixels, patches, request.strength)
         with clock.stage("reread"):
             readings = self._face_reader.read(pixels, [face.face.detected for face in self._prepared])
@@ -89,20 +92,27 @@ class Composition:
             delta = encode_delta(photo.pixels, pixels, patches) if request.with_delta else None
             return AgedImage(encode_photo(pixels, photo, request.output), reports + self._unmatched, delta)
 
+    def _patch(self, index: int, drawing: Drawing) -> compositing.Patch:
+        """Return the change of the prepared face ``index``."""
+        face, mask = self._prepared[index], self._masks[index]
+        if self._request.blend == "replace":
+            return compositing.replacement_patch(face.matrix, mask, face.crop, drawing.image)
+        make = compositing.learned_patch if self._method.learned_under_mask else compositing.delta_patch
+        patch = make(face.matrix, mask, drawing.delta, compositing.colourfulness(face.crop))
+        return detailed_patch(patch, self._fine_crop(index), drawing.detail) if drawing.detail else patch
 
-def _mask(face: PreparedFace, template: AlignmentTemplate) -> Array:
+    def _fine_crop(self, index: int) -> FineCrop:
+        if index not in self._fine_crops:
+            face = self._prepared[index]
+            self._fine_crops[index] = cut_finely(
+                self._photo.pixels, face.matrix, self._meshes[index], len(face.crop), self._face_reader.template
+            )
+        return self._fine_crops[index]
+
+
+def _mesh(face: PreparedFace) -> NDArray[np.float64]:
     detected = face.face.detected
-    mesh = mean_mesh(detected.landmarks) if detected.mesh is None else detected.mesh
-    return change_mask(cv2.transform(mesh[None], face.matrix)[0], template, len(face.crop))  # (size, size)
-
-
-def _patch(
-    face: PreparedFace, mask: Array, drawing: Drawing, method: Method, request: AgeRequest | MixRequest
-) -> compositing.Patch:
-    if request.blend == "replace":
-        return compositing.replacement_patch(face.matrix, mask, face.crop, drawing.image)
-    patch = compositing.learned_patch if method.learned_under_mask else compositing.delta_patch
-    return patch(face.matrix, mask, drawing.delta, compositing.colourfulness(face.crop))
+    return mean_mesh(detected.landmarks) if detected.mesh is None else detected.mesh
 
 
 def _report(face: PreparedFace, target: Age | None, after: FaceReading, needs_source: bool) -> FaceReport:

@@ -17,6 +17,7 @@ from dorian_bundle.families.ae_stylegan import AeStyleGanMethod
 from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.families.cyclegan import CycleGanMethod
+from dorian_bundle.skin_detail import load_skin_detail
 from dorian_bundle.stored_files import StoredFile
 from dorian_bundle.style_library import load_style_library
 from dorian_server.admission.memory import trim_memory
@@ -212,7 +213,8 @@ def build_method(
         case AgeCganMethod():
             return AgeCgan(manifest, open_graph)
         case AgeTranslatorMethod():
-            return AgeTranslator(manifest, open_graph)
+            detail = load_skin_detail(file_path(manifest.detail)) if manifest.detail else None
+            return AgeTranslator(manifest, open_graph, detail)
         case CycleGanMethod():
             return CycleGan(manifest, open_graph)
         case AeStyleGanMethod():

@@ -17,6 +17,7 @@ from dorian_training.cli.facenet_whitening import facenet_whitening
 from dorian_training.cli.landmark_refiner import landmark_refiner
 from dorian_training.cli.latent_optimisation import latent_optimisation
 from dorian_training.cli.search import search
+from dorian_training.cli.skin_detail import skin_detail
 
 COMMANDS = (
     ae_stylegan,
@@ -30,6 +31,7 @@ COMMANDS = (
     landmark_refiner,
     latent_optimisation,
     search,
+    skin_detail,
 )
 
 

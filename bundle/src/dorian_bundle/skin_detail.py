@@ -1,0 +1,145 @@
+"""Fine structure of skin by age: how much of it a face of one age has more than one of another, and a photo's own changed by that.
+
+A network that draws at the resolution of its crop can neither remove a wrinkle of a large face nor deepen one. What the
+photo has itself is changed here: its luma is split into bands, each of which gets a gain, on skin alone. The gains follow from
+how much energy each band has at each place of real faces of every age.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dorian_bundle.alignment import AlignmentTemplate
+from dorian_bundle.errors import GraphFileError
+from dorian_bundle.masks import skin_mask
+
+DETAIL_FILE = "skin_detail.npz"
+DETAIL_SIZE = 256  # side of the crops that are changed, in pixels
+CUTOFFS = (
+    12.0,
+    24.0,
+    48.0,
+)  # cycles per side of the crop, from which each band reaches to the next, the last to all that is finer
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_HALF = float(np.sqrt(np.log(2) / 2) / np.pi)  # cycles · sigma at which a Gaussian lets half of an amplitude through
+# Wrinkles hold most of the energy that age adds, on few of the pixels. So a gain's exponent grows with a pixel's amplitude over
+# the mean around it: what is calm keeps its texture.
+_SMOOTHING, _DEEPENING = 2.2, 1.1  # exponents of amplitude ratios, down and up
+_LEAST_SHARE, _MOST_SHARE = 0.4, 4.0  # of an exponent, of calm and of strong pixels
+_LEAST_GAIN, _MOST_GAIN = 0.2, 1.6
+_AROUND = 0.1  # of the crop's side: sigma of the mean around a pixel
+_LINE = 0.006  # of the crop's side: about half the width of a wrinkle
+_FLOOR = 1.0  # grey levels, below which an amplitude is noise
+_EDGE = 55.0  # grey levels from which a structure is no wrinkle: rims of spectacles, strands of hair
+_MAX_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class SkinDetail:
+    """Energy of skin's fine structure by age, relative to one age.
+
+    ``ages`` float32 (ages,), ascending years; ``log_energy`` float32 (ages, bands, cells, cells): logarithm of the energy
+    (mean square of luma) of each band of ``CUTOFFS`` in each cell of an aligned crop, rows from the top. Between ages it is
+    a straight line, and beyond them that of the nearest.
+    """
+
+    ages: NDArray[np.float32]
+    log_energy: NDArray[np.float32]
+
+    def at(self, age: float) -> NDArray[np.float32]:
+        """Return the logarithm of the energies (bands, cells, cells) at ``age`` in years."""
+        above = int(np.clip(np.searchsorted(self.ages, age), 1, len(self.ages) - 1))
+        low, high = self.ages[above - 1], self.ages[above]
+        share = np.float32(np.clip((age - low) / (high - low), 0, 1))
+        energies: NDArray[np.float32] = self.log_energy[above - 1] * (1 - share) + self.log_energy[above] * share
+        return energies
+
+    def change(
+        self,
+        crop: NDArray[np.uint8],
+        mesh: NDArray[np.float64],
+        template: AlignmentTemplate,
+        source: float,
+        target: float,
+    ) -> NDArray[np.float32]:
+        """Return what is added to a crop's luma, so that its skin has the fine structure of ``target``.
+
+        Args:
+            crop: Aligned face, RGB uint8 (size, size, 3).
+            mesh: Its points (73, 2) in pixels of the crop; see ``dorian_bundle.mesh``.
+            template: To which it is aligned.
+            source: Its age in years.
+            target: The age that it is to have.
+
+        Returns:
+            float32 (size, size), in parts of the range from black to white. Zero off the skin, and everywhere if
+            ``target`` is ``source``.
+        """
+        size = len(crop)
+        bands = split_bands(crop.astype(np.float32) @ _LUMA)
+        ratios = (self.at(target) - self.at(source)) / 2  # logarithms of ratios of amplitudes
+        change = np.zeros((size, size), np.float32)
+        for band, ratio in zip(bands, ratios, strict=True):
+            fine = cv2.resize(ratio, (size, size), interpolation=cv2.INTER_CUBIC)
+            around = np.sqrt(_blurred(np.square(band), _AROUND)) + _FLOOR
+            share = np.clip((1.3 * _blurred(np.abs(band), _LINE) / around) ** 1.5, _LEAST_SHARE, _MOST_SHARE)
+            exponent = np.where(fine < 0, _SMOOTHING * share, _DEEPENING)
+            gain = np.clip(np.exp(fine * exponent), _LEAST_GAIN, _MOST_GAIN)
+            change += (gain - 1) * band
+        weight = skin_mask(mesh, template, size) * _calm(bands)
+        return np.asarray(change * weight / 255, dtype=np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write the table to ``path``."""
+        np.savez_compressed(path, allow_pickle=False, **asdict(self))
+
+
+def split_bands(luma: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return the bands of ``luma`` (size, size) that begin at ``CUTOFFS``, each (size, size); without what is coarser."""
+    lows = [_blurred(luma, _HALF / cutoff) for cutoff in CUTOFFS]
+    return [finer - coarser for coarser, finer in zip(lows, [*lows[1:], luma], strict=True)]
+
+
+def load_skin_detail(path: Path) -> SkinDetail:
+    """Read the table in ``path``.
+
+    Raises:
+        GraphFileError: If the file holds something else.
+    """
+    try:
+        if sum(item.file_size for item in zipfile.ZipFile(path).infolist()) > _MAX_BYTES:
+            raise GraphFileError(f"{path} holds more than {_MAX_BYTES >> 20} MiB of skin detail")
+        with np.load(path, allow_pickle=False) as stored:
+            detail = SkinDetail(**{name: np.asarray(stored[name], dtype=np.float32) for name in stored.files})
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise GraphFileError(f"{path} is not a table of skin detail: {error}") from error
+    ages, energy = detail.ages, detail.log_energy
+    if ages.ndim != 1 or len(ages) < 2 or not (np.diff(ages) > 0).all():
+        raise GraphFileError(f"{path} has ages of shape {ages.shape}; two or more in ascending order are needed")
+    if energy.ndim != 4 or energy.shape[:2] != (len(ages), len(CUTOFFS)) or energy.shape[2] != energy.shape[3]:
+        needed = f"({len(ages)}, {len(CUTOFFS)}, cells, cells)"
+        raise GraphFileError(f"{path} has log_energy of shape {energy.shape}; {needed} is needed")
+    if not (np.isfinite(ages).all() and np.isfinite(energy).all()):
+        raise GraphFileError(f"{path} holds numbers that are not finite")
+    return detail
+
+
+def _calm(bands: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return 1 where nothing near is as strong as an edge, falling to 0 where it is, (size, size)."""
+    strength = np.abs(np.sum(bands, axis=0))
+    reach = max(3, round(0.02 * len(strength)))
+    strongest = np.asarray(cv2.dilate(strength, np.ones((reach, reach), np.uint8)), dtype=np.float32)
+    near = _blurred(strongest, 0.01)
+    return np.asarray(np.exp(-((near / _EDGE) ** 4)), dtype=np.float32)
+
+
+def _blurred(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Return ``values`` (size, size) blurred by a Gaussian; ``sigma`` in parts of the side."""
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma * len(values)), dtype=np.float32)

@@ -1,0 +1,67 @@
+"""Fine detail: a drawing's change is brought to a finer crop, and what the photo's own skin changes in detail is added to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dorian_bundle.alignment import AlignmentTemplate, warp_crop
+from dorian_bundle.graphs import Array
+from dorian_bundle.masks import change_mask
+from dorian_bundle.skin_detail import DETAIL_SIZE
+from dorian_server.methods.method import DetailChange
+from dorian_server.pipeline.compositing import Patch
+
+
+@dataclass(frozen=True)
+class FineCrop:
+    """A face cut out finer than a method draws it.
+
+    Args:
+        matrix: From the photo's pixels to the crop's, (2, 3).
+        pixels: RGB uint8 (DETAIL_SIZE, DETAIL_SIZE, 3).
+        mesh: The face's points in pixels of the crop, (73, 2).
+        mask: Where the photo changes, float32 (DETAIL_SIZE, DETAIL_SIZE) in [0, 1].
+        template: To which it is aligned.
+    """
+
+    matrix: NDArray[np.float64]
+    pixels: NDArray[np.uint8]
+    mesh: NDArray[np.float64]
+    mask: Array
+    template: AlignmentTemplate
+
+
+def cut_finely(
+    photo: NDArray[np.uint8],
+    matrix: NDArray[np.float64],
+    mesh: NDArray[np.float64],
+    size: int,
+    template: AlignmentTemplate,
+) -> FineCrop:
+    """Cut a face out of its photo at ``DETAIL_SIZE``.
+
+    Args:
+        photo: RGB uint8 (height, width, 3).
+        matrix: From its pixels to those of the method's crop, (2, 3).
+        mesh: The face's points in pixels of the photo, (73, 2).
+        size: Side of the method's crop in pixels.
+        template: To which crops are aligned.
+    """
+    factor = DETAIL_SIZE / size
+    fine = matrix * factor
+    fine[:, 2] += (factor - 1) / 2  # (0, 0) is the centre of a pixel
+    points = cv2.transform(mesh[None], fine)[0]
+    return FineCrop(
+        fine, warp_crop(photo, fine, DETAIL_SIZE), points, change_mask(points, template, DETAIL_SIZE), template
+    )
+
+
+def detailed_patch(patch: Patch, crop: FineCrop, detail: DetailChange) -> Patch:
+    """Return ``patch``, a delta, in pixels of ``crop``, with the change of the skin's ``detail`` added."""
+    delta = cv2.resize(patch.values, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_CUBIC)
+    own = detail.table.change(crop.pixels, crop.mesh, crop.template, detail.source, detail.target)
+    return Patch(crop.matrix, crop.mask, delta + own[..., None])
