@@ -39,7 +39,7 @@ def test_what_an_age_adds_is_told_from_what_an_archive_lacks() -> None:
     finest = table.log_energy[:, -1].mean(axis=(1, 2))
     assert finest[KNOTS.index(25.0)] == 0
     assert finest[KNOTS.index(65.0)] == pytest.approx(GROWTH * 40, abs=0.25)
-    assert finest[KNOTS.index(15.0)] == pytest.approx(0, abs=0.15)
+    assert finest[KNOTS.index(15.0)] == pytest.approx(0, abs=0.25)
 
 
 def test_energies_never_fall_with_age_and_are_the_same_left_and_right() -> None:
