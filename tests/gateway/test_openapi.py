@@ -16,7 +16,7 @@ from referencing.jsonschema import DRAFT202012
 from dorian_client.testing import FakeServer
 
 ROUTES = {
-    "/v1/age", "/v1/detect", "/v1/compare", "/v1/reconstruct", "/v1/optimize", "/v1/methods", "/healthz", "/readyz",
+    "/v1/age", "/v1/detect", "/v1/compare", "/v1/mix", "/v1/reconstruct", "/v1/optimize", "/v1/methods", "/healthz", "/readyz",
 }  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def test_responses_fit_their_schemas(
         "/v1/age": {"files": one, "data": {"to": ["60+", "8", '{"filter": "old"}'], "with_delta": "true"}},
         "/v1/detect": {"files": one},
         "/v1/compare": {"files": two},
+        "/v1/mix": {"files": [("photo", photo), ("references", photo)], "data": {"with_delta": "true"}},
         "/v1/reconstruct": {"files": one},
     }
     for unusable in (set(), {1}):  # type: ignore[var-annotated]
@@ -92,3 +93,5 @@ def test_bodies_are_described(document: dict[str, Any], photo: bytes) -> None:
     form = document["components"]["schemas"]["AgeBodyForm"]
     assert form["properties"]["photo"]["contentMediaType"] == "application/octet-stream"
     assert set(form["properties"]) == set(document["components"]["schemas"]["AgeBody"]["properties"])
+    references = document["components"]["schemas"]["MixBodyForm"]["properties"]["references"]
+    assert references["items"] == {"type": "string", "contentMediaType": "application/octet-stream"}

@@ -103,8 +103,9 @@ async def _read_form(form: FormData, model: type[BaseModel]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, part in form.multi_items():
         value = _read_text(part, name) if isinstance(part, str) else await part.read()
-        if name in model.model_fields and _is_list(model.model_fields[name].annotation):
-            values.setdefault(name, []).extend(value if isinstance(value, list) else [value])
+        depth = _depth(model.model_fields[name].annotation) if name in model.model_fields else 0
+        if depth:
+            values.setdefault(name, []).extend(value if _is_whole(value, depth) else [value])
         elif name in values:
             raise RequestInvalid(f"{name} is given more than once", name)
         else:
@@ -122,5 +123,12 @@ def _read_text(text: str, name: str) -> Any:
         raise RequestInvalid(f"{name} is nested too deeply", name) from None
 
 
-def _is_list(annotation: Any) -> bool:
-    return get_origin(annotation) is list or any(_is_list(argument) for argument in get_args(annotation))
+def _depth(annotation: Any) -> int:
+    """Return how deeply lists are nested in a field's type; 0 for one that is no list."""
+    inner = max(map(_depth, get_args(annotation)), default=0)
+    return inner + (get_origin(annotation) is list)
+
+
+def _is_whole(value: Any, depth: int) -> bool:
+    """Return whether a part has a field's whole list, and not one entry of it, which may itself be a list."""
+    return isinstance(value, list) and (depth == 1 or any(isinstance(entry, list) for entry in value))

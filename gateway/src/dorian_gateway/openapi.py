@@ -10,19 +10,19 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from dorian_gateway.problems import MEDIA_TYPE, Problem
-from dorian_gateway.requests import AgeBody, CompareBody, DetectBody, OptimizeBody, ReconstructBody
+from dorian_gateway.requests import AgeBody, CompareBody, DetectBody, MixBody, OptimizeBody, ReconstructBody
 from dorian_gateway.responses import SearchResultOut, SearchStepOut
 
-_BODIES: tuple[type[BaseModel], ...] = (AgeBody, DetectBody, CompareBody, ReconstructBody, OptimizeBody)
+_BODIES: tuple[type[BaseModel], ...] = (AgeBody, DetectBody, CompareBody, MixBody, ReconstructBody, OptimizeBody)
 _REF = "#/components/schemas/{model}"
 _PHOTO = {"type": "string", "contentEncoding": "base64"}
 _FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
 _FORM = "Form"  # ends the names of the schemas of multipart bodies
 
-# The response of /v1/age to a caller that accepts an image.
+# The response of /v1/age and /v1/mix to a caller that accepts an image.
 IMAGES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The photos with their reports; or, where the first type accepted is an image's, the one photo.",
+        "description": "Photos with their reports; or, where the first type accepted is an image's, the one photo.",
         "content": {f"image/{name}": {"schema": _FILE} for name in ("jpeg", "png", "webp")},
     }
 }
@@ -78,5 +78,8 @@ def _schemas() -> dict[str, Any]:
 
 
 def _as_part(field: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a field in a form, where photos are files."""
+    if "items" in field:
+        return {**field, "items": _as_part(field["items"])}
     is_photo = all(field.get(key) == value for key, value in _PHOTO.items())
     return {**{key: value for key, value in field.items() if key not in _PHOTO}, **_FILE} if is_photo else field

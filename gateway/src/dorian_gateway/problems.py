@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -82,7 +83,14 @@ _FIELDS: dict[str, str] = {
     "output.quality": "quality",
     "search.optimizer": "optimizer",
     "search.max_steps": "max_steps",
+    "chosen.age": "to",
+    "chosen.count": "count",
+    "chosen.gender": "gender",
+    "chosen": "to",
 }
+# Those of one reference among several: references[1].levels is reference_levels[1] there.
+_OF_REFERENCE = re.compile(r"references(\[\d+\])\.(image|face|levels)(?:\.data)?")
+_REFERENCE_FIELDS = {"image": "references", "face": "reference_faces", "levels": "reference_levels"}
 
 
 class Problem(BaseModel):
@@ -150,6 +158,10 @@ def _describe_server_error(error: ServerError) -> Problem:
 
 
 def _rename_field(field: str) -> str:
+    """Return what a field of the contract is called in requests of HTTP."""
+    if of_reference := _OF_REFERENCE.match(field):
+        index, part = of_reference.groups()
+        return f"{_REFERENCE_FIELDS[part]}{index}{field[of_reference.end() :]}"
     for name, other in _FIELDS.items():
         if field == name or field.startswith((f"{name}[", f"{name}.")):
             return other + field.removeprefix(name)

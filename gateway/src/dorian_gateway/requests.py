@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from dorian_client import AgeOptions, Box, FaceLike, Filter, Target
+from dorian_client import AgeOptions, Box, FaceLike, Filter, MixOptions, Reference, Target
+from dorian_gateway.errors import RequestInvalid
 
 
 def _decode_photo(value: object) -> object:
@@ -118,6 +119,70 @@ class AgeBody(_Body):
             with_delta=self.with_delta,
             optimisation=self.optimisation,
             latents=None if latents is None else [(_to_face(pair.face), pair.latent) for pair in latents],
+        )
+
+
+class MixBody(_Body):
+    """A photo whose faces take styles of faces in other photos, or of an age."""
+
+    photo: Photo = Field(description="A JPEG, PNG or WebP file.")
+    references: list[Photo] = Field([], max_length=_MAX_ENTRIES, description="Photos that give their styles, up to 8.")
+    reference_faces: list[AnyFace] | None = Field(
+        None, max_length=_MAX_ENTRIES, description="The face of each reference; the largest unless given."
+    )
+    reference_levels: list[list[int]] | None = Field(
+        None, max_length=_MAX_ENTRIES, description="The levels that each reference gives, from 1."
+    )
+    to: AnyAge | None = Field(None, description="An age; the server chooses references of it, in place of photos.")
+    count: int | None = Field(None, description="How many it chooses, up to 8.")
+    gender: Literal["woman", "man"] | None = Field(None, description="Of those that it chooses; either unless given.")
+    preset: str | None = Field(None, description='A preset of /v1/methods; "mid" where no levels are given.')
+    levels: list[int] | None = Field(
+        None, max_length=_MAX_ENTRIES, description="Levels, from 1, at which the mean of all references is taken."
+    )
+    faces: list[AnyFace] | None = Field(
+        None, max_length=_MAX_ENTRIES, description="The faces to change; all unless given."
+    )
+    method: str | None = Field(None, description="The method's name, as /v1/methods gives it.")
+    strength: float | None = Field(None, description="Factor on the change, 0 to 1.5.")
+    blend: Literal["delta", "replace"] | None = Field(None, description="How the change is put into the photo.")
+    format: ImageFormat | None = Field(None, description="Format of the photo; that of the request unless given.")
+    quality: int | None = Field(None, description="1 to 100, for JPEG and WebP.")
+    keep_metadata: bool = Field(False, description="Whether to keep camera, time and author of the photo's EXIF.")
+    with_delta: bool = Field(False, description="Whether to return the change as a layer, too.")
+
+    def to_references(self) -> list[Reference]:
+        """Return the references as the SDK takes them.
+
+        Raises:
+            RequestInvalid: There are fewer or more faces, or lists of levels, than references.
+        """
+        count = len(self.references)
+        for name, entries in (("reference_faces", self.reference_faces), ("reference_levels", self.reference_levels)):
+            if entries is not None and len(entries) != count:
+                raise RequestInvalid(
+                    f"{name} has {len(entries)} entries for {count} references; give one for each", name
+                )
+        faces = [None] * count if self.reference_faces is None else list(map(_to_face, self.reference_faces))
+        levels = [None] * count if self.reference_levels is None else self.reference_levels
+        return [Reference(*parts) for parts in zip(self.references, faces, levels, strict=True)]
+
+    def to_options(self) -> MixOptions:
+        """Return the options as the SDK takes them."""
+        return MixOptions(
+            to=self.to,
+            count=self.count,
+            gender=self.gender,
+            preset=self.preset,
+            levels=self.levels,
+            faces=_to_faces(self.faces),
+            method=self.method,
+            strength=self.strength,
+            blend=self.blend,
+            format=self.format,
+            quality=self.quality,
+            keep_metadata=self.keep_metadata,
+            with_delta=self.with_delta,
         )
 
 

@@ -193,6 +193,28 @@ class AgeResponse(_Sourced):
     faces_found: int
 
 
+class UsedReferenceOut(_Result):
+    """A reference whose styles were taken."""
+
+    index: int = Field(description="Its place among the references of the request, or among those of the bundle.")
+    levels: list[int]
+    face: FaceOut | None = Field(description="The face in its photo; null for one of the bundle.")
+    chosen_for: int | None = Field(description="Index of the face that the server chose it for.")
+    age_low: float | None
+    age_high: float | None
+    gender: str | None
+
+
+class MixResponse(_Sourced):
+    """The photo with some styles of its faces exchanged for those of references."""
+
+    picture: PictureOut
+    delta: OptionalPicture
+    faces: list[FaceReportOut]
+    references: list[UsedReferenceOut]
+    faces_found: int
+
+
 class DetectResponse(_Sourced):
     """The faces of a photo."""
 
@@ -272,6 +294,13 @@ class FilterOut(_Result):
     description: str
 
 
+class StylePresetOut(_Result):
+    """A named choice of levels for /v1/mix."""
+
+    name: str
+    groups: list[list[int]] = Field(description="One for the mean of all references, or one for each reference.")
+
+
 class MethodOut(_Result):
     """A method of a bundle."""
 
@@ -286,6 +315,8 @@ class MethodOut(_Result):
     optimises: bool
     commercial_use: bool | None
     licence_obstacles: list[str]
+    style_levels: int = Field(description="How many levels of styles it has for /v1/mix; 0 if it mixes none.")
+    style_presets: list[StylePresetOut]
 
 
 class MethodsResponse(_Result):

@@ -10,18 +10,19 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from dorian_client import AgeResult, AsyncClient, CompareResult, ReconstructResult
+from dorian_client import AgeResult, AsyncClient, CompareResult, MixResult, Picture, ReconstructResult
 from dorian_gateway.bodies import read_body
 from dorian_gateway.calls import Caller, Server, read_caller, unless_gone
 from dorian_gateway.errors import NotAcceptable
 from dorian_gateway.events import EventStream, open_search
 from dorian_gateway.openapi import IMAGES, describe_body, describe_events, describe_problems
-from dorian_gateway.requests import AgeBody, CompareBody, DetectBody, OptimizeBody, ReconstructBody
+from dorian_gateway.requests import AgeBody, CompareBody, DetectBody, MixBody, OptimizeBody, ReconstructBody
 from dorian_gateway.responses import (
     AgeResponse,
     CompareResponse,
     DetectResponse,
     MethodsResponse,
+    MixResponse,
     ReconstructResponse,
     media_type_of,
     render,
@@ -61,8 +62,19 @@ class Faces:
         result = await self._call(request, caller, AgeBody, send)
         if wanted is None:
             return await _respond(AgeResponse, result)
-        picture = result.photos[0].picture
-        return Response(picture.data, media_type=media_type_of(picture), headers=_VARY)
+        return _respond_with(result.photos[0].picture)
+
+    async def mix(self, request: Request, caller: _CallerOf) -> Response:
+        """Return the photo with some styles of its faces exchanged for those of other photos, or of an age."""
+        wanted = _wanted_image(request)
+
+        async def send(client: AsyncClient, body: MixBody) -> MixResult:
+            options = body.to_options()
+            options["format"] = options["format"] or wanted or None
+            return await client.mix(body.photo, body.to_references(), **options)
+
+        result = await self._call(request, caller, MixBody, send)
+        return await _respond(MixResponse, result) if wanted is None else _respond_with(result.picture)
 
     async def detect(self, request: Request, caller: _CallerOf) -> Response:
         """Return where the faces of a photo are, and their estimated ages. A photo without a face is no error."""
@@ -118,6 +130,7 @@ def make_router(settings: Settings, server: Server) -> APIRouter:
         (faces.reconstruct, ReconstructBody, ReconstructResponse),
     ]
     router.post("/age", response_model=AgeResponse, responses=IMAGES, openapi_extra=describe_body(AgeBody))(faces.age)
+    router.post("/mix", response_model=MixResponse, responses=IMAGES, openapi_extra=describe_body(MixBody))(faces.mix)
     for route, body, response in posts:
         router.post(f"/{route.__name__}", response_model=response, openapi_extra=describe_body(body))(route)
     router.post(
@@ -150,6 +163,10 @@ def make_health_router(server: Server) -> APIRouter:
 
 async def _respond(model: type[Any], result: Any) -> Response:
     return Response(await asyncio.to_thread(render, model, result), media_type=_JSON, headers=_VARY)
+
+
+def _respond_with(picture: Picture) -> Response:
+    return Response(picture.data, media_type=media_type_of(picture), headers=_VARY)
 
 
 def _wanted_image(request: Request) -> str | None:
