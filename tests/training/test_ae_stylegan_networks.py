@@ -108,6 +108,12 @@ def test_each_level_changes_the_picture_and_the_twelfth_only_its_last_layer(pres
     assert torch.equal(hooked[0], hooked[1])
 
 
+def test_a_change_is_bounded_to_a_tenth_of_the_range() -> None:
+    shape, change = PRESETS["lean"], torch.tensor([-9.0, -0.1, 0.0, 1e-3, 0.2])
+    torch.testing.assert_close(shape.bounded(change), 0.2 * torch.tanh(change / 0.2))
+    assert float(shape.bounded(change).abs().max()) <= 0.2 + 1e-6
+
+
 def test_coarse_pictures_of_the_lean_generator_are_grey() -> None:
     torch.manual_seed(0)
     generator = StyleGenerator(SMALL).eval()

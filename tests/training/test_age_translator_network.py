@@ -115,7 +115,7 @@ def test_every_weight_learns() -> None:
 
 
 def test_fine_detail_of_the_face_reaches_its_own_place_in_the_delta() -> None:
-    network, image = awake(replace(SMALL, chroma_bound=0.0)), faces().requires_grad_()  # chroma is smoothed
+    network, image = awake(replace(SMALL, chroma_bound=0.0, fine_bound=0.0)), faces().requires_grad_()  # these are smoothed
     nn.init.zeros_(network.fine.weight)  # nothing comes up from where the face is halved
     network(image, years(20), years(60))[0, :, 20, 30].sum().backward()
     assert image.grad is not None
@@ -164,7 +164,7 @@ def test_shapes_survive_json() -> None:
 
 def bounded(delta: Tensor, **bounds: float) -> Tensor:
     """What a translator with these bounds, and whose head says ``delta``, draws for a change of very many years."""
-    network = started(replace(SMALL, **({"delta_bound": 0.0, "chroma_bound": 0.0} | bounds)))  # type: ignore[arg-type]
+    network = started(replace(SMALL, **({"delta_bound": 0.0, "fine_bound": 0.0, "chroma_bound": 0.0} | bounds)))  # type: ignore[arg-type]
     network.head = Said(delta)  # type: ignore[assignment]
     drawn: Tensor = network(faces(len(delta), delta.shape[2]), years(*[0] * len(delta)), years(*[1000] * len(delta)))
     return drawn
@@ -188,6 +188,16 @@ def test_a_delta_is_bounded_by_a_hyperbolic_tangent() -> None:
 
 
 @torch.no_grad()
+def test_a_spot_is_bounded_and_broad_light_is_not() -> None:
+    broad = torch.full((1, 3, 48, 48), 0.5)
+    torch.testing.assert_close(bounded(broad, fine_bound=0.2), broad)
+    spot = torch.zeros(1, 3, 48, 48)
+    spot[..., 23:26, 23:26] = -1
+    drawn = bounded(spot, fine_bound=0.2)
+    assert -0.25 < float(drawn.min()) < -0.15
+    assert float(drawn[..., :10, :10].abs().max()) < 0.01
+
+
 def test_light_passes_as_it_is_and_colour_bounded() -> None:
     grey = torch.randn(1, 1, 64, 64).repeat(1, 3, 1, 1)
     torch.testing.assert_close(bounded(grey, chroma_bound=0.15), grey, rtol=0, atol=1e-5)
@@ -212,10 +222,12 @@ def test_colour_that_changes_from_pixel_to_pixel_is_smoothed() -> None:
 
 def test_checkpoints_from_before_bounds_have_none() -> None:
     told = AgeTranslatorShape().as_dict()
-    del told["translator"]["delta_bound"], told["translator"]["chroma_bound"]
+    for name in ("delta_bound", "fine_bound", "chroma_bound"):
+        del told["translator"][name]
     earlier = AgeTranslatorShape.from_dict(told).translator
-    assert (earlier.delta_bound, earlier.chroma_bound) == (0, 0)
-    assert (TranslatorShape().delta_bound, TranslatorShape().chroma_bound) == (0.7, 0.15)
+    assert (earlier.delta_bound, earlier.fine_bound, earlier.chroma_bound) == (0, 0, 0)
+    shape = TranslatorShape()
+    assert (shape.delta_bound, shape.fine_bound, shape.chroma_bound) == (0.7, 0.2, 0.15)
 
 
 # --- the discriminator ---

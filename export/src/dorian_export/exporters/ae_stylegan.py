@@ -54,7 +54,6 @@ _REFERENCES = 16  # at most, of each span of ages and gender
 _REFERENCE_SET = "fairface"  # whose licence lets styles be passed on
 _LIKENESS = 72  # numbers of the structure by which references are compared: the coarsest, of tone, light and pose
 _FILTERS = {"stylegan_old": "Makes faces look old.", "stylegan_young": "Makes faces look young."}
-_MAX_CHANGE = 0.1  # larger changes are spots: wrinkles and shadows of real faces stay below it
 _BATCH = 32
 _DESCRIPTION = "AE-StyleGAN after Han et al. 2022: a face's structure and its styles at twelve levels; ages and references change some styles."
 
@@ -188,7 +187,7 @@ def export_ae_stylegan(job: ExportJob) -> MethodExport:
         max_years=OLDEST,
         calibration=_calibrate(networks, torch.from_numpy(library.age_means), levels, faces),
         library=describe_file(job.folder, LIBRARY_FILE),
-        max_change=_MAX_CHANGE,
+        max_change=shape.max_change,
         provenance=describe_provenance(metadata, job.metrics_with("ae_stylegan", {}), [DLIB_NETWORK]),
     )
     filters, filters_about = _load_filters(networks, job)
@@ -325,7 +324,7 @@ def _calibrate(
             mixed[:, lent] += shift[:, lent]
             code = [structure.repeat(2, 1)] if networks.shape.structure else []
             own, other = networks.generator(*code, torch.cat([styles, mixed])).chunk(2)
-            deltas.append(mask * _MAX_CHANGE * torch.tanh((other - own) / _MAX_CHANGE) * 2)
+            deltas.append(mask * networks.shape.bounded((other - own) * 2))
         return deltas
 
     with torch.no_grad():

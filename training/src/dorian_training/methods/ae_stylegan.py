@@ -171,7 +171,7 @@ class AeStyleGanStage(Stage[LabelledBatch]):
         mixed = _mixed(self.encoder, styles, mix.features, mix.levels)
         both = self.generator(torch.cat([styles, mixed]), [face.repeat(2, 1, 1, 1) for face in linear])
         own, other = both.chunk(2)
-        return own, (batch.image + (other - own) * self._mask).clamp(-1, 1)
+        return own, (batch.image + self.shape.bounded(other - own) * self._mask).clamp(-1, 1)
 
     def _drawn_styles(self, count: int) -> Tensor:
         """Styles (count, levels, style) of noise, most of them of two, one below and one above a level."""
@@ -319,7 +319,7 @@ class AeStyleGanStage(Stage[LabelledBatch]):
         mixed = _mixed(encoder, styles, batch.label[:, 2:] + shift, lent)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             delta = generator(mixed, linear) - generator(styles, linear)
-        result: Tensor = (batch.image + delta.float() * self._mask).clamp(-1, 1)
+        result: Tensor = (batch.image + self.shape.bounded(delta.float()) * self._mask).clamp(-1, 1)
         return result
 
     @torch.no_grad()

@@ -150,7 +150,8 @@ class CycleStyleGanStage(Stage[DomainBatch]):
             return drawn.clamp(-1, 1)
         pooled, linear = self.reader(image), self._linear(image)
         own = self.networks["generator"](self.networks["encoder"](pooled), linear)
-        result: Tensor = (image + (generator(encoder(pooled), linear) - own) * self._mask).clamp(-1, 1)
+        change = self.shape.bounded(generator(encoder(pooled), linear) - own)
+        result: Tensor = (image + change * self._mask).clamp(-1, 1)
         return result
 
     def _linear(self, image: Tensor) -> list[Tensor]:

@@ -37,6 +37,7 @@ class AeStyleGanShape(NetworkShape):
     level's style. ``mapping``: layers of the mapping network; 0: none, styles come from faces alone. ``structure_sides`` and
     ``structure_counts``: of the pyramid of eigenfaces; none: a face is its styles. ``luma_until``: side up to which the
     generator draws light and no colour. ``equalized``, ``noise``, ``shifts`` and ``convolve_small``: see ``StyledConv``.
+    ``max_change``: see ``bounded``.
     """
 
     sides: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
@@ -51,6 +52,7 @@ class AeStyleGanShape(NetworkShape):
     noise: bool = True
     shifts: bool = False
     convolve_small: bool = False
+    max_change: float = 0.1
     discriminator: AgeDiscriminatorShape = field(default_factory=AgeDiscriminatorShape)
 
     @property
@@ -67,6 +69,15 @@ class AeStyleGanShape(NetworkShape):
     def structure(self) -> int:
         """Numbers of a face's structure; 0: it has none."""
         return sum(self.structure_counts)
+
+    def bounded(self, change: Tensor) -> Tensor:
+        """Return the ``change`` that mixed styles draw, of images in [-1, 1], as it is applied to a face.
+
+        Near 0 it is as it is, and it never goes beyond ``max_change`` of the range from black to white: larger changes would be
+        spots, as wrinkles and shadows of real faces stay below.
+        """
+        limit = 2 * self.max_change
+        return limit * torch.tanh(change / limit)
 
 
 PRESETS: dict[str, AeStyleGanShape] = {

@@ -22,6 +22,7 @@ from dorian_training.networks.shape import NetworkShape
 FULL_AGE = 100.0  # years, the unit in which ages enter the network
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
 _CHROMA_BLUR = 5  # pixels of the crop, side of the box over which a bounded chroma is averaged, twice
+_LUMA_BLUR = 13  # the same of a luma, apart from which it is fine
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class TranslatorShape(NetworkShape):
 
     ``middle``: residual blocks at the coarsest level. ``fine``: channels at full size, where only the head works. ``style``:
     units of what the ages become. ``gentle``: years of change over which the delta fades in (see ``AgeTranslator``).
-    ``delta_bound`` and ``chroma_bound``: how far a delta, and its colour apart from luma, may go, of images in [-1, 1]; 0: any.
+    ``delta_bound``, ``fine_bound`` and ``chroma_bound``: how far a delta, its luma apart from its own mean around, and its colour
+    apart from luma may go, of images in [-1, 1]; 0: any.
     """
 
     size: int = 96
@@ -41,12 +43,13 @@ class TranslatorShape(NetworkShape):
     waves: int = 4
     gentle: float = 8.0
     delta_bound: float = 0.7
+    fine_bound: float = 0.2
     chroma_bound: float = 0.15
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Return the shape of a checkpoint; deltas of those that say nothing of bounds have none."""
-        return super().from_dict({"delta_bound": 0.0, "chroma_bound": 0.0} | values)
+        return super().from_dict({"delta_bound": 0.0, "fine_bound": 0.0, "chroma_bound": 0.0} | values)
 
 
 @dataclass(frozen=True)
@@ -101,13 +104,14 @@ class AgeTranslator(nn.Module):
     """Image (batch, 3, size, size), source and target age (batch,) → delta (batch, 3, size, size) to be added.
 
     The heavy part works at half resolution and below. Its way back up repeats pixels and convolves, so that no grid of
-    sub-pixels shows. Its luma is bounded by ``delta_bound`` and its chroma, smoothed, by ``chroma_bound``, each by a hyperbolic
-    tangent: no single pixel can go far, and wrinkles are drawn in light alone. The delta has the factor ``1 - exp(-|target - source| / gentle)``: it is zero where the target is the source age.
+    sub-pixels shows. Its luma is bounded by ``delta_bound``, what of it is fine by ``fine_bound``, and its chroma, smoothed, by
+    ``chroma_bound``, each by a hyperbolic tangent: no single pixel can go far, what is small is a wrinkle rather than a spot, and
+    wrinkles are drawn in light alone. The delta has the factor ``1 - exp(-|target - source| / gentle)``: it is zero where the target is the source age.
     """
 
     def __init__(self, shape: TranslatorShape) -> None:
         super().__init__()
-        self.gentle, self.delta_bound, self.chroma_bound = shape.gentle, shape.delta_bound, shape.chroma_bound
+        self.gentle, self.bounds = shape.gentle, (shape.delta_bound, shape.fine_bound, shape.chroma_bound)
         self.code = AgeCode(shape.waves, shape.style)
         inputs = (3, *shape.widths[:-1])
         self.down = nn.ModuleList(
@@ -149,20 +153,35 @@ class AgeTranslator(nn.Module):
 
     def _bounded(self, delta: Tensor) -> Tensor:
         """Return a delta (batch, 3, size, size) within the bounds of its shape."""
-        if self.delta_bound:
-            delta = self.delta_bound * torch.tanh(delta / self.delta_bound)
-        if not self.chroma_bound:
+        delta_bound, fine_bound, chroma_bound = self.bounds
+        if delta_bound:
+            delta = _squashed(delta, delta_bound)
+        if not (fine_bound or chroma_bound):
             return delta
         luma, chroma = luma_and_chroma(delta)
-        for _ in range(2):
-            chroma = F.avg_pool2d(chroma, _CHROMA_BLUR, 1, _CHROMA_BLUR // 2, count_include_pad=False)
-        return luma + self.chroma_bound * torch.tanh(chroma / self.chroma_bound)
+        if fine_bound:
+            broad = _averaged(luma, _LUMA_BLUR)
+            luma = broad + _squashed(luma - broad, fine_bound)
+        if chroma_bound:
+            chroma = _squashed(_averaged(chroma, _CHROMA_BLUR), chroma_bound)
+        return luma + chroma
 
 
 def luma_and_chroma(delta: Tensor) -> tuple[Tensor, Tensor]:
     """Return the luma (batch, 1, size, size) of a delta (batch, 3, size, size), and the rest, (batch, 3, size, size)."""
     luma = _LUMA[0] * delta[:, :1] + _LUMA[1] * delta[:, 1:2] + _LUMA[2] * delta[:, 2:]
     return luma, delta - luma
+
+
+def _squashed(values: Tensor, bound: float) -> Tensor:
+    return bound * torch.tanh(values / bound)
+
+
+def _averaged(values: Tensor, side: int) -> Tensor:
+    """``values`` (batch, channels, height, width), each the mean of a box around it, twice; about a Gaussian."""
+    for _ in range(2):
+        values = F.avg_pool2d(values, side, 1, side // 2, count_include_pad=False)
+    return values
 
 
 def _doubled(features: Tensor) -> Tensor:
