@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from dorian_bundle.calibration import FULL_CHANGE, Calibration, CalibrationPoint
+from dorian_bundle.calibration import FULL_CHANGE, Calibration, CalibrationPoint, SourceCurve
 
 FAR = 119.0  # a source so far from all ages asked for that corrections are whole
 CURVE = Calibration(
@@ -61,6 +61,23 @@ def test_without_points_what_is_asked_is_drawn(source: float, asked: float) -> N
 def test_a_single_point_is_level_everywhere(asked: float) -> None:
     single = Calibration(points=(CalibrationPoint(asked=40, offset=3, strength=0.5),))
     assert single.correct(asked - 10, asked) == (asked + 3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("source", "offset", "strength"), [(3, 6, 2.0), (10, 6, 2.0), (20, 4, 1.75), (30, 2, 1.5), (70, 2, 1.5)]
+)
+def test_between_source_ages_corrections_are_straight_and_beyond_them_level(
+    source: float, offset: float, strength: float
+) -> None:
+    curves = tuple(
+        SourceCurve(source=age, points=(CalibrationPoint(asked=50, offset=years, strength=factor),))
+        for age, years, factor in ((10, 6, 2.0), (30, 2, 1.5))
+    )
+    calibration = Calibration(points=CURVE.points, by_source=curves)
+    assert calibration.correct(source, 90) == pytest.approx((90 + offset, strength))
+    assert calibration.correct(90, 90) == (90, 1.0)
+    with pytest.raises(ValidationError, match="calibrated sources must ascend: 10 follows 30"):
+        Calibration(by_source=curves[::-1])
 
 
 @pytest.mark.parametrize("ages", [(20, 20), (40, 20), (10, 40, 20)])

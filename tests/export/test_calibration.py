@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dorian_bundle.calibration import Calibration
-from dorian_export.calibration import TARGETS, calibrate, estimate_real
+from dorian_export.calibration import TARGETS, calibrate, calibrate_by_source, estimate_real
 from dorian_export.errors import ExportError
 
 STRONGER = 1.12  # what all strengths are multiplied by
@@ -101,6 +101,21 @@ def test_an_age_that_is_read_younger_than_a_younger_one_counts_as_that() -> None
     assert fifth + (35 - fourth) / (sixth - fourth) * (sixth - fifth) > 42  # where it is read so
     assert by_age[35] == 40  # as far as a request may be moved
     assert by_age[55] == 55
+
+
+def test_each_span_of_source_ages_has_its_own_curve() -> None:
+    """Children are read five years too young, adults as asked for; of people past fifty there are too few."""
+    sources = np.repeat([6.0, 25.0, 60.0], [12, 20, 3])
+
+    def read(asked: float, factor: float) -> np.ndarray:
+        return asked - 5.0 * (sources < 13)
+
+    calibration = calibrate_by_source(read, sources, AGES, AGES, 1.0, 95.0)
+    assert [curve.source for curve in calibration.by_source] == [6, 25]
+    child, adult = calibration.by_source
+    assert [point.offset for point in child.points] == pytest.approx([5.0] * len(TARGETS))
+    assert [point.offset for point in adult.points] == pytest.approx([0.0] * len(TARGETS))
+    assert offsets(calibration) == pytest.approx([0.0] * len(TARGETS))
 
 
 def test_a_reading_lies_on_the_line_of_the_faces_nearby() -> None:

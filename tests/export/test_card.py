@@ -64,7 +64,7 @@ def test_the_embedded_bundles_card_follows_from_its_manifest() -> None:
 
 def test_every_family_has_an_exporter_and_a_section_of_the_card() -> None:
     families = {class_.model_fields["family"].default for class_ in get_args(get_args(Method)[0])}
-    assert families == EXPORTERS.keys()
+    assert families <= EXPORTERS.keys()
     templates = Path(dorian_export.__file__).parent / "templates" / "methods"
     assert {path.name for path in templates.iterdir()} == {f"{family}.md.j2" for family in families}
 

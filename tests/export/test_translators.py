@@ -301,7 +301,7 @@ def test_what_the_manifest_says_of_the_filters(bundle: Bundle) -> None:
 
 
 @torch.no_grad()
-def test_a_translator_is_calibrated_on_grown_faces_under_the_mask_by_the_bundles_estimator(
+def test_a_translator_is_calibrated_on_faces_under_the_mask_by_the_bundles_estimator(
     translator_run: Path,
     translator: nn.Module,
     readers: dict[str, nn.Module],
@@ -314,14 +314,14 @@ def test_a_translator_is_calibrated_on_grown_faces_under_the_mask_by_the_bundles
     def years(logits: torch.Tensor) -> torch.Tensor:
         return 200 * logits[:, 3]  # in which nothing that changes a face is lost
 
-    def note(read: Any, ages: Any, readings: Any, youngest: float, oldest: float) -> Any:
-        given.extend([read, ages, readings, (youngest, oldest), read(70.0, 1.0), read(70.0, 1.3)])
+    def note(read: Any, sources: Any, ages: Any, readings: Any, youngest: float, oldest: float) -> Any:
+        given.extend([sources, ages, readings, (youngest, oldest), read(70.0, 1.0), read(70.0, 1.3)])
         return Calibration()
 
-    monkeypatch.setattr(age_translator, "calibrate", note)
+    monkeypatch.setattr(age_translator, "calibrate_by_source", note)
     monkeypatch.setattr(calibration_faces, "expected_age", years)
     make("age_translator", translator_run, seen)
-    _, ages, readings, span, plain, stronger = given
+    sources, ages, readings, span, plain, stronger = given
     records = seen.crops.records
     exact = [record.age_low == record.age_high for record in records]
     assert exact.count(False) == 1
@@ -335,9 +335,10 @@ def test_a_translator_is_calibrated_on_grown_faces_under_the_mask_by_the_bundles
         return years(readers["age_estimator"](at_side(images, 64)))
 
     assert readings == pytest.approx(read(image(48, exact)).numpy(), abs=0.1)
-    grown = [known and 18 <= record.age <= 70 for record, known in zip(records, exact, strict=True)]
+    grown = [known and 3 <= record.age <= 70 for record, known in zip(records, exact, strict=True)]
     assert 0 < sum(grown) < sum(exact)
     faces, source = image(48, grown), torch.tensor([r.age for r, kept in zip(records, grown, strict=True) if kept])
+    assert sources.tolist() == source.tolist()
     mask = torch.from_numpy(face_mask(mean_mesh(DEFAULT_TEMPLATE.points(48)), 48))
     target = torch.full_like(source, 70.0)
     once = translator(faces, source, target)
@@ -349,9 +350,7 @@ def test_a_translator_is_calibrated_on_grown_faces_under_the_mask_by_the_bundles
     assert np.abs(plain - stronger).max() > 0.2
 
 
-def test_without_a_grown_face_of_known_age_there_is_no_calibration(
-    translator_run: Path, make: Make, seen: Faces
-) -> None:
+def test_without_a_face_of_known_age_there_is_no_calibration(translator_run: Path, make: Make, seen: Faces) -> None:
     brackets = tuple(replace(record, age_low=20, age_high=29) for record in seen.crops.records)
-    with pytest.raises(ExportError, match="faces from 18 to 70 years whose age is known exactly"):
+    with pytest.raises(ExportError, match="faces from 3 to 70 years whose age is known exactly"):
         make("age_translator", translator_run, replace(seen, crops=Crops(seen.crops.pixels, brackets)))

@@ -115,7 +115,10 @@ def test_every_weight_learns() -> None:
 
 
 def test_fine_detail_of_the_face_reaches_its_own_place_in_the_delta() -> None:
-    network, image = awake(replace(SMALL, chroma_bound=0.0, fine_bound=0.0)), faces().requires_grad_()  # these are smoothed
+    network, image = (
+        awake(replace(SMALL, chroma_bound=0.0, fine_bound=0.0)),
+        faces().requires_grad_(),
+    )  # these are smoothed
     nn.init.zeros_(network.fine.weight)  # nothing comes up from where the face is halved
     network(image, years(20), years(60))[0, :, 20, 30].sum().backward()
     assert image.grad is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -23,7 +24,7 @@ class CalibrationPoint(BaseModel):
     strength: float = Field(gt=0, le=3)
 
 
-class Calibration(BaseModel):
+class CalibrationCurve(BaseModel):
     """A curve through ``points``, straight between them and level beyond the first and the last; none: nothing to correct."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,10 +32,37 @@ class Calibration(BaseModel):
     points: tuple[CalibrationPoint, ...] = ()
 
     @model_validator(mode="after")
-    def _check_order(self) -> Calibration:
+    def _check_order(self) -> Self:
         for before, after in pairwise(self.points):
             if after.asked <= before.asked:
                 raise ValueError(f"calibration points must ascend: {after.asked:g} follows {before.asked:g}")
+        return self
+
+    def at(self, target: float) -> tuple[float, float]:
+        """Return the offset in years and the factor on the delta for a ``target`` in years."""
+        if not self.points:
+            return 0.0, 1.0
+        ages = [point.asked for point in self.points]
+        offset = float(np.interp(target, ages, [point.offset for point in self.points]))
+        return offset, float(np.interp(target, ages, [point.strength for point in self.points]))
+
+
+class SourceCurve(CalibrationCurve):
+    """The curve of faces that are about ``source`` years old."""
+
+    source: float = Field(ge=MIN_AGE, le=MAX_AGE)
+
+
+class Calibration(CalibrationCurve):
+    """The curve of all faces or, where there are any, one ``by_source`` age: straight between two of them, level beyond the ends."""
+
+    by_source: tuple[SourceCurve, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_sources(self) -> Self:
+        for before, after in pairwise(self.by_source):
+            if after.source <= before.source:
+                raise ValueError(f"calibrated sources must ascend: {after.source:g} follows {before.source:g}")
         return self
 
     def correct(self, source: float, target: float) -> tuple[float, float]:
@@ -44,10 +72,11 @@ class Calibration(BaseModel):
             source: The face's age in years.
             target: The age in years at which it should be estimated.
         """
-        if not self.points:
-            return target, 1.0
-        ages = [point.asked for point in self.points]
-        offset = float(np.interp(target, ages, [point.offset for point in self.points]))
-        strength = float(np.interp(target, ages, [point.strength for point in self.points]))
+        if self.by_source:
+            corrections = np.asarray([curve.at(target) for curve in self.by_source])  # (curves, 2)
+            sources = [curve.source for curve in self.by_source]
+            offset, strength = (float(np.interp(source, sources, column)) for column in corrections.T)
+        else:
+            offset, strength = self.at(target)
         share = min(1.0, abs(target - source) / FULL_CHANGE)
         return target + share * offset, 1.0 + share * (strength - 1.0)

@@ -89,7 +89,7 @@ def _draw_curves(methods: Sequence[MethodExport], checkpoints: Mapping[str, Path
     """Draw the learning curves that methods' checkpoints keep; returns the names of the images."""
     images = set()
     for method in methods:
-        if curves := read_curves(checkpoints[method.entry.family]):
+        if curves := read_curves(checkpoints[method.entry.name]):
             draw_curves(folder / curves_file(method.entry), curves)
             images.add(curves_file(method.entry))
     return images

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.calibration import Calibration, CalibrationPoint
+from dorian_bundle.calibration import Calibration, CalibrationPoint, SourceCurve
 from dorian_export.errors import ExportError
 
 TARGETS = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0, 85.0)  # years of the curve's points
@@ -23,6 +23,9 @@ _EXTRA_STRENGTH = 1.12
 _MAX_OFFSET = 5.0  # years that a target may be moved: an estimator may judge drawn faces otherwise than photos
 _WINDOW = 4.0  # years around an age from which its real faces are taken
 _MIN_FACES = 5  # that a mean is taken of
+ADULT = 18.0  # years
+SOURCE_SPANS = ((3.0, 13.0), (13.0, 30.0), (30.0, 50.0), (50.0, 80.0))  # years
+_MIN_SPAN = 12  # faces
 
 Ages = NDArray[np.floating]
 # Age in years to draw and factor of the delta → estimated ages of the faces drawn so, (faces,).
@@ -64,6 +67,44 @@ def calibrate(
         strength = round(best * _EXTRA_STRENGTH, 3)
         points.append(CalibrationPoint(asked=target, offset=round(years[best] - target, 1), strength=strength))
     return Calibration(points=tuple(points))
+
+
+def calibrate_by_source(
+    estimate_drawn: EstimateDrawn, sources: Ages, ages: Ages, estimates: Ages, youngest: float, oldest: float
+) -> Calibration:
+    """Return the curve of all adults, and one for each span of source ages of which there are faces enough.
+
+    How far a face changes depends on where it comes from: a child's needs more than an old one's. Spans share drawings: at
+    other ages than a few a face's estimate is taken to lie on a straight line.
+
+    Args:
+        estimate_drawn: See ``calibrate``.
+        sources: Ages of the faces that it draws, (faces,).
+        ages: See ``calibrate``.
+        estimates: See ``calibrate``.
+        youngest: See ``calibrate``.
+        oldest: See ``calibrate``.
+    """
+    grid = np.linspace(youngest, oldest, 10)
+    drawn = {s: np.stack([estimate_drawn(float(age), s) for age in grid]) for s in STRENGTHS}  # (10, faces) each
+
+    def of_span(low: float, high: float) -> Calibration:
+        selected = np.flatnonzero((sources >= low) & (sources < high))
+
+        def estimate(age: float, strength: float) -> Ages:
+            above = int(np.clip(np.searchsorted(grid, age), 1, len(grid) - 1))
+            share = (age - grid[above - 1]) / (grid[above] - grid[above - 1])
+            below, beyond = drawn[strength][above - 1, selected], drawn[strength][above, selected]
+            return np.asarray(below * (1 - share) + beyond * share)
+
+        return calibrate(estimate, ages, estimates, youngest, oldest)
+
+    curves = []
+    for low, high in SOURCE_SPANS:
+        inside = sources[(sources >= low) & (sources < high)]
+        if len(inside) >= _MIN_SPAN:
+            curves.append(SourceCurve(source=round(float(inside.mean()), 1), points=of_span(low, high).points))
+    return Calibration(points=of_span(ADULT, np.inf).points, by_source=tuple(curves))
 
 
 def estimate_real(age: float, ages: Ages, estimates: Ages) -> float:

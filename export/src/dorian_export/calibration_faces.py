@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dorian_export.calibration import Ages, EstimateDrawn
+from dorian_export.calibration import ADULT, Ages, EstimateDrawn
 from dorian_export.errors import ExportError
 from dorian_export.faces import Faces, pick_evenly
 from dorian_training.data.batches import as_images
@@ -20,30 +20,29 @@ from dorian_training.networks.age_estimator import AgeEstimator, expected_age
 from dorian_training.networks.layers import at_side
 
 _BATCH = 64
-_MIN_ADULT, _MAX_ADULT = 18, 70  # ages of the faces that are changed
-_MAX_FACES = 150
+_OLDEST = 70  # years, of a face that is changed
 
 
 @dataclass(frozen=True)
 class CalibrationFaces:
     """Faces whose age is known exactly, and the estimator that reads them.
 
-    ``ages`` and ``estimates`` (faces,) are of all of them; ``adults`` (adults, 3, size, size) in [-1, 1] and ``adult_ages``
-    (adults,) are those that are changed.
+    ``ages`` and ``estimates`` (faces,) are of all of them; ``images`` (changed, 3, size, size) in [-1, 1] and ``sources``
+    (changed,) are of those that are changed.
     """
 
     estimator: AgeEstimator
     ages: NDArray[np.floating]
     estimates: NDArray[np.floating]
-    adults: Tensor
-    adult_ages: Tensor
+    images: Tensor
+    sources: Tensor
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the adults and their ages in batches."""
-        return zip(torch.split(self.adults, _BATCH), torch.split(self.adult_ages, _BATCH), strict=True)
+        """Yield the faces that are changed and their ages in batches."""
+        return zip(torch.split(self.images, _BATCH), torch.split(self.sources, _BATCH), strict=True)
 
     def estimate_drawn(self, deltas: Callable[[float], list[Tensor]]) -> EstimateDrawn:
-        """Return how old the adults are read at a target age and a factor on what ``deltas`` gives for it, a delta per batch."""
+        """Return how old the faces are read at a target age and a factor on what ``deltas`` gives for it, a delta per batch."""
         cached = lru_cache(maxsize=1)(deltas)  # one target is drawn at several strengths before the next
 
         def estimate(target_age: float, strength: float) -> Ages:
@@ -57,19 +56,35 @@ class CalibrationFaces:
 
 
 @torch.no_grad()
-def calibration_faces(faces: Faces, estimator: AgeEstimator, size: int) -> CalibrationFaces:
-    """Return the faces of known age among ``faces`` at ``size`` pixels; ``ExportError`` if there is no adult."""
+def calibration_faces(
+    faces: Faces, estimator: AgeEstimator, size: int, youngest: float = ADULT, count: int = 150
+) -> CalibrationFaces:
+    """Return the faces of known age among ``faces`` at ``size`` pixels.
+
+    Args:
+        faces: Real faces.
+        estimator: Reads them.
+        size: Side in pixels.
+        youngest: Age in years from which on they are changed, up to 70.
+        count: How many are changed, at most.
+
+    Raises:
+        ExportError: If there is no face to change.
+    """
     known = faces.crops.where(np.asarray([r.age_low == r.age_high for r in faces.crops.records], dtype=bool))
     ages = np.asarray([record.age for record in known.records], dtype=np.float32)
-    adults = np.flatnonzero((ages >= _MIN_ADULT) & (ages <= _MAX_ADULT))
-    if not len(adults):
-        raise ExportError("calibration needs validation faces from 18 to 70 years whose age is known exactly")
+    changed = np.flatnonzero((ages >= youngest) & (ages <= _OLDEST))
+    if not len(changed):
+        message = (
+            f"calibration needs validation faces from {youngest:g} to {_OLDEST:g} years whose age is known exactly"
+        )
+        raise ExportError(message)
     images = as_images(torch.from_numpy(known.pixels))
     if images.shape[2] != size:
         images = F.interpolate(images, (size, size), mode="area")
     estimates = torch.cat([read_ages(estimator, chunk) for chunk in torch.split(images, _BATCH)]).numpy()
-    adult = torch.tensor(pick_evenly(adults.tolist(), _MAX_FACES))
-    return CalibrationFaces(estimator, ages, estimates, images[adult], torch.from_numpy(ages)[adult])
+    picked = torch.tensor(pick_evenly(changed.tolist(), count))
+    return CalibrationFaces(estimator, ages, estimates, images[picked], torch.from_numpy(ages)[picked])
 
 
 def read_ages(estimator: AgeEstimator, image: Tensor) -> Tensor:

@@ -55,12 +55,12 @@ class MethodExport:
 
 @dataclass(frozen=True)
 class MethodExporter:
-    """How checkpoints of a family become methods. The family's section of the card is ``templates/methods/FAMILY.md.j2``.
+    """How checkpoints of a family become a method. The family's section of the card is ``templates/methods/FAMILY.md.j2``.
 
     Attributes:
         help: What the family's checkpoint is, as the option of ``dorian-export onnx`` says.
         crop_size: Side in pixels that the family's crops usually have; real faces are cut as large as the largest.
-        export: Writes the graphs of ``job.checkpoints[family]``; raises ``ParityError`` if one differs too much from torch,
+        export: Writes the graphs of ``job.checkpoints[name]``, where ``name`` is the method's,; raises ``ParityError`` if one differs too much from torch,
             and ``ExportError`` if the checkpoint is of another family or there are too few faces.
         further_checkpoints: Names of further options, and their help texts.
     """

@@ -1,4 +1,4 @@
-"""The exporters of the method families, a module each. The order is that of a bundle's methods; the first is the default."""
+"""The exporters of methods, a module for each family. The order is that of a bundle's methods; the first is the default."""
 
 from __future__ import annotations
 
@@ -10,4 +10,5 @@ EXPORTERS: dict[str, MethodExporter] = {
     "age_cgan": age_cgan.EXPORTER,
     "cyclegan": cyclegan.EXPORTER,
     "ae_stylegan": ae_stylegan.EXPORTER,
+    "age_translator_research": age_translator.RESEARCH_EXPORTER,
 }

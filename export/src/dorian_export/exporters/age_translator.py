@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from dorian_bundle.masks import learned_mask
 from dorian_bundle.skin_detail import DETAIL_FILE, SkinDetail
 from dorian_bundle.stored_files import describe_file
 from dorian_bundle.tensors import crops_to_images
-from dorian_export.calibration import calibrate
+from dorian_export.calibration import calibrate_by_source
 from dorian_export.calibration_faces import calibration_faces
 from dorian_export.face_readers import averaged_age_estimator
 from dorian_export.faces import Faces
@@ -31,8 +32,13 @@ from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, TranslatorShape
 
 YOUNGEST, OLDEST = 1.0, 90.0  # years that training drew
-_GRAPH = "age_translator"
-_DESCRIPTION = "Age translator, Dorian's own: one pass of a residual network draws what a change of age adds to the face, at any age."
+_YOUNGEST_SOURCE = 3.0  # years
+_CALIBRATION_FACES = 240
+_RESEARCH = "age_translator_research"
+_DESCRIPTIONS = {
+    "age_translator": "Age translator, Dorian's own: one pass of a residual network draws what a change of age adds to the face, at any age.",
+    _RESEARCH: "An age translator of an earlier training, for comparison: on data for non-commercial research, too.",
+}
 
 
 class AgeTranslatorGraph(nn.Module):
@@ -47,12 +53,12 @@ class AgeTranslatorGraph(nn.Module):
         return delta.float() * 0.5  # (batch, 3, size, size)
 
 
-def export_age_translator(job: ExportJob) -> MethodExport:
-    """Export the network of ``job.checkpoints["age_translator"]``; see ``MethodExporter``.
+def export_age_translator(job: ExportJob, name: str = "age_translator") -> MethodExport:
+    """Export the network of ``job.checkpoints[name]`` as the method ``name``; see ``MethodExporter``.
 
     It is calibrated by the age estimator of the checkpoint ``calibrator``, or else by the bundle's own.
     """
-    weights, metadata = load_weights(job.checkpoints["age_translator"])
+    weights, metadata = load_weights(job.checkpoints[name])
     require_family(metadata, "age_translator")
     shape = AgeTranslatorShape.from_dict(metadata["shape"]).translator
     network = AgeTranslator(shape).eval().requires_grad_(False)
@@ -60,29 +66,32 @@ def export_age_translator(job: ExportJob) -> MethodExport:
     crops = job.faces.resized(shape.size)
     require_faces(crops)
     graph, differences = export_verified(
-        _GRAPH,
+        name,
         AgeTranslatorGraph(network),
         age_translator_signature(shape.size),
         _inputs(crops[: max(BATCHES)]),
         job.folder,
         job.precisions,
     )
+    is_mirrored = not metadata["settings"].get(
+        "flip_weight"
+    )  # else it learnt to draw a mirrored face as it draws the face
     estimator = job.checkpoints.get("calibrator") or job.checkpoints["age_estimator"]
     detail = _write_detail(job) if "skin_detail" in job.checkpoints else {}
     entry = AgeTranslatorMethod(
-        name="age_translator",
-        description=_DESCRIPTION,
-        graph=_GRAPH,
+        name=name,
+        description=_DESCRIPTIONS[name],
+        graph=name,
         age_groups=PAPER_GROUPS,
         crop_size=shape.size,
         min_years=YOUNGEST,
         max_years=OLDEST,
-        calibration=_calibrate(network, estimator, job.faces, shape.size),
-        mirrored=True,
-        provenance=describe_provenance(metadata, job.metrics_with("age_translator", differences)),
+        calibration=_calibrate(network, estimator, job.faces, shape.size, is_mirrored),
+        mirrored=is_mirrored,
+        provenance=describe_provenance(metadata, job.metrics_with(name, differences)),
         **detail,
     )
-    return MethodExport(entry, {_GRAPH: graph}, differences)
+    return MethodExport(entry, {name: graph}, differences)
 
 
 def _write_detail(job: ExportJob) -> dict[str, Any]:
@@ -109,20 +118,23 @@ def _inputs(crops: NDArray[np.uint8]) -> list[dict[str, Array]]:
     ]
 
 
-def _calibrate(network: nn.Module, estimator: Path, faces: Faces, size: int) -> Calibration:
-    adults = calibration_faces(faces, averaged_age_estimator(estimator), size)
+def _calibrate(network: nn.Module, estimator: Path, faces: Faces, size: int, is_mirrored: bool) -> Calibration:
+    shown = calibration_faces(faces, averaged_age_estimator(estimator), size, _YOUNGEST_SOURCE, _CALIBRATION_FACES)
     mask = torch.tensor(learned_mask(DEFAULT_TEMPLATE, size))
 
     def masked_deltas(target_age: float) -> list[Tensor]:
         deltas = []
-        for image, source in adults.batches():
+        for image, source in shown.batches():
             target = torch.full_like(source, target_age)
-            both = network(image, source, target) + network(image.flip(3), source, target).flip(3)
-            deltas.append(mask * both / 2)
+            delta = network(image, source, target)
+            if is_mirrored:
+                delta = (delta + network(image.flip(3), source, target).flip(3)) / 2
+            deltas.append(mask * delta)
         return deltas
 
     with torch.no_grad():
-        return calibrate(adults.estimate_drawn(masked_deltas), adults.ages, adults.estimates, YOUNGEST, OLDEST)
+        estimate = shown.estimate_drawn(masked_deltas)
+        return calibrate_by_source(estimate, shown.sources.numpy(), shown.ages, shown.estimates, YOUNGEST, OLDEST)
 
 
 EXPORTER = MethodExporter(
@@ -134,4 +146,10 @@ EXPORTER = MethodExporter(
         "Better one that the translator's training has not seen.",
         "skin_detail": "Checkpoint of skin-detail: how the photo's own fine structure of skin changes with age.",
     },
+)
+
+RESEARCH_EXPORTER = MethodExporter(
+    "Run or checkpoint of another age translator, which is served beside the others.",
+    TranslatorShape().size,
+    partial(export_age_translator, name=_RESEARCH),
 )
