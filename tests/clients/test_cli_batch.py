@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import random
 import signal
@@ -12,13 +11,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pytest
 from click.testing import Result
@@ -26,16 +23,9 @@ from PIL import Image
 
 from dorian.v1 import face_aging_pb2 as pb
 from dorian_client.testing import FakeServer
+from tests.clients.batches import files_of, make_photo, records, sent
 
 Run = Callable[..., Result]
-
-
-def make_photo(path: str, number: int) -> Path:
-    """Write a photo whose colour is its number."""
-    file = Path(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (64, 48), (number, 100, 7)).save(file, lossless=True)
-    return file
 
 
 @pytest.fixture
@@ -45,26 +35,6 @@ def tree(photo: Path) -> Path:
         make_photo(f"photos/{name}", number)
     Path("photos/notes.txt").write_text("no photo")
     return Path("photos")
-
-
-def files_of(folder: str = "aged") -> set[str]:
-    """Return the files of a folder, but for the report and the ledger."""
-    files = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
-    return {name for name in files if not name.startswith(("dorian-report.", ".dorian-batch."))}
-
-
-def sent(fake: FakeServer) -> list[int]:
-    """Return the numbers of the photos that a server was sent, in the order of its requests."""
-    numbers = []
-    for request in fake.requests:
-        if isinstance(request, pb.AgeTransformRequest):
-            with Image.open(BytesIO(request.image.data)) as image:
-                numbers.append(image.convert("RGB").getpixel((5, 5))[0])
-    return numbers
-
-
-def records(folder: str = "aged") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in Path(folder, "dorian-report.jsonl").read_text().splitlines()]
 
 
 # --- inputs and places ---
@@ -114,29 +84,6 @@ def test_all_options_reach_the_server(run: Run, fake: FakeServer, photo: Path) -
     )  # fmt: skip
     assert fake.metadata[-1]["dorian-priority"] == "batch"
     assert files_of() == {"portrait-60+.webp", "portrait-old.webp"}
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    """Return an fsspec file system in memory, with photos."""
-    system = fsspec.filesystem("memory")
-    for number, name in enumerate(["a.png", "trip/b.png"]):
-        path = make_photo(f"upload/{name}", number)
-        system.pipe(f"/bucket/photos/{name}", path.read_bytes())
-    yield system
-    system.rm("/bucket", recursive=True)
-
-
-@pytest.mark.parametrize("given", ["memory://bucket/photos", "memory://bucket/photos/**/*.png"])
-def test_urls(given: str, run: Run, photo: Path, memory: Any, fake: FakeServer) -> None:
-    for _ in range(2):
-        assert run("batch", given, "-o", "aged", "--to", "8").exit_code == 0
-    assert files_of() == {"a-8.png", "trip/b-8.png"}
-    assert sorted(sent(fake)) == [0, 1]
-    assert [record["photo"] for record in records()] == [
-        "memory:///bucket/photos/a.png",
-        "memory:///bucket/photos/trip/b.png",
-    ]
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,13 @@ from dorian_client._faces import Age, FaceLike, Filter
 from dorian_client._files import FORMATS
 from dorian_client._options import AgeOptions
 from dorian_client._requests import BLENDS, BUDGETS
+from dorian_client.cli.batches.folders import ResultFolder, open_folder
 from dorian_client.cli.batches.inputs import find_photos
 from dorian_client.cli.batches.ledger import Ledger
 from dorian_client.cli.batches.plan import PlannedPhoto, plan_batch
 from dorian_client.cli.batches.report import ReportedPhoto, write_report
-from dorian_client.cli.batches.run import BatchRun, Tally
+from dorian_client.cli.batches.results import ResultWriter
+from dorian_client.cli.batches.run import BatchRun, ServerEngine, Tally
 from dorian_client.cli.connection import Connection, with_connection
 from dorian_client.cli.exit_codes import EXIT_REJECTED, EXIT_SERVER
 from dorian_client.cli.options import (
@@ -54,8 +56,12 @@ from dorian_client.cli.reporting import count, format_target
 @option(METHOD, "--blend", type=click.Choice(list(BLENDS)), help="As for 'dorian age' [default: delta].")
 @option(METHOD, "--optimisation", type=click.Choice(list(BUDGETS)), help="As for 'dorian age' [default: none].")
 @option(
-    OUTPUT, "-o", "--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
-    help="Where to write: a folder of this machine, which is made.",
+    OUTPUT, "-o", "--out", required=True, type=open_folder, metavar="FOLDER",
+    help="Where to write: a folder, which is made, or a URL such as s3://bucket/aged.",
+)  # fmt: skip
+@option(
+    OUTPUT, "--ledger", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Where to note what was done [default: in FOLDER; for a URL, in ~/.local/state/dorian].",
 )  # fmt: skip
 @option(OUTPUT, "--format", type=click.Choice(list(FORMATS)), help="Format of the pictures [default: each photo's].")
 @option(OUTPUT, "--quality", type=click.IntRange(1, 100), help="Quality of JPEG and WebP [default: the server's].")
@@ -70,13 +76,13 @@ from dorian_client.cli.reporting import count, format_target
 )  # fmt: skip
 @with_connection
 def batch(
-    inputs: tuple[str, ...], ages: tuple[Age, ...], filters: tuple[Filter, ...], faces: tuple[FaceLike, ...], out: Path,
-    on_error: Literal["skip", "stop"], concurrency: int | None, connection: Connection, **options: Any,
+    inputs: tuple[str, ...], ages: tuple[Age, ...], filters: tuple[Filter, ...], faces: tuple[FaceLike, ...],
+    out: ResultFolder, ledger: Path | None, on_error: Literal["skip", "stop"], concurrency: int | None, connection: Connection, **options: Any,
 ) -> None:  # fmt: skip
     """Age all photos of each INPUT: a file, a folder with all that is in it, a pattern ("photos/**/*.jpg"), or a URL.
 
     A URL, such as s3://bucket/photos or https://host/photo.jpg, needs the extra dorian-client[remote], and what fsspec
-    needs for its scheme. Of a folder and a pattern, hidden files are left out.
+    needs for its scheme; so does a FOLDER that is a URL. Of a folder and a pattern, hidden files are left out.
 
     Pictures are called PHOTO-AGE, as by 'dorian age', and are where the photo is in its INPUT: photos/trip/a.jpg becomes
     FOLDER/trip/a-60+.jpg. Names that clash are told before any photo is sent.
@@ -86,7 +92,7 @@ def batch(
 
     A batch that was interrupted, in whatever way, goes on when the same command is given again. What was done with the
     same options by the same bundle, and is still there, is not done again, and neither is what was rejected; what failed
-    by fault of the server or the connection is. FOLDER/.dorian-batch.sqlite knows.
+    by fault of the server or the connection is. The ledger knows: FOLDER/.dorian-batch.sqlite, or the file of --ledger.
 
     A busy server is waited for, each photo at most --timeout seconds. An error that would meet every photo ends the batch.
 
@@ -96,24 +102,25 @@ def batch(
     Examples:
       dorian batch photos/ -o aged/ --to 60+ --priority batch
       dorian batch "archive/**/*.jpg" extra.png -o aged/ --to 8 --to 60+ --format webp
-      dorian batch s3://bucket/photos -o aged/ --to 60+ --on-error stop
+      dorian batch s3://bucket/photos -o s3://bucket/aged --to 60+ --on-error stop
     """
     targets = [*ages, *filters]
     if not targets:
         raise click.UsageError("no target age: give --to AGE, or --filter NAME")
     photos = find_photos(inputs, out)
     planned = plan_batch(photos, out, [format_target(target) for target in targets], options["format"])
+    ledger = ledger or out.ledger
+    out.prepare(ledger)
     with connection.open() as client:
         served = client.bundle()
         settings = cast(AgeOptions, {"faces": faces or None, **options})
         calls = ManyAges(targets, settings, connection.bundle, lambda photo: photo.read())
-        with Ledger(out, _key_of(calls, served)) as ledger:
-            run = BatchRun(
-                client, calls, planned, out, ledger, on_error, concurrency, served.workers, options["quality"]
-            )
+        writer = ResultWriter(out, _key_of(calls, served), options["quality"])
+        engine = ServerEngine(client, calls, writer, concurrency, served.workers)
+        with Ledger(ledger, out, writer.key) as opened:
             tally = Tally()
             try:
-                run.run(tally)
+                BatchRun(engine, planned, opened, on_error).run(tally)
             finally:
                 _report(planned, tally, out, targets=targets, served=served)
     click.get_current_context().exit(_exit_code(tally))
@@ -125,7 +132,9 @@ def _key_of(calls: ManyAges, served: BundleInfo) -> str:
     return hashlib.sha256(options + served.sha256.encode()).hexdigest()
 
 
-def _report(planned: list[PlannedPhoto], tally: Tally, out: Path, *, targets: list[Any], served: BundleInfo) -> None:
+def _report(
+    planned: list[PlannedPhoto], tally: Tally, out: ResultFolder, *, targets: list[Any], served: BundleInfo
+) -> None:
     settings = {
         "targets": ", ".join(map(format_target, targets)),
         "bundle": f"{served.name} {served.version} ({served.sha256[:12]})",

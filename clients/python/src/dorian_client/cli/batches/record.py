@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from dorian_client._batch import AgeOutcome
@@ -41,16 +40,15 @@ def status_of(outcome: AgeOutcome) -> tuple[Status, DorianError | None]:
 
 
 def make_record(
-    planned: PlannedPhoto, outcome: AgeOutcome, status: Status, error: DorianError | None, out: Path
+    planned: PlannedPhoto, outcome: AgeOutcome, status: Status, error: DorianError | None
 ) -> dict[str, Any]:
     """Return what is known of a photo.
 
     Args:
-        planned: The photo and the paths of its pictures.
+        planned: The photo and the places of its pictures.
         outcome: What came of it.
         status: The same in a word.
         error: Why it was not aged.
-        out: The folder of results.
     """
     record: dict[str, Any] = {
         "photo": planned.photo.source,
@@ -71,10 +69,10 @@ def make_record(
             "pictures": [
                 {
                     "target": format_target(aged.target),
-                    "path": path.relative_to(out).as_posix(),
+                    "path": str(place),
                     "faces": [_describe_face(face) for face in aged.faces],
                 }
-                for aged, path in zip(result.photos, planned.paths, strict=True)
+                for aged, place in zip(result.photos, planned.places, strict=True)
             ],
         }
     return record

@@ -7,15 +7,17 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from dorian_client._files import JPEG, decode_image, encode_image, write_atomically
+from dorian_client._files import JPEG, decode_image, encode_image
+from dorian_client.cli.batches.folders import ResultFolder
 from dorian_client.cli.batches.plan import PlannedPhoto
 from dorian_client.errors import PhotoError
 
@@ -38,8 +40,8 @@ class ReportedPhoto:
     record: Mapping[str, Any] | None
 
 
-def write_report(out: Path, photos: Sequence[ReportedPhoto], settings: Mapping[str, str]) -> Path:
-    """Write the three files of the report, each whole or not at all, and return the page's path.
+def write_report(out: ResultFolder, photos: Sequence[ReportedPhoto], settings: Mapping[str, str]) -> str:
+    """Write the three files of the report, each whole or not at all, and return the page's path or URL.
 
     Args:
         out: The folder of results.
@@ -51,11 +53,11 @@ def write_report(out: Path, photos: Sequence[ReportedPhoto], settings: Mapping[s
     """
     records = [photo.record or {"photo": photo.planned.photo.source, "status": "open"} for photo in photos]
     lines = "".join(json.dumps(record) + "\n" for record in records)
-    write_atomically(out / f"{REPORT_NAME}.jsonl", lines.encode())
-    write_atomically(out / f"{REPORT_NAME}.csv", _table(records).encode())
-    page = out / f"{REPORT_NAME}.html"
-    write_atomically(page, _page(photos, records, settings, out).encode())
-    return page
+    out.write(f"{REPORT_NAME}.jsonl", lines.encode())
+    out.write(f"{REPORT_NAME}.csv", _table(records).encode())
+    page = f"{REPORT_NAME}.html"
+    out.write(page, _page(photos, records, settings, out).encode())
+    return out.path_of(PurePosixPath(page))
 
 
 def _table(records: Sequence[Mapping[str, Any]]) -> str:
@@ -73,7 +75,10 @@ def _table(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _page(
-    photos: Sequence[ReportedPhoto], records: Sequence[Mapping[str, Any]], settings: Mapping[str, str], out: Path
+    photos: Sequence[ReportedPhoto],
+    records: Sequence[Mapping[str, Any]],
+    settings: Mapping[str, str],
+    out: ResultFolder,
 ) -> str:
     environment = Environment(
         loader=PackageLoader("dorian_client.cli.batches"),
@@ -96,17 +101,19 @@ def _page(
     )
 
 
-def _sheet_row(photo: ReportedPhoto, out: Path) -> dict[str, Any]:
+def _sheet_row(photo: ReportedPhoto, out: ResultFolder) -> dict[str, Any]:
     assert photo.record is not None
     pictures = photo.record["pictures"]
     return {
         "photo": photo.record["photo"],
         "before": _thumbnail(photo.planned.photo.read),
-        "pictures": [{**picture, "after": _thumbnail((out / picture["path"]).read_bytes)} for picture in pictures],
+        "pictures": [
+            {**picture, "after": _thumbnail(partial(out.read, PurePosixPath(picture["path"])))} for picture in pictures
+        ],
     }
 
 
-def _thumbnail(read: Any) -> str | None:
+def _thumbnail(read: Callable[[], bytes]) -> str | None:
     """Return a small picture as a data URL; None if the file cannot be read any more."""
     try:
         image = decode_image(read()).convert("RGB")

@@ -1,27 +1,22 @@
-"""A batch: what is open is sent, and each outcome is written, noted and counted."""
+"""A batch: an engine ages what is open, and what comes of it is noted and counted."""
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import click
 
-from dorian_client._batch import AgeOutcome
 from dorian_client._calls import ManyAges
 from dorian_client._client import Client
-from dorian_client._files import DEFAULT_QUALITY, format_of
-from dorian_client._results import AgeResult
 from dorian_client.cli.batches.ledger import Ledger
 from dorian_client.cli.batches.plan import PlannedPhoto
-from dorian_client.cli.batches.record import concerns_all, make_record, status_of
-from dorian_client.errors import DorianError
+from dorian_client.cli.batches.record import concerns_all
+from dorian_client.cli.batches.results import PhotoResult, ResultWriter
 
 _AHEAD = 2  # responses that wait to be written, and are lost if the process is killed
 _UNKNOWN_STAMP = "?"  # of a photo that cannot be looked at; reading it fails, too
@@ -49,31 +44,71 @@ class Tally:
         return f"{rate:.1f} photos/s, {self.refused} refused, {self.failed} failed"
 
 
+class Engine(Protocol):
+    """Ages photos, and writes their pictures."""
+
+    def age(self, photos: Mapping[int, PlannedPhoto]) -> Generator[PhotoResult, None, None]:
+        """Yield what comes of each photo, as it comes; the end of the generator, however it comes, ends all work.
+
+        Args:
+            photos: The photos that are open, by their place among all.
+
+        Raises:
+            DorianError: The server cannot be asked at all.
+            OSError: A picture cannot be written.
+        """
+
+
+@dataclass(frozen=True)
+class ServerEngine:
+    """Sends photos to a server from here, as many at once as keep it busy.
+
+    Args:
+        client: Calls the server.
+        calls: Makes the requests.
+        writer: Writes the pictures.
+        concurrency: Calls in flight at most; None for as many as keep the server busy.
+        workers: Calls that the server works on at once.
+    """
+
+    client: Client
+    calls: ManyAges
+    writer: ResultWriter
+    concurrency: int | None
+    workers: int
+
+    def age(self, photos: Mapping[int, PlannedPhoto]) -> Generator[PhotoResult, None, None]:
+        """Yield what comes of each photo, as it comes."""
+        indices = list(photos)
+        outcomes = self.client._age_many(
+            (planned.photo for planned in photos.values()),
+            self.calls,
+            in_order=False,
+            concurrency=self.concurrency,
+            workers=self.workers,
+            ahead=_AHEAD,
+        )
+        with closing(outcomes):
+            for outcome in outcomes:
+                index = indices[outcome.index]
+                yield self.writer.write(index, photos[index], outcome)
+
+
 @dataclass(frozen=True)
 class BatchRun:
     """A batch that is ready to begin.
 
     Args:
-        client: Calls the server.
-        calls: Makes the requests.
+        engine: Ages photos.
         planned: All photos.
-        out: The folder of results.
         ledger: What was done before.
         on_error: Whether a photo that fails ends the batch.
-        concurrency: Calls in flight at most; None for as many as keep the server busy.
-        workers: Calls that the server works on at once.
-        quality: Of pictures that are converted here, as their photo's suffix is not its format.
     """
 
-    client: Client
-    calls: ManyAges
+    engine: Engine
     planned: Sequence[PlannedPhoto]
-    out: Path
     ledger: Ledger
     on_error: Literal["skip", "stop"]
-    concurrency: int | None
-    workers: int
-    quality: int | None
 
     def run(self, tally: Tally) -> None:
         """Age what is open.
@@ -86,47 +121,30 @@ class BatchRun:
             OSError: A picture cannot be written.
         """
         stamps = [_stamp_of(planned) for planned in self.planned]
-        pending = []
+        pending = {}
         for index, planned in enumerate(self.planned):
-            record = self.ledger.find(planned.photo.source, stamps[index], planned.paths)
+            record = self.ledger.find(planned.photo.source, stamps[index], planned.places)
             if record is None:
-                pending.append(index)
+                pending[index] = planned
             else:
                 tally.records[index] = record
         tally.earlier = len(tally.records)
-        photos = (self.planned[index].photo for index in pending)
-        outcomes = self.client._age_many(
-            photos, self.calls, in_order=False, concurrency=self.concurrency, workers=self.workers, ahead=_AHEAD
-        )
+        results = self.engine.age(pending)
         tally.begun = time.monotonic()
-        with _progress(len(pending)) as bar, closing(outcomes):
-            for outcome in outcomes:
-                index = pending[outcome.index]
-                error = self._take(self.planned[index], stamps[index], outcome, index, tally)
+        with _progress(len(pending)) as bar, closing(results):
+            for result in results:
+                self._note(result, stamps[result.index], tally)
                 bar.update(1, tally)
+                error = result.error
                 if error is not None and (self.on_error == "stop" or concerns_all(error)):
                     raise error
 
-    def _take(
-        self, planned: PlannedPhoto, stamp: str, outcome: AgeOutcome, index: int, tally: Tally
-    ) -> DorianError | None:
-        """Write and note what came of a photo; return why it was not aged."""
-        status, error = status_of(outcome)
-        if error is None:
-            self._write(planned, outcome.unwrap())
-        record = make_record(planned, outcome, status, error, self.out)
-        self.ledger.note(planned.photo.source, stamp, status, planned.paths, record)
-        tally.records[index] = record
-        tally.refused += max(0, outcome.attempts - 1)
-        tally.failed += error is not None
-        return error
-
-    def _write(self, planned: PlannedPhoto, result: AgeResult) -> None:
-        for aged, path in zip(result.photos, planned.paths, strict=True):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with self.ledger.part_of(path).open("wb") as file:
-                file.write(aged.picture.encode(format_of(path).name, quality=self.quality or DEFAULT_QUALITY))
-                os.fsync(file.fileno())
+    def _note(self, result: PhotoResult, stamp: str, tally: Tally) -> None:
+        planned = self.planned[result.index]
+        self.ledger.note(planned.photo.source, stamp, result.status, planned.places, result.record)
+        tally.records[result.index] = result.record
+        tally.refused += result.refused
+        tally.failed += result.error is not None
 
 
 def _stamp_of(planned: PlannedPhoto) -> str:
