@@ -6,10 +6,11 @@ const MAX_WAIT = 15; // seconds; a longer wait is for people to decide
 let key = "";
 
 export class Problem extends Error {
-  constructor(message, { status = 0, reason = null, retryAfter = null } = {}) {
+  constructor(message, { status = 0, reason = null, field = null, retryAfter = null } = {}) {
     super(message);
     this.status = status;
     this.reason = reason;
+    this.field = field;
     this.retryAfter = retryAfter;
   }
 
@@ -30,13 +31,15 @@ export function detect(photo, signal) {
   return call("/v1/detect", { method: "POST", body: form({ photo }), signal }).then((response) => response.json());
 }
 
-export function age(photo, options, signal) {
-  return call("/v1/age", { method: "POST", body: form({ photo, ...options }), signal }).then((response) => response.json());
+// what: "age" or "mix".
+export function change(what, photo, options, signal) {
+  return call(`/v1/${what}`, { method: "POST", body: form({ photo, ...options }), signal }).then((response) => response.json());
 }
 
-export function ageOne(photo, options, type, signal) {
+// The picture alone, as a file of a type.
+export function changeOne(what, photo, options, type, signal) {
   const init = { method: "POST", body: form({ photo, ...options }), headers: { Accept: type }, signal };
-  return call("/v1/age", init).then((response) => response.blob());
+  return call(`/v1/${what}`, init).then((response) => response.blob());
 }
 
 function form(fields) {
@@ -78,6 +81,7 @@ async function once(path, init) {
   throw new Problem(problem.detail || `The server answered ${response.status}.`, {
     status: response.status,
     reason: problem.reason ?? null,
+    field: problem.field ?? null,
     retryAfter: problem.retry_after ?? null,
   });
 }

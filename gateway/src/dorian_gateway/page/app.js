@@ -1,6 +1,8 @@
 // The page: a photo is opened, its faces are found, a sweep of ages is fetched, and controls move through it.
 
-import { Problem, age as requestAges, ageOne, detect, listMethods, setKey } from "./api.js";
+import { Problem, change, changeOne, detect, listMethods } from "./api.js";
+import { askForKey, busy, hideAlert, say, showAlert } from "./messages.js";
+import { Mix } from "./mix.js";
 import { checkFaces, note, showFaces, showFilters, showScores } from "./panel.js";
 import { openPhoto, toOriginal } from "./photo.js";
 import { Stage } from "./stage.js";
@@ -8,6 +10,7 @@ import { AGES, Sweep } from "./sweep.js";
 
 const $ = (id) => document.getElementById(id);
 const STRENGTH_DELAY = 350; // milliseconds without a change before a new sweep is fetched
+const MIXED = "mixed"; // the target of a mix
 const TRAVEL = 1400; // milliseconds of the way from now to the first age shown
 const isStill = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -22,6 +25,7 @@ const stage = new Stage(
   },
   toggleFace,
 );
+const mix = new Mix(takeOther, refresh);
 
 // --- the photo ---
 
@@ -45,8 +49,20 @@ async function take(file) {
     state.chosen = new Set(found.faces.map((face) => face.index));
     stage.showFaces(state.faces, state.chosen);
     showFaces($("faces"), photo, state.faces, state.chosen, toggleFace);
-    await fetchSweep(signal);
+    await fetchResult(signal);
   }, () => take(file));
+}
+
+// Take another photo, whose face is to be mixed in.
+async function takeOther(file) {
+  clear("…");
+  await guarded(async (signal) => {
+    hideAlert();
+    const photo = await openPhoto(file);
+    signal.throwIfAborted();
+    mix.setPhoto(photo);
+    await fetchResult(signal);
+  }, () => takeOther(file));
 }
 
 // Forget what was known of the photo before.
@@ -74,15 +90,34 @@ function reset() {
   $("file").focus();
 }
 
-// --- the sweep ---
+// --- the sweep, or the mix ---
+
+function fetchResult(signal) {
+  return isMixing() ? fetchMix(signal) : fetchSweep(signal);
+}
+
+async function fetchMix(signal) {
+  busy(`Mixing with ${mix.describe()}`);
+  const options = { ...mix.fields(), strength: strength(), faces: chosenFaces(), format: "jpeg" };
+  const result = await change("mix", state.photo.preview, options, signal).catch((error) => {
+    if (error.reason !== "NO_FACE" || !error.field?.startsWith("references")) throw error;
+    throw new Problem("There is no face in the other photo. Choose one in which a face can be seen.", { status: 422 });
+  });
+  const sweep = await Sweep.read([MIXED], [result]);
+  signal.throwIfAborted();
+  if (result.references[0].face !== null) mix.showFace(result.references[0].face.box);
+  dropSweep();
+  state.sweep = sweep;
+  ready();
+}
 
 async function fetchSweep(signal) {
   const { photo, method } = state;
   const targets = isByAge() ? AGES : method.filters.map((filter) => filter.name);
   busy(isByAge() ? `Drawing ${targets.length} ages` : "Drawing");
-  const options = { ...settings(), to: isByAge() ? targets : targets.map((filter) => ({ filter })), format: "jpeg" };
-  if (state.chosen.size < state.faces.length) options.faces = [...state.chosen];
-  const result = await requestAges(photo.preview, options, signal);
+  const to = isByAge() ? targets : targets.map((filter) => ({ filter }));
+  const options = { ...settings(), to, faces: chosenFaces(), format: "jpeg" };
+  const result = await change("age", photo.preview, options, signal);
   const sweep = await Sweep.read(targets, result.photos);
   signal.throwIfAborted();
   dropSweep();
@@ -94,7 +129,8 @@ function ready() {
   busy("");
   $("age-block").disabled = false;
   $("download").disabled = false;
-  if (!state.isFirst) {
+  if (isMixing() || !state.isFirst) {
+    if (isMixing() && $("divider").value === "0") stage.divide(middleOfFaces());
     show();
     say("Ready");
     return;
@@ -117,15 +153,19 @@ function dropSweep() {
 function refresh() {
   $("download").disabled = true;
   if (state.photo === null) return;
-  if (!state.chosen.size) {
-    state.work.abort();
-    busy("");
-    dropSweep();
-    stage.showMix(null, "Your photo");
-    $("scores").replaceChildren(note("Choose a face."));
-    return;
-  }
-  guarded(fetchSweep, refresh);
+  if (!state.chosen.size) clear("Choose a face.");
+  else if (isMixing() && !mix.isReady) clear("Choose the other photo.");
+  else guarded(fetchResult, refresh);
+}
+
+// Show the photo as it is, and what is to be done next.
+function clear(advice) {
+  $("download").disabled = true;
+  state.work.abort();
+  busy("");
+  dropSweep();
+  stage.showMix(null, "Your photo");
+  $("scores").replaceChildren(note(advice));
 }
 
 // --- what is shown ---
@@ -137,13 +177,15 @@ function show() {
   $("age").setAttribute("aria-valuetext", `${age} years`);
   $("age").style.setProperty("--at", String((age - 1) / 89));
   if (sweep === null) return;
-  const target = isByAge() ? age : filter;
-  const what = isByAge() ? `at ${age} years` : `with the filter ${filter}`;
-  $("after").textContent = isByAge() ? `At ${age}` : filter;
-  stage.showMix(isByAge() ? sweep.mixAt(age) : sweep.imageOf(filter), `The photo ${what}, a picture that a network made`);
+  const isSweep = !isMixing() && isByAge();
+  const target = isMixing() ? MIXED : isSweep ? age : filter;
+  const what = isMixing() ? `mixed with ${mix.describe()}` : isSweep ? `at ${age} years` : `with the filter ${filter}`;
+  $("after").textContent = isMixing() ? "Mixed" : isSweep ? `At ${age}` : filter;
+  stage.showMix(isSweep ? sweep.mixAt(age) : sweep.imageOf(target), `The photo ${what}, a picture that a network made`);
   const nearest = sweep.nearest(target);
   const reports = nearest.faces.filter((report) => report.face === null || state.chosen.has(report.face.index));
-  showScores($("scores"), reports, nearest.target, state.faces.length === 1);
+  const how = isMixing() ? what : isSweep ? `drawn at ${nearest.target} years` : `drawn at “${target}”`;
+  showScores($("scores"), reports, how, state.faces.length === 1);
 }
 
 function setAge(age) {
@@ -175,7 +217,7 @@ function middleOfFaces() {
 
 function showNow() {
   const estimate = estimatedAge();
-  $("source-field").hidden = state.chosen.size !== 1;
+  $("source-field").hidden = state.chosen.size !== 1 || isMixing();
   $("source").placeholder = estimate === null ? "" : `≈ ${Math.round(estimate)}`;
   const age = settings().source ?? estimate;
   $("now").hidden = age === null;
@@ -195,6 +237,8 @@ function toggleFace(index) {
 async function loadMethods() {
   const served = await listMethods();
   state.methods = served.methods;
+  mix.offer(served.methods);
+  $("mode-block").hidden = mix.method === null;
   const options = served.methods.map((method) => new Option(method.name.replaceAll("_", " "), method.name));
   $("method").replaceChildren(...options);
   pickMethod((served.methods.find((method) => method.is_default) ?? served.methods[0]).name);
@@ -205,8 +249,7 @@ function pickMethod(name) {
   const { description, commercial_use: free, filters } = state.method;
   $("method").value = name;
   $("method-about").textContent = free === false ? `${description} Not for commercial use.` : description;
-  $("age-block").hidden = !isByAge();
-  $("filter-block").hidden = isByAge();
+  showMode();
   state.filter = filters[0]?.name ?? "";
   showFilters($("filters"), filters, state.filter, (filter) => {
     state.filter = filter;
@@ -214,16 +257,37 @@ function pickMethod(name) {
   });
 }
 
+// Show the controls of ageing, or those of mixing.
+function showMode() {
+  $("age-block").hidden = isMixing() || !isByAge();
+  $("filter-block").hidden = isMixing() || isByAge();
+  $("mix-block").hidden = !isMixing();
+  for (const id of ["method-field", "method-about"]) $(id).hidden = isMixing();
+}
+
+function isMixing() {
+  return $("mode-mix").checked && mix.method !== null;
+}
+
 function isByAge() {
   return state.method.age_groups.length > 0;
 }
 
+// The numbers of the chosen faces, unless that is all of them.
+function chosenFaces() {
+  return state.chosen.size < state.faces.length ? [...state.chosen] : null;
+}
+
+function strength() {
+  const factor = Number($("strength").value) / 100;
+  return factor === 1 ? null : factor;
+}
+
 function settings() {
-  const strength = Number($("strength").value) / 100;
   const source = $("source").value;
   return {
     method: state.method.name,
-    strength: strength === 1 ? null : strength,
+    strength: strength(),
     source: source && state.chosen.size === 1 ? Number(source) : null,
   };
 }
@@ -234,15 +298,18 @@ async function download() {
   await guarded(async (signal) => {
     const { photo, age, filter } = state;
     busy("Drawing the photo at its full size");
-    const options = { ...settings(), to: isByAge() ? age : { filter }, quality: photo.type === "image/png" ? null : 95 };
+    const ageing = () => ({ ...settings(), to: isByAge() ? age : { filter } });
+    const options = isMixing() ? { ...mix.fields(), strength: strength() } : ageing();
+    options.quality = photo.type === "image/png" ? null : 95;
+    const suffix = isMixing() ? mix.suffix() : isByAge() ? `at-${age}` : filter;
     if (state.chosen.size < state.faces.length) {
       options.faces = state.faces.filter((face) => state.chosen.has(face.index)).map((face) => toOriginal(face.box, photo.scale));
     }
-    const blob = await ageOne(photo.original, options, photo.type, signal);
+    const blob = await changeOne(isMixing() ? "mix" : "age", photo.original, options, photo.type, signal);
     busy("");
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
-    link.download = `${photo.name}-${isByAge() ? `at-${age}` : filter}.${photo.suffix}`;
+    link.download = `${photo.name}-${suffix}.${photo.suffix}`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     say(`Saved as ${link.download}`);
@@ -269,13 +336,11 @@ async function guarded(work, retry) {
 }
 
 function alert(error, retry) {
-  const isKnown = error instanceof Problem;
-  $("alert-text").textContent = isKnown ? sentence(error.message) : "Something went wrong on this page.";
-  $("alert-action").hidden = isKnown && !error.isTemporary;
+  showAlert(error);
   state.retry = retry;
-  $("alert").hidden = false;
   $("download").disabled = state.sweep === null;
-  if (state.sweep === null && state.photo !== null && isKnown && error.status === 422) {
+  const isUseless = error instanceof Problem && error.status === 422 && !isMixing(); // the photo itself
+  if (state.sweep === null && state.photo !== null && isUseless) {
     $("studio").hidden = true;
     $("welcome").hidden = false;
     document.body.classList.remove("working");
@@ -283,40 +348,20 @@ function alert(error, retry) {
   }
 }
 
-function hideAlert() {
-  $("alert").hidden = true;
-}
-
-function sentence(text) {
-  const upper = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(upper) ? upper : `${upper}.`;
-}
-
-function busy(text) {
-  $("busy").hidden = !text;
-  $("busy-text").textContent = text ? `${text} …` : "";
-  $("stage").setAttribute("aria-busy", String(Boolean(text)));
-  if (text) say(text);
-}
-
-function say(text) {
-  $("status").textContent = text;
-}
-
-function askForKey(retry) {
-  const dialog = $("key-dialog");
-  dialog.onclose = () => {
-    setKey($("key").value);
-    if ($("key").value) retry();
-  };
-  dialog.showModal();
-}
-
 // --- events ---
 
 $("file").addEventListener("change", () => { if ($("file").files.length) take($("file").files[0]); });
 $("age").addEventListener("input", () => setAge(Number($("age").value)));
 $("method").addEventListener("change", () => { pickMethod($("method").value); hideAlert(); refresh(); });
+for (const id of ["mode-age", "mode-mix"]) {
+  $(id).addEventListener("change", () => {
+    cancelAnimationFrame(state.travel);
+    hideAlert();
+    dropSweep();
+    showMode();
+    refresh();
+  });
+}
 $("source").addEventListener("change", () => { if ($("source").reportValidity()) refresh(); });
 $("download").addEventListener("click", download);
 $("another").addEventListener("click", reset);
@@ -345,7 +390,8 @@ addEventListener("dragleave", (event) => { if (event.relatedTarget === null) doc
 addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragging");
-  if (event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+  const isOther = event.target instanceof Element && event.target.closest("#mix-block") !== null;
+  if (event.dataTransfer.files.length) (isOther ? takeOther : take)(event.dataTransfer.files[0]);
 });
 addEventListener("paste", (event) => {
   const file = [...event.clipboardData.files].find((item) => item.type.startsWith("image/"));

@@ -52,13 +52,12 @@ export function showFilters(parent, filters, selected, onSelect) {
   parent.replaceChildren(...pills);
 }
 
-// reports: those of the fetched photo whose target is given, for the chosen faces.
-export function showScores(parent, reports, target, isAlone) {
-  const at = typeof target === "string" ? `“${target}”` : `${target} years`;
-  parent.replaceChildren(...reports.map((report) => scoresOf(report, at, isAlone)));
+// reports: those of the photo that is shown, for the chosen faces; how: what was done to them.
+export function showScores(parent, reports, how, isAlone) {
+  parent.replaceChildren(...reports.map((report) => scoresOf(report, how, isAlone)));
 }
 
-function scoresOf(report, at, isAlone) {
+function scoresOf(report, how, isAlone) {
   const list = element("dl", "scores-of");
   if (!isAlone && report.face) list.append(element("dt", "whose", `Face ${report.face.index + 1}`));
   if (report.error) {
@@ -68,7 +67,7 @@ function scoresOf(report, at, isAlone) {
   if (report.estimated_age_after !== null) {
     const interval = report.interval_after;
     const range = interval ? ` (${Math.round(interval.low)}–${Math.round(interval.high)})` : "";
-    list.append(row("Looks", `${Math.round(report.estimated_age_after)}${range}`, `drawn at ${at}`));
+    list.append(row("Looks", `${Math.round(report.estimated_age_after)}${range}`, how));
   }
   if (report.identity_similarity !== null) {
     const match = report.match;
@@ -92,7 +91,7 @@ function meter(similarity, match) {
   return element("dd", "", bar);
 }
 
-function thumbnail(photo, box) {
+export function thumbnail(photo, box) {
   const canvas = element("canvas", "thumb");
   const side = 1.25 * Math.max(box.width, box.height);
   canvas.width = THUMB;

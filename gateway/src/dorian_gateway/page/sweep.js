@@ -28,7 +28,7 @@ export class Sweep {
     return { lower: images[upper - 1], upper: images[upper], share };
   }
 
-  // The image of a filter.
+  // The image of a filter, or of a mix.
   imageOf(name) {
     const image = this.images[this.targets.indexOf(name)];
     return { lower: image, upper: image, share: 0 };

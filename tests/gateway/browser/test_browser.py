@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
 from dorian_client import Client
-from tests.e2e.server_process import ServerProcess, start_server
+from tests.e2e.server_process import ServerProcess
 from tests.gateway.browser_page import (
     ASTRONAUT,
     MILLISECONDS,
@@ -25,75 +23,6 @@ from tests.gateway.browser_page import (
     two_people,
     upload,
 )
-from tests.gateway.gateway_process import GatewayProcess, start_gateway
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; Debian has it as the package chromium")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    running = start_server("--bundle", "models/default", "--threads", "1")
-    yield running
-    assert running.stop() == 0
-
-
-@pytest.fixture(scope="module")
-def gateway(server: ServerProcess) -> Iterator[GatewayProcess]:
-    running = start_gateway(server.address)
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser: Browser, gateway: GatewayProcess) -> Iterator[Callable[..., Page]]:
-    """Return a function that opens the page; at the end nothing may have been loaded from elsewhere or complained about."""
-    contexts, complaints, foreign = [], [], []
-
-    def begin(**options: Any) -> Page:
-        context = browser.new_context(reduced_motion="reduce", **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(MILLISECONDS)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
-        page.on("request", lambda request: foreign.append(request.url) if is_foreign(request) else None)
-        page.goto(gateway.url)
-        return page
-
-    def is_foreign(request: Request) -> bool:
-        return not request.url.startswith((gateway.url, "blob:"))
-
-    yield begin
-    for context in contexts:
-        context.close()
-    assert foreign == []
-    # Chromium itself logs responses that are errors.
-    assert [line for line in complaints if "the server responded with a status of" not in line] == []
-
-
-@pytest.fixture
-def page(open_page: Callable[..., Page]) -> Page:
-    return open_page(viewport={"width": 1280, "height": 800})
 
 
 def count_calls(page: Page) -> list[str]:
@@ -205,7 +134,7 @@ def test_method_and_strength(page: Page) -> None:
     half = np.abs(canvas_pixels(page) - pixels_of(ASTRONAUT.read_bytes())).sum()
     assert 0.3 * whole < half < 0.8 * whole
     page.get_by_label("Method").select_option("cyclegan")
-    expect(page.get_by_role("radio")).to_have_count(2)
+    expect(page.locator("#filters").get_by_role("radio")).to_have_count(2)
     expect(page.get_by_role("slider", name="Age", exact=True)).to_be_hidden()
     expect(page.get_by_role("button", name="Download")).to_be_enabled(timeout=MILLISECONDS)
     old = canvas_pixels(page)
@@ -324,10 +253,10 @@ def test_the_keyboard_alone_suffices(page: Page) -> None:
     upload(page, two_people())
     assert page.evaluate("document.activeElement.id") == "studio-title"  # a screen reader reads on from here
     seen = []
-    for _ in range(12):
+    for _ in range(13):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("document.activeElement.id || document.activeElement.dataset.index || ''"))
-    assert seen[:4] == ["divider", "age", "0", "1"]
+    assert seen[:5] == ["divider", "mode-age", "age", "0", "1"]
     assert {"method", "strength", "download", "another"} <= set(seen)
     age = page.get_by_role("slider", name="Age", exact=True)
     age.focus()
