@@ -285,6 +285,20 @@ def test_what_the_manifest_says_of_the_translator(bundle: Bundle) -> None:
     assert [file.precision for file in graph.files] == ["fp16"]
 
 
+def test_a_translator_that_learnt_mirror_images_alike_sees_one(
+    translator_run: Path, make: Make, seen: Faces, tmp_path: Path
+) -> None:
+    made = make("age_translator", translator_run, seen).entry
+    weights, about = load_weights(translator_run)
+    alike = about | {"settings": about.get("settings", {}) | {"flip_weight": 0.5}}
+    (tmp_path / "alike").mkdir()
+    save_weights(tmp_path / "alike" / WEIGHTS_FILE, weights, alike)
+    beside = make("age_translator", tmp_path / "alike", seen).entry
+    assert isinstance(made, AgeTranslatorMethod)
+    assert isinstance(beside, AgeTranslatorMethod)
+    assert (made.mirrored, beside.mirrored) == (True, False)
+
+
 def test_what_the_manifest_says_of_the_filters(bundle: Bundle) -> None:
     method = bundle.manifest.methods[-1]
     assert isinstance(method, CycleGanMethod)
@@ -346,7 +360,7 @@ def test_a_translator_is_calibrated_on_faces_under_the_mask_by_the_bundles_estim
     for factor, result in ((1.0, plain), (1.3, stronger)):
         assert result == pytest.approx(read((faces + factor * mask * delta).clamp(-1, 1)).numpy(), abs=0.4)
         for wrong in (delta, mask * once):
-            assert np.abs(result - read((faces + factor * wrong).clamp(-1, 1)).numpy()).max() > 1.0
+            assert np.abs(result - read((faces + factor * wrong).clamp(-1, 1)).numpy()).max() > 0.6
     assert np.abs(plain - stronger).max() > 0.2
 
 
