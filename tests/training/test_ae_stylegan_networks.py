@@ -112,6 +112,7 @@ def test_a_change_is_bounded_to_a_tenth_of_the_range() -> None:
     shape, change = PRESETS["lean"], torch.tensor([-9.0, -0.1, 0.0, 1e-3, 0.2])
     torch.testing.assert_close(shape.bounded(change), 0.2 * torch.tanh(change / 0.2))
     assert float(shape.bounded(change).abs().max()) <= 0.2 + 1e-6
+    torch.testing.assert_close(shape.excess(change), torch.tensor([8.8, 0.0, 0.0, 0.0, 0.0]))
 
 
 def test_coarse_pictures_of_the_lean_generator_are_grey() -> None:

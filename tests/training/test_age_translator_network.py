@@ -230,7 +230,7 @@ def test_checkpoints_from_before_bounds_have_none() -> None:
     earlier = AgeTranslatorShape.from_dict(told).translator
     assert (earlier.delta_bound, earlier.fine_bound, earlier.chroma_bound) == (0, 0, 0)
     shape = TranslatorShape()
-    assert (shape.delta_bound, shape.fine_bound, shape.chroma_bound) == (0.7, 0.2, 0.15)
+    assert (shape.delta_bound, shape.fine_bound, shape.chroma_bound) == (0.35, 0.2, 0.08)
 
 
 # --- the discriminator ---

@@ -122,10 +122,12 @@ class AeStyleGanStage(Stage[LabelledBatch]):
                 batch, source, (batch.image[:0], batch.image), mix, change, number
             )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            reconstructed, generated = self._generate(batch, mix)
+            reconstructed, generated, change_drawn = self._generate(batch, mix)
         losses |= self._teach_discriminator(batch, source, (reconstructed, generated), mix, change, number)
         self.discriminator.requires_grad_(False)
         terms = self._generator_terms(batch.image, source, (reconstructed, generated), mix, change)
+        if change_drawn is not None:
+            terms["excess"] = self.shape.excess(change_drawn.float()).square().mean()
         total = self._weighed(terms, settings.encoder_adversarial)
         self.discriminator.requires_grad_(True)
         learning = [
@@ -163,15 +165,20 @@ class AeStyleGanStage(Stage[LabelledBatch]):
             picture: Tensor = self.generator(self._styles(batch, self.encoder), self._linear(batch.image))
         return picture
 
-    def _generate(self, batch: LabelledBatch, mix: StyleMix | None) -> tuple[Tensor, Tensor]:
-        """Return the reconstructed faces, and generated ones: drawn, or real ones that are mixed; each (batch, 3, size, size)."""
+    def _generate(self, batch: LabelledBatch, mix: StyleMix | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return reconstructed faces, and generated ones: drawn, or real ones that are mixed; each (batch, 3, size, size).
+
+        The third is what mixed styles draw under the mask, before it is bounded; ``None`` where faces are drawn.
+        """
         styles, linear = self._styles(batch, self.encoder), self._linear(batch.image)
         if mix is None:
-            return self.generator(styles, linear), self.generator(self._drawn_styles(len(batch.image)))
+            return self.generator(styles, linear), self.generator(self._drawn_styles(len(batch.image))), None
         mixed = _mixed(self.encoder, styles, mix.features, mix.levels)
         both = self.generator(torch.cat([styles, mixed]), [face.repeat(2, 1, 1, 1) for face in linear])
         own, other = both.chunk(2)
-        return own, (batch.image + self.shape.bounded(other - own) * self._mask).clamp(-1, 1)
+        change = other - own
+        generated = (batch.image + self.shape.bounded(change) * self._mask).clamp(-1, 1)
+        return own, generated, change * self._mask
 
     def _drawn_styles(self, count: int) -> Tensor:
         """Styles (count, levels, style) of noise, most of them of two, one below and one above a level."""
@@ -293,6 +300,7 @@ class AeStyleGanStage(Stage[LabelledBatch]):
             "size": settings.size_weight,
             "alike": settings.alike_weight,
             "imbalance": settings.imbalance_weight,
+            "excess": settings.excess_weight,
             "tint": settings.tint_weight,
             "broad_tint": settings.broad_tint_weight,
             "identity": settings.identity_weight,

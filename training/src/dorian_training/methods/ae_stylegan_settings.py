@@ -13,7 +13,8 @@ class AeStyleGanSettings:
     taken every ``r1_every`` steps, which grows to it over the first ``r1_warm_up``. ``discriminator_alone``: steps at the start in
     which it learns ages of real faces, while nothing is drawn. ``max_norm``: of the generator's gradient; 0: any. ``rec_d_weight``: of reconstructions among what the
     discriminator is to tell from real faces. ``style_mixing``: share of generated faces of two drawn styles. The terms
-    from ``size_weight`` on are of mixed faces (see ``draw_mix``); ``guided`` is the number of faces in a batch that the FaceNet looks at.
+    from ``size_weight`` on are of mixed faces (see ``draw_mix``); ``excess_weight`` is of what goes beyond the
+    bound (see ``AeStyleGanShape.excess``). ``guided`` is the number of faces in a batch that the FaceNet looks at.
     """
 
     learning_rate: float = 2e-3
@@ -37,6 +38,7 @@ class AeStyleGanSettings:
     wrong_age_weight: float = 1.0
     wrong_age_distance: float = 12.0
     size_weight: float = 0.3
+    excess_weight: float = 30.0
     alike_weight: float = 1.0
     identity_weight: float = 1.0
     identity_floor: float = 0.1

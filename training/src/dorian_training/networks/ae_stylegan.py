@@ -79,6 +79,10 @@ class AeStyleGanShape(NetworkShape):
         limit = 2 * self.max_change
         return limit * torch.tanh(change / limit)
 
+    def excess(self, change: Tensor) -> Tensor:
+        """Return by how much ``change`` goes beyond the bound, 0 or more: there ``bounded`` is flat, and draws patches with sharp edges."""
+        return (change.abs() - 2 * self.max_change).clamp(min=0)
+
 
 PRESETS: dict[str, AeStyleGanShape] = {
     "paper": AeStyleGanShape(),

@@ -42,9 +42,9 @@ class TranslatorShape(NetworkShape):
     style: int = 128
     waves: int = 4
     gentle: float = 8.0
-    delta_bound: float = 0.7
+    delta_bound: float = 0.35
     fine_bound: float = 0.2
-    chroma_bound: float = 0.15
+    chroma_bound: float = 0.08
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
