@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from dorian_bundle.licences import method_licence, network_licences
+from dorian_bundle.entries import Provenance
+from dorian_bundle.families.ae_stylegan import AeStyleGanMethod
+from dorian_bundle.licences import MethodLicence, method_licence, network_licences
 from dorian_bundle.manifest import Manifest
 
 FREE = {"name": "FairFace", "licence": "CC BY 4.0", "commercial_use": True, "faces": 5}
@@ -68,3 +70,26 @@ def test_whether_it_is_free_has_to_be_stated(manifest: dict[str, Any], field: st
     del manifest["methods"][0]["provenance"][field]
     with pytest.raises(ValueError, match=rf"provenance\.{field}"):
         Manifest.model_validate(manifest)
+
+
+def test_filters_of_other_weights_count(manifest: dict[str, Any]) -> None:
+    free = manifest["methods"][0]["provenance"] | {"commercial_use": True, "data": [FREE], "licence": "CC BY 4.0"}
+    unfree = free | {"commercial_use": False, "data": [RESEARCH]}
+    levels: dict[str, Any] = {"levels": 2, "age_levels": (1,), "structure": 0}
+    for entry in (manifest["readers"][name] for name in READERS):
+        entry["provenance"] = free
+    readers = Manifest.model_validate(manifest).readers
+
+    def licence(filters: dict[str, Any] | None) -> MethodLicence:
+        method = AeStyleGanMethod.model_construct(
+            name="styles", **levels, provenance=_provenance(free), filters_provenance=filters and _provenance(filters)
+        )
+        return method_licence(method, readers)
+
+    assert licence(None).commercial_use
+    assert licence(free).commercial_use
+    assert licence(unfree).obstacles == ("filters of styles: UTKFace (non-commercial research)",)
+
+
+def _provenance(entry: dict[str, Any]) -> Provenance:
+    return Provenance.model_validate(entry)

@@ -40,6 +40,7 @@ TABLE = [
     ("INVALID_ARGUMENT", "FACE_UNUSABLE", InvalidRequest),
     ("INVALID_ARGUMENT", "FACE_TOO_MANY", InvalidRequest),
     ("NOT_FOUND", "METHOD_UNKNOWN", NotFound),
+    ("NOT_FOUND", "METHOD_WITHHELD", NotFound),
     ("NOT_FOUND", "BUNDLE_UNKNOWN", NotFound),
     ("FAILED_PRECONDITION", "BUNDLE_BROKEN", FailedPrecondition),
     ("RESOURCE_EXHAUSTED", "QUEUE_FULL", Busy),

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from dorian_bundle.entries import Provenance
 from dorian_export.face_readers import describe_reader, facenet_curve
-from dorian_export.provenance import describe_provenance
+from dorian_export.provenance import complete_earlier, describe_provenance
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.inception_resnet import InceptionResNetShape, InceptionResNetV1
 
@@ -47,3 +48,51 @@ def test_the_curve_is_of_the_whitened_network_alone(whitening: bool) -> None:
     metadata: dict[str, Any] = {"settings": {"whitening": {}} if whitening else {}}
     assert (facenet_curve(DlibResNet(DlibResNetShape()), metadata) is not None) == whitening
     assert facenet_curve(InceptionResNetV1(InceptionResNetShape(repeats=(1, 1, 1), embedding=16)), metadata) is None
+
+
+def test_what_weights_stem_from_counts_as_their_own_data_does() -> None:
+    def describe(*earlier: dict[str, Any], **own: Any) -> Provenance:
+        stages = [{"stage": "first", "steps": 3} | stage for stage in earlier]
+        metadata = {"data": {"fairface": 9}, "earlier": stages, "stage": "last", "steps": 1, "seed": 0, "settings": {}}
+        return describe_provenance(metadata | own, {})
+
+    free = describe({"data": {"fairface": 5, "portraits": 4}})
+    assert free.commercial_use
+    assert [(item.name, item.faces) for item in free.data] == [("FairFace", 9), ("Portraits", 4)]
+    research = describe({"data": {"fairface": 9}}, {"data": {"utkface": 7}})
+    assert not research.commercial_use
+    assert "UTKFace" in research.licence
+    assert not describe({"data": {"own": 7}}).commercial_use
+    forgotten = describe({})
+    assert not forgotten.commercial_use
+    assert [source.licence for source in forgotten.networks] == ["its data is not recorded"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "is_free", "name"),
+    [
+        ({"data": {"dlib": 9}, "licence": "CC0-1.0"}, True, "dlib face recognition ResNet"),
+        ({"data": {"dlib": 9}, "licence": "for research"}, False, "dlib face recognition ResNet"),
+        ({"data": {"dlib": 9, "utkface": 3}, "licence": "CC0-1.0"}, False, "dlib face recognition ResNet"),
+        ({"licence": "MIT"}, True, "published weights"),
+    ],
+)
+def test_published_weights_behind_a_checkpoint_go_by_their_licence(
+    stage: dict[str, Any], is_free: bool, name: str
+) -> None:
+    earlier = [{"stage": "published", "steps": 0} | stage]
+    metadata = {"data": {"fairface": 9}, "earlier": earlier, "stage": "all", "steps": 1, "seed": 0, "settings": {}}
+    provenance = describe_provenance(metadata, {})
+    assert provenance.commercial_use == is_free
+    assert [source.name for source in provenance.networks] == [name]
+
+
+def test_what_an_old_run_does_not_say_is_taken_from_the_runs_before_it() -> None:
+    runs = [{"stage": "a", "steps": 3, "data": {"fairface": 9}, "seed": 0}, {"stage": "b", "steps": 4, "data": {}}]
+    stages = [
+        {"stage": "a", "steps": 3},
+        {"stage": "b", "steps": 4, "data": {"portraits": 2}},
+        {"stage": "a", "steps": 5},
+    ]
+    told = complete_earlier({"earlier": stages, "stage": "b"}, runs)
+    assert told["earlier"] == [{"stage": "a", "steps": 3, "data": {"fairface": 9}}, *stages[1:]]

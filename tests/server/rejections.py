@@ -51,7 +51,9 @@ def rejected_at_once(rpc: Callable[..., Iterable[object]], request: object) -> R
 
 def expect(rejection: Rejection, reason: str, field: str, message: str) -> None:
     """``rejection`` is the caller's fault, for ``reason``, and says so in all its parts."""
-    assert rejection.code == ("NOT_FOUND" if reason in ("METHOD_UNKNOWN", "BUNDLE_UNKNOWN") else "INVALID_ARGUMENT")
+    assert rejection.code == (
+        "NOT_FOUND" if reason in ("METHOD_UNKNOWN", "METHOD_WITHHELD", "BUNDLE_UNKNOWN") else "INVALID_ARGUMENT"
+    )
     assert message in rejection.message
     assert (rejection.info.reason, rejection.info.domain) == (reason, "dorian.v1")
     assert dict(rejection.info.metadata) == {"field": field}

@@ -35,6 +35,7 @@ RENAMED = {"extra_bundles": "extra_bundle"}
 VALUES: dict[str, tuple[str, object]] = {
     "bundle": ("some/where", Path("some/where")),
     "extra_bundles": ("other=some/other", {"other": Path("some/other")}),
+    "licences": ("commercial", "commercial"),
     "host": ("127.0.0.1", "127.0.0.1"),
     "port": ("50123", 50123),
     "workers": ("7", 7),

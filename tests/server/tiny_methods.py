@@ -53,7 +53,16 @@ def write_bundle(embedded: Bundle, folder: Path) -> Bundle:
     manifest = embedded.manifest
     (age_cgan,) = (method for method in manifest.methods if method.family == "age_cgan")
     translator, translator_graphs = write_translator(folder, age_cgan.provenance)
-    filters = CycleGanMethod(
+    filters, filter_graphs = write_filters(folder, age_cgan.provenance)
+    graphs = translator_graphs | filter_graphs
+    parts = {"graphs": manifest.graphs | graphs, "methods": (translator, age_cgan, filters)}
+    write_manifest(folder, manifest.model_copy(update=parts))
+    return load_bundle(folder)
+
+
+def write_filters(folder: Path, provenance: Provenance) -> tuple[CycleGanMethod, dict[str, Graph]]:
+    """The filters ``young`` and ``old``, named ``cyclegan``, and their graphs, written to ``folder``."""
+    method = CycleGanMethod(
         name="cyclegan",
         description="Lighter or darker.",
         filters=(
@@ -61,15 +70,12 @@ def write_bundle(embedded: Bundle, folder: Path) -> Bundle:
             Filter(name="old", description="Darker.", graph="tiny_old"),
         ),
         crop_size=SIZE,
-        provenance=age_cgan.provenance,
+        provenance=provenance,
     )
-    graphs = translator_graphs | {
+    return method, {
         "tiny_young": write_graph(folder, "tiny_young", _LIGHTER, cyclegan_signature(SIZE)),
         "tiny_old": write_graph(folder, "tiny_old", _DARKER, cyclegan_signature(SIZE)),
     }
-    parts = {"graphs": manifest.graphs | graphs, "methods": (translator, age_cgan, filters)}
-    write_manifest(folder, manifest.model_copy(update=parts))
-    return load_bundle(folder)
 
 
 def write_translator(folder: Path, provenance: Provenance) -> tuple[AgeTranslatorMethod, dict[str, Graph]]:

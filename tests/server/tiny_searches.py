@@ -38,7 +38,7 @@ from dorian_bundle.manifest import Manifest
 from dorian_bundle.similarity_by_years import SimilarityByYears
 from dorian_server.domain.requests import Objective
 from dorian_server.pipeline.latent_search import WEIGHTS
-from tests.server.tiny_methods import write_graph, write_translator
+from tests.server.tiny_methods import write_filters, write_graph, write_translator
 
 Pixels = NDArray[np.uint8]
 Doubles = NDArray[np.float64]
@@ -167,7 +167,7 @@ _LATENT_GRADIENT = base64.b64decode(
 def write_search_bundle(folder: Path, *names: str) -> Bundle:
     """The bundle in ``folder``, with the methods of ``names`` in their order.
 
-    They are ``age_translator`` (see ``tiny_methods``), ``encoding``, an Age-cGAN that cannot be searched, and ``searching``, the same
+    They are ``age_translator`` and ``cyclegan`` (see ``tiny_methods``), ``encoding``, an Age-cGAN that cannot be searched, and ``searching``, the same
     with its gradient.
     """
     (folder / "graphs").mkdir(parents=True)
@@ -183,14 +183,16 @@ def write_search_bundle(folder: Path, *names: str) -> Bundle:
         "gradient": write_graph(folder, "gradient", _LATENT_GRADIENT, latent_gradient_signature(*sizes, EMBEDDING)),
     }
     translator, more = write_translator(folder, _PROVENANCE)
+    filters, filter_graphs = write_filters(folder, _PROVENANCE)
     methods: dict[str, Method] = {
         "age_translator": translator,
+        "cyclegan": filters,
         "encoding": _age_cgan("encoding", {}, None),
         "searching": _age_cgan("searching", {"latent_gradient": "gradient"}, EMBEDDING),
     }
     (folder / "README.md").write_text("Of no use but to tests.\n", encoding="utf-8")
     selected = tuple(methods[name] for name in names)
-    write_manifest(folder, _manifest(graphs | more, selected))
+    write_manifest(folder, _manifest(graphs | more | filter_graphs, selected))
     return load_bundle(folder)
 
 

@@ -74,7 +74,7 @@ def test_both_stages_and_their_records(train: Train, tmp_path: Path, tiny_shape:
     weights, about = load_weights(tmp_path / "encoder")
     assert weights.keys() == {"generator", "generator_ema", "discriminator", "encoder", "encoder_ema"}
     assert (about["stage"], about["steps"]) == ("latent", 1)
-    assert about["earlier"] == [{"stage": "adversarial", "steps": 2}]
+    assert about["earlier"] == [{"stage": "adversarial", "steps": 2, "data": about["data"]}]
     for folder in ("gan", "encoder"):
         assert len(list((tmp_path / folder / "samples").iterdir())) == 1
         assert list((tmp_path / folder).glob("events.out.tfevents*")) != []
@@ -100,11 +100,12 @@ def test_a_run_that_goes_on_keeps_its_shape_and_history(train: Train, tmp_path: 
     raw = load_weights(tmp_path / "gan")[0]["generator"]
     assert train("encoder", *latent, "--preset", "paper", "--steps", 2).exit_code == 0
     weights, about = load_weights(tmp_path / "encoder")
-    assert (about["preset"], about["steps"], about["earlier"]) == ("lean", 2, [{"stage": "adversarial", "steps": 2}])
+    assert (about["preset"], about["steps"]) == ("lean", 2)
+    assert about["earlier"] == [{"stage": "adversarial", "steps": 2, "data": about["data"]}]
     assert all(torch.equal(weights["generator"][name], tensor) for name, tensor in raw.items())
     other = train("encoder", *latent, "--from", tmp_path / "encoder", "--steps", 3)  # the folder comes first
     assert other.exit_code == 0
-    assert load_weights(tmp_path / "encoder")[1]["earlier"] == [{"stage": "adversarial", "steps": 2}]
+    assert load_weights(tmp_path / "encoder")[1]["earlier"] == about["earlier"]
 
 
 def test_the_paper_preset_has_its_own_settings(
@@ -231,7 +232,7 @@ def test_a_new_discriminator_in_place_of_the_trained_one(
     assert train("new", *STILL, "--from", tmp_path / "gan", "--new-discriminator").exit_code == 0
     (before, _), (found, about) = (load_weights(tmp_path / name) for name in ("gan", "new"))
     assert (about["preset"], AgeCganShape.from_dict(about["shape"])) == ("lean", ages)
-    assert about["earlier"] == [{"stage": "adversarial", "steps": 3}]
+    assert about["earlier"] == [{"stage": "adversarial", "steps": 3, "data": about["data"]}]
     learned = {name: tensor for name, tensor in before["generator"].items() if "running" not in name}
     learned = {name: tensor for name, tensor in learned.items() if "tracked" not in name}
     assert same(learned, {name: found["generator"][name] for name in learned})

@@ -161,7 +161,7 @@ def test_a_run_starts_from_another(train: Train, estimator: Path, tmp_path: Path
     result = train("second", "--from", tmp_path / "first", "--seed", 3, "--age-estimator", estimator, *still)
     assert result.exit_code == 0, result.output
     weights, about = load_weights(tmp_path / "second")
-    assert about["earlier"] == [{"stage": "age_translator", "steps": 2}]
+    assert about["earlier"] == [{"stage": "age_translator", "steps": 2, "data": about["data"]}]
     assert weights.keys() == before.keys()
     for name, state in before.items():
         for key, tensor in state.items():  # an average of many steps takes in a little of every other

@@ -141,14 +141,14 @@ def test_a_run_starts_from_another(command: str, train: Train, tmp_path: Path) -
     assert train(command, "second", "--from", tmp_path / "first", "--seed", 3, *still).exit_code == 0
     weights, about = load_weights(tmp_path / "second")
     family = command.replace("-", "_")
-    assert about["earlier"] == [{"stage": family, "steps": 2}]
+    assert about["earlier"] == [{"stage": family, "steps": 2, "data": about["data"]}]
     learnt = [name for name in before[family] if name.endswith((".weight", ".bias"))]
     assert learnt
     assert all(torch.equal(weights[family][name], before[family][name]) for name in learnt)
     assert (
         train(command, "second", "--from", tmp_path / "second", "--steps", 2).exit_code == 0
     )  # the folder comes first
-    assert load_weights(tmp_path / "second")[1]["earlier"] == [{"stage": family, "steps": 2}]
+    assert load_weights(tmp_path / "second")[1]["earlier"] == about["earlier"]
 
 
 def test_what_a_run_cannot_start_from(command: str, train: Train, tmp_path: Path, refused: Refused) -> None:

@@ -97,6 +97,7 @@ def test_a_lean_run_resumes_and_its_filters_follow(train: Train, tmp_path: Path)
     weights, about = load_weights(tmp_path / "filters")
     assert {f"{part}_{domain}_ema" for part in ("encoder", "generator") for domain in ("old", "young")} <= set(weights)
     assert about["family"] == "cycle_stylegan"
+    assert [(stage["stage"], set(stage)) for stage in about["earlier"]] == [("ae_stylegan", {"stage", "steps", "data"})]
     assert about["domains"] == {"by": "ages", "young_from": 0, "young_until": 30, "old_from": 50}
     assert sorted(path.name for path in (tmp_path / "filters/samples").iterdir()) == ["0000001.jpg", "0000002.jpg"]
 

@@ -131,6 +131,10 @@ class FaceReaders(Entry):
     age_estimator: AgeEstimator
     facenet: FaceNet
 
+    def graph_names(self) -> tuple[str, ...]:
+        """Return the names of the graphs that every photo passes."""
+        return (self.detector.graph, self.landmark_refiner.graph, self.age_estimator.graph, self.facenet.graph)
+
     def check_graphs(self, graphs: Mapping[str, Graph]) -> None:
         """Check the entries against the bundle's graphs.
 

@@ -64,16 +64,26 @@ def reader_licences(readers: FaceReaders) -> tuple[NetworkLicence, ...]:
 
 def network_licences(manifest: Manifest) -> tuple[NetworkLicence, ...]:
     """Return the terms of each face reader, then of each method's own networks, in the manifest's order."""
-    methods = tuple(_network_licence(method.name, method.provenance) for method in manifest.methods)
+    methods = (part for method in manifest.methods for part in _own_licences(method))
     return (*reader_licences(manifest.readers), *methods)
 
 
 def method_licence(method: Method, readers: FaceReaders) -> MethodLicence:
     """Return whether ``method``, with ``readers``, may be used commercially."""
-    parts = (_network_licence(method.name, method.provenance), *reader_licences(readers))
+    parts = (*_own_licences(method), *reader_licences(readers))
     return MethodLicence(
         method.name, tuple(f"{part.name}: {', '.join(part.obstacles)}" for part in parts if part.obstacles)
     )
+
+
+def method_licences(manifest: Manifest) -> tuple[MethodLicence, ...]:
+    """Return for each method of ``manifest``, in its order, whether it may be used commercially."""
+    return tuple(method_licence(method, manifest.readers) for method in manifest.methods)
+
+
+def _own_licences(method: Method) -> tuple[NetworkLicence, ...]:
+    parts = {method.name: method.provenance, **method.further_provenances()}
+    return tuple(_network_licence(name, provenance) for name, provenance in parts.items())
 
 
 def _network_licence(name: str, provenance: Provenance) -> NetworkLicence:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from dorian_bundle.alignment import AlignmentTemplate
 from dorian_bundle.entries import Entry
-from dorian_bundle.errors import BundleError
+from dorian_bundle.errors import BundleError, ManifestError
 from dorian_bundle.face_readers import FaceReaders
 from dorian_bundle.families import Method
 from dorian_bundle.graphs import Graph
@@ -35,6 +36,22 @@ class Manifest(Entry):
         """Return all files of the bundle but the manifest and the card."""
         graphs = [file for graph in self.graphs.values() for file in graph.files]
         return (*graphs, *(file for method in self.methods for file in method.stored_files()))
+
+    def subset(self, names: Collection[str]) -> Manifest:
+        """Return the manifest with the methods ``names`` alone, and with those graphs alone that they and the readers need.
+
+        Raises:
+            ManifestError: If ``names`` are none, or not all of them are methods.
+        """
+        unknown = [name for name in names if name not in {method.name for method in self.methods}]
+        if unknown or not names:
+            problem = f"has no method {unknown[0]!r}" if unknown else "would be left without a method"
+            known = ", ".join(method.name for method in self.methods)
+            raise ManifestError(f"the bundle {self.name} {problem}; it has {known}")
+        methods = tuple(method for method in self.methods if method.name in names)
+        needed = {*self.readers.graph_names(), *(graph for method in methods for graph in method.graph_names())}
+        graphs = {name: graph for name, graph in self.graphs.items() if name in needed}
+        return self.model_copy(update={"methods": methods, "graphs": graphs})
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Manifest:

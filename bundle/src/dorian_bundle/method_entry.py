@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from dorian_bundle.entries import Entry
+from dorian_bundle.entries import Entry, Provenance
 from dorian_bundle.face_readers import FaceReaders
 from dorian_bundle.graphs import Graph
 from dorian_bundle.stored_files import StoredFile
@@ -26,7 +26,7 @@ class MethodEntry(Entry):
     """Base of the methods' entries, one class per family.
 
     A family's class narrows ``family`` to its name, adds the sizes of its networks, the names of its graphs and its
-    ``provenance``, and says in ``check_graphs`` what these graphs take and give.
+    ``provenance``, lists these graphs in ``graph_names``, and says in ``check_graphs`` what they take and give.
     """
 
     family: str
@@ -40,6 +40,14 @@ class MethodEntry(Entry):
             BundleError: If the entry contradicts itself, or a graph is missing or of another signature.
         """
         raise NotImplementedError
+
+    def graph_names(self) -> tuple[str, ...]:
+        """Return the names of the graphs that the method needs, in any order."""
+        raise NotImplementedError
+
+    def further_provenances(self) -> Mapping[str, Provenance]:
+        """Return where networks beside those of ``provenance`` come from, by what they are called; by default there are none."""
+        return {}
 
     def stored_files(self) -> tuple[StoredFile, ...]:
         """Return the files beside the graphs that the method needs; by default none."""

@@ -25,6 +25,8 @@ from dorian_export.errors import ExportError
 from dorian_export.exporters import EXPORTERS
 from dorian_export.face_readers import READERS, averaged_age_estimator, averaged_facenet
 from dorian_export.faces import Faces, pick_evenly
+from dorian_export.provenance import complete_earlier
+from dorian_export.subset import keep_free, write_subset
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.cli.options import data_option
 from dorian_training.data.crops import cut_crops, with_margin
@@ -62,13 +64,15 @@ def main() -> None:
 def checkpoint(runs: tuple[Path, ...], out: Path) -> None:
     """Pack RUNS, in the order of their stages, into a checkpoint small enough to ship: half precision, and its curves.
 
-    The networks are the last run's, which carries those of the stages before.
+    The networks are the last run's, which carries those of the stages before. What old runs do not say of the data of theirs is taken
+    from the runs before it.
 
     \b
     dorian-export checkpoint runs/gan runs/encoder --out models/checkpoints/age_cgan
     """
     with _errors_as_messages():
         weights, metadata = load_weights(runs[-1])
+        metadata = complete_earlier(metadata, [load_weights(run)[1] for run in runs[:-1]])
         out.mkdir(parents=True, exist_ok=True)
         save_weights(out / WEIGHTS_FILE, weights, metadata, torch.float16)
         write_curves(out / CURVES_FILE, {name: points for run in runs for name, points in read_curves(run).items()})
@@ -121,8 +125,7 @@ def onnx(
       --facenet models/checkpoints/facenet --data faces/ --out models/default
     """
     with _errors_as_messages():
-        if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
-            raise ExportError(f"{out} holds something other than a bundle, which would be lost; choose another folder")
+        _require_replaceable(out)
         info = BundleInfo(name, version, _read_metrics(metrics_files))
         paths = {name: path for name, path in checkpoints.items() if path is not None}
         sizes = averaged_facenet(paths["facenet"]).size, averaged_age_estimator(paths["age_estimator"]).size
@@ -132,6 +135,11 @@ def onnx(
             check_bundle(draft)
     for path, difference in differences.items():
         click.echo(f"{out / path}: differs from its network by at most {difference:.2g}")
+
+
+def _require_replaceable(out: Path) -> None:
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
+        raise ExportError(f"{out} holds something other than a bundle, which would be lost; choose another folder")
 
 
 def _load_faces(records: Sequence[FaceRecord], facenet_size: int, age_size: int) -> Faces:
@@ -186,6 +194,40 @@ def check(bundle: Path) -> None:
     click.echo(
         f"{manifest.name} {manifest.version}: {', '.join(m.name for m in manifest.methods)}; sha256 {checked.sha256}"
     )
+
+
+@main.command()
+@click.argument("bundle", type=_FOLDER)
+@click.option(
+    "--licences",
+    type=click.Choice(["all", "commercial"]),
+    default="all",
+    help="commercial: only methods that are free for commercial use, by what they and the face readers stem from.",
+)
+@click.option("--methods", metavar="NAME,NAME", help="Methods to keep, by their names; all of them unless given.")
+@click.option(
+    "-o", "--out", type=_FOLDER, required=True, help="Folder of the new bundle; replaced only by a whole one."
+)
+def subset(bundle: Path, licences: str, methods: str | None, out: Path) -> None:
+    """Write a bundle of some methods of BUNDLE: its manifest and card, and the graphs that these methods and the face readers need.
+
+    The first of them in BUNDLE is the default one.
+
+    \b
+    dorian-export subset models/default --licences commercial -o models/commercial
+    dorian-export subset models/default --methods age_cgan,cyclegan -o models/small
+    """
+    with _errors_as_messages():
+        _require_replaceable(out)
+        whole = load_bundle(bundle)
+        names = [name.strip() for name in methods.split(",")] if methods else [m.name for m in whole.manifest.methods]
+        if licences == "commercial":
+            names = keep_free(whole.manifest, names, are_named=methods is not None)
+        with draft_folder(out) as draft:
+            write_subset(whole, names, draft)
+            written = check_bundle(draft)
+    kept, size = written.manifest.methods, sum(file.bytes for file in written.manifest.files())
+    click.echo(f"{out}: {', '.join(method.name for method in kept)}; {size / 1e6:.1f} MB; sha256 {written.sha256}")
 
 
 @main.command()

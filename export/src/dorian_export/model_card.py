@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from dorian_bundle import Bundle
 from dorian_bundle.families import Method
-from dorian_bundle.licences import method_licence, network_licences
+from dorian_bundle.licences import method_licences, network_licences
 from dorian_bundle.manifest import Manifest
 
 
@@ -38,7 +38,7 @@ def render_card(manifest: Manifest, differences: Mapping[str, float], images: Co
         differences=differences,
         sections=sections,
         networks=network_licences(manifest),
-        method_licences=[method_licence(method, manifest.readers) for method in manifest.methods],
+        method_licences=method_licences(manifest),
     )
 
 

@@ -45,6 +45,7 @@ STATUS_BY_REASON: dict[str, int] = {
     Reason.REFERENCE_MISSING: 400,
     Reason.REFERENCE_TOO_MANY: 400,
     Reason.METHOD_UNKNOWN: 404,
+    Reason.METHOD_WITHHELD: 404,
     Reason.BUNDLE_UNKNOWN: 404,
     Reason.API_KEY_MISSING: 401,
     Reason.API_KEY_UNKNOWN: 401,

@@ -21,6 +21,7 @@ from dorian_server.runtimes.options import Arithmetic, Runtime
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
+Licences = Literal["all", "commercial"]
 
 _CONFIG = ConfigDict(use_attribute_docstrings=True, extra="forbid")
 _Port = Annotated[int, Field(ge=0, le=65535)]
@@ -148,6 +149,8 @@ class Settings:
         default_factory=dict
     )
     """Another bundle to serve, and the name that requests give to use it; may be repeated. In the variable, spaces separate them."""
+    licences: Licences = "all"
+    """Which methods of bundles to serve: all, or only those that are free for commercial use by the terms of all that they and the face readers stem from."""
     host: str = "0.0.0.0"
     """Address to listen on."""
     port: _Port = PORT

@@ -59,6 +59,12 @@ class AeStyleGanMethod(MethodEntry):
         for filter in self.filters:
             require_graph(graphs, f"filter {filter.name!r}", filter.graph, self.generator_signature())
 
+    def graph_names(self) -> tuple[str, ...]:
+        return (self.encoder, self.generator, *(filter.graph for filter in self.filters))
+
+    def further_provenances(self) -> Mapping[str, Provenance]:
+        return {} if self.filters_provenance is None else {f"filters of {self.name}": self.filters_provenance}
+
     def named_filters(self) -> tuple[Filter, ...]:
         return self.filters
 

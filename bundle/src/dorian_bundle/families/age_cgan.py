@@ -78,6 +78,9 @@ class AgeCganMethod(MethodEntry):
         for role, signature in signatures.items():
             require_graph(graphs, role, self.graphs[role], signature)
 
+    def graph_names(self) -> tuple[str, ...]:
+        return tuple(self.graphs.values())
+
     def check_readers(self, readers: FaceReaders) -> None:
         size = readers.facenet.embedding_size
         if self.embedding_size not in (None, size):

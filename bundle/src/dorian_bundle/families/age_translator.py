@@ -49,6 +49,9 @@ class AgeTranslatorMethod(MethodEntry):
             raise ValueError(f"min_years {self.min_years:g} must be less than max_years {self.max_years:g}")
         return self
 
+    def graph_names(self) -> tuple[str, ...]:
+        return (self.graph,)
+
     def check_graphs(self, graphs: Mapping[str, Graph]) -> None:
         check_groups(self.age_groups)
         require_graph(graphs, "translator", self.graph, age_translator_signature(self.crop_size))

@@ -30,5 +30,8 @@ class CycleGanMethod(MethodEntry):
         for filter in self.filters:
             require_graph(graphs, f"filter {filter.name!r}", filter.graph, cyclegan_signature(self.crop_size))
 
+    def graph_names(self) -> tuple[str, ...]:
+        return tuple(filter.graph for filter in self.filters)
+
     def named_filters(self) -> tuple[Filter, ...]:
         return self.filters

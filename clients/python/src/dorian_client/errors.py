@@ -70,6 +70,7 @@ class Reason(StrEnum):
     LEVELS_UNSUITABLE = auto()
     # NotFound
     METHOD_UNKNOWN = auto()
+    METHOD_WITHHELD = auto()
     BUNDLE_UNKNOWN = auto()
     # Unauthenticated, PermissionDenied
     API_KEY_MISSING = auto()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dorian_bundle import load_bundle
-from dorian_bundle.licences import MethodLicence, NetworkLicence, method_licence, network_licences
+from dorian_bundle.licences import MethodLicence, NetworkLicence, method_licences, network_licences
 from dorian_evaluation.cli.options import INPUT_FOLDER
 from dorian_evaluation.cli.outputs import click_errors
 
@@ -30,14 +30,14 @@ def print_licences(bundle: Path, as_json: bool) -> None:
     with click_errors():
         manifest = load_bundle(bundle).manifest
     networks = network_licences(manifest)
-    methods = [method_licence(method, manifest.readers) for method in manifest.methods]
+    methods = method_licences(manifest)
     if as_json:
         click.echo(json.dumps(_to_json(networks, methods), indent=2))
     else:
         click.echo(_render_tables(networks, methods))
 
 
-def _to_json(networks: tuple[NetworkLicence, ...], methods: list[MethodLicence]) -> dict[str, Any]:
+def _to_json(networks: tuple[NetworkLicence, ...], methods: tuple[MethodLicence, ...]) -> dict[str, Any]:
     return {
         "networks": [
             {
@@ -53,7 +53,7 @@ def _to_json(networks: tuple[NetworkLicence, ...], methods: list[MethodLicence])
     }
 
 
-def _render_tables(networks: tuple[NetworkLicence, ...], methods: list[MethodLicence]) -> str:
+def _render_tables(networks: tuple[NetworkLicence, ...], methods: tuple[MethodLicence, ...]) -> str:
     lines = ["| network | sources | licence | commercial use |", "|---|---|---|---|"]
     for network in networks:
         sources = ", ".join(f"{source.name} ({source.licence})" for source in network.sources)

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     PRESET_UNKNOWN = auto()
     LEVELS_UNSUITABLE = auto()
     METHOD_UNKNOWN = auto()
+    METHOD_WITHHELD = auto()
     BUNDLE_UNKNOWN = auto()
     BUNDLE_BROKEN = auto()
     # The caller.

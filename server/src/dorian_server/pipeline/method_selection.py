@@ -12,6 +12,14 @@ from dorian_server.methods.method import EncodingMethod, Method
 from dorian_server.methods.mixing import MixingMethod
 
 
+def list_targets(request: AgeRequest) -> Iterator[tuple[str, Age]]:
+    """Yield each target of ``request`` after its field."""
+    for index, age in enumerate(request.targets):
+        yield f"targets[{index}]", age
+    for index, face_target in enumerate(request.face_targets):
+        yield f"face_targets[{index}].target", face_target.target
+
+
 def select_method(methods: Sequence[Method], request: AgeRequest) -> Method:
     """Return the first of ``methods`` that can serve ``request``, or else the first of all."""
     return next((method for method in methods if _can_serve(method, methods, request)), methods[0])
@@ -59,7 +67,7 @@ def check_request(request: AgeRequest, method: Method, methods: Sequence[Method]
         method: What is to serve it.
         methods: All methods of the bundle, for the message.
     """
-    for field, age in _targets(request):
+    for field, age in list_targets(request):
         _check_target(age, method, methods, field)
     if request.needs_latents:
         require_encoder(method, methods, request.optimisation != "none")
@@ -85,19 +93,11 @@ def _can_serve(method: Method, methods: Sequence[Method], request: AgeRequest) -
     if request.needs_latents and not can_encode(method, request.optimisation != "none"):
         return False
     try:
-        for field, age in _targets(request):
+        for field, age in list_targets(request):
             _check_target(age, method, methods, field)
     except RequestError:
         return False
     return True
-
-
-def _targets(request: AgeRequest) -> Iterator[tuple[str, Age]]:
-    """Yield each target of ``request`` after its field."""
-    for index, age in enumerate(request.targets):
-        yield f"targets[{index}]", age
-    for index, face_target in enumerate(request.face_targets):
-        yield f"face_targets[{index}].target", face_target.target
 
 
 def _check_target(age: Age, method: Method, methods: Sequence[Method], field: str) -> None:

@@ -20,12 +20,13 @@ from dorian_server.domain.results import (
 from dorian_server.faces.reader import FaceReader, cosine_similarity, unusable_face_error
 from dorian_server.methods.method import Drawing, EncodingMethod, Method
 from dorian_server.methods.mixing import MixingMethod
-from dorian_server.pipeline import method_selection
+from dorian_server.pipeline import method_selection, withheld_methods
 from dorian_server.pipeline.composition import Composition, check_strength
 from dorian_server.pipeline.face_selection import UnmatchedSelector, find_face, select_faces
 from dorian_server.pipeline.preparation import IMAGE_FIELD, Preparation, PreparedFace
 from dorian_server.pipeline.reconstruction import Reconstruction
 from dorian_server.pipeline.style_mixing import StyleMixing
+from dorian_server.pipeline.withheld_methods import WithheldMethod
 from dorian_server.settings import Limits
 
 
@@ -37,13 +38,22 @@ class Pipeline:
         methods: Its methods, the default one first.
         face_reader: Its face readers.
         limits: Limits of photos and requests.
+        withheld: Methods of the bundle that are not served.
     """
 
-    def __init__(self, bundle: Bundle, methods: Sequence[Method], face_reader: FaceReader, limits: Limits) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        methods: Sequence[Method],
+        face_reader: FaceReader,
+        limits: Limits,
+        withheld: Sequence[WithheldMethod] = (),
+    ) -> None:
         self.bundle = bundle
         self.methods = list(methods)
         self.face_reader = face_reader
         self.limits = limits
+        self._withheld = withheld
         self._preparation = Preparation(face_reader, limits)
         self.reconstruction = Reconstruction(self._preparation)
         self.mixing = StyleMixing(self._preparation)
@@ -52,8 +62,9 @@ class Pipeline:
         """Return the method called ``name``, or the default one for an empty name.
 
         Raises:
-            RequestError: There is no such method.
+            RequestError: There is no such method, or it is withheld.
         """
+        withheld_methods.check_name(name, self._withheld)
         for method in self.methods:
             if name in ("", method.manifest.name):
                 return method
@@ -64,8 +75,9 @@ class Pipeline:
         """Return the method called ``name``; for an empty name the first that can serve ``request``, or else the default one.
 
         Raises:
-            RequestError: There is no such method.
+            RequestError: There is no such method, or it is withheld, as that of a filter may be.
         """
+        withheld_methods.check_targets(method_selection.list_targets(request), self._withheld)
         return self.method(name) if name else method_selection.select_method(self.methods, request)
 
     def encoding_method(self, name: str, searchable: bool = False) -> EncodingMethod:

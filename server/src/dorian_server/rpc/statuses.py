@@ -24,7 +24,7 @@ DOMAIN = "dorian.v1"
 _MESSAGE_HEAD, _MESSAGE_TAIL = 180, 120
 # All other reasons are INVALID_ARGUMENT.
 _REASONS: Mapping[grpc.StatusCode, Sequence[Reason]] = {
-    grpc.StatusCode.NOT_FOUND: [Reason.METHOD_UNKNOWN, Reason.BUNDLE_UNKNOWN],
+    grpc.StatusCode.NOT_FOUND: [Reason.METHOD_UNKNOWN, Reason.METHOD_WITHHELD, Reason.BUNDLE_UNKNOWN],
     grpc.StatusCode.UNAUTHENTICATED: [Reason.API_KEY_MISSING, Reason.API_KEY_UNKNOWN],
     grpc.StatusCode.PERMISSION_DENIED: [Reason.SCOPE_MISSING],
     grpc.StatusCode.RESOURCE_EXHAUSTED: [Reason.QUEUE_FULL, Reason.CALLS_AT_ONCE, Reason.CALLS_PER_MINUTE],

@@ -38,6 +38,7 @@ from dorian_server.runtimes.factory import open_session
 from dorian_server.runtimes.options import SessionOptions
 from dorian_server.runtimes.session import Session
 from dorian_server.runtimes.warmup import sample_inputs, warm_up
+from dorian_server.serving.licensed_bundles import select_licensed
 from dorian_server.settings import Settings
 from dorian_server.telemetry.metrics import Metrics
 
@@ -174,7 +175,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
 
 
 def open_bundle(bundle: Bundle, settings: Settings, metrics: Metrics) -> Pipeline:
-    """Open every graph of ``bundle``, warm it, and put a batcher before it.
+    """Open every graph that the methods to serve need, warm it, and put a batcher before it.
 
     Args:
         bundle: The bundle.
@@ -186,8 +187,9 @@ def open_bundle(bundle: Bundle, settings: Settings, metrics: Metrics) -> Pipelin
 
     Raises:
         BundleError: A graph cannot be opened.
-        StartupError: The runtime is not installed.
+        StartupError: The runtime is not installed, or the settings' licences leave nothing to serve.
     """
+    bundle, withheld = select_licensed(bundle, settings.licences)
     counter = RunCounter()
     # A search that comes before it has ended waits for it.
     threading.Thread(target=latent_search.import_optimizers, name="prepare").start()
@@ -202,7 +204,7 @@ def open_bundle(bundle: Bundle, settings: Settings, metrics: Metrics) -> Pipelin
     log.info("rows at once: %s", ", ".join(f"{name} {batcher.max_rows}" for name, batcher in batchers.items()))
     face_reader = build_face_reader(bundle, batchers.__getitem__, settings.look)
     methods = [build_method(method, batchers.__getitem__, bundle.file_path) for method in bundle.manifest.methods]
-    return Pipeline(bundle, methods, face_reader, settings.limits)
+    return Pipeline(bundle, methods, face_reader, settings.limits, withheld)
 
 
 def build_method(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dorian.v1 import face_aging_pb2 as pb
-from dorian_bundle.licences import method_licence
+from dorian_bundle.licences import method_licences
 from dorian_bundle.style_levels import PRESET_LEVELS, PRESETS
 from dorian_server import __version__
 from dorian_server.domain.clock import Clock
@@ -362,8 +362,7 @@ def write_methods(pipeline: Pipeline, bundles: Sequence[str], workers: int) -> p
         server_version=__version__,
         false_accept_rates=sorted(pipeline.face_reader.embedder.thresholds, reverse=True),
     )
-    for index, method in enumerate(pipeline.methods):
-        licence = method_licence(method.manifest, manifest.readers)
+    for index, (method, licence) in enumerate(zip(pipeline.methods, method_licences(manifest), strict=True)):
         entry = response.methods.add(
             name=method.manifest.name,
             family=method.manifest.family,

@@ -19,7 +19,7 @@ from dorian_training.cli.config import (
     steps_field,
 )
 from dorian_training.cli.cyclegan import DomainsConfig, watched_domains
-from dorian_training.cli.runs import read_run, run_distributed, run_stage
+from dorian_training.cli.runs import earlier_stages, read_run, run_distributed, run_stage
 from dorian_training.data.augmentation import MILD_AUGMENTATION
 from dorian_training.data.batches import run_on_centres
 from dorian_training.data.crops import Crops, cut_crops, with_margin
@@ -90,7 +90,12 @@ def _train(context: DistributedContext, config: CycleStyleGanConfig) -> None:
         shape, config.settings(), StyleStart(weights, reader, shifts), facenet, context.device, config.amp, watched
     )
     records = [record for domain in crops for record in domain.records]
-    about: dict[str, Any] = {"shape": shape.as_dict(), "domains": config.domain_rule(), "from": metadata["steps"]}
+    about: dict[str, Any] = {
+        "shape": shape.as_dict(),
+        "domains": config.domain_rule(),
+        "from": metadata["steps"],
+        "earlier": earlier_stages(metadata),
+    }
     run_stage(stage, batches, records, context, config, about)
 
 

@@ -54,8 +54,13 @@ def read_run(folder: Path, stage: str) -> dict[str, Any]:
 
 
 def earlier_stages(start: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the stages behind a run that starts from the run with the metadata ``start``."""
-    return [*start["earlier"], {key: start[key] for key in ("stage", "steps")}]
+    """Return the stages behind a run that starts from the run with the metadata ``start``, with the data and terms of each."""
+    return [*start["earlier"], describe_stage(start)]
+
+
+def describe_stage(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return what the checkpoints of later runs keep of a run: its stage, its steps, its data and, of published weights, their licence."""
+    return {key: metadata[key] for key in ("stage", "steps", "data", "licence") if key in metadata}
 
 
 def run(
@@ -98,7 +103,8 @@ def run_stage(
         records: The faces behind the batches.
         context: This process.
         config: The options of the run.
-        metadata: What checkpoints say beside what those of all runs do, such as the network's shape.
+        metadata: What checkpoints say beside what those of all runs do, such as the network's shape; ``earlier`` where a run does not
+            start from ``--from`` as others do.
     """
     resumed = read_run(config.out, stage.name)
     earlier: list[dict[str, Any]] = resumed.get("earlier", [])
@@ -108,9 +114,9 @@ def run_stage(
         earlier = earlier_stages(start)
     metadata = {
         "family": stage.name,
+        "earlier": earlier,
         **metadata,
         "stage": stage.name,
-        "earlier": earlier,
         "data": count_sources(records),
         "seed": config.seed,
         "batch_size": config.batch_size * context.world_size,

@@ -21,6 +21,7 @@ _RETRY_AFTER = 0.05  # seconds, of calls beyond the capacity
 _INVALID = grpc.StatusCode.INVALID_ARGUMENT
 _STATUSES: dict[Reason, grpc.StatusCode] = {
     Reason.METHOD_UNKNOWN: grpc.StatusCode.NOT_FOUND,
+    Reason.METHOD_WITHHELD: grpc.StatusCode.NOT_FOUND,
     Reason.BUNDLE_UNKNOWN: grpc.StatusCode.NOT_FOUND,
     Reason.BUNDLE_BROKEN: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.API_KEY_MISSING: grpc.StatusCode.UNAUTHENTICATED,
