@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from dorian.v1 import face_aging_pb2 as pb
-from dorian_client import AgeGroup, Box, Client, Filter, InternalError, NotFound, Provenance
+from dorian_client import AgeGroup, Box, Client, Filter, InternalError, NotFound, Provenance, ReachedTarget
 
 Pixels = npt.NDArray[np.uint8]
 BOXES = [Box(8, 4, 32, 40), Box(50, 6, 12, 14)]
@@ -47,13 +47,14 @@ def test_several_ages_go_in_one_request_and_keep_their_order(client: Client, fak
 def test_settings_reach_the_server(client: Client, fake: Any, pixels: Pixels) -> None:
     result = client.age(
         pixels, iter([30]), source="19-29", method="other", strength=np.float32(0.5), blend="replace", format="webp",
-        quality=77, keep_metadata=True,
+        quality=77, keep_metadata=True, keep_identity=0.8,
     )  # fmt: skip
     (request,) = fake.requests
     assert request.source == pb.Age(group="19-29")
     assert request.method == result.provenance.method == "other"
     assert request.output == pb.OutputOptions(format=pb.IMAGE_FORMAT_WEBP, quality=77, keep_metadata=True)
-    assert (request.strength, request.blend) == (0.5, pb.BLEND_REPLACE)
+    assert (request.strength, request.blend, request.keep_identity) == (0.5, pb.BLEND_REPLACE, 0.8)
+    assert [report.reached for report in result.photos[0].faces] == [ReachedTarget(1, 30), ReachedTarget(0, None)]
     assert result.photos[0].picture.format == "webp"
     assert result.photos[0].faces[0].source_given
 
@@ -178,6 +179,7 @@ def test_a_closed_client_makes_no_calls(fake: Any) -> None:
         ({"to": 30, "quality": 2**40}, ValueError, "a quality cannot be"),
         ({"to": 30, "strength": "1"}, TypeError, "a strength cannot be str; give a number"),
         ({"to": 30, "strength": True}, TypeError, "a strength cannot be bool"),
+        ({"to": 30, "keep_identity": "much"}, TypeError, "an identity budget cannot be str; give a number"),
         ({"to": 30, "blend": "add"}, ValueError, "a blend cannot be 'add'; give one of delta, replace"),
     ],
 )

@@ -25,10 +25,10 @@ AGE_CASES: dict[str, tuple[dict[str, Any], list[Any], dict[str, Any]]] = {
         {"face_ages": [(0, "60+"), (Box(**BOX), 8)]},
     ),
     "settings": (
-        {"to": [60], "source": 30, "method": "other", "strength": 0.5, "blend": "replace", "format": "webp",
+        {"to": [60], "source": 30, "method": "other", "strength": 0.5, "keep_identity": 0.8, "blend": "replace", "format": "webp",
          "quality": 80, "keep_metadata": True, "with_delta": True, "optimisation": "none"},
         [60],
-        {"source": 30, "method": "other", "strength": 0.5, "blend": "replace", "format": "webp",
+        {"source": 30, "method": "other", "strength": 0.5, "keep_identity": 0.8, "blend": "replace", "format": "webp",
          "quality": 80, "keep_metadata": True, "with_delta": True, "optimisation": "none"},
     ),
     "source group": ({"to": [60], "source": "30-39"}, [60], {"source": "30-39"}),
@@ -67,9 +67,9 @@ def test_age_sends_what_the_sdk_sends(
 
 
 def test_age_returns_what_the_sdk_returns(http: httpx.Client, client: Client, photo: bytes) -> None:
-    fields = {"to": ["60+", {"filter": "old"}], "with_delta": True}
+    fields = {"to": ["60+", {"filter": "old"}], "with_delta": True, "keep_identity": 0.8}
     body = http.post("/v1/age", **as_json(photo, fields)).json()
-    result = client.age(photo, ["60+", Filter("old")], with_delta=True)
+    result = client.age(photo, ["60+", Filter("old")], with_delta=True, keep_identity=0.8)
     assert [photo["target"] for photo in body["photos"]] == ["60+", {"filter": "old"}]
     for sent, aged in zip(body["photos"], result.photos, strict=True):
         picture, delta = sent["picture"], sent["delta"]
@@ -86,6 +86,8 @@ def test_age_returns_what_the_sdk_returns(http: httpx.Client, client: Client, ph
             assert face["identity_similarity"] == report.identity_similarity
             assert face["match"]["text"] == str(report.match)
             assert face["source"] == report.source
+            assert report.reached is not None
+            assert face["reached"] == {"share": report.reached.share, "years": report.reached.years}
     assert body["faces_found"] == 2
     assert body["provenance"]["bundle_sha256"] == result.provenance.bundle_sha256
     assert set(body["times"]) == set(result.times)

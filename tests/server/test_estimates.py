@@ -58,6 +58,13 @@ def photo(write: Write) -> bytes:
 # --- costs ---
 
 
+def test_an_identity_budget_costs_its_search(photo: bytes) -> None:
+    plain = cost.cost_of_ageing(AgeRequest(photo, [YEARS] * 3, faces=[FaceSelector()] * 2), LIMITS)
+    held = cost.cost_of_ageing(AgeRequest(photo, [YEARS] * 3, faces=[FaceSelector()] * 2, keep_identity=0.5), LIMITS)
+    assert held.units == plain.units | {"identity": 2 * 3 * 6}
+    assert held.memory == plain.memory
+
+
 def test_ageing_costs_by_pixels_targets_and_formats(photo: bytes, write: Write) -> None:
     one = cost.cost_of_ageing(AgeRequest(photo, [YEARS]), LIMITS)
     assert one.units["decode JPEG"] == 2

@@ -89,6 +89,10 @@ class AgeBody(_Body):
     source: AnyAge | None = Field(None, description="The age that the faces have now; estimated unless given.")
     method: str | None = Field(None, description="The method's name, as /v1/methods gives it.")
     strength: float | None = Field(None, description="Factor on the change, 0 to 1.5.")
+    keep_identity: float | None = Field(
+        None,
+        description="The least similarity that faces keep, above 0 and at most 1; they change as far as it allows.",
+    )
     blend: Literal["delta", "replace"] | None = Field(None, description="How the change is put into the photo.")
     format: ImageFormat | None = Field(None, description="Format of the photos; that of the request unless given.")
     quality: int | None = Field(None, description="1 to 100, for JPEG and WebP.")
@@ -112,6 +116,7 @@ class AgeBody(_Body):
             source=self.source,
             method=self.method,
             strength=self.strength,
+            keep_identity=self.keep_identity,
             blend=self.blend,
             format=self.format,
             quality=self.quality,

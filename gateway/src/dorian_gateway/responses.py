@@ -157,6 +157,13 @@ class WarningOut(_Result):
     message: str
 
 
+class ReachedOut(_Result):
+    """How far a face was changed towards its target, with keep_identity."""
+
+    share: float
+    years: float | None
+
+
 class FaceReportOut(_Result):
     """What happened to one face."""
 
@@ -170,6 +177,7 @@ class FaceReportOut(_Result):
     identity_similarity: float | None
     match: OptionalMatch
     warnings: list[WarningOut]
+    reached: ReachedOut | None
 
 
 class AgedPhotoOut(_Result):

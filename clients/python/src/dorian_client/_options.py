@@ -57,6 +57,8 @@ class AgeOptions(TypedDict, total=False):
         quality: 1 to 100, for JPEG and WebP; by default the server's.
         keep_metadata: Whether to keep camera, time and author of the photo's EXIF. The location is never kept.
         with_delta: Whether to return what was added to the photo as a layer, `AgedPhoto.delta`, too.
+        keep_identity: The least `FaceReport.identity_similarity`, above 0 and at most 1. Each face is changed as far towards its
+            target as it stays above; `FaceReport.reached` says how far. By default the whole way, however much it changes.
         optimisation: How long a method that optimises searches for a latent that keeps the person, before it draws the
             face: "none", the default, "fast" for most of the gain, or "full".
         latents: Latents to draw faces from, without a search: reconstructions of this photo by this method (those with an
@@ -73,6 +75,7 @@ class AgeOptions(TypedDict, total=False):
     quality: int | None
     keep_metadata: bool
     with_delta: bool
+    keep_identity: float | None
     optimisation: str | None
     latents: Latents
 

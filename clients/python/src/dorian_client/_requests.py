@@ -66,6 +66,7 @@ def age_request(photo: bytes, to: Targets, options: AgeOptions) -> pb.AgeTransfo
     check_options(options, AgeOptions)
     source, strength = options.get("source"), options.get("strength")
     blend, optimisation = options.get("blend"), options.get("optimisation")
+    keep_identity = options.get("keep_identity")
     return pb.AgeTransformRequest(
         image=pb.Image(data=photo),
         targets=[] if to is None else [_target(target) for target in _as_iterable(to)],
@@ -81,6 +82,7 @@ def age_request(photo: bytes, to: Targets, options: AgeOptions) -> pb.AgeTransfo
         with_delta=options.get("with_delta", False),
         optimisation=None if optimisation is None else _choice(optimisation, "an optimisation", BUDGETS),
         latents=_face_latents(options.get("latents")),
+        keep_identity=None if keep_identity is None else _float(keep_identity, "an identity budget"),
     )
 
 

@@ -30,6 +30,7 @@ from dorian_client._results import (
     FaceReport,
     MixResult,
     Provenance,
+    ReachedTarget,
     Reconstruction,
     ReconstructResult,
     SearchResult,
@@ -280,8 +281,13 @@ def _read_report(report: pb.FaceReport) -> FaceReport:
             else None
         ),
         warnings=tuple(map(_read_warning, report.warnings)),
+        reached=_read_reached(report.reached) if report.HasField("reached") else None,
         error=_read_error(report.error) if report.HasField("error") else None,
     )
+
+
+def _read_reached(reached: pb.ReachedTarget) -> ReachedTarget:
+    return ReachedTarget(reached.share, reached.years if reached.HasField("years") else None)
 
 
 def _read_reconstruction(result: pb.Reconstruction) -> Reconstruction:

@@ -55,6 +55,19 @@ class _FaceResult:
 
 
 @dataclass(frozen=True)
+class ReachedTarget:
+    """How far a face was changed towards its target, with `keep_identity`.
+
+    Attributes:
+        share: Share of the way, 0 to 1; 0: the face is as it was, 1: it reached the target.
+        years: The age that was drawn, between the face's age and the target; None for filters.
+    """
+
+    share: float
+    years: float | None
+
+
+@dataclass(frozen=True)
 class FaceReport(_FaceResult):
     """What happened to one face.
 
@@ -69,6 +82,7 @@ class FaceReport(_FaceResult):
         match: What that similarity means; None if the server does not say.
         interval_after: How sure `estimated_age_after` is; None if the server does not say.
         warnings: Why the result may not be as expected; empty for most faces.
+        reached: How far the face was changed; None without `keep_identity`.
     """
 
     source: Age | None
@@ -79,6 +93,7 @@ class FaceReport(_FaceResult):
     match: IdentityMatch | None = None
     interval_after: AgeInterval | None = None
     warnings: tuple[FaceWarning, ...] = ()
+    reached: ReachedTarget | None = None
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,7 @@ class FaceWarning(_message.Message):
     def __init__(self, code: _Optional[_Union[WarningCode, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class FaceReport(_message.Message):
-    __slots__ = ("face", "source", "source_given", "target", "estimated_age_after", "identity_similarity", "error", "identity_match", "estimated_age_after_interval", "warnings")
+    __slots__ = ("face", "source", "source_given", "target", "estimated_age_after", "identity_similarity", "error", "identity_match", "estimated_age_after_interval", "warnings", "reached")
     FACE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_GIVEN_FIELD_NUMBER: _ClassVar[int]
@@ -260,6 +260,7 @@ class FaceReport(_message.Message):
     IDENTITY_MATCH_FIELD_NUMBER: _ClassVar[int]
     ESTIMATED_AGE_AFTER_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    REACHED_FIELD_NUMBER: _ClassVar[int]
     face: Face
     source: Age
     source_given: bool
@@ -270,7 +271,16 @@ class FaceReport(_message.Message):
     identity_match: IdentityMatch
     estimated_age_after_interval: AgeInterval
     warnings: _containers.RepeatedCompositeFieldContainer[FaceWarning]
-    def __init__(self, face: _Optional[_Union[Face, _Mapping]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., source_given: bool = ..., target: _Optional[_Union[Age, _Mapping]] = ..., estimated_age_after: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., error: _Optional[_Union[FaceError, _Mapping]] = ..., identity_match: _Optional[_Union[IdentityMatch, _Mapping]] = ..., estimated_age_after_interval: _Optional[_Union[AgeInterval, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[FaceWarning, _Mapping]]] = ...) -> None: ...
+    reached: ReachedTarget
+    def __init__(self, face: _Optional[_Union[Face, _Mapping]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., source_given: bool = ..., target: _Optional[_Union[Age, _Mapping]] = ..., estimated_age_after: _Optional[float] = ..., identity_similarity: _Optional[float] = ..., error: _Optional[_Union[FaceError, _Mapping]] = ..., identity_match: _Optional[_Union[IdentityMatch, _Mapping]] = ..., estimated_age_after_interval: _Optional[_Union[AgeInterval, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[FaceWarning, _Mapping]]] = ..., reached: _Optional[_Union[ReachedTarget, _Mapping]] = ...) -> None: ...
+
+class ReachedTarget(_message.Message):
+    __slots__ = ("share", "years")
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    YEARS_FIELD_NUMBER: _ClassVar[int]
+    share: float
+    years: float
+    def __init__(self, share: _Optional[float] = ..., years: _Optional[float] = ...) -> None: ...
 
 class FaceTarget(_message.Message):
     __slots__ = ("face", "target", "source")
@@ -291,7 +301,7 @@ class FaceLatent(_message.Message):
     def __init__(self, face: _Optional[_Union[FaceSelector, _Mapping]] = ..., latent: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class AgeTransformRequest(_message.Message):
-    __slots__ = ("image", "targets", "source", "method", "output", "faces", "face_targets", "strength", "blend", "with_delta", "optimisation", "latents", "bundle")
+    __slots__ = ("image", "targets", "source", "method", "output", "faces", "face_targets", "strength", "blend", "with_delta", "optimisation", "latents", "bundle", "keep_identity")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -305,6 +315,7 @@ class AgeTransformRequest(_message.Message):
     OPTIMISATION_FIELD_NUMBER: _ClassVar[int]
     LATENTS_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    KEEP_IDENTITY_FIELD_NUMBER: _ClassVar[int]
     image: Image
     targets: _containers.RepeatedCompositeFieldContainer[Age]
     source: Age
@@ -318,7 +329,8 @@ class AgeTransformRequest(_message.Message):
     optimisation: OptimisationBudget
     latents: _containers.RepeatedCompositeFieldContainer[FaceLatent]
     bundle: str
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Age, _Mapping]]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., face_targets: _Optional[_Iterable[_Union[FaceTarget, _Mapping]]] = ..., strength: _Optional[float] = ..., blend: _Optional[_Union[Blend, str]] = ..., with_delta: bool = ..., optimisation: _Optional[_Union[OptimisationBudget, str]] = ..., latents: _Optional[_Iterable[_Union[FaceLatent, _Mapping]]] = ..., bundle: _Optional[str] = ...) -> None: ...
+    keep_identity: float
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Age, _Mapping]]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., face_targets: _Optional[_Iterable[_Union[FaceTarget, _Mapping]]] = ..., strength: _Optional[float] = ..., blend: _Optional[_Union[Blend, str]] = ..., with_delta: bool = ..., optimisation: _Optional[_Union[OptimisationBudget, str]] = ..., latents: _Optional[_Iterable[_Union[FaceLatent, _Mapping]]] = ..., bundle: _Optional[str] = ..., keep_identity: _Optional[float] = ...) -> None: ...
 
 class AgedImage(_message.Message):
     __slots__ = ("image", "faces", "delta")

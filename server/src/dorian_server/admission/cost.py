@@ -9,6 +9,7 @@ from dorian_bundle.face_detection import MAX_SIDE
 from dorian_server.admission import memory
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import (
+    BUDGET_STEPS,
     DEFAULT_STEPS,
     SEARCH_BUDGETS,
     AgeRequest,
@@ -24,7 +25,7 @@ from dorian_server.settings import Limits
 MEGAPIXEL = 1e6
 REST = "rest"  # the unit of what no stage of a request is timed for; one in each request
 # Stages whose work grows with the faces that change, which are not known before the photo is decoded.
-FACE_STAGES = frozenset({"read", "encode", "optimise", "generate", "reread"})
+FACE_STAGES = frozenset({"read", "encode", "optimise", "generate", "identity", "reread"})
 _REDUCED = 0.1  # megapixels; the detector sees every photo in small, too
 
 
@@ -72,6 +73,8 @@ def cost_of_ageing(request: AgeRequest, limits: Limits) -> Cost:
     units = _photo_units([header]) | drawn | {"paste": pixels, f"write {output_format}": pixels}
     if search is not None:
         units |= {"optimise": faces * search.steps}
+    if request.keep_identity is not None:
+        units |= {"identity": faces * targets * (1 + BUDGET_STEPS)}
     needed = memory.ageing_bytes(header, output_format, request.output.quality, request.with_delta, response_bytes)
     return Cost(units, faces, needed + 3 * len(request.data), len(request.data), is_search=search is not None)
 

@@ -22,6 +22,7 @@ _TYPICAL: Mapping[str, float] = {
     "detect": 0.2,
     "read": 0.03,
     "generate": 0.03,
+    "identity": 0.06,
     "reread": 0.03,
     "paste": 0.01,
     "write JPEG": 0.02,

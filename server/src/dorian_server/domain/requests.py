@@ -20,6 +20,7 @@ DEFAULT_QUALITY = 92
 DEFAULT_STEPS = 60
 MAX_STRENGTH = 1.5
 DEFAULT_REFERENCES = 5
+BUDGET_STEPS = 5  # bisections of the way to a target under an identity budget; the whole way is looked at before
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ class AgeRequest:
     with_delta: bool = False
     optimisation: SearchBudget = "none"
     latents: Sequence[FaceLatent] = ()
+    keep_identity: float | None = None
 
     @property
     def needs_latents(self) -> bool:

@@ -92,6 +92,19 @@ class FaceWarning:
 
 
 @dataclass(frozen=True)
+class ReachedTarget:
+    """How far a face was changed under an identity budget.
+
+    Args:
+        share: Share of the way to its target, from 0 for no change to 1.
+        years: The age that was drawn; ``None`` for a filter.
+    """
+
+    share: float
+    years: float | None
+
+
+@dataclass(frozen=True)
 class FaceReport:
     """What became of one face in one image.
 
@@ -104,6 +117,7 @@ class FaceReport:
         similarity: Cosine of its embeddings before and after.
         warnings: Why the result may not be as expected.
         error: Why the face was left as it was.
+        reached: How far it was changed, where there is an identity budget.
     """
 
     face: Face | None = None
@@ -114,6 +128,7 @@ class FaceReport:
     similarity: float | None = None
     warnings: tuple[FaceWarning, ...] = ()
     error: RequestError | None = None
+    reached: ReachedTarget | None = None
 
 
 @dataclass(frozen=True)

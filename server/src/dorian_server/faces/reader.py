@@ -123,6 +123,11 @@ class FaceReader:
             FaceReading(age, embedding, interval) for (age, interval), embedding in zip(ages, embeddings, strict=True)
         ]
 
+    def similarities(self, pixels: Pixels, faces: Sequence[DetectedFace], embeddings: Sequence[Array]) -> list[float]:
+        """Return the cosine similarity of each of ``faces`` in the photo ``pixels`` to one of the unit ``embeddings`` (embedding,)."""
+        read = self.embedder.embed(self.crop(pixels, faces, self.embedder.crop_size))
+        return [cosine_similarity(*pair) for pair in zip(embeddings, read, strict=True)]
+
     def inspect(self, pixels: Pixels, faces: Sequence[tuple[int, DetectedFace]], clock: Clock) -> list[Face]:
         """Return faces of the photo ``pixels`` with their readings, where they can be aligned.
 

@@ -13,7 +13,7 @@ from dorian_bundle.mesh import mean_mesh
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import MAX_STRENGTH, Age, AgeRequest, MixRequest
-from dorian_server.domain.results import AgedImage, FaceReading, FaceReport, FailedFace
+from dorian_server.domain.results import AgedImage, FaceReading, FaceReport, FailedFace, ReachedTarget
 from dorian_server.faces.reader import FaceReader, cosine_similarity
 from dorian_server.images import Photo
 from dorian_server.methods.method import Drawing, Method
@@ -71,26 +71,44 @@ class Composition:
                 for face, mesh in zip(prepared, self._meshes, strict=True)
             ]
 
-    def compose(self, targets: Sequence[Age | None], drawings: Sequence[Drawing]) -> AgedImage:
+    def compose(
+        self,
+        targets: Sequence[Age | None],
+        drawings: Sequence[Drawing | None],
+        reached: Sequence[ReachedTarget] | None = None,
+    ) -> AgedImage:
         """Return the photo with a drawing of each prepared face, and the reports of all faces.
 
         Args:
             targets: What each prepared face is to become.
-            drawings: Of each.
+            drawings: Of each; ``None`` for one that stays as it is.
+            reached: How far each was changed, where there is an identity budget.
         """
         request, photo, clock = self._request, self._photo, self._clock
         with clock.stage("paste"):
-            pixels = photo.pixels.copy()
-            patches = [self._patch(index, drawing) for index, drawing in enumerate(drawings)]
-            compositing.apply(pixels, patches, request.strength)
+            pixels, patches = self._paste(drawings)
         with clock.stage("reread"):
             readings = self._face_reader.read(pixels, [face.face.detected for face in self._prepared])
         needs_source = isinstance(request, AgeRequest)
-        reports = [_report(*parts, needs_source) for parts in zip(self._prepared, targets, readings, strict=True)]
+        ways = reached or [None] * len(self._prepared)
+        reports = [_report(*parts, needs_source) for parts in zip(self._prepared, targets, readings, ways, strict=True)]
         reports = sorted(reports + self._failed, key=lambda report: report.face.index if report.face else 0)
         with clock.stage("write"):
             delta = encode_delta(photo.pixels, pixels, patches) if request.with_delta else None
             return AgedImage(encode_photo(pixels, photo, request.output), reports + self._unmatched, delta)
+
+    def similarities(self, drawings: Sequence[Drawing | None]) -> list[float]:
+        """Return how similar each prepared face stays with ``drawings``, which are as for ``compose``; no stage is timed."""
+        pixels, _ = self._paste(drawings)
+        embeddings = [face.before.embedding for face in self._prepared]
+        return self._face_reader.similarities(pixels, [face.face.detected for face in self._prepared], embeddings)
+
+    def _paste(self, drawings: Sequence[Drawing | None]) -> tuple[NDArray[np.uint8], list[compositing.Patch]]:
+        """Return the photo's pixels with ``drawings``, and the patches that were put into it."""
+        pixels = self._photo.pixels.copy()
+        patches = [self._patch(index, drawing) for index, drawing in enumerate(drawings) if drawing is not None]
+        compositing.apply(pixels, patches, self._request.strength)
+        return pixels, patches
 
     def _patch(self, index: int, drawing: Drawing) -> compositing.Patch:
         """Return the change of the prepared face ``index``."""
@@ -115,9 +133,11 @@ def _mesh(face: PreparedFace) -> NDArray[np.float64]:
     return mean_mesh(detected.landmarks) if detected.mesh is None else detected.mesh
 
 
-def _report(face: PreparedFace, target: Age | None, after: FaceReading, needs_source: bool) -> FaceReport:
+def _report(
+    face: PreparedFace, target: Age | None, after: FaceReading, reached: ReachedTarget | None, needs_source: bool
+) -> FaceReport:
     """Return the report of a face; ``needs_source``: whether what was drawn depends on its source age."""
     similarity = cosine_similarity(face.before.embedding, after.embedding)
     source_given = face.selected.source is not None
     warnings = warn_of_face(face.face, source_given or not needs_source)
-    return FaceReport(face.face, face.source, source_given, target, after, similarity, warnings)
+    return FaceReport(face.face, face.source, source_given, target, after, similarity, warnings, reached=reached)

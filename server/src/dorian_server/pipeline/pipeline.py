@@ -18,11 +18,12 @@ from dorian_server.domain.results import (
     FaceReading,
 )
 from dorian_server.faces.reader import FaceReader, cosine_similarity, unusable_face_error
-from dorian_server.methods.method import Drawing, EncodingMethod, Method
+from dorian_server.methods.method import EncodingMethod, Method
 from dorian_server.methods.mixing import MixingMethod
 from dorian_server.pipeline import method_selection, withheld_methods
 from dorian_server.pipeline.composition import Composition, check_strength
 from dorian_server.pipeline.face_selection import UnmatchedSelector, find_face, select_faces
+from dorian_server.pipeline.identity_budget import DrawFaces, DrawnFaces, IdentityBudget, check_budget
 from dorian_server.pipeline.preparation import IMAGE_FIELD, Preparation, PreparedFace
 from dorian_server.pipeline.reconstruction import Reconstruction
 from dorian_server.pipeline.style_mixing import StyleMixing
@@ -149,17 +150,29 @@ class Pipeline:
         prepared, failed = self._preparation.prepare(photo, faces, selected_faces, method, clock)
         if not prepared:
             raise failed[0].error if failed else unmatched[0].error()
-        drawings = self._draw(request, faces, prepared, method, clock, cancelled or threading.Event())
+        cancelled = cancelled or threading.Event()
+        draw = self._drawer(request, faces, prepared, method, clock, cancelled)
+        drawings = draw(
+            range(len(prepared)),
+            [[face.selected.target] if face.selected.target else request.targets for face in prepared],
+            clock,
+        )
         composition = Composition(self.face_reader, request, photo, prepared, failed, unmatched, method, clock)
-        images = []
+        columns = []
         for index in range(max(1, len(request.targets))):
             targets = [face.selected.target or request.targets[index] for face in prepared]
             target_drawings = [
                 face_drawings[0 if face.selected.target else index]
                 for face, face_drawings in zip(prepared, drawings, strict=True)
             ]
-            images.append(composition.compose(targets, target_drawings))
-        return AgeResult(images, len(faces))
+            columns.append(DrawnFaces(targets, target_drawings))
+        if request.keep_identity is None:
+            return AgeResult([composition.compose(drawn.targets, drawn.drawings) for drawn in columns], len(faces))
+        sources = [face.source for face in prepared]
+        search = IdentityBudget(request.keep_identity, sources, method.groups, draw, composition.similarities)
+        with clock.stage("identity"):
+            kept = search.apply(columns, cancelled)
+        return AgeResult([composition.compose(*image) for image in kept], len(faces))
 
     def check(self, request: AgeRequest, method: Method) -> None:
         """Raise ``RequestError`` for what is wrong with ``request`` whatever its photo is."""
@@ -178,6 +191,7 @@ class Pipeline:
         self._preparation.check_face_count(len(request.faces) + len(request.face_targets), field)
         method_selection.check_request(request, method, self.methods)
         check_strength(request)
+        check_budget(request)
 
     def _read_face(self, name: str, data: bytes, selector: FaceSelector, clock: Clock) -> tuple[Face, FaceReading]:
         """Return the selected face of the photo ``name`` ("first" or "second") of a comparison, and its reading."""
@@ -191,7 +205,7 @@ class Pipeline:
             raise unusable_face_error(face, f"{name}_face")
         return face, face.reading
 
-    def _draw(
+    def _drawer(
         self,
         request: AgeRequest,
         faces: Sequence[DetectedFace],
@@ -199,12 +213,15 @@ class Pipeline:
         method: Method,
         clock: Clock,
         cancelled: threading.Event,
-    ) -> list[list[Drawing]]:
-        """Return the drawings of each prepared face, one for each of its targets."""
+    ) -> DrawFaces:
+        """Return what draws prepared faces, by their indices; latents that it needs are found here, once."""
         sources = [face.source for face in prepared]
-        targets = [[face.selected.target] if face.selected.target else request.targets for face in prepared]
         if not request.needs_latents:
-            return method.draw([face.crop for face in prepared], sources, targets, clock)
+            return lambda indices, targets, clock: method.draw(
+                [prepared[index].crop for index in indices], [sources[index] for index in indices], targets, clock
+            )
         encoding_method = method_selection.require_encoder(method, self.methods)
         latents = self.reconstruction.latents(prepared, faces, request, encoding_method, clock, cancelled)
-        return encoding_method.draw_latents(latents, sources, targets, clock)
+        return lambda indices, targets, clock: encoding_method.draw_latents(
+            latents[list(indices)], [sources[index] for index in indices], targets, clock
+        )

@@ -156,6 +156,7 @@ def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
             FaceLatent(read_selector(entry.face, f"latents[{index}].face"), np.asarray(entry.latent, dtype=np.float32))
             for index, entry in enumerate(message.latents)
         ],
+        keep_identity=message.keep_identity if message.HasField("keep_identity") else None,
     )
 
 

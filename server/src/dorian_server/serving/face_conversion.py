@@ -62,7 +62,7 @@ def write_match(match: IdentityMatch) -> pb.IdentityMatch:
 
 def write_report(report: FaceReport, reader: FaceReader) -> pb.FaceReport:
     """Return what became of a face, read by ``reader`` before and after."""
-    similarity = report.similarity
+    similarity, reached = report.similarity, report.reached
     return pb.FaceReport(
         face=write_face(report.face, reader) if report.face else None,
         source=write_age(report.source) if report.source else None,
@@ -74,6 +74,7 @@ def write_report(report: FaceReport, reader: FaceReader) -> pb.FaceReport:
         identity_match=None if similarity is None else write_match(reader.embedder.match(similarity)),
         estimated_age_after_interval=_write_interval(report.after, reader),
         warnings=[_write_warning(warning) for warning in report.warnings],
+        reached=pb.ReachedTarget(share=reached.share, years=reached.years) if reached else None,
     )
 
 

@@ -28,6 +28,7 @@ from dorian_client.cli.options import (
     with_ages,
     with_blend,
     with_filters,
+    with_keep_identity,
     with_method,
     with_out,
     with_photo,
@@ -40,6 +41,7 @@ from dorian_client.cli.reporting import (
     format_estimate,
     format_face,
     format_interval,
+    format_reached,
     format_similarity,
     format_source,
     format_target,
@@ -61,6 +63,7 @@ _QUALITY_FORMATS = join_alternatives([format.label for format in FORMATS.values(
 @with_source
 @with_method
 @with_strength
+@with_keep_identity
 @with_blend
 @option(
     METHOD, "--optimisation", type=click.Choice(list(BUDGETS)),
@@ -117,6 +120,7 @@ def age(
       dorian age wedding.jpg --to 60+ --face largest -o older.jpg
       dorian age wedding.jpg --face 0=60+ --face 1=45 -o older.jpg
       dorian age portrait.jpg --to 60+ --strength 0.7 --keep-metadata -o older.jpg
+      dorian age portrait.jpg --to 70 --keep-identity 0.6 -o older.jpg
       dorian age portrait.jpg --to 60+ --optimisation fast -o older.jpg
       dorian age portrait.jpg --to 60+ --latent latent.json -o older.jpg
     """
@@ -206,4 +210,5 @@ def _format_change(report: FaceReport) -> str:
     after = report.estimated_age_after
     preposition = "with filter" if isinstance(report.target, Filter) else "to"
     looks = "" if after is None else f", looks {format_estimate(after)}{format_interval(report.interval_after)} after"
-    return f"{preposition} {format_target(report.target)}{looks}{format_similarity(report)}"
+    reached = format_reached(report.reached)
+    return f"{preposition} {format_target(report.target)}{reached}{looks}{format_similarity(report)}"

@@ -35,6 +35,7 @@ from dorian_client.cli.options import (
     parse_face,
     with_ages,
     with_filters,
+    with_keep_identity,
     with_method,
     with_source,
     with_strength,
@@ -53,6 +54,7 @@ from dorian_client.cli.reporting import count, format_target
 @with_source
 @with_method
 @with_strength
+@with_keep_identity
 @option(METHOD, "--blend", type=click.Choice(list(BLENDS)), help="As for 'dorian age' [default: delta].")
 @option(METHOD, "--optimisation", type=click.Choice(list(BUDGETS)), help="As for 'dorian age' [default: none].")
 @option(

@@ -97,6 +97,11 @@ with_json = option(OUTPUT, "--json", "as_json", is_flag=True, help="Print JSON w
 with_strength = option(
     METHOD, "--strength", type=float, metavar="NUMBER", help="How much of the change to make, 0 to 1.5 [default: 1]."
 )
+with_keep_identity = option(
+    METHOD, "--keep-identity", type=float, metavar="SIMILARITY",
+    help="Change each face only as far as its similarity to what it was stays at or above this, above 0 to 1 "
+    "[default: the whole way].",
+)  # fmt: skip
 with_blend = option(
     METHOD, "--blend", type=click.Choice(list(BLENDS)),
     help="Add the change to the face, or replace the face by the drawn one [default: delta].",

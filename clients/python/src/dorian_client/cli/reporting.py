@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dorian_client._faces import Age, AgeInterval, Face, Filter, Pose, Target
-from dorian_client._results import FaceReport, Reconstruction
+from dorian_client._results import FaceReport, ReachedTarget, Reconstruction
 from dorian_client.errors import InvalidRequest
 
 _MIN_TURN = 10.0  # degrees below which a turn is not worth a word
@@ -62,6 +62,16 @@ def format_source(result: FaceReport | Reconstruction) -> str:
         return f"{format_target(result.source)} (given)"
     interval = None if result.face is None else result.face.interval
     return f"{format_estimate(result.source)}{format_interval(interval)} (estimated)"
+
+
+def format_reached(reached: ReachedTarget | None) -> str:
+    """Return " (reached 52, 64 % of the way)", or nothing where the face was changed in full or no identity was to be kept."""
+    if reached is None or reached.share == 1:
+        return ""
+    if reached.share == 0:
+        return " (left as it was)"
+    years = "" if reached.years is None else f"{reached.years:.0f}, "
+    return f" (reached {years}{reached.share:.0%} of the way)".replace("%", " %")
 
 
 def format_similarity(result: FaceReport | Reconstruction) -> str:

@@ -302,6 +302,7 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             identity_similarity=similarity,
             identity_match=self._match(similarity),
             warnings=map(write_warning, self._behaviour.warnings.get(face.index, [])),
+            reached=_reach(request, target, similarity),
         )
 
     def _match(self, similarity: float, false_accept_rate: float = 0) -> pb.IdentityMatch:
@@ -376,3 +377,12 @@ def _progress(step: int) -> pb.OptimizeProgress:
         identity_similarity=step / 4,
         pixel_error=0.5 - step / 8,
     )
+
+
+def _reach(request: pb.AgeTransformRequest, target: pb.Age, similarity: float) -> pb.ReachedTarget | None:
+    """Return that a face reached its target, or was left as it was where its similarity is below the identity budget."""
+    if not request.HasField("keep_identity"):
+        return None
+    share = float(similarity >= request.keep_identity)
+    years = target.years if share and target.WhichOneof("kind") == "years" else None
+    return pb.ReachedTarget(share=share, years=years)

@@ -7,7 +7,7 @@
 //                      FACE_NOT_FOUND, FACE_UNUSABLE, FACE_TOO_MANY, TARGET_MISSING, TARGET_TOO_MANY, TARGET_UNSUITABLE,
 //                      AGE_OUT_OF_RANGE, AGE_GROUP_UNKNOWN, FILTER_UNKNOWN, SETTING_OUT_OF_RANGE, METHOD_UNSUITABLE,
 //                      LATENT_UNSUITABLE, REFERENCE_MISSING, REFERENCE_TOO_MANY, PRESET_UNKNOWN, LEVELS_UNSUITABLE
-//   NOT_FOUND          METHOD_UNKNOWN, BUNDLE_UNKNOWN
+//   NOT_FOUND          METHOD_UNKNOWN, METHOD_WITHHELD (the server leaves it out for its licence), BUNDLE_UNKNOWN
 //   UNAUTHENTICATED    API_KEY_MISSING, API_KEY_UNKNOWN
 //   PERMISSION_DENIED  SCOPE_MISSING
 //   RESOURCE_EXHAUSTED QUEUE_FULL, CALLS_AT_ONCE, CALLS_PER_MINUTE, with google.rpc.RetryInfo
@@ -33,7 +33,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file dorian/v1/face_aging.proto.
  */
 export const file_dorian_v1_face_aging: GenFile = /*@__PURE__*/
-  fileDesc("Chpkb3JpYW4vdjEvZmFjZV9hZ2luZy5wcm90bxIJZG9yaWFuLnYxIlwKBUltYWdlEgwKBGRhdGEYASABKAwSJgoGZm9ybWF0GAIgASgOMhYuZG9yaWFuLnYxLkltYWdlRm9ybWF0Eg0KBXdpZHRoGAMgASgFEg4KBmhlaWdodBgEIAEoBSJfCg1PdXRwdXRPcHRpb25zEiYKBmZvcm1hdBgBIAEoDjIWLmRvcmlhbi52MS5JbWFnZUZvcm1hdBIPCgdxdWFsaXR5GAIgASgFEhUKDWtlZXBfbWV0YWRhdGEYAyABKAgiQQoDQWdlEg8KBWdyb3VwGAEgASgJSAASDwoFeWVhcnMYAiABKAFIABIQCgZmaWx0ZXIYAyABKAlIAEIGCgRraW5kIjoKA0JveBIJCgF4GAEgASgCEgkKAXkYAiABKAISDQoFd2lkdGgYAyABKAISDgoGaGVpZ2h0GAQgASgCIh0KBVBvaW50EgkKAXgYASABKAISCQoBeRgCIAEoAiJZCgxGYWNlU2VsZWN0b3ISEQoHbGFyZ2VzdBgBIAEoCEgAEg8KBWluZGV4GAIgASgFSAASHQoDYm94GAMgASgLMg4uZG9yaWFuLnYxLkJveEgAQgYKBGtpbmQiWwoKUHJvdmVuYW5jZRIOCgZtZXRob2QYASABKAkSDgoGYnVuZGxlGAIgASgJEhYKDmJ1bmRsZV92ZXJzaW9uGAMgASgJEhUKDWJ1bmRsZV9zaGEyNTYYBCABKAkiKwoJU3RhZ2VUaW1lEg0KBXN0YWdlGAEgASgJEg8KB3NlY29uZHMYAiABKAEiMAoEUG9zZRILCgN5YXcYASABKAISDQoFcGl0Y2gYAiABKAISDAoEcm9sbBgDIAEoAiI6CgtBZ2VJbnRlcnZhbBILCgNsb3cYASABKAESDAoEaGlnaBgCIAEoARIQCghjb3ZlcmFnZRgDIAEoASJBCgpZZWFyc0FwYXJ0Eg0KBXllYXJzGAEgASgBEiQKBWJvdW5kGAIgASgOMhUuZG9yaWFuLnYxLlllYXJzQm91bmQifgoNSWRlbnRpdHlNYXRjaBITCgtzYW1lX3BlcnNvbhgBIAEoCBIRCgl0aHJlc2hvbGQYAiABKAISGQoRZmFsc2VfYWNjZXB0X3JhdGUYAyABKAESKgoLeWVhcnNfYXBhcnQYBCABKAsyFS5kb3JpYW4udjEuWWVhcnNBcGFydCLBAgoERmFjZRIbCgNib3gYASABKAsyDi5kb3JpYW4udjEuQm94Eg0KBXNjb3JlGAIgASgCEiMKCWxhbmRtYXJrcxgDIAMoCzIQLmRvcmlhbi52MS5Qb2ludBIaCg1lc3RpbWF0ZWRfYWdlGAQgASgBSACIAQESDQoFaW5kZXgYBSABKAUSOwoWZXN0aW1hdGVkX2FnZV9pbnRlcnZhbBgGIAEoCzIWLmRvcmlhbi52MS5BZ2VJbnRlcnZhbEgBiAEBEiIKBHBvc2UYByABKAsyDy5kb3JpYW4udjEuUG9zZUgCiAEBEhcKCnZpc2liaWxpdHkYCCABKAJIA4gBAUIQCg5fZXN0aW1hdGVkX2FnZUIZChdfZXN0aW1hdGVkX2FnZV9pbnRlcnZhbEIHCgVfcG9zZUINCgtfdmlzaWJpbGl0eSIsCglGYWNlRXJyb3ISDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiRAoLRmFjZVdhcm5pbmcSJAoEY29kZRgBIAEoDjIWLmRvcmlhbi52MS5XYXJuaW5nQ29kZRIPCgdtZXNzYWdlGAIgASgJIvIDCgpGYWNlUmVwb3J0Eh0KBGZhY2UYASABKAsyDy5kb3JpYW4udjEuRmFjZRIeCgZzb3VyY2UYAiABKAsyDi5kb3JpYW4udjEuQWdlEhQKDHNvdXJjZV9naXZlbhgDIAEoCBIeCgZ0YXJnZXQYBCABKAsyDi5kb3JpYW4udjEuQWdlEiAKE2VzdGltYXRlZF9hZ2VfYWZ0ZXIYBSABKAFIAIgBARIgChNpZGVudGl0eV9zaW1pbGFyaXR5GAYgASgCSAGIAQESIwoFZXJyb3IYByABKAsyFC5kb3JpYW4udjEuRmFjZUVycm9yEjUKDmlkZW50aXR5X21hdGNoGAggASgLMhguZG9yaWFuLnYxLklkZW50aXR5TWF0Y2hIAogBARJBChxlc3RpbWF0ZWRfYWdlX2FmdGVyX2ludGVydmFsGAkgASgLMhYuZG9yaWFuLnYxLkFnZUludGVydmFsSAOIAQESKAoId2FybmluZ3MYCiADKAsyFi5kb3JpYW4udjEuRmFjZVdhcm5pbmdCFgoUX2VzdGltYXRlZF9hZ2VfYWZ0ZXJCFgoUX2lkZW50aXR5X3NpbWlsYXJpdHlCEQoPX2lkZW50aXR5X21hdGNoQh8KHV9lc3RpbWF0ZWRfYWdlX2FmdGVyX2ludGVydmFsIoMBCgpGYWNlVGFyZ2V0EiUKBGZhY2UYASABKAsyFy5kb3JpYW4udjEuRmFjZVNlbGVjdG9yEh4KBnRhcmdldBgCIAEoCzIOLmRvcmlhbi52MS5BZ2USIwoGc291cmNlGAMgASgLMg4uZG9yaWFuLnYxLkFnZUgAiAEBQgkKB19zb3VyY2UiQwoKRmFjZUxhdGVudBIlCgRmYWNlGAEgASgLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIOCgZsYXRlbnQYAiADKAIi3AMKE0FnZVRyYW5zZm9ybVJlcXVlc3QSHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USHwoHdGFyZ2V0cxgCIAMoCzIOLmRvcmlhbi52MS5BZ2USIwoGc291cmNlGAMgASgLMg4uZG9yaWFuLnYxLkFnZUgAiAEBEg4KBm1ldGhvZBgEIAEoCRIoCgZvdXRwdXQYBSABKAsyGC5kb3JpYW4udjEuT3V0cHV0T3B0aW9ucxImCgVmYWNlcxgGIAMoCzIXLmRvcmlhbi52MS5GYWNlU2VsZWN0b3ISKwoMZmFjZV90YXJnZXRzGAcgAygLMhUuZG9yaWFuLnYxLkZhY2VUYXJnZXQSFQoIc3RyZW5ndGgYCCABKAJIAYgBARIfCgVibGVuZBgJIAEoDjIQLmRvcmlhbi52MS5CbGVuZBISCgp3aXRoX2RlbHRhGAogASgIEjMKDG9wdGltaXNhdGlvbhgLIAEoDjIdLmRvcmlhbi52MS5PcHRpbWlzYXRpb25CdWRnZXQSJgoHbGF0ZW50cxgMIAMoCzIVLmRvcmlhbi52MS5GYWNlTGF0ZW50Eg4KBmJ1bmRsZRgNIAEoCUIJCgdfc291cmNlQgsKCV9zdHJlbmd0aCJzCglBZ2VkSW1hZ2USHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USJAoFZmFjZXMYAiADKAsyFS5kb3JpYW4udjEuRmFjZVJlcG9ydBIfCgVkZWx0YRgDIAEoCzIQLmRvcmlhbi52MS5JbWFnZSKiAQoUQWdlVHJhbnNmb3JtUmVzcG9uc2USJQoHcmVzdWx0cxgBIAMoCzIULmRvcmlhbi52MS5BZ2VkSW1hZ2USKQoKcHJvdmVuYW5jZRgCIAEoCzIVLmRvcmlhbi52MS5Qcm92ZW5hbmNlEiMKBXRpbWVzGAMgAygLMhQuZG9yaWFuLnYxLlN0YWdlVGltZRITCgtmYWNlc19mb3VuZBgEIAEoBSJFChJEZXRlY3RGYWNlc1JlcXVlc3QSHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USDgoGYnVuZGxlGAIgASgJIqQBChNEZXRlY3RGYWNlc1Jlc3BvbnNlEh4KBWZhY2VzGAEgAygLMg8uZG9yaWFuLnYxLkZhY2USDQoFd2lkdGgYAiABKAUSDgoGaGVpZ2h0GAMgASgFEikKCnByb3ZlbmFuY2UYBCABKAsyFS5kb3JpYW4udjEuUHJvdmVuYW5jZRIjCgV0aW1lcxgFIAMoCzIULmRvcmlhbi52MS5TdGFnZVRpbWUi3gEKE0NvbXBhcmVGYWNlc1JlcXVlc3QSHwoFZmlyc3QYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USIAoGc2Vjb25kGAIgASgLMhAuZG9yaWFuLnYxLkltYWdlEisKCmZpcnN0X2ZhY2UYAyABKAsyFy5kb3JpYW4udjEuRmFjZVNlbGVjdG9yEiwKC3NlY29uZF9mYWNlGAQgASgLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIZChFmYWxzZV9hY2NlcHRfcmF0ZRgFIAEoARIOCgZidW5kbGUYBiABKAkijQMKFENvbXBhcmVGYWNlc1Jlc3BvbnNlEh4KBWZpcnN0GAEgASgLMg8uZG9yaWFuLnYxLkZhY2USHwoGc2Vjb25kGAIgASgLMg8uZG9yaWFuLnYxLkZhY2USFwoPZmlyc3RfZW1iZWRkaW5nGAMgAygCEhgKEHNlY29uZF9lbWJlZGRpbmcYBCADKAISEgoKc2ltaWxhcml0eRgFIAEoAhIQCghkaXN0YW5jZRgGIAEoAhITCgtzYW1lX3BlcnNvbhgHIAEoCBIRCgl0aHJlc2hvbGQYCCABKAISGQoRZmFsc2VfYWNjZXB0X3JhdGUYCSABKAESKQoKcHJvdmVuYW5jZRgKIAEoCzIVLmRvcmlhbi52MS5Qcm92ZW5hbmNlEiMKBXRpbWVzGAsgAygLMhQuZG9yaWFuLnYxLlN0YWdlVGltZRI1Cg5pZGVudGl0eV9tYXRjaBgMIAEoCzIYLmRvcmlhbi52MS5JZGVudGl0eU1hdGNoSACIAQFCEQoPX2lkZW50aXR5X21hdGNoIksKDVNlYXJjaE9wdGlvbnMSJwoJb3B0aW1pemVyGAEgASgOMhQuZG9yaWFuLnYxLk9wdGltaXplchIRCgltYXhfc3RlcHMYAiABKAUirgIKElJlY29uc3RydWN0UmVxdWVzdBIfCgVpbWFnZRgBIAEoCzIQLmRvcmlhbi52MS5JbWFnZRIrCgRtb2RlGAIgASgOMh0uZG9yaWFuLnYxLlJlY29uc3RydWN0aW9uTW9kZRIjCgZzb3VyY2UYAyABKAsyDi5kb3JpYW4udjEuQWdlSACIAQESDgoGbWV0aG9kGAQgASgJEigKBm91dHB1dBgFIAEoCzIYLmRvcmlhbi52MS5PdXRwdXRPcHRpb25zEiYKBWZhY2VzGAYgAygLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIoCgZzZWFyY2gYByABKAsyGC5kb3JpYW4udjEuU2VhcmNoT3B0aW9ucxIOCgZidW5kbGUYCCABKAlCCQoHX3NvdXJjZSKMAwoOUmVjb25zdHJ1Y3Rpb24SHQoEZmFjZRgBIAEoCzIPLmRvcmlhbi52MS5GYWNlEh4KBGNyb3AYAiABKAsyEC5kb3JpYW4udjEuSW1hZ2USKAoOcmVjb25zdHJ1Y3Rpb24YAyABKAsyEC5kb3JpYW4udjEuSW1hZ2USDgoGbGF0ZW50GAQgAygCEh4KBnNvdXJjZRgFIAEoCzIOLmRvcmlhbi52MS5BZ2USFAoMc291cmNlX2dpdmVuGAYgASgIEhMKC3BpeGVsX2Vycm9yGAcgASgCEiAKE2lkZW50aXR5X3NpbWlsYXJpdHkYCCABKAJIAIgBARIjCgVlcnJvchgJIAEoCzIULmRvcmlhbi52MS5GYWNlRXJyb3ISDQoFc3RlcHMYCiABKAUSNQoOaWRlbnRpdHlfbWF0Y2gYCyABKAsyGC5kb3JpYW4udjEuSWRlbnRpdHlNYXRjaEgBiAEBQhYKFF9pZGVudGl0eV9zaW1pbGFyaXR5QhEKD19pZGVudGl0eV9tYXRjaCKPAQoTUmVjb25zdHJ1Y3RSZXNwb25zZRIoCgVmYWNlcxgBIAMoCzIZLmRvcmlhbi52MS5SZWNvbnN0cnVjdGlvbhIpCgpwcm92ZW5hbmNlGAIgASgLMhUuZG9yaWFuLnYxLlByb3ZlbmFuY2USIwoFdGltZXMYAyADKAsyFC5kb3JpYW4udjEuU3RhZ2VUaW1lItECCg9PcHRpbWl6ZVJlcXVlc3QSHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USJQoEZmFjZRgCIAEoCzIXLmRvcmlhbi52MS5GYWNlU2VsZWN0b3ISKwoEbW9kZRgDIAEoDjIdLmRvcmlhbi52MS5SZWNvbnN0cnVjdGlvbk1vZGUSIwoGc291cmNlGAQgASgLMg4uZG9yaWFuLnYxLkFnZUgAiAEBEg4KBm1ldGhvZBgFIAEoCRIoCgZzZWFyY2gYBiABKAsyGC5kb3JpYW4udjEuU2VhcmNoT3B0aW9ucxIVCg1wcmV2aWV3X2V2ZXJ5GAcgASgFEg4KBmxhdGVudBgIIAMoAhIoCgZvdXRwdXQYCSABKAsyGC5kb3JpYW4udjEuT3V0cHV0T3B0aW9ucxIOCgZidW5kbGUYCiABKAlCCQoHX3NvdXJjZSLxAQoQT3B0aW1pemVQcm9ncmVzcxIMCgRzdGVwGAEgASgFEgwKBGxvc3MYAiABKAISEQoJYmVzdF9sb3NzGAMgASgCEhsKE2lkZW50aXR5X3NpbWlsYXJpdHkYBCABKAISEwoLcGl4ZWxfZXJyb3IYBSABKAISJgoHcHJldmlldxgGIAEoCzIQLmRvcmlhbi52MS5JbWFnZUgAiAEBEjUKDmlkZW50aXR5X21hdGNoGAcgASgLMhguZG9yaWFuLnYxLklkZW50aXR5TWF0Y2hIAYgBAUIKCghfcHJldmlld0IRCg9faWRlbnRpdHlfbWF0Y2gikwEKDk9wdGltaXplUmVzdWx0EjEKDnJlY29uc3RydWN0aW9uGAEgASgLMhkuZG9yaWFuLnYxLlJlY29uc3RydWN0aW9uEikKCnByb3ZlbmFuY2UYAiABKAsyFS5kb3JpYW4udjEuUHJvdmVuYW5jZRIjCgV0aW1lcxgDIAMoCzIULmRvcmlhbi52MS5TdGFnZVRpbWUieAoQT3B0aW1pemVSZXNwb25zZRIvCghwcm9ncmVzcxgBIAEoCzIbLmRvcmlhbi52MS5PcHRpbWl6ZVByb2dyZXNzSAASKwoGcmVzdWx0GAIgASgLMhkuZG9yaWFuLnYxLk9wdGltaXplUmVzdWx0SABCBgoEa2luZCJoCg5TdHlsZVJlZmVyZW5jZRIfCgVpbWFnZRgBIAEoCzIQLmRvcmlhbi52MS5JbWFnZRIlCgRmYWNlGAIgASgLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIOCgZsZXZlbHMYAyADKAUiYAoPUmVmZXJlbmNlQ2hvaWNlEhsKA2FnZRgBIAEoCzIOLmRvcmlhbi52MS5BZ2USDQoFY291bnQYAiABKAUSIQoGZ2VuZGVyGAMgASgOMhEuZG9yaWFuLnYxLkdlbmRlciL5AgoQTWl4U3R5bGVzUmVxdWVzdBIfCgVpbWFnZRgBIAEoCzIQLmRvcmlhbi52MS5JbWFnZRItCgpyZWZlcmVuY2VzGAIgAygLMhkuZG9yaWFuLnYxLlN0eWxlUmVmZXJlbmNlEioKBmNob3NlbhgDIAEoCzIaLmRvcmlhbi52MS5SZWZlcmVuY2VDaG9pY2USDgoGcHJlc2V0GAQgASgJEg4KBmxldmVscxgFIAMoBRIVCghzdHJlbmd0aBgGIAEoAkgAiAEBEh8KBWJsZW5kGAcgASgOMhAuZG9yaWFuLnYxLkJsZW5kEigKBm91dHB1dBgIIAEoCzIYLmRvcmlhbi52MS5PdXRwdXRPcHRpb25zEhIKCndpdGhfZGVsdGEYCSABKAgSJgoFZmFjZXMYCiADKAsyFy5kb3JpYW4udjEuRmFjZVNlbGVjdG9yEg4KBm1ldGhvZBgLIAEoCRIOCgZidW5kbGUYDCABKAlCCwoJX3N0cmVuZ3RoIt4BCg1Vc2VkUmVmZXJlbmNlEg0KBWluZGV4GAEgASgFEg4KBmxldmVscxgCIAMoBRIdCgRmYWNlGAMgASgLMg8uZG9yaWFuLnYxLkZhY2USFwoKY2hvc2VuX2ZvchgEIAEoBUgAiAEBEhQKB2FnZV9sb3cYBSABKAFIAYgBARIVCghhZ2VfaGlnaBgGIAEoAUgCiAEBEiEKBmdlbmRlchgHIAEoDjIRLmRvcmlhbi52MS5HZW5kZXJCDQoLX2Nob3Nlbl9mb3JCCgoIX2FnZV9sb3dCCwoJX2FnZV9oaWdoIswBChFNaXhTdHlsZXNSZXNwb25zZRIkCgZyZXN1bHQYASABKAsyFC5kb3JpYW4udjEuQWdlZEltYWdlEiwKCnJlZmVyZW5jZXMYAiADKAsyGC5kb3JpYW4udjEuVXNlZFJlZmVyZW5jZRIpCgpwcm92ZW5hbmNlGAMgASgLMhUuZG9yaWFuLnYxLlByb3ZlbmFuY2USIwoFdGltZXMYBCADKAsyFC5kb3JpYW4udjEuU3RhZ2VUaW1lEhMKC2ZhY2VzX2ZvdW5kGAUgASgFIiQKEkxpc3RNZXRob2RzUmVxdWVzdBIOCgZidW5kbGUYASABKAkiUgoIQWdlR3JvdXASDQoFbGFiZWwYASABKAkSCwoDbG93GAIgASgFEhEKBGhpZ2gYAyABKAVIAIgBARIOCgZjZW50cmUYBCABKAFCBwoFX2hpZ2giKwoGRmlsdGVyEgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkiHAoKTGV2ZWxHcm91cBIOCgZsZXZlbHMYASADKAUiQgoLU3R5bGVQcmVzZXQSDAoEbmFtZRgBIAEoCRIlCgZncm91cHMYAiADKAsyFS5kb3JpYW4udjEuTGV2ZWxHcm91cCLoAgoGTWV0aG9kEgwKBG5hbWUYASABKAkSDgoGZmFtaWx5GAIgASgJEhMKC2Rlc2NyaXB0aW9uGAMgASgJEicKCmFnZV9ncm91cHMYBCADKAsyEy5kb3JpYW4udjEuQWdlR3JvdXASEQoJY3JvcF9zaXplGAUgASgFEhIKCmlzX2RlZmF1bHQYBiABKAgSIgoHZmlsdGVycxgHIAMoCzIRLmRvcmlhbi52MS5GaWx0ZXISFAoMcmVjb25zdHJ1Y3RzGAggASgIEhEKCW9wdGltaXNlcxgJIAEoCBIbCg5jb21tZXJjaWFsX3VzZRgKIAEoCEgAiAEBEhkKEWxpY2VuY2Vfb2JzdGFjbGVzGAsgAygJEhQKDHN0eWxlX2xldmVscxgMIAEoBRItCg1zdHlsZV9wcmVzZXRzGA0gAygLMhYuZG9yaWFuLnYxLlN0eWxlUHJlc2V0QhEKD19jb21tZXJjaWFsX3VzZSLnAQoTTGlzdE1ldGhvZHNSZXNwb25zZRIiCgdtZXRob2RzGAEgAygLMhEuZG9yaWFuLnYxLk1ldGhvZBIOCgZidW5kbGUYAiABKAkSFgoOYnVuZGxlX3ZlcnNpb24YAyABKAkSFQoNYnVuZGxlX3NoYTI1NhgEIAEoCRIXCg93ZWlnaHRzX2xpY2VuY2UYBSABKAkSFgoOc2VydmVyX3ZlcnNpb24YBiABKAkSGgoSZmFsc2VfYWNjZXB0X3JhdGVzGAcgAygBEg8KB2J1bmRsZXMYCCADKAkSDwoHd29ya2VycxgJIAEoDSpvCgtJbWFnZUZvcm1hdBIcChhJTUFHRV9GT1JNQVRfVU5TUEVDSUZJRUQQABIVChFJTUFHRV9GT1JNQVRfSlBFRxABEhQKEElNQUdFX0ZPUk1BVF9QTkcQAhIVChFJTUFHRV9GT1JNQVRfV0VCUBADKnMKClllYXJzQm91bmQSGwoXWUVBUlNfQk9VTkRfVU5TUEVDSUZJRUQQABIVChFZRUFSU19CT1VORF9BQk9VVBABEhcKE1lFQVJTX0JPVU5EX0FUX01PU1QQAhIYChRZRUFSU19CT1VORF9BVF9MRUFTVBADKogBCgtXYXJuaW5nQ29kZRIcChhXQVJOSU5HX0NPREVfVU5TUEVDSUZJRUQQABIeChpXQVJOSU5HX0NPREVfQUdFX1VOQ0VSVEFJThABEh0KGVdBUk5JTkdfQ09ERV9GQUNFX0NPVkVSRUQQAhIcChhXQVJOSU5HX0NPREVfRkFDRV9UVVJORUQQAypCCgVCbGVuZBIVChFCTEVORF9VTlNQRUNJRklFRBAAEg8KC0JMRU5EX0RFTFRBEAESEQoNQkxFTkRfUkVQTEFDRRACKpMBChJPcHRpbWlzYXRpb25CdWRnZXQSIwofT1BUSU1JU0FUSU9OX0JVREdFVF9VTlNQRUNJRklFRBAAEhwKGE9QVElNSVNBVElPTl9CVURHRVRfTk9ORRABEhwKGE9QVElNSVNBVElPTl9CVURHRVRfRkFTVBACEhwKGE9QVElNSVNBVElPTl9CVURHRVRfRlVMTBADKsABChJSZWNvbnN0cnVjdGlvbk1vZGUSIwofUkVDT05TVFJVQ1RJT05fTU9ERV9VTlNQRUNJRklFRBAAEh8KG1JFQ09OU1RSVUNUSU9OX01PREVfSU5JVElBTBABEiEKHVJFQ09OU1RSVUNUSU9OX01PREVfUElYRUxXSVNFEAISIAocUkVDT05TVFJVQ1RJT05fTU9ERV9JREVOVElUWRADEh8KG1JFQ09OU1RSVUNUSU9OX01PREVfQkxFTkRFRBAEKlIKCU9wdGltaXplchIZChVPUFRJTUlaRVJfVU5TUEVDSUZJRUQQABIWChJPUFRJTUlaRVJfTF9CRkdTX0IQARISCg5PUFRJTUlaRVJfQURBTRACKkIKBkdlbmRlchIWChJHRU5ERVJfVU5TUEVDSUZJRUQQABIQCgxHRU5ERVJfV09NQU4QARIOCgpHRU5ERVJfTUFOEAIypgQKCUZhY2VBZ2luZxJPCgxBZ2VUcmFuc2Zvcm0SHi5kb3JpYW4udjEuQWdlVHJhbnNmb3JtUmVxdWVzdBofLmRvcmlhbi52MS5BZ2VUcmFuc2Zvcm1SZXNwb25zZRJMCgtEZXRlY3RGYWNlcxIdLmRvcmlhbi52MS5EZXRlY3RGYWNlc1JlcXVlc3QaHi5kb3JpYW4udjEuRGV0ZWN0RmFjZXNSZXNwb25zZRJPCgxDb21wYXJlRmFjZXMSHi5kb3JpYW4udjEuQ29tcGFyZUZhY2VzUmVxdWVzdBofLmRvcmlhbi52MS5Db21wYXJlRmFjZXNSZXNwb25zZRJMCgtSZWNvbnN0cnVjdBIdLmRvcmlhbi52MS5SZWNvbnN0cnVjdFJlcXVlc3QaHi5kb3JpYW4udjEuUmVjb25zdHJ1Y3RSZXNwb25zZRJFCghPcHRpbWl6ZRIaLmRvcmlhbi52MS5PcHRpbWl6ZVJlcXVlc3QaGy5kb3JpYW4udjEuT3B0aW1pemVSZXNwb25zZTABEkYKCU1peFN0eWxlcxIbLmRvcmlhbi52MS5NaXhTdHlsZXNSZXF1ZXN0GhwuZG9yaWFuLnYxLk1peFN0eWxlc1Jlc3BvbnNlEkwKC0xpc3RNZXRob2RzEh0uZG9yaWFuLnYxLkxpc3RNZXRob2RzUmVxdWVzdBoeLmRvcmlhbi52MS5MaXN0TWV0aG9kc1Jlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Chpkb3JpYW4vdjEvZmFjZV9hZ2luZy5wcm90bxIJZG9yaWFuLnYxIlwKBUltYWdlEgwKBGRhdGEYASABKAwSJgoGZm9ybWF0GAIgASgOMhYuZG9yaWFuLnYxLkltYWdlRm9ybWF0Eg0KBXdpZHRoGAMgASgFEg4KBmhlaWdodBgEIAEoBSJfCg1PdXRwdXRPcHRpb25zEiYKBmZvcm1hdBgBIAEoDjIWLmRvcmlhbi52MS5JbWFnZUZvcm1hdBIPCgdxdWFsaXR5GAIgASgFEhUKDWtlZXBfbWV0YWRhdGEYAyABKAgiQQoDQWdlEg8KBWdyb3VwGAEgASgJSAASDwoFeWVhcnMYAiABKAFIABIQCgZmaWx0ZXIYAyABKAlIAEIGCgRraW5kIjoKA0JveBIJCgF4GAEgASgCEgkKAXkYAiABKAISDQoFd2lkdGgYAyABKAISDgoGaGVpZ2h0GAQgASgCIh0KBVBvaW50EgkKAXgYASABKAISCQoBeRgCIAEoAiJZCgxGYWNlU2VsZWN0b3ISEQoHbGFyZ2VzdBgBIAEoCEgAEg8KBWluZGV4GAIgASgFSAASHQoDYm94GAMgASgLMg4uZG9yaWFuLnYxLkJveEgAQgYKBGtpbmQiWwoKUHJvdmVuYW5jZRIOCgZtZXRob2QYASABKAkSDgoGYnVuZGxlGAIgASgJEhYKDmJ1bmRsZV92ZXJzaW9uGAMgASgJEhUKDWJ1bmRsZV9zaGEyNTYYBCABKAkiKwoJU3RhZ2VUaW1lEg0KBXN0YWdlGAEgASgJEg8KB3NlY29uZHMYAiABKAEiMAoEUG9zZRILCgN5YXcYASABKAISDQoFcGl0Y2gYAiABKAISDAoEcm9sbBgDIAEoAiI6CgtBZ2VJbnRlcnZhbBILCgNsb3cYASABKAESDAoEaGlnaBgCIAEoARIQCghjb3ZlcmFnZRgDIAEoASJBCgpZZWFyc0FwYXJ0Eg0KBXllYXJzGAEgASgBEiQKBWJvdW5kGAIgASgOMhUuZG9yaWFuLnYxLlllYXJzQm91bmQifgoNSWRlbnRpdHlNYXRjaBITCgtzYW1lX3BlcnNvbhgBIAEoCBIRCgl0aHJlc2hvbGQYAiABKAISGQoRZmFsc2VfYWNjZXB0X3JhdGUYAyABKAESKgoLeWVhcnNfYXBhcnQYBCABKAsyFS5kb3JpYW4udjEuWWVhcnNBcGFydCLBAgoERmFjZRIbCgNib3gYASABKAsyDi5kb3JpYW4udjEuQm94Eg0KBXNjb3JlGAIgASgCEiMKCWxhbmRtYXJrcxgDIAMoCzIQLmRvcmlhbi52MS5Qb2ludBIaCg1lc3RpbWF0ZWRfYWdlGAQgASgBSACIAQESDQoFaW5kZXgYBSABKAUSOwoWZXN0aW1hdGVkX2FnZV9pbnRlcnZhbBgGIAEoCzIWLmRvcmlhbi52MS5BZ2VJbnRlcnZhbEgBiAEBEiIKBHBvc2UYByABKAsyDy5kb3JpYW4udjEuUG9zZUgCiAEBEhcKCnZpc2liaWxpdHkYCCABKAJIA4gBAUIQCg5fZXN0aW1hdGVkX2FnZUIZChdfZXN0aW1hdGVkX2FnZV9pbnRlcnZhbEIHCgVfcG9zZUINCgtfdmlzaWJpbGl0eSIsCglGYWNlRXJyb3ISDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiRAoLRmFjZVdhcm5pbmcSJAoEY29kZRgBIAEoDjIWLmRvcmlhbi52MS5XYXJuaW5nQ29kZRIPCgdtZXNzYWdlGAIgASgJIp0ECgpGYWNlUmVwb3J0Eh0KBGZhY2UYASABKAsyDy5kb3JpYW4udjEuRmFjZRIeCgZzb3VyY2UYAiABKAsyDi5kb3JpYW4udjEuQWdlEhQKDHNvdXJjZV9naXZlbhgDIAEoCBIeCgZ0YXJnZXQYBCABKAsyDi5kb3JpYW4udjEuQWdlEiAKE2VzdGltYXRlZF9hZ2VfYWZ0ZXIYBSABKAFIAIgBARIgChNpZGVudGl0eV9zaW1pbGFyaXR5GAYgASgCSAGIAQESIwoFZXJyb3IYByABKAsyFC5kb3JpYW4udjEuRmFjZUVycm9yEjUKDmlkZW50aXR5X21hdGNoGAggASgLMhguZG9yaWFuLnYxLklkZW50aXR5TWF0Y2hIAogBARJBChxlc3RpbWF0ZWRfYWdlX2FmdGVyX2ludGVydmFsGAkgASgLMhYuZG9yaWFuLnYxLkFnZUludGVydmFsSAOIAQESKAoId2FybmluZ3MYCiADKAsyFi5kb3JpYW4udjEuRmFjZVdhcm5pbmcSKQoHcmVhY2hlZBgLIAEoCzIYLmRvcmlhbi52MS5SZWFjaGVkVGFyZ2V0QhYKFF9lc3RpbWF0ZWRfYWdlX2FmdGVyQhYKFF9pZGVudGl0eV9zaW1pbGFyaXR5QhEKD19pZGVudGl0eV9tYXRjaEIfCh1fZXN0aW1hdGVkX2FnZV9hZnRlcl9pbnRlcnZhbCI8Cg1SZWFjaGVkVGFyZ2V0Eg0KBXNoYXJlGAEgASgBEhIKBXllYXJzGAIgASgBSACIAQFCCAoGX3llYXJzIoMBCgpGYWNlVGFyZ2V0EiUKBGZhY2UYASABKAsyFy5kb3JpYW4udjEuRmFjZVNlbGVjdG9yEh4KBnRhcmdldBgCIAEoCzIOLmRvcmlhbi52MS5BZ2USIwoGc291cmNlGAMgASgLMg4uZG9yaWFuLnYxLkFnZUgAiAEBQgkKB19zb3VyY2UiQwoKRmFjZUxhdGVudBIlCgRmYWNlGAEgASgLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIOCgZsYXRlbnQYAiADKAIiigQKE0FnZVRyYW5zZm9ybVJlcXVlc3QSHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USHwoHdGFyZ2V0cxgCIAMoCzIOLmRvcmlhbi52MS5BZ2USIwoGc291cmNlGAMgASgLMg4uZG9yaWFuLnYxLkFnZUgAiAEBEg4KBm1ldGhvZBgEIAEoCRIoCgZvdXRwdXQYBSABKAsyGC5kb3JpYW4udjEuT3V0cHV0T3B0aW9ucxImCgVmYWNlcxgGIAMoCzIXLmRvcmlhbi52MS5GYWNlU2VsZWN0b3ISKwoMZmFjZV90YXJnZXRzGAcgAygLMhUuZG9yaWFuLnYxLkZhY2VUYXJnZXQSFQoIc3RyZW5ndGgYCCABKAJIAYgBARIfCgVibGVuZBgJIAEoDjIQLmRvcmlhbi52MS5CbGVuZBISCgp3aXRoX2RlbHRhGAogASgIEjMKDG9wdGltaXNhdGlvbhgLIAEoDjIdLmRvcmlhbi52MS5PcHRpbWlzYXRpb25CdWRnZXQSJgoHbGF0ZW50cxgMIAMoCzIVLmRvcmlhbi52MS5GYWNlTGF0ZW50Eg4KBmJ1bmRsZRgNIAEoCRIaCg1rZWVwX2lkZW50aXR5GA4gASgBSAKIAQFCCQoHX3NvdXJjZUILCglfc3RyZW5ndGhCEAoOX2tlZXBfaWRlbnRpdHkicwoJQWdlZEltYWdlEh8KBWltYWdlGAEgASgLMhAuZG9yaWFuLnYxLkltYWdlEiQKBWZhY2VzGAIgAygLMhUuZG9yaWFuLnYxLkZhY2VSZXBvcnQSHwoFZGVsdGEYAyABKAsyEC5kb3JpYW4udjEuSW1hZ2UiogEKFEFnZVRyYW5zZm9ybVJlc3BvbnNlEiUKB3Jlc3VsdHMYASADKAsyFC5kb3JpYW4udjEuQWdlZEltYWdlEikKCnByb3ZlbmFuY2UYAiABKAsyFS5kb3JpYW4udjEuUHJvdmVuYW5jZRIjCgV0aW1lcxgDIAMoCzIULmRvcmlhbi52MS5TdGFnZVRpbWUSEwoLZmFjZXNfZm91bmQYBCABKAUiRQoSRGV0ZWN0RmFjZXNSZXF1ZXN0Eh8KBWltYWdlGAEgASgLMhAuZG9yaWFuLnYxLkltYWdlEg4KBmJ1bmRsZRgCIAEoCSKkAQoTRGV0ZWN0RmFjZXNSZXNwb25zZRIeCgVmYWNlcxgBIAMoCzIPLmRvcmlhbi52MS5GYWNlEg0KBXdpZHRoGAIgASgFEg4KBmhlaWdodBgDIAEoBRIpCgpwcm92ZW5hbmNlGAQgASgLMhUuZG9yaWFuLnYxLlByb3ZlbmFuY2USIwoFdGltZXMYBSADKAsyFC5kb3JpYW4udjEuU3RhZ2VUaW1lIt4BChNDb21wYXJlRmFjZXNSZXF1ZXN0Eh8KBWZpcnN0GAEgASgLMhAuZG9yaWFuLnYxLkltYWdlEiAKBnNlY29uZBgCIAEoCzIQLmRvcmlhbi52MS5JbWFnZRIrCgpmaXJzdF9mYWNlGAMgASgLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIsCgtzZWNvbmRfZmFjZRgEIAEoCzIXLmRvcmlhbi52MS5GYWNlU2VsZWN0b3ISGQoRZmFsc2VfYWNjZXB0X3JhdGUYBSABKAESDgoGYnVuZGxlGAYgASgJIo0DChRDb21wYXJlRmFjZXNSZXNwb25zZRIeCgVmaXJzdBgBIAEoCzIPLmRvcmlhbi52MS5GYWNlEh8KBnNlY29uZBgCIAEoCzIPLmRvcmlhbi52MS5GYWNlEhcKD2ZpcnN0X2VtYmVkZGluZxgDIAMoAhIYChBzZWNvbmRfZW1iZWRkaW5nGAQgAygCEhIKCnNpbWlsYXJpdHkYBSABKAISEAoIZGlzdGFuY2UYBiABKAISEwoLc2FtZV9wZXJzb24YByABKAgSEQoJdGhyZXNob2xkGAggASgCEhkKEWZhbHNlX2FjY2VwdF9yYXRlGAkgASgBEikKCnByb3ZlbmFuY2UYCiABKAsyFS5kb3JpYW4udjEuUHJvdmVuYW5jZRIjCgV0aW1lcxgLIAMoCzIULmRvcmlhbi52MS5TdGFnZVRpbWUSNQoOaWRlbnRpdHlfbWF0Y2gYDCABKAsyGC5kb3JpYW4udjEuSWRlbnRpdHlNYXRjaEgAiAEBQhEKD19pZGVudGl0eV9tYXRjaCJLCg1TZWFyY2hPcHRpb25zEicKCW9wdGltaXplchgBIAEoDjIULmRvcmlhbi52MS5PcHRpbWl6ZXISEQoJbWF4X3N0ZXBzGAIgASgFIq4CChJSZWNvbnN0cnVjdFJlcXVlc3QSHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USKwoEbW9kZRgCIAEoDjIdLmRvcmlhbi52MS5SZWNvbnN0cnVjdGlvbk1vZGUSIwoGc291cmNlGAMgASgLMg4uZG9yaWFuLnYxLkFnZUgAiAEBEg4KBm1ldGhvZBgEIAEoCRIoCgZvdXRwdXQYBSABKAsyGC5kb3JpYW4udjEuT3V0cHV0T3B0aW9ucxImCgVmYWNlcxgGIAMoCzIXLmRvcmlhbi52MS5GYWNlU2VsZWN0b3ISKAoGc2VhcmNoGAcgASgLMhguZG9yaWFuLnYxLlNlYXJjaE9wdGlvbnMSDgoGYnVuZGxlGAggASgJQgkKB19zb3VyY2UijAMKDlJlY29uc3RydWN0aW9uEh0KBGZhY2UYASABKAsyDy5kb3JpYW4udjEuRmFjZRIeCgRjcm9wGAIgASgLMhAuZG9yaWFuLnYxLkltYWdlEigKDnJlY29uc3RydWN0aW9uGAMgASgLMhAuZG9yaWFuLnYxLkltYWdlEg4KBmxhdGVudBgEIAMoAhIeCgZzb3VyY2UYBSABKAsyDi5kb3JpYW4udjEuQWdlEhQKDHNvdXJjZV9naXZlbhgGIAEoCBITCgtwaXhlbF9lcnJvchgHIAEoAhIgChNpZGVudGl0eV9zaW1pbGFyaXR5GAggASgCSACIAQESIwoFZXJyb3IYCSABKAsyFC5kb3JpYW4udjEuRmFjZUVycm9yEg0KBXN0ZXBzGAogASgFEjUKDmlkZW50aXR5X21hdGNoGAsgASgLMhguZG9yaWFuLnYxLklkZW50aXR5TWF0Y2hIAYgBAUIWChRfaWRlbnRpdHlfc2ltaWxhcml0eUIRCg9faWRlbnRpdHlfbWF0Y2gijwEKE1JlY29uc3RydWN0UmVzcG9uc2USKAoFZmFjZXMYASADKAsyGS5kb3JpYW4udjEuUmVjb25zdHJ1Y3Rpb24SKQoKcHJvdmVuYW5jZRgCIAEoCzIVLmRvcmlhbi52MS5Qcm92ZW5hbmNlEiMKBXRpbWVzGAMgAygLMhQuZG9yaWFuLnYxLlN0YWdlVGltZSLRAgoPT3B0aW1pemVSZXF1ZXN0Eh8KBWltYWdlGAEgASgLMhAuZG9yaWFuLnYxLkltYWdlEiUKBGZhY2UYAiABKAsyFy5kb3JpYW4udjEuRmFjZVNlbGVjdG9yEisKBG1vZGUYAyABKA4yHS5kb3JpYW4udjEuUmVjb25zdHJ1Y3Rpb25Nb2RlEiMKBnNvdXJjZRgEIAEoCzIOLmRvcmlhbi52MS5BZ2VIAIgBARIOCgZtZXRob2QYBSABKAkSKAoGc2VhcmNoGAYgASgLMhguZG9yaWFuLnYxLlNlYXJjaE9wdGlvbnMSFQoNcHJldmlld19ldmVyeRgHIAEoBRIOCgZsYXRlbnQYCCADKAISKAoGb3V0cHV0GAkgASgLMhguZG9yaWFuLnYxLk91dHB1dE9wdGlvbnMSDgoGYnVuZGxlGAogASgJQgkKB19zb3VyY2Ui8QEKEE9wdGltaXplUHJvZ3Jlc3MSDAoEc3RlcBgBIAEoBRIMCgRsb3NzGAIgASgCEhEKCWJlc3RfbG9zcxgDIAEoAhIbChNpZGVudGl0eV9zaW1pbGFyaXR5GAQgASgCEhMKC3BpeGVsX2Vycm9yGAUgASgCEiYKB3ByZXZpZXcYBiABKAsyEC5kb3JpYW4udjEuSW1hZ2VIAIgBARI1Cg5pZGVudGl0eV9tYXRjaBgHIAEoCzIYLmRvcmlhbi52MS5JZGVudGl0eU1hdGNoSAGIAQFCCgoIX3ByZXZpZXdCEQoPX2lkZW50aXR5X21hdGNoIpMBCg5PcHRpbWl6ZVJlc3VsdBIxCg5yZWNvbnN0cnVjdGlvbhgBIAEoCzIZLmRvcmlhbi52MS5SZWNvbnN0cnVjdGlvbhIpCgpwcm92ZW5hbmNlGAIgASgLMhUuZG9yaWFuLnYxLlByb3ZlbmFuY2USIwoFdGltZXMYAyADKAsyFC5kb3JpYW4udjEuU3RhZ2VUaW1lIngKEE9wdGltaXplUmVzcG9uc2USLwoIcHJvZ3Jlc3MYASABKAsyGy5kb3JpYW4udjEuT3B0aW1pemVQcm9ncmVzc0gAEisKBnJlc3VsdBgCIAEoCzIZLmRvcmlhbi52MS5PcHRpbWl6ZVJlc3VsdEgAQgYKBGtpbmQiaAoOU3R5bGVSZWZlcmVuY2USHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USJQoEZmFjZRgCIAEoCzIXLmRvcmlhbi52MS5GYWNlU2VsZWN0b3ISDgoGbGV2ZWxzGAMgAygFImAKD1JlZmVyZW5jZUNob2ljZRIbCgNhZ2UYASABKAsyDi5kb3JpYW4udjEuQWdlEg0KBWNvdW50GAIgASgFEiEKBmdlbmRlchgDIAEoDjIRLmRvcmlhbi52MS5HZW5kZXIi+QIKEE1peFN0eWxlc1JlcXVlc3QSHwoFaW1hZ2UYASABKAsyEC5kb3JpYW4udjEuSW1hZ2USLQoKcmVmZXJlbmNlcxgCIAMoCzIZLmRvcmlhbi52MS5TdHlsZVJlZmVyZW5jZRIqCgZjaG9zZW4YAyABKAsyGi5kb3JpYW4udjEuUmVmZXJlbmNlQ2hvaWNlEg4KBnByZXNldBgEIAEoCRIOCgZsZXZlbHMYBSADKAUSFQoIc3RyZW5ndGgYBiABKAJIAIgBARIfCgVibGVuZBgHIAEoDjIQLmRvcmlhbi52MS5CbGVuZBIoCgZvdXRwdXQYCCABKAsyGC5kb3JpYW4udjEuT3V0cHV0T3B0aW9ucxISCgp3aXRoX2RlbHRhGAkgASgIEiYKBWZhY2VzGAogAygLMhcuZG9yaWFuLnYxLkZhY2VTZWxlY3RvchIOCgZtZXRob2QYCyABKAkSDgoGYnVuZGxlGAwgASgJQgsKCV9zdHJlbmd0aCLeAQoNVXNlZFJlZmVyZW5jZRINCgVpbmRleBgBIAEoBRIOCgZsZXZlbHMYAiADKAUSHQoEZmFjZRgDIAEoCzIPLmRvcmlhbi52MS5GYWNlEhcKCmNob3Nlbl9mb3IYBCABKAVIAIgBARIUCgdhZ2VfbG93GAUgASgBSAGIAQESFQoIYWdlX2hpZ2gYBiABKAFIAogBARIhCgZnZW5kZXIYByABKA4yES5kb3JpYW4udjEuR2VuZGVyQg0KC19jaG9zZW5fZm9yQgoKCF9hZ2VfbG93QgsKCV9hZ2VfaGlnaCLMAQoRTWl4U3R5bGVzUmVzcG9uc2USJAoGcmVzdWx0GAEgASgLMhQuZG9yaWFuLnYxLkFnZWRJbWFnZRIsCgpyZWZlcmVuY2VzGAIgAygLMhguZG9yaWFuLnYxLlVzZWRSZWZlcmVuY2USKQoKcHJvdmVuYW5jZRgDIAEoCzIVLmRvcmlhbi52MS5Qcm92ZW5hbmNlEiMKBXRpbWVzGAQgAygLMhQuZG9yaWFuLnYxLlN0YWdlVGltZRITCgtmYWNlc19mb3VuZBgFIAEoBSIkChJMaXN0TWV0aG9kc1JlcXVlc3QSDgoGYnVuZGxlGAEgASgJIlIKCEFnZUdyb3VwEg0KBWxhYmVsGAEgASgJEgsKA2xvdxgCIAEoBRIRCgRoaWdoGAMgASgFSACIAQESDgoGY2VudHJlGAQgASgBQgcKBV9oaWdoIisKBkZpbHRlchIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJIhwKCkxldmVsR3JvdXASDgoGbGV2ZWxzGAEgAygFIkIKC1N0eWxlUHJlc2V0EgwKBG5hbWUYASABKAkSJQoGZ3JvdXBzGAIgAygLMhUuZG9yaWFuLnYxLkxldmVsR3JvdXAi6AIKBk1ldGhvZBIMCgRuYW1lGAEgASgJEg4KBmZhbWlseRgCIAEoCRITCgtkZXNjcmlwdGlvbhgDIAEoCRInCgphZ2VfZ3JvdXBzGAQgAygLMhMuZG9yaWFuLnYxLkFnZUdyb3VwEhEKCWNyb3Bfc2l6ZRgFIAEoBRISCgppc19kZWZhdWx0GAYgASgIEiIKB2ZpbHRlcnMYByADKAsyES5kb3JpYW4udjEuRmlsdGVyEhQKDHJlY29uc3RydWN0cxgIIAEoCBIRCglvcHRpbWlzZXMYCSABKAgSGwoOY29tbWVyY2lhbF91c2UYCiABKAhIAIgBARIZChFsaWNlbmNlX29ic3RhY2xlcxgLIAMoCRIUCgxzdHlsZV9sZXZlbHMYDCABKAUSLQoNc3R5bGVfcHJlc2V0cxgNIAMoCzIWLmRvcmlhbi52MS5TdHlsZVByZXNldEIRCg9fY29tbWVyY2lhbF91c2Ui5wEKE0xpc3RNZXRob2RzUmVzcG9uc2USIgoHbWV0aG9kcxgBIAMoCzIRLmRvcmlhbi52MS5NZXRob2QSDgoGYnVuZGxlGAIgASgJEhYKDmJ1bmRsZV92ZXJzaW9uGAMgASgJEhUKDWJ1bmRsZV9zaGEyNTYYBCABKAkSFwoPd2VpZ2h0c19saWNlbmNlGAUgASgJEhYKDnNlcnZlcl92ZXJzaW9uGAYgASgJEhoKEmZhbHNlX2FjY2VwdF9yYXRlcxgHIAMoARIPCgdidW5kbGVzGAggAygJEg8KB3dvcmtlcnMYCSABKA0qbwoLSW1hZ2VGb3JtYXQSHAoYSU1BR0VfRk9STUFUX1VOU1BFQ0lGSUVEEAASFQoRSU1BR0VfRk9STUFUX0pQRUcQARIUChBJTUFHRV9GT1JNQVRfUE5HEAISFQoRSU1BR0VfRk9STUFUX1dFQlAQAypzCgpZZWFyc0JvdW5kEhsKF1lFQVJTX0JPVU5EX1VOU1BFQ0lGSUVEEAASFQoRWUVBUlNfQk9VTkRfQUJPVVQQARIXChNZRUFSU19CT1VORF9BVF9NT1NUEAISGAoUWUVBUlNfQk9VTkRfQVRfTEVBU1QQAyqIAQoLV2FybmluZ0NvZGUSHAoYV0FSTklOR19DT0RFX1VOU1BFQ0lGSUVEEAASHgoaV0FSTklOR19DT0RFX0FHRV9VTkNFUlRBSU4QARIdChlXQVJOSU5HX0NPREVfRkFDRV9DT1ZFUkVEEAISHAoYV0FSTklOR19DT0RFX0ZBQ0VfVFVSTkVEEAMqQgoFQmxlbmQSFQoRQkxFTkRfVU5TUEVDSUZJRUQQABIPCgtCTEVORF9ERUxUQRABEhEKDUJMRU5EX1JFUExBQ0UQAiqTAQoST3B0aW1pc2F0aW9uQnVkZ2V0EiMKH09QVElNSVNBVElPTl9CVURHRVRfVU5TUEVDSUZJRUQQABIcChhPUFRJTUlTQVRJT05fQlVER0VUX05PTkUQARIcChhPUFRJTUlTQVRJT05fQlVER0VUX0ZBU1QQAhIcChhPUFRJTUlTQVRJT05fQlVER0VUX0ZVTEwQAyrAAQoSUmVjb25zdHJ1Y3Rpb25Nb2RlEiMKH1JFQ09OU1RSVUNUSU9OX01PREVfVU5TUEVDSUZJRUQQABIfChtSRUNPTlNUUlVDVElPTl9NT0RFX0lOSVRJQUwQARIhCh1SRUNPTlNUUlVDVElPTl9NT0RFX1BJWEVMV0lTRRACEiAKHFJFQ09OU1RSVUNUSU9OX01PREVfSURFTlRJVFkQAxIfChtSRUNPTlNUUlVDVElPTl9NT0RFX0JMRU5ERUQQBCpSCglPcHRpbWl6ZXISGQoVT1BUSU1JWkVSX1VOU1BFQ0lGSUVEEAASFgoST1BUSU1JWkVSX0xfQkZHU19CEAESEgoOT1BUSU1JWkVSX0FEQU0QAipCCgZHZW5kZXISFgoSR0VOREVSX1VOU1BFQ0lGSUVEEAASEAoMR0VOREVSX1dPTUFOEAESDgoKR0VOREVSX01BThACMqYECglGYWNlQWdpbmcSTwoMQWdlVHJhbnNmb3JtEh4uZG9yaWFuLnYxLkFnZVRyYW5zZm9ybVJlcXVlc3QaHy5kb3JpYW4udjEuQWdlVHJhbnNmb3JtUmVzcG9uc2USTAoLRGV0ZWN0RmFjZXMSHS5kb3JpYW4udjEuRGV0ZWN0RmFjZXNSZXF1ZXN0Gh4uZG9yaWFuLnYxLkRldGVjdEZhY2VzUmVzcG9uc2USTwoMQ29tcGFyZUZhY2VzEh4uZG9yaWFuLnYxLkNvbXBhcmVGYWNlc1JlcXVlc3QaHy5kb3JpYW4udjEuQ29tcGFyZUZhY2VzUmVzcG9uc2USTAoLUmVjb25zdHJ1Y3QSHS5kb3JpYW4udjEuUmVjb25zdHJ1Y3RSZXF1ZXN0Gh4uZG9yaWFuLnYxLlJlY29uc3RydWN0UmVzcG9uc2USRQoIT3B0aW1pemUSGi5kb3JpYW4udjEuT3B0aW1pemVSZXF1ZXN0GhsuZG9yaWFuLnYxLk9wdGltaXplUmVzcG9uc2UwARJGCglNaXhTdHlsZXMSGy5kb3JpYW4udjEuTWl4U3R5bGVzUmVxdWVzdBocLmRvcmlhbi52MS5NaXhTdHlsZXNSZXNwb25zZRJMCgtMaXN0TWV0aG9kcxIdLmRvcmlhbi52MS5MaXN0TWV0aG9kc1JlcXVlc3QaHi5kb3JpYW4udjEuTGlzdE1ldGhvZHNSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * An encoded image.
@@ -321,7 +321,8 @@ export const ProvenanceSchema: GenMessage<Provenance> = /*@__PURE__*/
  */
 export type StageTime = Message<"dorian.v1.StageTime"> & {
   /**
-   * Name of the stage: decode, detect, align, read, encode, optimise, generate, paste, reread or write.
+   * Name of the stage: decode, detect, align, read, encode, optimise, generate, identity (the search of an identity budget), paste,
+   * reread or write.
    *
    * @generated from field: string stage = 1;
    */
@@ -683,6 +684,13 @@ export type FaceReport = Message<"dorian.v1.FaceReport"> & {
    * @generated from field: repeated dorian.v1.FaceWarning warnings = 10;
    */
   warnings: FaceWarning[];
+
+  /**
+   * How far the face was changed; set where the request has keep_identity, and the face was changed or left as it was for it.
+   *
+   * @generated from field: dorian.v1.ReachedTarget reached = 11;
+   */
+  reached?: ReachedTarget | undefined;
 };
 
 /**
@@ -691,6 +699,34 @@ export type FaceReport = Message<"dorian.v1.FaceReport"> & {
  */
 export const FaceReportSchema: GenMessage<FaceReport> = /*@__PURE__*/
   messageDesc(file_dorian_v1_face_aging, 15);
+
+/**
+ * How far a face was changed towards its target under an identity budget.
+ *
+ * @generated from message dorian.v1.ReachedTarget
+ */
+export type ReachedTarget = Message<"dorian.v1.ReachedTarget"> & {
+  /**
+   * Share of the way to the target, 0 to 1; 0: the face is as it was, 1: it reached the target.
+   *
+   * @generated from field: double share = 1;
+   */
+  share: number;
+
+  /**
+   * The age in years that was drawn, on the way from the source age to the target; unset for filters.
+   *
+   * @generated from field: optional double years = 2;
+   */
+  years?: number | undefined;
+};
+
+/**
+ * Describes the message dorian.v1.ReachedTarget.
+ * Use `create(ReachedTargetSchema)` to create a new message.
+ */
+export const ReachedTargetSchema: GenMessage<ReachedTarget> = /*@__PURE__*/
+  messageDesc(file_dorian_v1_face_aging, 16);
 
 /**
  * An age for one face of the photo.
@@ -725,7 +761,7 @@ export type FaceTarget = Message<"dorian.v1.FaceTarget"> & {
  * Use `create(FaceTargetSchema)` to create a new message.
  */
 export const FaceTargetSchema: GenMessage<FaceTarget> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 16);
+  messageDesc(file_dorian_v1_face_aging, 17);
 
 /**
  * A latent from an earlier call, for one face of the photo.
@@ -753,7 +789,7 @@ export type FaceLatent = Message<"dorian.v1.FaceLatent"> & {
  * Use `create(FaceLatentSchema)` to create a new message.
  */
 export const FaceLatentSchema: GenMessage<FaceLatent> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 17);
+  messageDesc(file_dorian_v1_face_aging, 18);
 
 /**
  * The request of AgeTransform.
@@ -852,6 +888,16 @@ export type AgeTransformRequest = Message<"dorian.v1.AgeTransformRequest"> & {
    * @generated from field: string bundle = 13;
    */
   bundle: string;
+
+  /**
+   * An identity budget: each face is changed as far towards its target as its identity_similarity stays at or above this, above 0 and
+   * at most 1. Ages are drawn on the way from the source age to the target, filters with a part of their strength; a face that even the
+   * smallest change takes below it is left as it was. FaceReport.reached says how far. It takes up to six times the drawing. Unset: the
+   * whole way.
+   *
+   * @generated from field: optional double keep_identity = 14;
+   */
+  keepIdentity?: number | undefined;
 };
 
 /**
@@ -859,7 +905,7 @@ export type AgeTransformRequest = Message<"dorian.v1.AgeTransformRequest"> & {
  * Use `create(AgeTransformRequestSchema)` to create a new message.
  */
 export const AgeTransformRequestSchema: GenMessage<AgeTransformRequest> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 18);
+  messageDesc(file_dorian_v1_face_aging, 19);
 
 /**
  * A photo at one of the targets.
@@ -896,7 +942,7 @@ export type AgedImage = Message<"dorian.v1.AgedImage"> & {
  * Use `create(AgedImageSchema)` to create a new message.
  */
 export const AgedImageSchema: GenMessage<AgedImage> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 19);
+  messageDesc(file_dorian_v1_face_aging, 20);
 
 /**
  * The response of AgeTransform.
@@ -938,7 +984,7 @@ export type AgeTransformResponse = Message<"dorian.v1.AgeTransformResponse"> & {
  * Use `create(AgeTransformResponseSchema)` to create a new message.
  */
 export const AgeTransformResponseSchema: GenMessage<AgeTransformResponse> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 20);
+  messageDesc(file_dorian_v1_face_aging, 21);
 
 /**
  * The request of DetectFaces.
@@ -966,7 +1012,7 @@ export type DetectFacesRequest = Message<"dorian.v1.DetectFacesRequest"> & {
  * Use `create(DetectFacesRequestSchema)` to create a new message.
  */
 export const DetectFacesRequestSchema: GenMessage<DetectFacesRequest> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 21);
+  messageDesc(file_dorian_v1_face_aging, 22);
 
 /**
  * The response of DetectFaces.
@@ -1015,7 +1061,7 @@ export type DetectFacesResponse = Message<"dorian.v1.DetectFacesResponse"> & {
  * Use `create(DetectFacesResponseSchema)` to create a new message.
  */
 export const DetectFacesResponseSchema: GenMessage<DetectFacesResponse> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 22);
+  messageDesc(file_dorian_v1_face_aging, 23);
 
 /**
  * The request of CompareFaces.
@@ -1071,7 +1117,7 @@ export type CompareFacesRequest = Message<"dorian.v1.CompareFacesRequest"> & {
  * Use `create(CompareFacesRequestSchema)` to create a new message.
  */
 export const CompareFacesRequestSchema: GenMessage<CompareFacesRequest> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 23);
+  messageDesc(file_dorian_v1_face_aging, 24);
 
 /**
  * The response of CompareFaces.
@@ -1170,7 +1216,7 @@ export type CompareFacesResponse = Message<"dorian.v1.CompareFacesResponse"> & {
  * Use `create(CompareFacesResponseSchema)` to create a new message.
  */
 export const CompareFacesResponseSchema: GenMessage<CompareFacesResponse> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 24);
+  messageDesc(file_dorian_v1_face_aging, 25);
 
 /**
  * How to search for a latent.
@@ -1198,7 +1244,7 @@ export type SearchOptions = Message<"dorian.v1.SearchOptions"> & {
  * Use `create(SearchOptionsSchema)` to create a new message.
  */
 export const SearchOptionsSchema: GenMessage<SearchOptions> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 25);
+  messageDesc(file_dorian_v1_face_aging, 26);
 
 /**
  * The request of Reconstruct.
@@ -1268,7 +1314,7 @@ export type ReconstructRequest = Message<"dorian.v1.ReconstructRequest"> & {
  * Use `create(ReconstructRequestSchema)` to create a new message.
  */
 export const ReconstructRequestSchema: GenMessage<ReconstructRequest> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 26);
+  messageDesc(file_dorian_v1_face_aging, 27);
 
 /**
  * The reconstruction of one face.
@@ -1359,7 +1405,7 @@ export type Reconstruction = Message<"dorian.v1.Reconstruction"> & {
  * Use `create(ReconstructionSchema)` to create a new message.
  */
 export const ReconstructionSchema: GenMessage<Reconstruction> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 27);
+  messageDesc(file_dorian_v1_face_aging, 28);
 
 /**
  * The response of Reconstruct.
@@ -1394,7 +1440,7 @@ export type ReconstructResponse = Message<"dorian.v1.ReconstructResponse"> & {
  * Use `create(ReconstructResponseSchema)` to create a new message.
  */
 export const ReconstructResponseSchema: GenMessage<ReconstructResponse> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 28);
+  messageDesc(file_dorian_v1_face_aging, 29);
 
 /**
  * The request of Optimize.
@@ -1478,7 +1524,7 @@ export type OptimizeRequest = Message<"dorian.v1.OptimizeRequest"> & {
  * Use `create(OptimizeRequestSchema)` to create a new message.
  */
 export const OptimizeRequestSchema: GenMessage<OptimizeRequest> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 29);
+  messageDesc(file_dorian_v1_face_aging, 30);
 
 /**
  * One step of a search.
@@ -1541,7 +1587,7 @@ export type OptimizeProgress = Message<"dorian.v1.OptimizeProgress"> & {
  * Use `create(OptimizeProgressSchema)` to create a new message.
  */
 export const OptimizeProgressSchema: GenMessage<OptimizeProgress> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 30);
+  messageDesc(file_dorian_v1_face_aging, 31);
 
 /**
  * The result of a search.
@@ -1576,7 +1622,7 @@ export type OptimizeResult = Message<"dorian.v1.OptimizeResult"> & {
  * Use `create(OptimizeResultSchema)` to create a new message.
  */
 export const OptimizeResultSchema: GenMessage<OptimizeResult> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 31);
+  messageDesc(file_dorian_v1_face_aging, 32);
 
 /**
  * One response of Optimize: a step or the result.
@@ -1613,7 +1659,7 @@ export type OptimizeResponse = Message<"dorian.v1.OptimizeResponse"> & {
  * Use `create(OptimizeResponseSchema)` to create a new message.
  */
 export const OptimizeResponseSchema: GenMessage<OptimizeResponse> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 32);
+  messageDesc(file_dorian_v1_face_aging, 33);
 
 /**
  * A face in another photo, which gives its styles.
@@ -1648,7 +1694,7 @@ export type StyleReference = Message<"dorian.v1.StyleReference"> & {
  * Use `create(StyleReferenceSchema)` to create a new message.
  */
 export const StyleReferenceSchema: GenMessage<StyleReference> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 33);
+  messageDesc(file_dorian_v1_face_aging, 34);
 
 /**
  * References that the server chooses for each face, of those whose styles the bundle keeps: of the span of years that holds the
@@ -1684,7 +1730,7 @@ export type ReferenceChoice = Message<"dorian.v1.ReferenceChoice"> & {
  * Use `create(ReferenceChoiceSchema)` to create a new message.
  */
 export const ReferenceChoiceSchema: GenMessage<ReferenceChoice> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 34);
+  messageDesc(file_dorian_v1_face_aging, 35);
 
 /**
  * The request of MixStyles. Its styles come from references or chosen, at the levels of preset, of levels or of the references:
@@ -1784,7 +1830,7 @@ export type MixStylesRequest = Message<"dorian.v1.MixStylesRequest"> & {
  * Use `create(MixStylesRequestSchema)` to create a new message.
  */
 export const MixStylesRequestSchema: GenMessage<MixStylesRequest> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 35);
+  messageDesc(file_dorian_v1_face_aging, 36);
 
 /**
  * A reference whose styles were taken.
@@ -1847,7 +1893,7 @@ export type UsedReference = Message<"dorian.v1.UsedReference"> & {
  * Use `create(UsedReferenceSchema)` to create a new message.
  */
 export const UsedReferenceSchema: GenMessage<UsedReference> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 36);
+  messageDesc(file_dorian_v1_face_aging, 37);
 
 /**
  * The response of MixStyles.
@@ -1896,7 +1942,7 @@ export type MixStylesResponse = Message<"dorian.v1.MixStylesResponse"> & {
  * Use `create(MixStylesResponseSchema)` to create a new message.
  */
 export const MixStylesResponseSchema: GenMessage<MixStylesResponse> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 37);
+  messageDesc(file_dorian_v1_face_aging, 38);
 
 /**
  * The request of ListMethods.
@@ -1917,7 +1963,7 @@ export type ListMethodsRequest = Message<"dorian.v1.ListMethodsRequest"> & {
  * Use `create(ListMethodsRequestSchema)` to create a new message.
  */
 export const ListMethodsRequestSchema: GenMessage<ListMethodsRequest> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 38);
+  messageDesc(file_dorian_v1_face_aging, 39);
 
 /**
  * An age group of a method.
@@ -1959,7 +2005,7 @@ export type AgeGroup = Message<"dorian.v1.AgeGroup"> & {
  * Use `create(AgeGroupSchema)` to create a new message.
  */
 export const AgeGroupSchema: GenMessage<AgeGroup> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 39);
+  messageDesc(file_dorian_v1_face_aging, 40);
 
 /**
  * A named change that is no age.
@@ -1987,7 +2033,7 @@ export type Filter = Message<"dorian.v1.Filter"> & {
  * Use `create(FilterSchema)` to create a new message.
  */
 export const FilterSchema: GenMessage<Filter> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 40);
+  messageDesc(file_dorian_v1_face_aging, 41);
 
 /**
  * Levels of styles, from 1, that one reference gives.
@@ -2008,7 +2054,7 @@ export type LevelGroup = Message<"dorian.v1.LevelGroup"> & {
  * Use `create(LevelGroupSchema)` to create a new message.
  */
 export const LevelGroupSchema: GenMessage<LevelGroup> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 41);
+  messageDesc(file_dorian_v1_face_aging, 42);
 
 /**
  * A named choice of levels for MixStyles.
@@ -2036,7 +2082,7 @@ export type StylePreset = Message<"dorian.v1.StylePreset"> & {
  * Use `create(StylePresetSchema)` to create a new message.
  */
 export const StylePresetSchema: GenMessage<StylePreset> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 42);
+  messageDesc(file_dorian_v1_face_aging, 43);
 
 /**
  * A method of the bundle.
@@ -2142,7 +2188,7 @@ export type Method = Message<"dorian.v1.Method"> & {
  * Use `create(MethodSchema)` to create a new message.
  */
 export const MethodSchema: GenMessage<Method> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 43);
+  messageDesc(file_dorian_v1_face_aging, 44);
 
 /**
  * The response of ListMethods.
@@ -2219,7 +2265,7 @@ export type ListMethodsResponse = Message<"dorian.v1.ListMethodsResponse"> & {
  * Use `create(ListMethodsResponseSchema)` to create a new message.
  */
 export const ListMethodsResponseSchema: GenMessage<ListMethodsResponse> = /*@__PURE__*/
-  messageDesc(file_dorian_v1_face_aging, 44);
+  messageDesc(file_dorian_v1_face_aging, 45);
 
 /**
  * How an image is encoded.
