@@ -8,6 +8,7 @@ import pytest
 
 from dorian_bundle.entries import Provenance
 from dorian_bundle.families.ae_stylegan import AeStyleGanMethod
+from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.licences import MethodLicence, method_licence, network_licences
 from dorian_bundle.manifest import Manifest
 
@@ -72,7 +73,7 @@ def test_whether_it_is_free_has_to_be_stated(manifest: dict[str, Any], field: st
         Manifest.model_validate(manifest)
 
 
-def test_filters_of_other_weights_count(manifest: dict[str, Any]) -> None:
+def test_filters_and_detail_of_other_origin_count(manifest: dict[str, Any]) -> None:
     free = manifest["methods"][0]["provenance"] | {"commercial_use": True, "data": [FREE], "licence": "CC BY 4.0"}
     unfree = free | {"commercial_use": False, "data": [RESEARCH]}
     levels: dict[str, Any] = {"levels": 2, "age_levels": (1,), "structure": 0}
@@ -89,6 +90,9 @@ def test_filters_of_other_weights_count(manifest: dict[str, Any]) -> None:
     assert licence(None).commercial_use
     assert licence(free).commercial_use
     assert licence(unfree).obstacles == ("filters of styles: UTKFace (non-commercial research)",)
+    parts = {"provenance": _provenance(free), "detail_provenance": _provenance(unfree)}
+    detailed = method_licence(AgeTranslatorMethod.model_construct(name="translator", **parts), readers)
+    assert detailed.obstacles == ("skin detail of translator: UTKFace (non-commercial research)",)
 
 
 def _provenance(entry: dict[str, Any]) -> Provenance:

@@ -52,6 +52,9 @@ class AgeTranslatorMethod(MethodEntry):
     def graph_names(self) -> tuple[str, ...]:
         return (self.graph,)
 
+    def further_provenances(self) -> Mapping[str, Provenance]:
+        return {} if self.detail_provenance is None else {f"skin detail of {self.name}": self.detail_provenance}
+
     def check_graphs(self, graphs: Mapping[str, Graph]) -> None:
         check_groups(self.age_groups)
         require_graph(graphs, "translator", self.graph, age_translator_signature(self.crop_size))
