@@ -90,7 +90,7 @@ class Composition:
         with clock.stage("reread"):
             readings = self._face_reader.read(pixels, [face.face.detected for face in self._prepared])
         needs_source = isinstance(request, AgeRequest)
-        ways = reached or [None] * len(self._prepared)
+        ways: Sequence[ReachedTarget | None] = reached or [None] * len(self._prepared)
         reports = [_report(*parts, needs_source) for parts in zip(self._prepared, targets, readings, ways, strict=True)]
         reports = sorted(reports + self._failed, key=lambda report: report.face.index if report.face else 0)
         with clock.stage("write"):
