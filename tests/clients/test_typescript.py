@@ -67,12 +67,10 @@ def run_tests(files: list[Path], environment: dict[str, str]) -> None:
     assert (counts["fail"], counts["skipped"]) == (0, 0), output
 
 
-@pytest.mark.slow
 def test_the_client(environment: dict[str, str]) -> None:
     run_tests(sorted((PACKAGE / "dist" / "test").glob("*.test.js")), environment)
 
 
-@pytest.mark.slow
 def test_the_mobile_backend(environment: dict[str, str]) -> None:
     run_tests(sorted((BACKEND / "test").glob("*.test.js")), environment)
 
