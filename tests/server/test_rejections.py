@@ -24,7 +24,11 @@ from tests.server.rejections import SECONDS, Rejection, expect, rejected, reject
 OF_CALLERS = {"API_KEY_MISSING", "API_KEY_UNKNOWN", "SCOPE_MISSING", "CALLS_AT_ONCE", "CALLS_PER_MINUTE"}
 # Those of MixStyles are in test_style_mixing.py.
 OF_MIXING = {"REFERENCE_MISSING", "REFERENCE_TOO_MANY", "PRESET_UNKNOWN", "LEVELS_UNSUITABLE"}
-ELSEWHERE = OF_CALLERS | OF_MIXING | {"QUEUE_FULL", "DEADLINE_TOO_SHORT", "NOT_READY", "IMAGE_BYTES_EXCEEDED"}
+ELSEWHERE = (
+    OF_CALLERS
+    | OF_MIXING
+    | {"QUEUE_FULL", "DEADLINE_TOO_SHORT", "NOT_READY", "IMAGE_BYTES_EXCEEDED", "METHOD_WITHHELD"}
+)
 CONTRACT = Path(__file__).resolve().parents[2] / "proto" / "dorian" / "v1" / "face_aging.proto"
 DATA = "image.data"
 Age = pb.Age
