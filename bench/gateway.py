@@ -2,7 +2,8 @@
 
     python -m bench.gateway [ROUNDS]
 
-It starts the server with the embedded bundle and the gateway before it, and prints medians in milliseconds.
+It starts the server with the embedded bundle and the gateway before it, and prints medians and 95th percentiles in milliseconds: of
+each way, and of what HTTP adds to the gRPC call before it.
 """
 
 from __future__ import annotations
@@ -41,9 +42,15 @@ def main() -> None:
         }
         for name, (by_grpc, by_http) in ways.items():
             grpc_times, http_times = measure(by_grpc, by_http, rounds)
-            grpc_ms, http_ms = statistics.median(grpc_times), statistics.median(http_times)
-            added = statistics.median(b - a for a, b in zip(grpc_times, http_times, strict=True))
-            print(f"{name:12} gRPC {grpc_ms:7.2f} ms  HTTP {http_ms:7.2f} ms  added {added:5.2f} ms")
+            added = [later - earlier for earlier, later in zip(grpc_times, http_times, strict=True)]
+            grpc_ms, http_ms, added_ms = map(summarise, (grpc_times, http_times, added))
+            ratio = statistics.median(http_times) / statistics.median(grpc_times)
+            print(f"{name:12} gRPC {grpc_ms} ms  HTTP {http_ms} ms  added {added_ms} ms  HTTP / gRPC {ratio:.2f}")
+
+
+def summarise(times: list[float]) -> str:
+    """Return the median and the 95th percentile of times."""
+    return f"{statistics.median(times):7.2f} (p95 {statistics.quantiles(times, n=20)[-1]:7.2f})"
 
 
 def start(stack: ExitStack, module: str, *flags: str) -> str:
