@@ -11,8 +11,6 @@ from dorian_bundle.calibration import Calibration
 from dorian_export.calibration import TARGETS, calibrate, calibrate_by_source, estimate_real
 from dorian_export.errors import ExportError
 
-STRONGER = 1.12  # what all strengths are multiplied by
-
 AGES = np.arange(0.0, 101.0)
 
 
@@ -26,8 +24,7 @@ def offsets(calibration: Calibration) -> list[float]:
 
 
 def strengths(calibration: Calibration) -> list[float]:
-    """As they were chosen, before all are multiplied."""
-    return [round(point.strength / STRONGER, 2) for point in calibration.points]
+    return [point.strength for point in calibration.points]
 
 
 def test_faces_that_are_read_as_asked_for_need_no_correction() -> None:
@@ -54,36 +51,36 @@ def test_only_ages_that_can_be_drawn_are_calibrated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gain", "factor"), [(50, 1.3), (100, 1.15), (-100, 1.0)], ids=["all of it", "some of it", "it does harm"]
+    ("gain", "factor"), [(100, 1.15), (200, 1.07), (-200, 1.0)], ids=["all of it", "some of it", "it does harm"]
 )
 def test_where_the_oldest_is_not_read_old_enough_the_delta_grows_by_what_it_takes(gain: int, factor: float) -> None:
     """Readings end at 62, to which a delta that is stronger by a hundredth adds a hundredth of ``gain``."""
     calibration = found(lambda asked, strength: min(asked, 62.0) + gain * (strength - 1))
     by_age = dict(zip(TARGETS, calibration.points, strict=True))
     assert strengths(calibration)[:6] == [1.0] * 6  # to 55, which is read without
-    assert by_age[75].strength == round(factor * STRONGER, 3)
+    assert by_age[75].strength == factor
     if gain < 0:
-        assert by_age[65].offset == 5.0  # 25 years to the last that can be drawn, of which 5 are allowed
+        assert by_age[65].offset == 10.0  # 25 years to the last that can be drawn, of which 10 are allowed
 
 
 def test_a_stronger_delta_is_asked_for_fewer_years() -> None:
-    """65 is not read without; with 1.15 times the delta 57.5 is read as 65."""
-    calibration = found(lambda asked, strength: min(asked, 62.0) + 50 * (strength - 1))
+    """65 is not read without; with 1.07 times the delta 58 is read as 65."""
+    calibration = found(lambda asked, strength: min(asked, 62.0) + 100 * (strength - 1))
     point = dict(zip(TARGETS, calibration.points, strict=True))[65]
-    assert (point.strength, point.offset) == (round(1.15 * STRONGER, 3), -5.0)  # 7.5 less, of which 5 are allowed
+    assert (point.strength, point.offset) == (1.07, pytest.approx(-7.0))
 
 
 def test_the_youngest_may_need_a_stronger_delta_too() -> None:
-    calibration = found(lambda asked, strength: max(asked, 12.0) - 20 * (strength - 1))
+    calibration = found(lambda asked, strength: max(asked, 12.0) - 40 * (strength - 1))
     first, _, third = calibration.points[:3]
-    assert first.strength == round(1.3 * STRONGER, 3)
-    assert (third.offset, third.strength) == (0.0, STRONGER)
+    assert first.strength == 1.15
+    assert (third.offset, third.strength) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize(("saved", "strength"), [(0.5, 1.3), (0.03, 1.0)], ids=["half the error", "next to nothing"])
+@pytest.mark.parametrize(("saved", "strength"), [(0.5, 1.15), (0.03, 1.0)], ids=["half the error", "next to nothing"])
 def test_faces_are_to_be_read_right_one_by_one(saved: float, strength: float) -> None:
     """Half of the faces are read ten years young and half ten years old, by a stronger delta by a share less."""
-    spread = {1.0: 10.0, 1.15: 10.0, 1.3: 10.0 * (1 - saved)}
+    spread = {1.0: 10.0, 1.07: 10.0, 1.15: 10.0 * (1 - saved)}
     read = lambda asked, factor: asked + spread[factor] * np.array([-1.0, 1.0])  # noqa: E731
     calibration = calibrate(read, AGES, AGES, 1.0, 90.0)
     assert strengths(calibration) == [strength] * len(TARGETS)
@@ -99,7 +96,7 @@ def test_an_age_that_is_read_younger_than_a_younger_one_counts_as_that() -> None
     by_age = dict(zip(TARGETS, drawn_at, strict=True))
     assert by_age[25] == 25
     assert fifth + (35 - fourth) / (sixth - fourth) * (sixth - fifth) > 42  # where it is read so
-    assert by_age[35] == 40  # as far as a request may be moved
+    assert 42 < by_age[35] <= 45  # as far as a request may be moved
     assert by_age[55] == 55
 
 
