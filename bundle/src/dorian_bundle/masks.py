@@ -105,10 +105,10 @@ def part_mask(mesh: NDArray[np.float64], size: int, part: Part) -> NDArray[np.fl
     return np.asarray(cv2.resize(filled.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA))
 
 
-def skin_mask(mesh: NDArray[np.float64], template: AlignmentTemplate, size: int) -> NDArray[np.float32]:
-    """Return the part of ``change_mask`` that is skin: without eyes, brows, mouth and the tip and wings of the nose.
+def skin_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+    """Return 1 beside a face's features, 0 on eyes, brows, mouth and the tip and wings of the nose; see ``face_mask``.
 
-    Hair, beards and spectacles that lie over the face are not told from skin.
+    Within a face's outline it is skin; hair, beards and spectacles that lie over the face are not told from it.
     """
     nose = cv2.convexHull(mesh[NOSE][3:].astype(np.float32))[:, 0].astype(np.float64)
     filled = cv2.resize(_filled([nose], size).astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
@@ -117,7 +117,7 @@ def skin_mask(mesh: NDArray[np.float64], template: AlignmentTemplate, size: int)
     reach = 2 * round(margin) + 1
     enlarged = cv2.dilate(features, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     soft = cv2.GaussianBlur(enlarged, (0, 0), max(margin / 2, 0.5))
-    return np.asarray(change_mask(mesh, template, size) * (1 - soft), dtype=np.float32)
+    return np.asarray(1 - soft, dtype=np.float32)
 
 
 def _eye_distance(mesh: NDArray[np.float64]) -> float:

@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.alignment import AlignmentTemplate
 from dorian_bundle.errors import GraphFileError
 from dorian_bundle.masks import skin_mask
 
@@ -65,7 +64,6 @@ class SkinDetail:
         self,
         crop: NDArray[np.uint8],
         mesh: NDArray[np.float64],
-        template: AlignmentTemplate,
         source: float,
         target: float,
     ) -> NDArray[np.float32]:
@@ -74,13 +72,12 @@ class SkinDetail:
         Args:
             crop: Aligned face, RGB uint8 (size, size, 3).
             mesh: Its points (73, 2) in pixels of the crop; see ``dorian_bundle.mesh``.
-            template: To which it is aligned.
             source: Its age in years.
             target: The age that it is to have.
 
         Returns:
-            float32 (size, size), in parts of the range from black to white. Zero off the skin, and everywhere if
-            ``target`` is ``source``.
+            float32 (size, size), in parts of the range from black to white. Zero on the features, and
+            everywhere if ``target`` is ``source``; beyond the face's outline it means nothing.
         """
         size = len(crop)
         bands = split_bands(crop.astype(np.float32) @ _LUMA)
@@ -88,12 +85,13 @@ class SkinDetail:
         change = np.zeros((size, size), np.float32)
         for band, ratio in zip(bands, ratios, strict=True):
             fine = cv2.resize(ratio, (size, size), interpolation=cv2.INTER_CUBIC)
-            around = np.sqrt(_blurred(np.square(band), _AROUND)) + _FLOOR
+            around = np.sqrt(_broadly_blurred(np.square(band), _AROUND)) + _FLOOR
             share = np.clip((1.3 * _blurred(np.abs(band), _LINE) / around) ** 1.5, _LEAST_SHARE, _MOST_SHARE)
             exponent = np.where(fine < 0, _SMOOTHING * share, _DEEPENING)
             gain = np.clip(np.exp(fine * exponent), _LEAST_GAIN, _MOST_GAIN)
             change += (gain - 1) * band
-        weight = skin_mask(mesh, template, size) * _calm(bands)
+        skin = skin_mask((mesh + 0.5) / 2 - 0.5, size // 2)  # soft, so that half the size says as much
+        weight = cv2.resize(skin, (size, size), interpolation=cv2.INTER_LINEAR) * _calm(bands)
         return np.asarray(change * weight / 255, dtype=np.float32)
 
     def save(self, path: Path) -> None:
@@ -138,6 +136,15 @@ def _calm(bands: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     strongest = np.asarray(cv2.dilate(strength, np.ones((reach, reach), np.uint8)), dtype=np.float32)
     near = _blurred(strongest, 0.01)
     return np.asarray(np.exp(-((near / _EDGE) ** 4)), dtype=np.float32)
+
+
+def _broadly_blurred(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """As ``_blurred``, for a ``sigma`` of very many pixels: at a quarter of the size."""
+    size = len(values)
+    small = np.asarray(cv2.resize(values, (size // 4, size // 4), interpolation=cv2.INTER_AREA), dtype=np.float32)
+    return np.asarray(
+        cv2.resize(_blurred(small, sigma), (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.float32
+    )
 
 
 def _blurred(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:

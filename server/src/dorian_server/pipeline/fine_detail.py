@@ -25,14 +25,12 @@ class FineCrop:
         pixels: RGB uint8 (DETAIL_SIZE, DETAIL_SIZE, 3).
         mesh: The face's points in pixels of the crop, (73, 2).
         mask: Where the photo changes, float32 (DETAIL_SIZE, DETAIL_SIZE) in [0, 1].
-        template: To which it is aligned.
     """
 
     matrix: NDArray[np.float64]
     pixels: NDArray[np.uint8]
     mesh: NDArray[np.float64]
     mask: Array
-    template: AlignmentTemplate
 
 
 def cut_finely(
@@ -55,13 +53,13 @@ def cut_finely(
     fine = matrix * factor
     fine[:, 2] += (factor - 1) / 2  # (0, 0) is the centre of a pixel
     points = cv2.transform(mesh[None], fine)[0]
-    return FineCrop(
-        fine, warp_crop(photo, fine, DETAIL_SIZE), points, change_mask(points, template, DETAIL_SIZE), template
-    )
+    half = change_mask((points + 0.5) / 2 - 0.5, template, DETAIL_SIZE // 2)  # soft, so that half the size says as much
+    mask = cv2.resize(half, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_LINEAR)
+    return FineCrop(fine, warp_crop(photo, fine, DETAIL_SIZE), points, np.asarray(mask, dtype=np.float32))
 
 
 def detailed_patch(patch: Patch, crop: FineCrop, detail: DetailChange) -> Patch:
     """Return ``patch``, a delta, in pixels of ``crop``, with the change of the skin's ``detail`` added."""
     delta = cv2.resize(patch.values, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_CUBIC)
-    own = detail.table.change(crop.pixels, crop.mesh, crop.template, detail.source, detail.target)
+    own = detail.table.change(crop.pixels, crop.mesh, detail.source, detail.target)
     return Patch(crop.matrix, crop.mask, delta + own[..., None])
