@@ -70,6 +70,20 @@ def test_a_stronger_delta_is_asked_for_fewer_years() -> None:
     assert (point.strength, point.offset) == (1.07, pytest.approx(-7.0))
 
 
+def test_who_asks_for_more_years_gets_no_fewer() -> None:
+    """15 is read right at 20 alone, 25 at 18 by a stronger delta: both are drawn at 20."""
+    readings = {1.0: lambda asked: np.interp(asked, [1, 20, 30, 90], [1, 15, 16, 90])}
+
+    def read(asked: float, strength: float) -> np.ndarray:
+        if strength == 1.0:
+            return np.array([readings[1.0](asked)])
+        return np.array([asked + 7.0])
+
+    calibration = calibrate(read, AGES, AGES, 1.0, 90.0)
+    drawn_at = [point.asked + point.offset for point in calibration.points]
+    assert drawn_at == sorted(drawn_at)
+
+
 def test_the_youngest_may_need_a_stronger_delta_too() -> None:
     calibration = found(lambda asked, strength: max(asked, 12.0) - 40 * (strength - 1))
     first, _, third = calibration.points[:3]

@@ -53,7 +53,7 @@ def calibrate(
     means = np.array([[estimate_drawn(float(age), strength).mean() for strength in STRENGTHS] for age in drawn_ages])
     # Where noise makes the curve fall, it stays level.
     curves = dict(zip(STRENGTHS, np.maximum.accumulate(means).T, strict=True))
-    points = []
+    points: list[CalibrationPoint] = []
     for target in TARGETS:
         if not youngest <= target <= oldest:
             continue
@@ -63,7 +63,9 @@ def calibrate(
         errors = {s: float(np.abs(estimate_drawn(years[s], s) - real).mean()) for s in STRENGTHS}
         allowed = min(errors.values()) * (1 + _MARGIN)
         best = next(s for s in STRENGTHS if errors[s] <= allowed)
-        points.append(CalibrationPoint(asked=target, offset=round(years[best] - target, 1), strength=best))
+        # Who asks for more years gets no fewer, whatever strengths were chosen.
+        drawn_at = max([years[best], *(point.asked + point.offset for point in points)])
+        points.append(CalibrationPoint(asked=target, offset=round(drawn_at - target, 1), strength=best))
     return Calibration(points=tuple(points))
 
 
