@@ -9,19 +9,20 @@ from typing import Any, Literal, cast
 
 import click
 
-from dorian_client._bundles import BundleInfo
 from dorian_client._calls import ManyAges
 from dorian_client._faces import Age, FaceLike, Filter
 from dorian_client._files import FORMATS
 from dorian_client._options import AgeOptions
 from dorian_client._requests import BLENDS, BUDGETS
+from dorian_client.cli.batches.bundle_engine import BundleIdentity
+from dorian_client.cli.batches.engine_options import EngineOptions, with_engine
 from dorian_client.cli.batches.folders import ResultFolder, open_folder
-from dorian_client.cli.batches.inputs import find_photos
+from dorian_client.cli.batches.inputs import find_photos, read_batch_photo
 from dorian_client.cli.batches.ledger import Ledger
 from dorian_client.cli.batches.plan import PlannedPhoto, plan_batch
 from dorian_client.cli.batches.report import ReportedPhoto, write_report
 from dorian_client.cli.batches.results import ResultWriter
-from dorian_client.cli.batches.run import BatchRun, ServerEngine, Tally
+from dorian_client.cli.batches.run import BatchRun, Tally
 from dorian_client.cli.connection import Connection, with_connection
 from dorian_client.cli.exit_codes import EXIT_REJECTED, EXIT_SERVER
 from dorian_client.cli.options import (
@@ -74,12 +75,13 @@ from dorian_client.cli.reporting import count, format_target
 )  # fmt: skip
 @option(
     SERVER, "--concurrency", type=click.IntRange(min=1), metavar="NUMBER",
-    help="Photos sent at once at most [default: as many as keep the server busy].",
+    help="Photos sent at once at most, by each worker [default: as many as keep the server busy].",
 )  # fmt: skip
 @with_connection
+@with_engine
 def batch(
     inputs: tuple[str, ...], ages: tuple[Age, ...], filters: tuple[Filter, ...], faces: tuple[FaceLike, ...],
-    out: ResultFolder, ledger: Path | None, on_error: Literal["skip", "stop"], concurrency: int | None, connection: Connection, **options: Any,
+    out: ResultFolder, ledger: Path | None, on_error: Literal["skip", "stop"], concurrency: int | None, connection: Connection, engine: EngineOptions, **options: Any,
 ) -> None:  # fmt: skip
     """Age all photos of each INPUT: a file, a folder with all that is in it, a pattern ("photos/**/*.jpg"), or a URL.
 
@@ -96,6 +98,9 @@ def batch(
     same options by the same bundle, and is still there, is not done again, and neither is what was rejected; what failed
     by fault of the server or the connection is. The ledger knows: FOLDER/.dorian-batch.sqlite, or the file of --ledger.
 
+    With --engine ray the photos are aged by the workers of a Ray cluster, which is this machine unless there is an address: by
+    a bundle that each of them holds, or by the server. The pictures are the same, byte for byte, and so are ledger and report.
+
     A busy server is waited for, each photo at most --timeout seconds. An error that would meet every photo ends the batch.
 
     The exit code is 3 if photos were rejected or could not be read, and 5 if the server failed with some.
@@ -104,6 +109,7 @@ def batch(
     Examples:
       dorian batch photos/ -o aged/ --to 60+ --priority batch
       dorian batch "archive/**/*.jpg" extra.png -o aged/ --to 8 --to 60+ --format webp
+      dorian batch photos/ -o aged/ --to 60+ --engine ray --ray-bundle models/default
       dorian batch s3://bucket/photos -o s3://bucket/aged --to 60+ --on-error stop
     """
     targets = [*ages, *filters]
@@ -113,33 +119,31 @@ def batch(
     planned = plan_batch(photos, out, [format_target(target) for target in targets], options["format"])
     ledger = ledger or out.ledger
     out.prepare(ledger)
-    with connection.open() as client:
-        served = client.bundle()
+    with engine.connect(connection) as served:
         settings = cast(AgeOptions, {"faces": faces or None, **options})
-        calls = ManyAges(targets, settings, connection.bundle, lambda photo: photo.read())
-        writer = ResultWriter(out, _key_of(calls, served), options["quality"])
-        engine = ServerEngine(client, calls, writer, concurrency, served.workers)
+        calls = ManyAges(targets, settings, served.name, read_batch_photo)
+        writer = ResultWriter(out, _key_of(calls, served.identity), options["quality"])
         with Ledger(ledger, out, writer.key) as opened:
             tally = Tally()
             try:
-                BatchRun(engine, planned, opened, on_error).run(tally)
+                BatchRun(served.engine(calls, writer, concurrency), planned, opened, on_error).run(tally)
             finally:
-                _report(planned, tally, out, targets=targets, served=served)
+                _report(planned, tally, out, targets=targets, bundle=served.identity)
     click.get_current_context().exit(_exit_code(tally))
 
 
-def _key_of(calls: ManyAges, served: BundleInfo) -> str:
-    """Return what stands for all options of a batch, and for the bundle that serves it."""
+def _key_of(calls: ManyAges, bundle: BundleIdentity) -> str:
+    """Return what stands for all options of a batch, and for the bundle."""
     options = calls.template.SerializeToString(deterministic=True)
-    return hashlib.sha256(options + served.sha256.encode()).hexdigest()
+    return hashlib.sha256(options + bundle.sha256.encode()).hexdigest()
 
 
 def _report(
-    planned: list[PlannedPhoto], tally: Tally, out: ResultFolder, *, targets: list[Any], served: BundleInfo
+    planned: list[PlannedPhoto], tally: Tally, out: ResultFolder, *, targets: list[Any], bundle: BundleIdentity
 ) -> None:
     settings = {
         "targets": ", ".join(map(format_target, targets)),
-        "bundle": f"{served.name} {served.version} ({served.sha256[:12]})",
+        "bundle": f"{bundle.name} {bundle.version} ({bundle.sha256[:12]})",
         "photos": str(len(planned)),
     }
     reported = [ReportedPhoto(photo, tally.records.get(index)) for index, photo in enumerate(planned)]

@@ -86,14 +86,14 @@ class LocalFolder(ResultFolder):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._path = Path(name)
+        self._path = Path(name).absolute()  # as workers have other working folders
 
     @property
     def ledger(self) -> Path:
         return self._path / LEDGER_NAME
 
     def path_of(self, place: PurePosixPath) -> str:
-        return str(self._path / place)
+        return str(Path(self.name) / place)
 
     def identity_of(self, place: PurePosixPath) -> str:
         return os.path.realpath(self._path / place)
@@ -104,9 +104,9 @@ class LocalFolder(ResultFolder):
         return is_within and Path(identity).is_relative_to(out)
 
     def prepare(self, ledger: Path) -> None:
-        _make_folder(self._path)
+        _make_folder(self._path, self.name)
         if ledger != self.ledger:
-            _make_folder(ledger.parent)
+            _make_folder(ledger.parent, str(ledger.parent))
 
     def write_part(self, place: PurePosixPath, data: bytes, key: str) -> None:
         part = self._part_of(place, key)
@@ -167,7 +167,7 @@ class RemoteFolder(ResultFolder):
             self._put(PurePosixPath(_MARK_NAME), json.dumps(mark).encode())
         except OSError as error:
             raise click.UsageError(f"the folder {self.name!r} cannot be written: {error}") from None
-        _make_folder(ledger.parent)
+        _make_folder(ledger.parent, str(ledger.parent))
 
     def write_part(self, place: PurePosixPath, data: bytes, key: str) -> None:
         self._put(place, data)
@@ -211,12 +211,12 @@ def open_folder(name: str) -> ResultFolder:
     return RemoteFolder(name) if is_url(name) else LocalFolder(name)
 
 
-def _make_folder(path: Path) -> None:
+def _make_folder(path: Path, name: str) -> None:
     if path.exists() and not path.is_dir():
-        raise click.UsageError(f"{str(path)!r} is a file; give a folder")
+        raise click.UsageError(f"{name!r} is a file; give a folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise click.UsageError(f"the folder {str(path)!r} cannot be made: {error.strerror}") from None
+        raise click.UsageError(f"the folder {name!r} cannot be made: {error.strerror}") from None
     if not os.access(path, os.W_OK | os.X_OK):
-        raise click.UsageError(f"the folder {str(path)!r} cannot be written")
+        raise click.UsageError(f"the folder {name!r} cannot be written")

@@ -49,12 +49,9 @@ class BatchPhoto(Protocol):
 class LocalPhoto:
     """A photo that is a file of this machine."""
 
-    path: Path
+    source: str
     place: PurePosixPath
-
-    @property
-    def source(self) -> str:
-        return os.path.normpath(self.path)
+    path: Path  # absolute, as workers have other working folders
 
     @property
     def identity(self) -> str:
@@ -95,6 +92,11 @@ class RemotePhoto:
         return " ".join(str(info[name]) for name in ("size", *_STAMPS) if info.get(name) is not None)
 
 
+def read_batch_photo(photo: BatchPhoto) -> bytes:
+    """Return a photo's bytes; raises PhotoError."""
+    return photo.read()
+
+
 def find_photos(inputs: Sequence[str], out: ResultFolder) -> list[BatchPhoto]:
     """Return the photos that inputs name, each once, in their order; those of a folder by name.
 
@@ -124,16 +126,20 @@ def _find_local(given: str, out: ResultFolder) -> Iterator[BatchPhoto]:
     elif Path(given).exists() or not glob.has_magic(given):
         if not Path(given).is_file():
             raise click.UsageError(f"no photo at {given!r}: there is no such file")
-        yield LocalPhoto(Path(given), PurePosixPath(Path(given).name))
+        yield _local_photo(Path(given), PurePosixPath(Path(given).name))
     else:
         root = Path(*_before_pattern(Path(given).parts))
         found = glob.glob(given, recursive=True)  # noqa: PTH207 (pathlib's ** finds folders only)
         yield from _of_tree(root, sorted(map(Path, found)), out)
 
 
+def _local_photo(path: Path, place: PurePosixPath) -> LocalPhoto:
+    return LocalPhoto(os.path.normpath(path), place, path.absolute())
+
+
 def _of_tree(root: Path, paths: Sequence[Path], out: ResultFolder) -> Iterator[BatchPhoto]:
     for path in paths:
-        photo = LocalPhoto(path, PurePosixPath(path.relative_to(root).as_posix()))
+        photo = _local_photo(path, PurePosixPath(path.relative_to(root).as_posix()))
         if _is_photo(photo.place) and path.is_file() and not out.holds(photo.identity, os.path.realpath(root)):
             yield photo
 
