@@ -68,7 +68,8 @@ def test_an_interrupted_batch_goes_on(cluster: dict[str, Any], photo: Path, fake
     fake.delay = 0.2
     command += ["-o", "aged", "--engine", "ray", "--ray-address", cluster["address"], "--ray-workers", "2"]
     process = subprocess.Popen(command, env=environment(cluster["home"]), stdout=subprocess.DEVNULL)
-    while not files_of("aged") and process.poll() is None:
+    # Results come back a task at a time, so that some are noted only when the first tasks of both workers have ended.
+    while len(files_of("aged")) < 20 and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it was still at work"
