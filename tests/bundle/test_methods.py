@@ -42,8 +42,10 @@ def three(manifest: Content) -> Content:
             "crop_size": 96,
             "min_years": 3.0,
             "max_years": 88.0,
-            "calibration": {"points": [{"asked": 60.0, "offset": 4.0, "strength": 1.2}]},
+            "calibration": {"points": [{"asked": 60.0, "offset": 4.0, "strength": 1.2}], "by_source": []},
             "mirrored": True,
+            "detail": None,
+            "detail_provenance": None,
             "provenance": age_cgan["provenance"],
         },
         {

@@ -37,8 +37,13 @@ def test_every_part_of_the_embedded_bundle_is_listed() -> None:
     result = json.loads(run(DEFAULT_BUNDLE, "--json"))
     manifest = json.loads((DEFAULT_BUNDLE / "manifest.json").read_text())
     methods = [method["name"] for method in manifest["methods"]]
+    parts = []
+    for method in manifest["methods"]:
+        further = {"detail_provenance": "skin detail", "filters_provenance": "filters"}
+        parts += [method["name"], *(f"{part} of {method['name']}" for key, part in further.items() if method.get(key))]
+    assert "skin detail of age_translator" in parts
     names = ["face detector", "landmark refiner", "age estimator", "FaceNet"]
-    assert [network["name"] for network in result["networks"]] == [*names, *methods]
+    assert [network["name"] for network in result["networks"]] == [*names, *parts]
     assert [method["name"] for method in result["methods"]] == methods
     for part in (*result["networks"], *result["methods"]):
         assert part["commercial_use"] == (not part["obstacles"])

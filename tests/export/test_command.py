@@ -182,7 +182,10 @@ def test_what_cannot_be_exported(
     out = tmp_path / "out"
     assert refused(export_onto(out, age_cgan=runs[0], age_translator=None), "no 'encoder_ema'")
     nothing = export_onto(out, age_cgan=None, age_translator=None, cyclegan=None)
-    assert refused(nothing, "needs a method; give at least one of age_translator, age_cgan, cyclegan and ae_stylegan")
+    assert refused(
+        nothing,
+        "needs a method; give at least one of age_translator, age_cgan, cyclegan, ae_stylegan and age_translator_research",
+    )
     save_weights(tmp_path / WEIGHTS_FILE, weights, {**about, "family": "cyclegan"})
     assert refused(export_onto(out, age_cgan=tmp_path, age_translator=None), "of the family 'cyclegan', not age_cgan")
     few = write_archives(tmp_path / "few", [{"split": "val"}] * 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from itertools import count
 
 import numpy as np
 import pytest
@@ -105,15 +106,15 @@ def test_the_embedded_graphs_run_on_samples(default_bundle: Bundle) -> None:
 def test_each_graph_of_a_pipeline_has_its_own_number_of_rows(
     searching_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    result: dict[Signature, int] = {}
+    rows = count(1)
 
     def warmed(session: Session) -> int:
-        return result.setdefault(session.signature, 1 + len(result))
+        return next(rows)
 
     monkeypatch.setattr("dorian_server.serving.bundles.warm_up", warmed)
     with caplog.at_level(logging.INFO, logger="dorian_server"):
         build_pipeline(Settings(searching_bundle.folder, threads=1))
-    graphs = searching_bundle.manifest.graphs
-    assert len(result) == len(graphs)
-    for name, graph in graphs.items():
-        assert f"{name} {result[graph.signature]}" in caplog.text
+    (line,) = (message for message in caplog.messages if message.startswith("rows at once: "))
+    told = dict(part.split() for part in line.removeprefix("rows at once: ").split(", "))
+    assert told.keys() == searching_bundle.manifest.graphs.keys()
+    assert sorted(map(int, told.values())) == list(range(1, 1 + len(told)))

@@ -140,9 +140,9 @@ def test_a_run_starts_from_another(train: Train, tmp_path: Path) -> None:
     assert train("first", "--steps", 2, "--preset", "resnet9").exit_code == 0
     still = ("--set", "learning_rate=0", "--set", "ema_decay=1", "--steps", 1, "--seed", 3)
     assert train("second", "--from", tmp_path / "first", *still).exit_code == 0
-    before, (weights, about) = load_weights(tmp_path / "first")[0], load_weights(tmp_path / "second")
+    (before, first), (weights, about) = load_weights(tmp_path / "first"), load_weights(tmp_path / "second")
     assert CycleGanShape.from_dict(about["shape"]) == LARGER
-    assert about["earlier"] == [{"stage": "cyclegan", "steps": 2, "data": about["data"]}]
+    assert about["earlier"] == [{"stage": "cyclegan", "steps": 2, "data": first["data"]}]
     assert all(torch.equal(weights[net][key], tensor) for net in NETWORKS for key, tensor in before[net].items())
 
 
