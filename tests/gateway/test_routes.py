@@ -177,7 +177,7 @@ def test_key_priority_bundle_and_time_are_passed_on(http: httpx.Client, fake: Fa
     assert metadata["authorization"] == "Bearer a-key"
     assert metadata["dorian-priority"] == "batch"
     assert seconds is not None
-    assert 5 < seconds <= 7
+    assert 5 < seconds < 7.1  # gRPC rounds up
     assert request.bundle == "second"
 
 

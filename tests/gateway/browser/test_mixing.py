@@ -47,7 +47,9 @@ def test_a_face_is_mixed_with_that_of_another_photo(page: Page, server: ServerPr
     ).to_be_visible()
     set_slider(page, DIVIDER, 0)
     assert np.abs(canvas_pixels(page) - pixels_of(mixed.picture.data)).mean() < 1
-    page.get_by_label("Levels").select_option("top")
+    with page.expect_response("**/v1/mix"):
+        page.get_by_label("Levels").select_option("top")
+    wait_until_drawn(page)  # else its answer would be taken for that of the slider, whose later one ends a download
     with page.expect_response("**/v1/mix"):
         set_slider(page, "Strength of the change", 50)
     wait_until_drawn(page)
