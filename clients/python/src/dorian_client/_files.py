@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -125,24 +124,19 @@ def save_image(image: Image.Image, path: Path, *, quality: int = DEFAULT_QUALITY
     write_atomically(path, encode_image(image, format_of(path), quality))
 
 
-def write_atomically(path: Path, data: bytes, *, is_synced: bool = False) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Write a file, which appears whole or not at all.
 
     Args:
         path: The file.
         data: What it holds.
-        is_synced: Whether what it holds is on the disk before its name is, so that it is whole even if the machine fails.
 
     Raises:
         OSError: The file cannot be written.
     """
     partial = path.with_name(f".{uuid4().hex}.part")
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            if is_synced:
-                file.flush()
-                os.fsync(file.fileno())
+        partial.write_bytes(data)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
