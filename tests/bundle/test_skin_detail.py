@@ -12,7 +12,7 @@ from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.errors import GraphFileError
 from dorian_bundle.masks import part_mask, skin_mask
 from dorian_bundle.mesh import mean_mesh
-from dorian_bundle.skin_detail import CUTOFFS, SkinDetail, load_skin_detail, split_bands
+from dorian_bundle.skin_detail import CUTOFFS, SkinDetail, load_skin_detail, read_skin, split_bands
 
 SIZE = 256
 MESH = mean_mesh(DEFAULT_TEMPLATE.points(SIZE))
@@ -68,14 +68,14 @@ def test_a_cutoff_halves_an_amplitude(cutoff: float) -> None:
 
 def test_nothing_changes_where_the_age_does_not() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-    assert not table(0, 1, 2).change(noise, MESH, 33, 33).any()
-    assert not table(0, 1, 1).change(noise, MESH, 45, 77).any()
+    assert not table(0, 1, 2).change(read_skin(noise, MESH), 33, 33).any()
+    assert not table(0, 1, 1).change(read_skin(noise, MESH), 45, 77).any()
 
 
 def test_skin_gains_what_the_table_says() -> None:
     """Amplitudes grow by the square root of energies, to the power of 1.1."""
     photo = waves(90, 12)
-    change = table(0, 0.4, 0.4).change(grey(photo), MESH, 20, 60) * 255
+    change = table(0, 0.4, 0.4).change(read_skin(grey(photo), MESH), 20, 60) * 255
     assert spread(photo + change) / spread(photo) == pytest.approx(np.exp(0.2 * 1.1), rel=0.03)
 
 
@@ -83,7 +83,7 @@ def test_strong_lines_lose_more_than_calm_skin() -> None:
     texture = np.random.default_rng(0).normal(0, 2, (SIZE, SIZE)).astype(np.float32)
     photo = 128 + texture
     photo[150] -= 24  # a wrinkle across the cheeks
-    change = table(0, 1, 1).change(grey(photo), MESH, 60, 20) * 255
+    change = table(0, 1, 1).change(read_skin(grey(photo), MESH), 60, 20) * 255
     line = change[150, 62:82].mean() / 24
     beside = np.s_[158:172, 62:82]
     calm = (texture + change)[beside].std() / texture[beside].std()
@@ -93,7 +93,7 @@ def test_strong_lines_lose_more_than_calm_skin() -> None:
 
 def test_features_are_left_alone() -> None:
     noise = grey(128 + np.random.default_rng(0).normal(0, 6, (SIZE, SIZE)).astype(np.float32))
-    change = table(0, 1, 1).change(noise, MESH, 60, 20)
+    change = table(0, 1, 1).change(read_skin(noise, MESH), 60, 20)
     assert np.abs(change[FOREHEAD]).mean() > 0.002
     for part in ("eyes", "brows", "lips", "teeth"):
         assert np.abs(change[part_mask(MESH, SIZE, part) == 1]).mean() < 0.001, part
@@ -106,7 +106,7 @@ def test_edges_are_no_wrinkles() -> None:
     """The rim of a pair of spectacles stays."""
     photo = np.full((SIZE, SIZE), 190, np.float32)
     photo[55:60] = 20
-    change = table(0, 2, 2).change(grey(photo), MESH, 60, 20) * 255
+    change = table(0, 2, 2).change(read_skin(grey(photo), MESH), 60, 20) * 255
     assert np.abs(change[55:60, 118:138]).max() < 5
 
 

@@ -7,9 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.tensors import luma
 from dorian_evaluation.ageing.aligned_faces import CROP_SIZE
 from dorian_evaluation.ageing.children import AgedChild, child_metrics, eye_contrast
-from dorian_evaluation.ageing.regions import luma, region
+from dorian_evaluation.ageing.regions import region
 from dorian_evaluation.ageing.spectrum import BANDS, band_energies, crop_energies, spectrum_metrics
 from dorian_evaluation.ageing.spots import SPOT_LEVELS, SPOT_SIGMA, SPOT_SIZE, count_spots, spot_metrics
 from dorian_evaluation.ageing.targets import age_targets

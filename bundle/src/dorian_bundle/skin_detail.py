@@ -7,7 +7,6 @@ how much energy each band has at each place of real faces of every age.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 
 from dorian_bundle.errors import GraphFileError
 from dorian_bundle.masks import skin_mask
+from dorian_bundle.stored_arrays import load_arrays
+from dorian_bundle.tensors import luma
 
 DETAIL_FILE = "skin_detail.npz"
 DETAIL_SIZE = 256  # side of the crops that are changed, in pixels
@@ -26,7 +27,6 @@ CUTOFFS = (
     48.0,
 )  # cycles per side of the crop, from which each band reaches to the next, the last to all that is finer
 
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _HALF = float(np.sqrt(np.log(2) / 2) / np.pi)  # cycles · sigma at which a Gaussian lets half of an amplitude through
 # Wrinkles hold most of the energy that age adds, on few of the pixels. So a gain's exponent grows with a pixel's amplitude over
 # the mean around it: what is calm keeps its texture.
@@ -38,6 +38,21 @@ _LINE = 0.006  # of the crop's side: about half the width of a wrinkle
 _FLOOR = 1.0  # grey levels, below which an amplitude is noise
 _EDGE = 55.0  # grey levels from which a structure is no wrinkle: rims of spectacles, strands of hair
 _MAX_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class SkinStructure:
+    """Fine structure of the skin of one crop, read once for all changes of it; all float32 (size, size).
+
+    Attributes:
+        bands: Of the luma in grey levels, one for each of ``CUTOFFS``.
+        shares: Of an exponent for each pixel of each band: more where it stands out from what is around.
+        weight: 1 where skin is calm, 0 on features and at edges.
+    """
+
+    bands: tuple[NDArray[np.float32], ...]
+    shares: tuple[NDArray[np.float32], ...]
+    weight: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -60,49 +75,50 @@ class SkinDetail:
         energies: NDArray[np.float32] = self.log_energy[above - 1] * (1 - share) + self.log_energy[above] * share
         return energies
 
-    def change(
-        self,
-        crop: NDArray[np.uint8],
-        mesh: NDArray[np.float64],
-        source: float,
-        target: float,
-    ) -> NDArray[np.float32]:
-        """Return what is added to a crop's luma, so that its skin has the fine structure of ``target``.
+    def change(self, skin: SkinStructure, source: float, target: float) -> NDArray[np.float32]:
+        """Return what is added to a crop's luma, so that its ``skin`` has the fine structure of ``target``.
 
         Args:
-            crop: Aligned face, RGB uint8 (size, size, 3).
-            mesh: Its points (73, 2) in pixels of the crop; see ``dorian_bundle.mesh``.
-            source: Its age in years.
+            skin: Of the crop.
+            source: The face's age in years.
             target: The age that it is to have.
 
         Returns:
             float32 (size, size), in parts of the range from black to white. Zero on the features, and
             everywhere if ``target`` is ``source``; beyond the face's outline it means nothing.
         """
-        size = len(crop)
-        bands = split_bands(crop.astype(np.float32) @ _LUMA)
+        size = len(skin.weight)
         ratios = (self.at(target) - self.at(source)) / 2  # logarithms of ratios of amplitudes
         change = np.zeros((size, size), np.float32)
-        for band, ratio in zip(bands, ratios, strict=True):
+        for band, share, ratio in zip(skin.bands, skin.shares, ratios, strict=True):
             fine = cv2.resize(ratio, (size, size), interpolation=cv2.INTER_CUBIC)
-            around = np.sqrt(_broadly_blurred(np.square(band), _AROUND)) + _FLOOR
-            share = np.clip((1.3 * _blurred(np.abs(band), _LINE) / around) ** 1.5, _LEAST_SHARE, _MOST_SHARE)
             exponent = np.where(fine < 0, _SMOOTHING * share, _DEEPENING)
             gain = np.clip(np.exp(fine * exponent), _LEAST_GAIN, _MOST_GAIN)
             change += (gain - 1) * band
-        skin = skin_mask((mesh + 0.5) / 2 - 0.5, size // 2)  # soft, so that half the size says as much
-        weight = cv2.resize(skin, (size, size), interpolation=cv2.INTER_LINEAR) * _calm(bands)
-        return np.asarray(change * weight / 255, dtype=np.float32)
+        return np.asarray(change * skin.weight / 255, dtype=np.float32)
 
     def save(self, path: Path) -> None:
         """Write the table to ``path``."""
         np.savez_compressed(path, allow_pickle=False, **asdict(self))
 
 
-def split_bands(luma: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Return the bands of ``luma`` (size, size) that begin at ``CUTOFFS``, each (size, size); without what is coarser."""
-    lows = [_blurred(luma, _HALF / cutoff) for cutoff in CUTOFFS]
-    return [finer - coarser for coarser, finer in zip(lows, [*lows[1:], luma], strict=True)]
+def read_skin(crop: NDArray[np.uint8], mesh: NDArray[np.float64]) -> SkinStructure:
+    """Return the fine structure of the skin in a crop.
+
+    Args:
+        crop: Aligned face, RGB uint8 (size, size, 3).
+        mesh: Its points (73, 2) in pixels of the crop; see ``dorian_bundle.mesh``.
+    """
+    size, bands = len(crop), split_bands(luma(crop))
+    skin = skin_mask((mesh + 0.5) / 2 - 0.5, size // 2)  # soft, so that half the size says as much
+    weight = cv2.resize(skin, (size, size), interpolation=cv2.INTER_LINEAR) * _calm(bands)
+    return SkinStructure(tuple(bands), tuple(map(_shares, bands)), np.asarray(weight, dtype=np.float32))
+
+
+def split_bands(levels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return the bands of a luma ``levels`` (size, size) that begin at ``CUTOFFS``, each (size, size); without what is coarser."""
+    lows = [_blurred(levels, _HALF / cutoff) for cutoff in CUTOFFS]
+    return [finer - coarser for coarser, finer in zip(lows, [*lows[1:], levels], strict=True)]
 
 
 def load_skin_detail(path: Path) -> SkinDetail:
@@ -111,13 +127,7 @@ def load_skin_detail(path: Path) -> SkinDetail:
     Raises:
         GraphFileError: If the file holds something else.
     """
-    try:
-        if sum(item.file_size for item in zipfile.ZipFile(path).infolist()) > _MAX_BYTES:
-            raise GraphFileError(f"{path} holds more than {_MAX_BYTES >> 20} MiB of skin detail")
-        with np.load(path, allow_pickle=False) as stored:
-            detail = SkinDetail(**{name: np.asarray(stored[name], dtype=np.float32) for name in stored.files})
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise GraphFileError(f"{path} is not a table of skin detail: {error}") from error
+    detail = load_arrays(path, SkinDetail, "table of skin detail", "skin detail", _MAX_BYTES)
     ages, energy = detail.ages, detail.log_energy
     if ages.ndim != 1 or len(ages) < 2 or not (np.diff(ages) > 0).all():
         raise GraphFileError(f"{path} has ages of shape {ages.shape}; two or more in ascending order are needed")
@@ -127,6 +137,12 @@ def load_skin_detail(path: Path) -> SkinDetail:
     if not (np.isfinite(ages).all() and np.isfinite(energy).all()):
         raise GraphFileError(f"{path} holds numbers that are not finite")
     return detail
+
+
+def _shares(band: NDArray[np.float32]) -> NDArray[np.float32]:
+    around = np.sqrt(_broadly_blurred(np.square(band), _AROUND)) + _FLOOR
+    shares = np.clip((1.3 * _blurred(np.abs(band), _LINE) / around) ** 1.5, _LEAST_SHARE, _MOST_SHARE)
+    return np.asarray(shares, dtype=np.float32)
 
 
 def _calm(bands: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.errors import GraphFileError
+from dorian_bundle.stored_arrays import load_arrays
 
 LIBRARY_FILE = "styles.npz"
 _MAX_BYTES = 64 << 20
@@ -73,13 +73,7 @@ def load_style_library(path: Path, levels: int, style: int, structure: int) -> S
     Raises:
         GraphFileError: If the file holds something else.
     """
-    try:
-        if sum(item.file_size for item in zipfile.ZipFile(path).infolist()) > _MAX_BYTES:
-            raise GraphFileError(f"{path} holds more than {_MAX_BYTES >> 20} MiB of styles")
-        with np.load(path, allow_pickle=False) as stored:
-            library = StyleLibrary(**{name: np.asarray(stored[name], dtype=np.float32) for name in stored.files})
-    except (OSError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise GraphFileError(f"{path} is not a library of styles: {error}") from error
+    library = load_arrays(path, StyleLibrary, "library of styles", "styles", _MAX_BYTES)
     count = len(library.styles)
     shapes = {"age_means": (levels, style), "styles": (levels, style)}
     for name, shape in shapes.items():

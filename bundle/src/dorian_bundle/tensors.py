@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _WHITE = np.float32(255)
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # of red, green and blue
 
 
 def crops_to_images(crops: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -42,3 +43,8 @@ def pixels_to_floats(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def floats_to_pixels(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Return ``values`` in [0, 1], of any shape, as uint8 of the same shape, rounded to the nearest level and clipped."""
     return np.asarray(np.rint(values * 255).clip(0, 255), dtype=np.uint8)
+
+
+def luma(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return the luma of RGB ``values`` (..., 3), float32 (...) in the unit of the values."""
+    return np.asarray(np.asarray(values, dtype=np.float32) @ _LUMA, dtype=np.float32)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.tensors import luma
 from dorian_evaluation.ageing.aligned_faces import CROP_SIZE, AlignedFace
 from dorian_evaluation.ageing.measurements import Judges
-from dorian_evaluation.ageing.regions import luma, region
+from dorian_evaluation.ageing.regions import region
 from dorian_evaluation.ageing.spots import spot_counts
 from dorian_evaluation.ageing.targets import Target
 from dorian_training.data.crops import cut_face

@@ -12,19 +12,12 @@ from numpy.typing import NDArray
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import Part, learned_mask, part_mask
 from dorian_bundle.mesh import NOSE, mean_mesh
-from dorian_evaluation.images import Pixels
 
 Mask = NDArray[np.bool_]
 Luma = NDArray[np.float32]
 
 _FEATURES: tuple[Part, ...] = ("eyes", "brows", "lips", "teeth")
 _MARGIN = 0.03  # of the crop's side, by which features are enlarged
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-
-
-def luma(crops: Pixels) -> Luma:
-    """Return the luma in grey levels, float32 (..., height, width), of RGB uint8 (..., height, width, 3)."""
-    return np.asarray(crops.astype(np.float32) @ _LUMA, dtype=np.float32)
 
 
 @lru_cache(maxsize=8)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.tensors import luma
 from dorian_evaluation.ageing.aligned_faces import CROP_SIZE
-from dorian_evaluation.ageing.regions import Luma, luma, region
+from dorian_evaluation.ageing.regions import Luma, region
 from dorian_evaluation.images import Pixels
 
 BANDS = ((12, 24), (24, 48), (48, 96))  # cycles per side of the crop

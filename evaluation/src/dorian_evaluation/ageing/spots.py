@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.tensors import luma
 from dorian_evaluation.ageing.aligned_faces import AlignedFace
-from dorian_evaluation.ageing.regions import Luma, luma, region
+from dorian_evaluation.ageing.regions import Luma, region
 from dorian_evaluation.ageing.targets import Target
 
 SPOT_SIZE = 128  # pixels, side of the crops that are looked at

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dorian_bundle.alignment import AlignmentTemplate
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import learned_mask
+from dorian_bundle.tensors import luma
 from dorian_evaluation.stylegan.networks import WHITE
 
 _COARSE = 8  # side in pixels of the images by which faces are alike
@@ -28,7 +29,7 @@ def delta_sizes(deltas: Array, template: AlignmentTemplate) -> NDArray[np.float6
     """
     mask = learned_mask(template, deltas.shape[1])
     levels = WHITE * np.asarray(deltas, dtype=np.float32)
-    grey = levels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)  # (faces, size, size)
+    grey = luma(levels)  # (faces, size, size)
     chroma = np.abs(levels - grey[..., None]).mean(axis=3)
     sizes = [(mask * part).sum(axis=(1, 2)) / mask.sum() for part in (np.abs(grey), chroma)]
     return np.stack(sizes, axis=1).astype(np.float64)

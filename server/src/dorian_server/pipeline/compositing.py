@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.graphs import Array
-from dorian_bundle.tensors import pixels_to_floats
+from dorian_bundle.tensors import luma, pixels_to_floats
 
 # Shares that are kept of a delta's mean over the face: changes of light and tint are artefacts of the drawing, not of the age.
 MEAN_LUMA_KEPT = 0.5
 MEAN_CHROMA_KEPT = 0.0
 CHROMA_KEPT = 0.8
 FULL_COLOUR = 0.04  # mean chroma of a crop, in [0, 1], from which a photo counts as one in colour
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -147,8 +146,8 @@ class _Layer:
 
 def _luma_and_chroma(values: Array) -> tuple[Array, Array]:
     """Luma (size, size, 1) of RGB ``values`` (size, size, 3), and the rest, chroma (size, size, 3)."""
-    luma = (values @ _LUMA)[..., None]
-    return luma, values - luma
+    light = luma(values)[..., None]
+    return light, values - light
 
 
 def _layer(photo: NDArray[np.uint8], patch: Patch) -> _Layer | None:

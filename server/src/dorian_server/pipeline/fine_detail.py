@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dorian_bundle.alignment import AlignmentTemplate, warp_crop
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import change_mask
-from dorian_bundle.skin_detail import DETAIL_SIZE
+from dorian_bundle.skin_detail import DETAIL_SIZE, SkinStructure, read_skin
 from dorian_server.methods.method import DetailChange
 from dorian_server.pipeline.compositing import Patch
 
@@ -22,14 +22,12 @@ class FineCrop:
 
     Args:
         matrix: From the photo's pixels to the crop's, (2, 3).
-        pixels: RGB uint8 (DETAIL_SIZE, DETAIL_SIZE, 3).
-        mesh: The face's points in pixels of the crop, (73, 2).
+        skin: Its skin's fine structure.
         mask: Where the photo changes, float32 (DETAIL_SIZE, DETAIL_SIZE) in [0, 1].
     """
 
     matrix: NDArray[np.float64]
-    pixels: NDArray[np.uint8]
-    mesh: NDArray[np.float64]
+    skin: SkinStructure
     mask: Array
 
 
@@ -55,11 +53,12 @@ def cut_finely(
     points = cv2.transform(mesh[None], fine)[0]
     half = change_mask((points + 0.5) / 2 - 0.5, template, DETAIL_SIZE // 2)  # soft, so that half the size says as much
     mask = cv2.resize(half, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_LINEAR)
-    return FineCrop(fine, warp_crop(photo, fine, DETAIL_SIZE), points, np.asarray(mask, dtype=np.float32))
+    skin = read_skin(warp_crop(photo, fine, DETAIL_SIZE), points)
+    return FineCrop(fine, skin, np.asarray(mask, dtype=np.float32))
 
 
 def detailed_patch(patch: Patch, crop: FineCrop, detail: DetailChange) -> Patch:
     """Return ``patch``, a delta, in pixels of ``crop``, with the change of the skin's ``detail`` added."""
     delta = cv2.resize(patch.values, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_CUBIC)
-    own = detail.table.change(crop.pixels, crop.mesh, detail.source, detail.target)
+    own = detail.table.change(crop.skin, detail.source, detail.target)
     return Patch(crop.matrix, crop.mask, delta + own[..., None])

@@ -14,7 +14,7 @@ import click
 import yaml
 
 from dorian_bundle import BundleError
-from dorian_training.checkpoint import load_weights
+from dorian_training.checkpoint import WEIGHTS_FILE, load_weights
 from dorian_training.cli.options import DEFAULT_CACHE, data_help
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
@@ -86,6 +86,26 @@ class Config:
             if item.metadata[_OPTION].kind is CHECKPOINT and value is not None:
                 load_weights(value)
         return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig(Config):
+    """The options of a command that fits a checkpoint to faces in closed form."""
+
+    seed: int = option("Seed of the choice of faces.", default=0)
+    out: Path = option("Folder of the checkpoint.", kind=OUTPUT_FOLDER)
+    cache: Path = option("Folder of prepared crops.", default=DEFAULT_CACHE, kind=click.Path(path_type=Path))
+
+    def check(self) -> str:
+        """Check that no checkpoint would be lost, and the faces; return their number."""
+        if (self.out / WEIGHTS_FILE).exists():
+            raise ConfigError(f"{self.out} holds a checkpoint, which would be lost; choose another folder")
+        super().check()
+        return f"{len(self.records())} faces"
+
+    def records(self) -> list[FaceRecord]:
+        """Return the faces to fit on; each subclass chooses its own."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,19 +15,17 @@ from numpy.typing import NDArray
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.cli.config import (
     CHECKPOINT,
-    OUTPUT_FOLDER,
-    Config,
+    FitConfig,
     config_command,
     data_field,
     option,
 )
-from dorian_training.cli.options import DEFAULT_CACHE
 from dorian_training.cli.runs import count_sources
 from dorian_training.data.batches import as_images
 from dorian_training.data.crops import Crops, cut_crops
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
-from dorian_training.errors import CheckpointError, ConfigError, DataError
+from dorian_training.errors import CheckpointError, DataError
 from dorian_training.methods.whitening import fit_whitening
 from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.facenet import facenet_of
@@ -36,7 +34,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class FaceNetWhiteningConfig(Config):
+class FaceNetWhiteningConfig(FitConfig):
     """Options of ``facenet-whitening``."""
 
     sources: tuple[str, ...] = data_field("Faces of different people with ethnicity and gender, as FairFace's.")
@@ -46,16 +44,6 @@ class FaceNetWhiteningConfig(Config):
     shrinkage: float = option(
         "How far variances are shrunk towards their mean; 0 whitens fully.", default=1.0, kind=click.FloatRange(0)
     )
-    seed: int = option("Seed of the choice of faces.", default=0)
-    out: Path = option("Folder of the checkpoint.", kind=OUTPUT_FOLDER)
-    cache: Path = option("Folder of prepared crops.", default=DEFAULT_CACHE, kind=click.Path(path_type=Path))
-
-    def check(self) -> str:
-        """Check that no checkpoint would be lost, and the faces; return their number."""
-        if (self.out / WEIGHTS_FILE).exists():
-            raise ConfigError(f"{self.out} holds a checkpoint, which would be lost; choose another folder")
-        super().check()
-        return f"{len(self.records())} faces"
 
     def records(self) -> list[FaceRecord]:
         """Return the faces to fit on, as many of each ethnicity and gender.

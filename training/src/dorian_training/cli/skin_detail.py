@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,33 +11,22 @@ import torch
 
 from dorian_bundle.skin_detail import DETAIL_SIZE
 from dorian_training.checkpoint import WEIGHTS_FILE, save_weights
-from dorian_training.cli.config import OUTPUT_FOLDER, Config, config_command, data_field, option
-from dorian_training.cli.options import DEFAULT_CACHE
+from dorian_training.cli.config import FitConfig, config_command, data_field, option
 from dorian_training.cli.runs import count_sources
 from dorian_training.data.crops import cut_crops
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sources import load_sources
-from dorian_training.errors import ConfigError, DataError
+from dorian_training.errors import DataError
 from dorian_training.methods.skin_detail import fit_skin_detail
 
 
 @dataclass(frozen=True, kw_only=True)
-class SkinDetailConfig(Config):
+class SkinDetailConfig(FitConfig):
     """Options of ``skin-detail``."""
 
     sources: tuple[str, ...] = data_field("Faces of known age, best with sharp portraits among them.")
     only: tuple[str, ...] = option("Use the faces of this set alone; give it once per set.", default=(), metavar="SET")
     faces: int = option("Faces of each bracket of ages and set, at most.", default=500, kind=click.IntRange(2))
-    seed: int = option("Seed of the choice of faces.", default=0)
-    out: Path = option("Folder of the checkpoint.", kind=OUTPUT_FOLDER)
-    cache: Path = option("Folder of prepared crops.", default=DEFAULT_CACHE, kind=click.Path(path_type=Path))
-
-    def check(self) -> str:
-        """Check that no checkpoint would be lost, and the faces; return their number."""
-        if (self.out / WEIGHTS_FILE).exists():
-            raise ConfigError(f"{self.out} holds a checkpoint, which would be lost; choose another folder")
-        super().check()
-        return f"{len(self.records())} faces"
 
     def records(self) -> list[FaceRecord]:
         """Return the faces to fit on: of the training split, of known age.

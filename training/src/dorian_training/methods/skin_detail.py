@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.skin_detail import CUTOFFS, SkinDetail, split_bands
+from dorian_bundle.tensors import luma
 from dorian_training.data.crops import Crops
 
 KNOTS = (1.0, 7.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0)  # years between which energies are a straight line
@@ -15,7 +16,6 @@ _REFERENCE = KNOTS.index(25.0)  # the age that energies are relative to: from it
 _OLDEST = 82  # years, that an open bracket counts to
 _FLOOR = 0.01  # squared grey levels
 _STIFFNESS = 50.0  # of the line over the ages, in faces
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ def fit_skin_detail(crops: Crops) -> SkinDetail:
 
 def _energies(pixels: NDArray[np.uint8]) -> Floats:
     """The energies (bands, cells, cells) of a crop."""
-    squares = [np.square(band) for band in split_bands(pixels.astype(np.float32) @ _LUMA)]
+    squares = [np.square(band) for band in split_bands(luma(pixels))]
     cells = [cv2.resize(square, (CELLS, CELLS), interpolation=cv2.INTER_AREA) for square in squares]
     return np.asarray(cells, dtype=np.float64).reshape(len(CUTOFFS), CELLS, CELLS)
 
