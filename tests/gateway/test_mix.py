@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ from dorian_client.testing import FakeServer
 from dorian_server.serving.server import start as start_server
 from dorian_server.settings import Settings
 from tests.gateway.browser_page import ASTRONAUT, HOPPER, pixels_of
+from tests.gateway.encodings import as_form, as_json
 from tests.gateway.gateway_process import ROOT, start_gateway
 from tests.server.tiny_styles import write_style_bundle
 
@@ -42,26 +42,6 @@ CASES: dict[str, tuple[dict[str, Any], list[Any], dict[str, Any]]] = {
          "quality": 80, "keep_metadata": True, "with_delta": True},
     ),
 }  # fmt: skip
-
-
-def as_json(photo: bytes, fields: dict[str, Any]) -> dict[str, Any]:
-    references = {"references": [base64.b64encode(data).decode() for data in fields.get("references", [])]}
-    return {"json": {"photo": base64.b64encode(photo).decode(), **fields, **references}}
-
-
-def as_form(photo: bytes, fields: dict[str, Any]) -> dict[str, Any]:
-    """Return a form: references as files, lists item by item, what is no text as JSON."""
-
-    def write(value: object) -> str:
-        return value if isinstance(value, str) else json.dumps(value)
-
-    data = {
-        name: [write(item) for item in value] if isinstance(value, list) else write(value)
-        for name, value in fields.items()
-        if name != "references"
-    }
-    files = [("photo", photo), *(("references", reference) for reference in fields.get("references", []))]
-    return {"data": data, "files": files}
 
 
 @pytest.mark.parametrize("encode", [as_json, as_form])

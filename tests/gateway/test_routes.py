@@ -11,6 +11,7 @@ import pytest
 
 from dorian_client import Box, Client, Filter
 from dorian_client.testing import FakeServer
+from tests.gateway.encodings import as_form, as_json
 
 BOX = {"x": 50.0, "y": 6.0, "width": 12.0, "height": 14.0}
 # Fields of a request to age a photo, with the SDK's arguments that mean the same.
@@ -34,23 +35,6 @@ AGE_CASES: dict[str, tuple[dict[str, Any], list[Any], dict[str, Any]]] = {
     "source group": ({"to": [60], "source": "30-39"}, [60], {"source": "30-39"}),
     "latents": ({"to": [60], "latents": [{"face": 0, "latent": [0.5, 0.25]}]}, [60], {"latents": [(0, [0.5, 0.25])]}),
 }  # fmt: skip
-
-
-def as_json(photo: bytes, fields: dict[str, Any]) -> dict[str, Any]:
-    return {"json": {"photo": base64.b64encode(photo).decode(), **fields}}
-
-
-def as_form(photo: bytes, fields: dict[str, Any]) -> dict[str, Any]:
-    """Return a form: lists are given item by item, what is no text as JSON."""
-
-    def write(value: object) -> str:
-        return value if isinstance(value, str) else json.dumps(value)
-
-    data = {
-        name: [write(item) for item in value] if isinstance(value, list) else write(value)
-        for name, value in fields.items()
-    }
-    return {"data": data, "files": {"photo": ("photo.png", photo, "image/png")}}
 
 
 @pytest.mark.parametrize("encode", [as_json, as_form])
