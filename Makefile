@@ -70,10 +70,11 @@ proto: $(PROTO)/done  ## generate the stubs from proto/dorian/v1
 docs: $(DOCS)/done  ## build the documentation site into build/site; warnings are errors
 	$(DOCS)/bin/sphinx-build -q -W --keep-going -d build/doctrees docs build/site
 
-bench: $(SERVE)/bench $(DEV)/done  ## compare servers and latent searches, and write docs/performance.md
+bench: $(SERVE)/bench $(DEV)/done  ## compare servers, latent searches and ways to send a folder; writes docs/performance.md
 	$(SERVE)/bin/python -m bench.serving --json $(FIGURES) $(BENCH)
 	$(DEV)/bin/python -m bench.serving.document $(FIGURES)
 	$(DEV)/bin/python bench/search.py
+	$(SERVE)/bin/python -m bench.age_many --rounds 1 --threads 2 --threads 3 --broken 3
 
 load: $(SERVE)/test  ## wear a server out for half an hour: starts, overload, fairness, memory, 20,000 calls, kills, reloads
 	@failed=; for load in $(LOAD); do $(SERVE)/bin/python -m bench.load $$load || failed=1; done; test -z "$$failed"

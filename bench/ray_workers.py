@@ -10,25 +10,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from bench.photos import SUFFIXES, fill
+
 ROOT = Path(__file__).resolve().parents[1]
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-
-
-def fill(folder: Path, photos: Path, count: int) -> None:
-    """Fill a folder with so many photos, copies of those of another."""
-    files = sorted(path for path in photos.rglob("*") if path.suffix.lower() in SUFFIXES)
-    for index in range(count):
-        file = files[index % len(files)]
-        place = folder / str(index // 100) / f"{index:05}{file.suffix}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, place)
 
 
 def run(photos: Path, out: Path, bundle: Path, workers: int) -> float:
