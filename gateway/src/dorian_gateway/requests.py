@@ -73,31 +73,34 @@ class FaceLatent(_Body):
     latent: list[float] = Field(max_length=_MAX_NUMBERS)
 
 
-class AgeBody(_Body):
-    """A photo whose faces are to change."""
-
+class _ChangeBody(_Body):
     photo: Photo = Field(description="A JPEG, PNG or WebP file.")
-    to: list[AnyTarget] = Field(
-        [], max_length=_MAX_ENTRIES, description="Targets: years, labels of age groups, or filters; a photo for each."
-    )
     faces: list[AnyFace] | None = Field(
         None, max_length=_MAX_ENTRIES, description="The faces to change; all unless given."
+    )
+    method: str | None = Field(None, description="The method's name, as /v1/methods gives it.")
+    strength: float | None = Field(None, description="Factor on the change, 0 to 1.5.")
+    blend: Literal["delta", "replace"] | None = Field(None, description="How the change is put into the photo.")
+    format: ImageFormat | None = Field(None, description="Format of the result; that of the photo unless given.")
+    quality: int | None = Field(None, description="1 to 100, for JPEG and WebP.")
+    keep_metadata: bool = Field(False, description="Whether to keep camera, time and author of the photo's EXIF.")
+    with_delta: bool = Field(False, description="Whether to return the change as a layer, too.")
+
+
+class AgeBody(_ChangeBody):
+    """A photo whose faces are to change."""
+
+    to: list[AnyTarget] = Field(
+        [], max_length=_MAX_ENTRIES, description="Targets: years, labels of age groups, or filters; a photo for each."
     )
     face_ages: list[FaceAge] | None = Field(
         None, max_length=_MAX_ENTRIES, description="Targets of single faces, the same in every photo."
     )
     source: AnyAge | None = Field(None, description="The age that the faces have now; estimated unless given.")
-    method: str | None = Field(None, description="The method's name, as /v1/methods gives it.")
-    strength: float | None = Field(None, description="Factor on the change, 0 to 1.5.")
     keep_identity: float | None = Field(
         None,
         description="The least similarity that faces keep, above 0 and at most 1; they change as far as it allows.",
     )
-    blend: Literal["delta", "replace"] | None = Field(None, description="How the change is put into the photo.")
-    format: ImageFormat | None = Field(None, description="Format of the photos; that of the request unless given.")
-    quality: int | None = Field(None, description="1 to 100, for JPEG and WebP.")
-    keep_metadata: bool = Field(False, description="Whether to keep camera, time and author of the photo's EXIF.")
-    with_delta: bool = Field(False, description="Whether to return the change as a layer, too.")
     optimisation: Literal["none", "fast", "full"] | None = Field(None, description="How long to search for latents.")
     latents: list[FaceLatent] | None = Field(
         None, max_length=_MAX_ENTRIES, description="Latents to draw faces from, without a search."
@@ -127,10 +130,9 @@ class AgeBody(_Body):
         )
 
 
-class MixBody(_Body):
+class MixBody(_ChangeBody):
     """A photo whose faces take styles of faces in other photos, or of an age."""
 
-    photo: Photo = Field(description="A JPEG, PNG or WebP file.")
     references: list[Photo] = Field([], max_length=_MAX_ENTRIES, description="Photos that give their styles, up to 8.")
     reference_faces: list[AnyFace] | None = Field(
         None, max_length=_MAX_ENTRIES, description="The face of each reference; the largest unless given."
@@ -145,16 +147,6 @@ class MixBody(_Body):
     levels: list[int] | None = Field(
         None, max_length=_MAX_ENTRIES, description="Levels, from 1, at which the mean of all references is taken."
     )
-    faces: list[AnyFace] | None = Field(
-        None, max_length=_MAX_ENTRIES, description="The faces to change; all unless given."
-    )
-    method: str | None = Field(None, description="The method's name, as /v1/methods gives it.")
-    strength: float | None = Field(None, description="Factor on the change, 0 to 1.5.")
-    blend: Literal["delta", "replace"] | None = Field(None, description="How the change is put into the photo.")
-    format: ImageFormat | None = Field(None, description="Format of the photo; that of the request unless given.")
-    quality: int | None = Field(None, description="1 to 100, for JPEG and WebP.")
-    keep_metadata: bool = Field(False, description="Whether to keep camera, time and author of the photo's EXIF.")
-    with_delta: bool = Field(False, description="Whether to return the change as a layer, too.")
 
     def to_references(self) -> list[Reference]:
         """Return the references as the SDK takes them.
