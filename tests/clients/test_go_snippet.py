@@ -9,13 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from dorian_client import Client, Tls
-from dorian_server.cli.keys import main as keys_command
-from tests.certificates import Authority
-from tests.e2e.server_process import ServerProcess, start_server
+from tests.clients.secure_server import make_folder, serve
 
 ROOT = Path(__file__).resolve().parents[2]
 SNIPPET = ROOT / "examples" / "snippets" / "age.go"
@@ -71,20 +68,14 @@ def command(libraries: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with certificates and an API key."""
     folder = tmp_path_factory.mktemp("server")
-    authority = Authority("one")
-    authority.issue().write(folder)
-    (folder / "ca.pem").write_bytes(authority.pem)
-    added = CliRunner().invoke(keys_command, ["add", str(folder / "keys.json"), "--id", "go", "--scope", "age"])
-    (folder / "key").write_text(added.stdout)
+    make_folder(folder, {"key": ["age"]})
     return folder
 
 
 @pytest.fixture(scope="module")
-def server(command: Path, folder: Path) -> Iterator[ServerProcess]:
-    tls = ["--tls-certificate", str(folder / "certificate.pem"), "--tls-key", str(folder / "key.pem")]
-    server = start_server("--bundle", "models/default", "--api-keys", str(folder / "keys.json"), *tls)
-    yield server
-    assert server.stop() == 0
+def address(command: Path, folder: Path) -> Iterator[str]:
+    with serve(folder) as address:
+        yield address
 
 
 def run(*command: str, seconds: float = 120, **environment: str) -> str:
@@ -96,12 +87,9 @@ def run(*command: str, seconds: float = 120, **environment: str) -> str:
     return result.stdout
 
 
-def test_it_ages_a_photo_and_tells_why_it_cannot(
-    command: Path, folder: Path, server: ServerProcess, tmp_path: Path
-) -> None:
+def test_it_ages_a_photo_and_tells_why_it_cannot(command: Path, folder: Path, address: str, tmp_path: Path) -> None:
     photo, blank, out = ROOT / "examples" / "astronaut.jpg", tmp_path / "blank.jpg", tmp_path / "older.jpg"
     Image.new("RGB", (128, 128), (90, 120, 150)).save(blank)
-    address = server.address.replace("127.0.0.1", "localhost")
     key = (folder / "key").read_text().strip()
     environment = {"DORIAN_API_KEY": key, "SSL_CERT_FILE": str(folder / "ca.pem")}
     run(str(command), address, str(photo), "60+", str(out), **environment)

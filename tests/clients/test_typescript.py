@@ -8,16 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from PIL import Image
 
 from dorian.v1 import face_aging_pb2
 from dorian_client import Reason
-from dorian_server.cli.keys import main as keys_command
-from tests.certificates import Authority
 from tests.clients.node import PACKAGE, ROOT, install, require_node, run
-from tests.e2e.server_process import start_server
+from tests.clients.secure_server import make_folder, serve
 
 BACKEND = ROOT / "examples" / "mobile-backend"
 STUBS = PACKAGE / "src" / "generated" / "dorian" / "v1" / "face_aging_pb.ts"
@@ -37,13 +34,7 @@ def built() -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with certificates, API keys and photos, as server.test.ts reads them."""
     folder = tmp_path_factory.mktemp("typescript")
-    authority = Authority("one")
-    authority.issue().write(folder)
-    (folder / "ca.pem").write_bytes(authority.pem)
-    for name, scopes in SCOPES.items():
-        flags = [flag for scope in scopes for flag in ("--scope", scope)]
-        added = CliRunner().invoke(keys_command, ["add", str(folder / "keys.json"), "--id", name, *flags])
-        (folder / name).write_text(added.stdout)
+    make_folder(folder, SCOPES)
     (folder / "face.jpg").write_bytes((ROOT / "examples" / "astronaut.jpg").read_bytes())
     Image.new("RGB", (128, 128), (90, 120, 150)).save(folder / "blank.jpg")
     return folder
@@ -52,11 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def environment(built: None, folder: Path) -> Iterator[dict[str, str]]:
     """Start a server with TLS and API keys; return the variables by which the tests find it."""
-    tls = ["--tls-certificate", str(folder / "certificate.pem"), "--tls-key", str(folder / "key.pem")]
-    server = start_server("--bundle", "models/default", "--api-keys", str(folder / "keys.json"), *tls)
-    address = server.address.replace("127.0.0.1", "localhost")  # Node warns of TLS names that are addresses
-    yield {"DORIAN_TEST_SERVER": address, "DORIAN_TEST_FOLDER": str(folder)}
-    assert server.stop() == 0
+    with serve(folder) as address:
+        yield {"DORIAN_TEST_SERVER": address, "DORIAN_TEST_FOLDER": str(folder)}
 
 
 def run_tests(files: list[Path], environment: dict[str, str]) -> None:
