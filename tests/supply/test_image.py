@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,22 +15,12 @@ import pytest
 from PIL import Image
 
 from dorian_client import Busy, Client, ConnectionFailed, DeadlineExceeded
+from tests.supply.containers import BUILD_SECONDS, ROOT, Compose, composed, free_port, require_engine, run
 
-ROOT = Path(__file__).resolve().parents[2]
 MEBIBYTE = 2**20
 LIMIT = 1536 * MEBIBYTE
-BUILD_SECONDS = 1800
 
 pytestmark = pytest.mark.slow
-
-
-def run(*command: str, environment: dict[str, str] | None = None, seconds: float = 120, merge: bool = False) -> str:
-    """What a command that succeeds prints; with ``merge``, errors included."""
-    result = subprocess.run(
-        command, env=os.environ | (environment or {}), cwd=ROOT, capture_output=True, text=True, timeout=seconds
-    )
-    assert result.returncode == 0, f"{command}: {result.stdout[-2000:]}{result.stderr[-2000:]}"
-    return result.stdout + (result.stderr if merge else "")
 
 
 class Container:
@@ -68,31 +53,17 @@ class Container:
 
 
 @pytest.fixture(scope="module")
-def compose() -> Iterator[Callable[..., str]]:
+def compose() -> Iterator[Compose]:
     """docker-compose, in a project of its own that is taken down again; the image is built."""
-    if shutil.which("docker") is None or shutil.which("docker-compose") is None:
-        pytest.skip("docker and docker-compose are not installed here")
-    if subprocess.run(["docker", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("no Docker engine runs here")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    environment = {
-        "COMPOSE_PROJECT_NAME": f"dorian-test-{port}",
-        "DORIAN_PUBLISHED_PORT": str(port),
-        "DORIAN_CONTAINER_MEMORY": str(LIMIT),
-        "DOCKER_BUILDKIT": "0",  # which the engine of this test may lack
-    }
-
-    def call(*arguments: str, seconds: float = 120) -> str:
-        return run("docker-compose", *arguments, environment=environment, seconds=seconds)
-
-    call("build", "server", seconds=BUILD_SECONDS)
-    yield call
-    call("down", "--volumes")
+    require_engine()
+    environment = {"DORIAN_PUBLISHED_PORT": str(free_port()), "DORIAN_CONTAINER_MEMORY": str(LIMIT)}
+    with composed(ROOT / "docker-compose.yml", environment) as call:
+        call("build", "server", seconds=BUILD_SECONDS)
+        yield call
 
 
 @pytest.fixture(scope="module")
-def container(compose: Callable[..., str]) -> Container:
+def container(compose: Compose) -> Container:
     """The server, healthy."""
     compose("up", "--detach", "server")
     id = compose("ps", "--quiet", "server").strip()
