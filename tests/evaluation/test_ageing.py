@@ -18,6 +18,7 @@ from dorian_evaluation.ageing.metrics import (
     identity_metrics,
     target_metrics,
 )
+from dorian_evaluation.ageing.people import people_label, people_metrics
 from dorian_evaluation.ageing.targets import Target, age_targets, find_faces_of_age, sample_faces
 from dorian_evaluation.faces.identities import KnownPeople
 from dorian_evaluation.server_calls import select_face
@@ -183,3 +184,22 @@ def test_a_chart_of_error_against_similarity(tmp_path: Path) -> None:
         draw_chart(tmp_path / "chart.png", {"filters": metrics["filters"]})
     with pytest.raises(DataError, match="cannot be drawn"):
         draw_chart(tmp_path / "chart.text", metrics)
+
+
+def test_people_of_each_ethnicity_and_gender_against_real_faces_of_the_same() -> None:
+    asian = [record(30, gender="Female", ethnicity=name) for name in ("Asian", "East Asian", "Southeast Asian")] * 8
+    records = [*asian, *[record(30, ethnicity="White")] * 20, record(30, ethnicity=""), record(30, gender="")]
+    measured = Measurements(
+        records=records,
+        after=[np.array([30.0, 75.0])] * 24 + [np.array([20.0, 60.0])] * 22,
+        similarity=[np.array([0.6, 0.4])] * 24 + [np.array([0.9, 0.7])] * 22,
+    )
+    table = people_metrics(measured, [Target("25", 25.0), Target("70", 70.0)], {"Asian Female": {25.0: REAL}})
+    assert list(table) == ["Asian Female", "White Male"]
+    women = table["Asian Female"]
+    assert (women["faces"], women["few"]) == (24, False)
+    assert women["targets"]["25"]["off"] == 4.0  # judged 30, where real faces of 25 are judged 1 year too old
+    assert "off" not in women["targets"]["70"]
+    assert (women["similarity"], women["similarity_ratio"]) == (0.5, 0.625)
+    assert table["White Male"]["similarity_ratio"] == 1.0
+    assert {people_label(face) for face in records[-2:]} == {None}

@@ -78,6 +78,7 @@ def test_ages_and_filters(evaluate: Callable[..., Result], tmp_path: Path) -> No
     )  # a grey has no colour, however bright
     assert at_full_strength["unchanged"] == {"faces": 6, "face": 1.0, "picture": round(70 * 70 / 80**2, 3)}
     assert sum(row["faces"] for row in at_full_strength["groups"]["decade"].values()) == 6
+    assert sum(row["faces"] for row in at_full_strength["ethnicity_gender"].values()) == 6
 
     young = metrics["filters"]["ageing"]["strengths"]["0.5"]["targets"]["young"]
     assert (young["judged"], "error" in young) == (20.0, False)

@@ -37,7 +37,7 @@ def ageing_metrics(
     """
     after, similarity = np.stack(measurements.after), np.stack(measurements.similarity)  # (faces, targets)
     threshold = people.threshold if people else None
-    adult = [index for index, target in enumerate(targets) if _is_adult_age(target)]
+    adult = [index for index, target in enumerate(targets) if is_adult_age(target)]
     errors = np.abs(after - [np.nan if target.years is None else target.years for target in targets])
     metrics: dict[str, Any] = {
         "faces": count_faces(len(measurements.records), measurements.skipped),
@@ -140,7 +140,8 @@ def group_metrics(records: Sequence[FaceRecord], errors: Floats | None, similari
     }
 
 
-def _is_adult_age(target: Target) -> bool:
+def is_adult_age(target: Target) -> bool:
+    """Return whether a target is an age within ``ADULT_TARGETS``, and no age group."""
     return target.years is not None and not target.is_group and ADULT_TARGETS[0] <= target.years <= ADULT_TARGETS[1]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dorian_evaluation.ageing.metrics import ADULT_TARGETS, FEW_FACES
+from dorian_evaluation.ageing.people import FEW_REAL_FACES
 from dorian_evaluation.ageing.targets import MAX_AGE, MIN_AGE
 from dorian_evaluation.faces.identities import FALSE_ACCEPT_RATE
 from dorian_evaluation.rendering import render
@@ -21,6 +22,7 @@ def ageing_terms() -> dict[str, Any]:
     return {
         "span": ADULT_TARGETS,
         "few_faces": FEW_FACES,
+        "few_real_faces": FEW_REAL_FACES,
         "min_age": MIN_AGE,
         "max_age": MAX_AGE,
         "rate": FALSE_ACCEPT_RATE,

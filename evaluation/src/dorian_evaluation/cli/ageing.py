@@ -13,6 +13,7 @@ from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_evaluation.ageing.chart import draw_chart
 from dorian_evaluation.ageing.measurements import Judges, measure_aged_faces, measure_real_faces
 from dorian_evaluation.ageing.metrics import ageing_metrics
+from dorian_evaluation.ageing.people import measure_real_people, people_metrics
 from dorian_evaluation.ageing.report import render_ageing
 from dorian_evaluation.ageing.sheet import Row, write_sheet
 from dorian_evaluation.ageing.targets import Target, age_targets, sample_faces
@@ -106,6 +107,7 @@ def _measure(options: AgeingOptions) -> tuple[dict[str, Any], dict[str, list[Row
         judges = Judges(open_age_judge(options.judges), open_identity_judge(options.judges))
         dated = [record for record in records if record.age is not None]
         real = measure_real_faces(judges.age, dated, options.targets)
+        real_people = measure_real_people(judges.age, dated, options.targets)
         people = measure_people(judges.identity, records, options.cache)
         metrics: dict[str, Any] = {}
         sheets: dict[str, list[Row]] = {}
@@ -115,7 +117,9 @@ def _measure(options: AgeingOptions) -> tuple[dict[str, Any], dict[str, list[Row
             by_strength = {}
             for strength in dict.fromkeys(options.strengths):
                 measurements = measure_aged_faces(client, judges, faces, method, targets, strength, shown)
-                by_strength[f"{strength:g}"] = ageing_metrics(measurements, targets, real, people)
+                by_strength[f"{strength:g}"] = ageing_metrics(measurements, targets, real, people) | {
+                    "ethnicity_gender": people_metrics(measurements, targets, real_people)
+                }
                 sheets[f"-{method.name}-{strength:g}"] = measurements.rows
             metrics[method.name] = {
                 "ageing": {
