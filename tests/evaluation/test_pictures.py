@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from dorian_evaluation.ageing.aligned_faces import CROP_SIZE
 from dorian_evaluation.ageing.children import AgedChild, child_metrics, eye_contrast
 from dorian_evaluation.ageing.regions import region
 from dorian_evaluation.ageing.spectrum import BANDS, band_energies, crop_energies, spectrum_metrics
-from dorian_evaluation.ageing.spots import SPOT_LEVELS, SPOT_SIGMA, SPOT_SIZE, count_spots, spot_metrics
+from dorian_evaluation.ageing.spots import SPOT_LEVELS, SPOT_SIGMA, SPOT_SIZE, count_spots, moved_back, spot_metrics
 from dorian_evaluation.ageing.targets import age_targets
 
 CHEEK, EYE, CORNER = (74, 38), tuple(DEFAULT_TEMPLATE.points(SPOT_SIZE)[0][::-1].round().astype(int)), (2, 2)
@@ -113,3 +114,29 @@ def test_regions_lie_within_one_another() -> None:
     assert (skin <= changed).all()
     assert not (eyes & changed).any()
     assert 0.15 < skin.mean() < changed.mean() < 0.8
+
+
+def textured() -> NDArray[np.float32]:
+    """Light and dark patches of a few pixels, as a face has them."""
+    noise = np.random.default_rng(0).normal(0, 1, (SPOT_SIZE, SPOT_SIZE)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 3)
+    return np.asarray(128 + 30 * smooth / smooth.std(), dtype=np.float32)
+
+
+def test_a_face_that_moved_has_no_spots_for_it() -> None:
+    before = textured()
+    rows, columns = np.mgrid[:SPOT_SIZE, :SPOT_SIZE].astype(np.float32)
+    grown = cv2.remap(before, 64 + (columns - 64) / 1.05, 64 + (rows - 64) / 1.05, cv2.INTER_CUBIC)
+    assert sum(count_spots(grown - before)) > 10
+    assert count_spots(moved_back(before, grown) - before) == (0, 0)
+
+
+@pytest.mark.parametrize("radius", [1.5, 2.5, 4.0])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_spot_is_no_movement(radius: float, sign: int) -> None:
+    before = textured()
+    rows, columns = np.mgrid[:SPOT_SIZE, :SPOT_SIZE]
+    distance = np.hypot(rows - CHEEK[0], columns - CHEEK[1])
+    spotted = before + np.float32(sign * 70) * np.exp(-((distance / radius) ** 4)).astype(np.float32)
+    plain, undone = count_spots(spotted - before), count_spots(moved_back(before, spotted) - before)
+    assert plain == undone == ((1, 0) if sign < 0 else (0, 1))

@@ -17,6 +17,7 @@ from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.calibration import Calibration
+from dorian_bundle.face_shape import load_face_shape
 from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
 from dorian_bundle.families.cyclegan import CycleGanMethod, cyclegan_signature
 from dorian_bundle.masks import face_mask
@@ -211,6 +212,23 @@ def test_a_translator_is_given_a_table_of_skins_detail(
     assert [(data.name, data.faces) for data in entry.detail_provenance.data] == [("mine", 3)]
     with pytest.raises(ExportError, match="family 'age_translator', not skin_detail"):
         make("age_translator", translator_run, seen, skin_detail=translator_run)
+
+
+def test_a_translator_is_given_a_table_of_faces_shapes(
+    translator_run: Path, make: Make, seen: Faces, tmp_path: Path
+) -> None:
+    table = {"ages": torch.tensor([20.0, 80.0]), "offsets": torch.rand(2, 73, 2) / 10}
+    about = {"family": "face_shape", "stage": "face_shape", "steps": 1, "earlier": [], "seed": 0, "data": {"mine": 3}}
+    (tmp_path / "table").mkdir()
+    save_weights(tmp_path / "table" / WEIGHTS_FILE, {"face_shape": table}, about | {"settings": {}})
+    entry = make("age_translator", translator_run, seen, face_shape=tmp_path / "table").entry
+    assert isinstance(entry, AgeTranslatorMethod)
+    assert entry.shape is not None
+    assert entry.stored_files() == (entry.shape,)
+    entry.shape.verify(tmp_path)
+    read = load_face_shape(tmp_path / entry.shape.path)
+    assert np.allclose(read.offsets, table["offsets"].numpy(), atol=1e-3)
+    assert list(entry.further_provenances()) == ["face shape of age_translator"]
 
 
 def test_they_are_proven_on_random_and_on_real_inputs(

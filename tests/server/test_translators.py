@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from dorian_bundle import Bundle
 from dorian_bundle.calibration import Calibration
 from dorian_bundle.face_detection import DetectedFace
+from dorian_bundle.face_shape import FaceShape
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_bundle.graphs import Signature
+from dorian_bundle.mesh import POINTS
 from dorian_bundle.skin_detail import SkinDetail
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError
@@ -98,10 +100,11 @@ def translate(entries: tuple[AgeTranslatorMethod, CycleGanMethod]) -> Callable[.
         calibration: Calibration | None = None,
         mirrored: bool = True,
         detail: SkinDetail | None = None,
+        shape: FaceShape | None = None,
     ) -> tuple[AgeTranslator, Painter]:
         painter = Painter(rule)
         entry = entries[0].model_copy(update={"calibration": calibration or Calibration(), "mirrored": mirrored})
-        return AgeTranslator(entry, lambda _: painter, detail), painter
+        return AgeTranslator(entry, lambda _: painter, detail, shape), painter
 
     return build
 
@@ -243,6 +246,37 @@ def test_the_photos_own_skin_gains_detail_with_age(
     else:
         assert gain == pytest.approx(np.exp(0.3 * 1.1) if strength else 1.0, rel=0.12)
         assert (pixels[4 * SIZE :] == photo[4 * SIZE :]).all()
+
+
+@pytest.mark.parametrize(
+    ("strength", "blend", "fall"), [(1.0, "delta", 7.0), (0.5, "delta", 3.5), (1.0, "replace", 0.0)]
+)
+def test_the_faces_shape_changes_with_age(
+    translate: Callable[..., tuple[AgeTranslator, Painter]],
+    flat_pipeline: BuildPipeline,
+    face_at: FaceAt,
+    write: Write,
+    read: Read,
+    strength: float,
+    blend: Literal["delta", "replace"],
+    fall: float,
+) -> None:
+    """A network that changes nothing leaves the shape alone to change: the face's middle falls, but not where a drawing replaces it."""
+    offsets = np.zeros((2, POINTS, 2), np.float32)
+    offsets[1, :, 1] = 0.1  # distances between the eyes
+    table = FaceShape(np.array([20, 80], np.float32), offsets)
+    translator, _ = translate(lambda image, _: np.zeros_like(image), shape=table)
+    face = face_at(0, 0, 4 * SIZE)
+    pipeline, _ = flat_pipeline(face, methods=[translator])
+    between = float(np.hypot(*(face.landmarks[1] - face.landmarks[0])))
+    photo = np.full((4 * SIZE + 20, 4 * SIZE, 3), 90, np.uint8)
+    row, column = (round(float(place)) for place in face.landmarks[2][::-1])  # the tip of the nose
+    photo[row - 3 : row + 4, column - 3 : column + 4] = 200
+    request = AgeRequest(write(photo), years(80), Age(years=20), strength=strength, blend=blend)
+    (picture,) = pipeline.age(request, translator, Clock()).images
+    rows, columns = np.nonzero(read(picture.image.data)[..., 0] > 130)
+    assert columns.mean() == pytest.approx(column, abs=0.6)
+    assert rows.mean() == pytest.approx(row + 0.1 * between * fall / 7, abs=0.8)
 
 
 # --- CycleGAN ---

@@ -119,7 +119,8 @@ def onnx(
 
     \b
     dorian-export onnx --age-translator models/checkpoints/age_translator --calibrator models/checkpoints/calibrator \\
-      --skin-detail models/checkpoints/skin_detail --age-cgan models/checkpoints/age_cgan --cyclegan models/checkpoints/cyclegan \\
+      --skin-detail models/checkpoints/skin_detail --face-shape models/checkpoints/face_shape \\
+      --age-cgan models/checkpoints/age_cgan --cyclegan models/checkpoints/cyclegan \\
       --detector models/checkpoints/detector/face_detection_yunet_2026may.onnx \\
       --landmark-refiner models/checkpoints/landmark_refiner --age-estimator models/checkpoints/age_estimator \\
       --facenet models/checkpoints/facenet --data faces/ --out models/default

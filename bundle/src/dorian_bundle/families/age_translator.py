@@ -27,8 +27,8 @@ class AgeTranslatorMethod(MethodEntry):
 
     ``graph`` draws ages from ``min_years`` to ``max_years``; those beyond are drawn as the nearest of them. ``calibration``
     says which age to give to the graph. ``mirrored``: whether a delta is the mean of the crop's and of its mirror image's,
-    turned back. ``detail``: table by which the photo's own fine structure of skin is changed (see ``skin_detail``); ``None``: it
-    stays as it is.
+    turned back. ``detail`` and ``shape``: tables by which the photo's own fine structure of skin (see ``skin_detail``) and the face's
+    shape (see ``face_shape``) are changed; ``None``: it stays as it is.
     """
 
     family: Literal["age_translator"] = "age_translator"
@@ -41,6 +41,8 @@ class AgeTranslatorMethod(MethodEntry):
     mirrored: bool = False
     detail: StoredFile | None = None
     detail_provenance: Provenance | None = None
+    shape: StoredFile | None = None
+    shape_provenance: Provenance | None = None
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -53,11 +55,15 @@ class AgeTranslatorMethod(MethodEntry):
         return (self.graph,)
 
     def further_provenances(self) -> Mapping[str, Provenance]:
-        return {} if self.detail_provenance is None else {f"skin detail of {self.name}": self.detail_provenance}
+        tables = {
+            f"skin detail of {self.name}": self.detail_provenance,
+            f"face shape of {self.name}": self.shape_provenance,
+        }
+        return {name: provenance for name, provenance in tables.items() if provenance is not None}
 
     def check_graphs(self, graphs: Mapping[str, Graph]) -> None:
         check_groups(self.age_groups)
         require_graph(graphs, "translator", self.graph, age_translator_signature(self.crop_size))
 
     def stored_files(self) -> tuple[StoredFile, ...]:
-        return () if self.detail is None else (self.detail,)
+        return tuple(file for file in (self.detail, self.shape) if file is not None)

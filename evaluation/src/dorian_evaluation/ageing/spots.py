@@ -18,6 +18,7 @@ SPOT_SIZE = 128  # pixels, side of the crops that are looked at
 SPOT_LEVELS = 30.0  # grey levels by which a spot differs from the change around it
 SPOT_SIGMA = SPOT_SIZE / 16  # pixels, of the Gaussian whose mean is the change around
 SPOT_AREA = 4  # pixels; smaller blobs are no spots
+_FLOW_SIGMA = 2.0  # pixels, of the Gaussian that smooths how a face moved
 
 
 def count_spots(change: Luma) -> tuple[int, int]:
@@ -37,8 +38,25 @@ def count_spots(change: Luma) -> tuple[int, int]:
 
 def spot_counts(face: AlignedFace) -> NDArray[np.int64]:
     """Return the dark and bright spots of a face, (targets, 2)."""
-    levels = luma(_resized(face))
-    return np.asarray([count_spots(after - levels[0]) for after in levels[1:]], dtype=np.int64)
+    before, *afters = luma(_resized(face))
+    return np.asarray([count_spots(moved_back(before, after) - before) for after in afters], dtype=np.int64)
+
+
+def moved_back(before: Luma, after: Luma) -> Luma:
+    """Return ``after`` with its pixels where they were ``before``: a brow that moved is no spot.
+
+    How it moved is dense optical flow (Kroeger et al. 2016), smoothed: a spot, which was nowhere before, stays.
+
+    Args:
+        before: Luma in grey levels, (SPOT_SIZE, SPOT_SIZE).
+        after: The same of the changed face.
+    """
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+    first, second = (np.clip(levels, 0, 255).astype(np.uint8) for levels in (before, after))
+    across, down = cv2.split(cv2.GaussianBlur(flow.calc(first, second, None), (0, 0), _FLOW_SIGMA))
+    rows, columns = np.mgrid[: len(before), : len(before)].astype(np.float32)
+    moved = cv2.remap(after, columns + across, rows + down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, dtype=np.float32)
 
 
 def spot_metrics(counts: Sequence[NDArray[np.int64]], targets: Sequence[Target]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.calibration import Calibration
+from dorian_bundle.face_shape import SHAPE_FILE, FaceShape
 from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import learned_mask
@@ -77,7 +78,8 @@ def export_age_translator(job: ExportJob, name: str = "age_translator") -> Metho
         "flip_weight"
     )  # else it learnt to draw a mirrored face as it draws the face
     estimator = job.checkpoints.get("calibrator") or job.checkpoints["age_estimator"]
-    detail = _write_detail(job) if "skin_detail" in job.checkpoints else {}
+    tables = _write_detail(job) if "skin_detail" in job.checkpoints else {}
+    tables |= _write_shape(job) if "face_shape" in job.checkpoints else {}
     entry = AgeTranslatorMethod(
         name=name,
         description=_DESCRIPTIONS[name],
@@ -89,7 +91,7 @@ def export_age_translator(job: ExportJob, name: str = "age_translator") -> Metho
         calibration=_calibrate(network, estimator, job.faces, shape.size, is_mirrored),
         mirrored=is_mirrored,
         provenance=describe_provenance(metadata, job.metrics_with(name, differences)),
-        **detail,
+        **tables,
     )
     return MethodExport(entry, {name: graph}, differences)
 
@@ -101,6 +103,15 @@ def _write_detail(job: ExportJob) -> dict[str, Any]:
     table = weights["skin_detail"]
     SkinDetail(table["ages"].numpy(), table["log_energy"].numpy()).save(job.folder / DETAIL_FILE)
     return {"detail": describe_file(job.folder, DETAIL_FILE), "detail_provenance": describe_provenance(metadata, {})}
+
+
+def _write_shape(job: ExportJob) -> dict[str, Any]:
+    """Write the table of ``job.checkpoints["face_shape"]``; return what the manifest says of it."""
+    weights, metadata = load_weights(job.checkpoints["face_shape"])
+    require_family(metadata, "face_shape")
+    table = weights["face_shape"]
+    FaceShape(table["ages"].numpy(), table["offsets"].numpy()).save(job.folder / SHAPE_FILE)
+    return {"shape": describe_file(job.folder, SHAPE_FILE), "shape_provenance": describe_provenance(metadata, {})}
 
 
 def _inputs(crops: NDArray[np.uint8]) -> list[dict[str, Array]]:
@@ -145,6 +156,7 @@ EXPORTER = MethodExporter(
         "calibrator": "Run or checkpoint of an age estimator to calibrate the age translator by; --age-estimator's unless given. "
         "Better one that the translator's training has not seen.",
         "skin_detail": "Checkpoint of skin-detail: how the photo's own fine structure of skin changes with age.",
+        "face_shape": "Checkpoint of face-shape: how the shape of a face changes with age.",
     },
 )
 

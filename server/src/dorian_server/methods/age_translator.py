@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.face_shape import FaceShape
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.graphs import Array
 from dorian_bundle.method_entry import Filter
@@ -14,12 +15,12 @@ from dorian_bundle.skin_detail import SkinDetail
 from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
-from dorian_server.methods.method import Crop, DetailChange, Drawing
+from dorian_server.methods.method import Crop, DetailChange, Drawing, ShapeChange
 from dorian_server.runtimes.session import Session, chunks
 
 
 class AgeTranslator:
-    """The network of one age_translator method, and its table of skin's detail if it has one.
+    """The network of one age_translator method, and its tables of skin's detail and of faces' shapes if it has them.
 
     A drawing is the crop and the crop with the delta added.
     """
@@ -28,9 +29,13 @@ class AgeTranslator:
     filters: Sequence[Filter] = ()
 
     def __init__(
-        self, manifest: AgeTranslatorMethod, open_session: Callable[[str], Session], detail: SkinDetail | None
+        self,
+        manifest: AgeTranslatorMethod,
+        open_session: Callable[[str], Session],
+        detail: SkinDetail | None,
+        shape: FaceShape | None,
     ) -> None:
-        self.manifest, self._detail = manifest, detail
+        self.manifest, self._detail, self._shape = manifest, detail, shape
         self.groups = manifest.age_groups
         self._session = open_session(manifest.graph)
 
@@ -50,14 +55,15 @@ class AgeTranslator:
             rows = iter(deltas.transpose(0, 2, 3, 1))
             befores = originals.transpose(0, 2, 3, 1)
             return [
-                [Drawing(before, before + next(rows), self._detail_change(source, age)) for age in ages]
+                [Drawing(before, before + next(rows), *self._photo_changes(source, age)) for age in ages]
                 for before, source, ages in zip(befores, sources, targets, strict=True)
             ]
 
-    def _detail_change(self, source: Age, target: Age) -> DetailChange | None:
-        if self._detail is None:
-            return None
-        return DetailChange(self._detail, source.years_in(self.groups), target.years_in(self.groups))
+    def _photo_changes(self, source: Age, target: Age) -> tuple[DetailChange | None, ShapeChange | None]:
+        """What changes of the photo itself."""
+        years = source.years_in(self.groups), target.years_in(self.groups)
+        detail = None if self._detail is None else DetailChange(self._detail, *years)
+        return detail, None if self._shape is None else ShapeChange(self._shape, *years)
 
     def _condition(self, source: Age, target: Age) -> tuple[float, float, float]:
         """Source and target age in years as the network takes them, calibrated, and the factor on the delta."""

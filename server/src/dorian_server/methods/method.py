@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.ages import AgeGroup
+from dorian_bundle.face_shape import FaceShape
 from dorian_bundle.families import Method as MethodEntry
 from dorian_bundle.graphs import Array
 from dorian_bundle.method_entry import Filter
@@ -31,15 +32,26 @@ class DetailChange:
 
 
 @dataclass(frozen=True)
+class ShapeChange:
+    """How the face's shape changes: by ``table`` from the age ``source`` to ``target``, in years."""
+
+    table: FaceShape
+    source: float
+    target: float
+
+
+@dataclass(frozen=True)
 class Drawing:
     """What a method draws of a face: ``before`` and ``after``, float32 RGB (size, size, 3), about [0, 1].
 
-    ``detail`` is changed beside it where the delta is added to the photo; ``None``: nothing is.
+    Where the delta is added to the photo, the photo's own ``detail`` and the face's ``shape`` are changed beside it; ``None``: they
+    are not.
     """
 
     before: Array
     after: Array
     detail: DetailChange | None = None
+    shape: ShapeChange | None = None
 
     @property
     def delta(self) -> Array:

@@ -23,6 +23,7 @@ from dorian_server.pipeline.face_warnings import warn_of_face
 from dorian_server.pipeline.fine_detail import FineCrop, cut_finely, detailed_patch
 from dorian_server.pipeline.outputs import encode_delta, encode_photo
 from dorian_server.pipeline.preparation import PreparedFace
+from dorian_server.pipeline.reshaping import Move, reshape_faces
 
 
 def check_strength(request: AgeRequest | MixRequest) -> None:
@@ -108,6 +109,9 @@ class Composition:
         pixels = self._photo.pixels.copy()
         patches = [self._patch(index, drawing) for index, drawing in enumerate(drawings) if drawing is not None]
         compositing.apply(pixels, patches, self._request.strength)
+        if self._request.blend == "delta":
+            moves = [self._move(index, drawing) for index, drawing in enumerate(drawings) if drawing is not None]
+            reshape_faces(pixels, [move for move in moves if move is not None], self._request.strength)
         return pixels, patches
 
     def _patch(self, index: int, drawing: Drawing) -> compositing.Patch:
@@ -118,6 +122,13 @@ class Composition:
         make = compositing.learned_patch if self._method.learned_under_mask else compositing.delta_patch
         patch = make(face.matrix, mask, drawing.delta, compositing.colourfulness(face.crop))
         return detailed_patch(patch, self._fine_crop(index), drawing.detail) if drawing.detail else patch
+
+    def _move(self, index: int, drawing: Drawing) -> Move | None:
+        """Return how the prepared face ``index`` changes its shape."""
+        if drawing.shape is None:
+            return None
+        mesh, change = self._meshes[index], drawing.shape
+        return Move(mesh, change.table.moves(mesh, change.source, change.target))
 
     def _fine_crop(self, index: int) -> FineCrop:
         if index not in self._fine_crops:

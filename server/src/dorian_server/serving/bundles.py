@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dorian_bundle import Bundle, BundleError, load_bundle
 from dorian_bundle.face_detection import MAX_SIDE
+from dorian_bundle.face_shape import load_face_shape
 from dorian_bundle.families import Method as MethodEntry
 from dorian_bundle.families.ae_stylegan import AeStyleGanMethod
 from dorian_bundle.families.age_cgan import AgeCganMethod
@@ -216,7 +217,8 @@ def build_method(
             return AgeCgan(manifest, open_graph)
         case AgeTranslatorMethod():
             detail = load_skin_detail(file_path(manifest.detail)) if manifest.detail else None
-            return AgeTranslator(manifest, open_graph, detail)
+            shape = load_face_shape(file_path(manifest.shape)) if manifest.shape else None
+            return AgeTranslator(manifest, open_graph, detail, shape)
         case CycleGanMethod():
             return CycleGan(manifest, open_graph)
         case AeStyleGanMethod():

@@ -12,6 +12,7 @@ from dorian_training.cli.age_estimator import age_estimator
 from dorian_training.cli.age_translator import age_translator
 from dorian_training.cli.cycle_stylegan import cycle_stylegan
 from dorian_training.cli.cyclegan import cyclegan
+from dorian_training.cli.face_shape import face_shape
 from dorian_training.cli.facenet_published import facenet_published
 from dorian_training.cli.facenet_whitening import facenet_whitening
 from dorian_training.cli.landmark_refiner import landmark_refiner
@@ -26,6 +27,7 @@ COMMANDS = (
     age_translator,
     cycle_stylegan,
     cyclegan,
+    face_shape,
     facenet_published,
     facenet_whitening,
     landmark_refiner,
