@@ -20,6 +20,7 @@ from dorian_training.data.augmentation import Augmentation
 from dorian_training.data.batches import LabelledBatches
 from dorian_training.data.crops import Crops
 from dorian_training.data.landmark_batches import LandmarkBatches, Wrongness
+from dorian_training.data.sampling import flattening_weights, people_weights
 from dorian_training.distributed import DistributedContext
 from dorian_training.errors import CheckpointError
 from dorian_training.loop import LoopSettings, train
@@ -27,8 +28,6 @@ from dorian_training.methods.age_estimator import (
     AgeEstimatorSettings,
     AgeEstimatorStage,
     age_labels,
-    flattening_weights,
-    people_weights,
     read_ages,
 )
 from dorian_training.methods.landmark_refiner import LandmarkRefinerSettings, LandmarkRefinerStage

@@ -25,11 +25,12 @@ from dorian_training.cli.runs import cut_splits, read_run, run_distributed, run_
 from dorian_training.data.augmentation import MILD_AUGMENTATION, centred
 from dorian_training.data.batches import LabelledBatch, LabelledBatches, as_images, run_on_centres
 from dorian_training.data.crops import Crops, with_margin
+from dorian_training.data.sampling import flattening_weights
 from dorian_training.distributed import DistributedContext
 from dorian_training.errors import ConfigError
 from dorian_training.methods.ae_stylegan import AeStyleGanStage, ReadStyles
 from dorian_training.methods.ae_stylegan_settings import LEAN_SETTINGS, AeStyleGanSettings
-from dorian_training.methods.age_estimator import age_labels, flattening_weights
+from dorian_training.methods.age_estimator import age_labels
 from dorian_training.methods.style_mixing import fit_age_means
 from dorian_training.networks.ae_stylegan import PRESETS, AeStyleGanShape, StyleMaps, StyleReader
 from dorian_training.networks.age_estimator import DlibAgeEstimator, load_age_estimator, load_compact_age_estimator

@@ -19,12 +19,12 @@ from dorian_training.data.batches import LabelledBatches
 from dorian_training.data.crops import with_margin
 from dorian_training.data.degradation import Degradation
 from dorian_training.data.records import FaceRecord
+from dorian_training.data.sampling import flattening_weights
 from dorian_training.distributed import DistributedContext
 from dorian_training.methods.age_estimator import (
     AgeEstimatorSettings,
     AgeEstimatorStage,
     age_labels,
-    flattening_weights,
 )
 from dorian_training.networks.age_estimator import (
     AgeEstimatorShape,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from dorian_training.cli.config import (
     CHECKPOINT,
     SelectedSetsConfig,
@@ -17,9 +19,10 @@ from dorian_training.cli.config import (
 from dorian_training.cli.runs import cut_splits, read_run, run_distributed, run_stage
 from dorian_training.data.augmentation import MILD_AUGMENTATION
 from dorian_training.data.batches import LabelledBatches
-from dorian_training.data.crops import with_margin
+from dorian_training.data.crops import Crops, with_margin
+from dorian_training.data.sampling import flattening_weights, people_weights, sharpness_weights
 from dorian_training.distributed import DistributedContext
-from dorian_training.methods.age_estimator import age_labels, flattening_weights, people_weights
+from dorian_training.methods.age_estimator import age_labels
 from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, GuideNetworks
 from dorian_training.networks.age_estimator import load_compact_age_estimator
 from dorian_training.networks.age_translator import AgeTranslatorShape
@@ -72,10 +75,16 @@ def _train(context: DistributedContext, config: AgeTranslatorConfig) -> None:
         config.seed + context.rank,
         size,
         MILD_AUGMENTATION,
-        flattening_weights(train, _AGE_SPAN, _FLATNESS) * people_weights(train, _AGE_SPAN),
+        _chances(train),
         context.device,
     )
     estimator = load_compact_age_estimator(config.age_estimator) if config.age_estimator else None
     guides = GuideNetworks(load_facenet(config.facenet), age_estimator=estimator)
     stage = AgeTranslatorStage(shape, config.settings(), guides, context.device, config.amp, val)
     run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict()})
+
+
+def _chances(crops: Crops) -> Tensor:
+    """How often each face (faces,) is drawn: ages and people evenly, sharp pictures more often."""
+    even = flattening_weights(crops, _AGE_SPAN, _FLATNESS) * people_weights(crops, _AGE_SPAN)
+    return even * sharpness_weights(crops, _AGE_SPAN)

@@ -110,25 +110,6 @@ def age_labels(crops: Crops) -> Tensor:
     return torch.tensor([(record.age_low, record.age_high) for record in crops.records])
 
 
-def flattening_weights(crops: Crops, width: int = 5, power: float = 0.5) -> Tensor:
-    """Return the chances (faces,) that lift rare ages: one over how many faces share a label's ``width`` years, to a ``power``."""
-    bins = np.asarray([int(record.age or 0) // width for record in crops.records])
-    return torch.from_numpy(np.bincount(bins)[bins] ** -power).float()
-
-
-def people_weights(crops: Crops, width: int, power: float = 0.5) -> Tensor:
-    """Return factors (faces,) that lift rare pairs of ethnicity and gender within each ``width`` years, of mean 1 in each.
-
-    A pair's factor is one over its number of faces there, to a ``power``.
-    """
-    bins = np.asarray([int(record.age or 0) // width for record in crops.records])
-    people = [f"{age} {record.ethnicity} {record.gender}" for age, record in zip(bins, crops.records, strict=True)]
-    cells = np.unique(people, return_inverse=True)[1]
-    weights = np.bincount(cells)[cells] ** -power
-    means = np.bincount(bins, weights) / np.maximum(np.bincount(bins), 1)
-    return torch.from_numpy(weights / means[bins]).float()
-
-
 def read_ages(network: torch.nn.Module, crops: Crops, size: int, device: torch.device, amp: bool = False) -> np.ndarray:
     """Return the expected ages (faces,) in years by ``network``, in evaluation mode, of the ``size`` px centres of ``crops``."""
     return expected_age(run_on_centres(network, crops, size, device, amp)).numpy()

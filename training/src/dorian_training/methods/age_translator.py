@@ -45,7 +45,7 @@ class AgeTranslatorSettings:
     ``resolution``: side in pixels that is learnt at, at most the network's own. ``wrong_age_distance``: years.
     ``outside_weight``: of what is drawn outside of the mask. ``iris_weight``: of what is drawn between the lids.
     ``identity_margin`` and ``identity_long_margin``: see ``similarity_hinge``. ``flip_weight``: of the difference between the
-    deltas of a face and of its mirror image. ``target_spread``: by how much target ages, which are other faces' ages, are
+    deltas of a face and of its mirror image. ``excess_weight``: of what goes beyond the network's bounds. ``target_spread``: by how much target ages, which are other faces' ages, are
     shaken, in years.
     """
 
@@ -69,6 +69,7 @@ class AgeTranslatorSettings:
     cycle_share: float = 0.25
     flip_weight: float = 0.5
     flip_share: float = 0.25
+    excess_weight: float = 10.0
     tint_weight: float = 30.0
     imbalance_weight: float = 5.0
     target_spread: float = 3.0
@@ -106,7 +107,8 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         if settings.resolution > shape.translator.size:
             raise ConfigError(f"resolution {settings.resolution} is more than the network's {shape.translator.size} px")
         self.shape, self.settings, self.amp, self.watched = shape, settings, amp, watched
-        self.translator = self.add_network("translator", AgeTranslator(shape.translator))
+        self.translator = AgeTranslator(shape.translator)
+        self.add_network("translator", self.translator)
         self.discriminator = AgeDiscriminator(shape.discriminator)
         self.add_network("discriminator", self.discriminator)
         self.average = self.add_average("translator", settings.ema_decay)
@@ -131,7 +133,8 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         source = low + (high + 1 - low) * torch.rand_like(low)
         target = self._targets(source)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            whole = self.translator(image, source, target)
+            unbounded = self.translator.unbounded(image, source, target)
+            whole = self.translator.bounded(unbounded, source, target)
             delta = whole * self._mask(image)
             fake = (image + delta).clamp(-1, 1)
             change = SharedChange.draw(settings.shift, settings.brightness)
@@ -147,6 +150,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             losses["d/r1"] = penalty.detach()
         self.discriminator.requires_grad_(False)
         terms = self._terms(image, fake, whole, source, target, change)
+        terms["excess"] = self.translator.excess(unbounded)
         self.discriminator.requires_grad_(True)
         weights = {
             "adversarial": 1.0,
@@ -156,6 +160,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             "identity": settings.identity_weight,
             "cycle": settings.cycle_weight,
             "flip": settings.flip_weight,
+            "excess": settings.excess_weight,
             "tint": settings.tint_weight,
             "imbalance": settings.imbalance_weight,
         }

@@ -130,6 +130,10 @@ class AgeTranslator(nn.Module):
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        return self.bounded(self.unbounded(image, source, target), source, target)
+
+    def unbounded(self, image: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """Return the delta (batch, 3, size, size), float32, before its bounds and its factor of years."""
         style = self.code(source, target)  # (batch, style)
         features, skips = image, []
         for down, block in zip(self.down, [*self.seen, None], strict=True):
@@ -145,13 +149,33 @@ class AgeTranslator(nn.Module):
         fine = torch.cat(
             [_doubled(self.fine(F.leaky_relu(features, LEAK))), image], dim=1
         )  # (batch, fine + 3, size, size)
-        delta = self.head(F.leaky_relu(self.refine(fine), LEAK)).float()  # (batch, 3, size, size)
-        delta = self._bounded(delta)
+        delta: Tensor = self.head(F.leaky_relu(self.refine(fine), LEAK)).float()  # (batch, 3, size, size)
+        return delta
+
+    def bounded(self, delta: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """Return an ``unbounded`` delta within its bounds, times the factor of years."""
         gate = 1 - torch.exp(-(target - source).abs().float() / self.gentle)  # (batch,)
-        result: Tensor = delta * gate[:, None, None, None]
+        result: Tensor = self._within_bounds(delta) * gate[:, None, None, None]
         return result
 
-    def _bounded(self, delta: Tensor) -> Tensor:
+    def excess(self, delta: Tensor) -> Tensor:
+        """Return how far an ``unbounded`` delta goes beyond its bounds, in squares, mean.
+
+        There a hyperbolic tangent is flat, and draws patches with sharp edges.
+        """
+        delta_bound, fine_bound, chroma_bound = self.bounds
+        terms = [delta.new_zeros(())]
+        if delta_bound:
+            terms.append(_beyond(delta, delta_bound))
+            delta = _squashed(delta, delta_bound)
+        luma, chroma = luma_and_chroma(delta)
+        if fine_bound:
+            terms.append(_beyond(luma - _averaged(luma, _LUMA_BLUR), fine_bound))
+        if chroma_bound:
+            terms.append(_beyond(_averaged(chroma, _CHROMA_BLUR), chroma_bound))
+        return torch.stack(terms).sum()
+
+    def _within_bounds(self, delta: Tensor) -> Tensor:
         """Return a delta (batch, 3, size, size) within the bounds of its shape."""
         delta_bound, fine_bound, chroma_bound = self.bounds
         if delta_bound:
@@ -171,6 +195,10 @@ def luma_and_chroma(delta: Tensor) -> tuple[Tensor, Tensor]:
     """Return the luma (batch, 1, size, size) of a delta (batch, 3, size, size), and the rest, (batch, 3, size, size)."""
     luma = _LUMA[0] * delta[:, :1] + _LUMA[1] * delta[:, 1:2] + _LUMA[2] * delta[:, 2:]
     return luma, delta - luma
+
+
+def _beyond(values: Tensor, bound: float) -> Tensor:
+    return (values.abs() - bound).clamp(min=0).square().mean()
 
 
 def _squashed(values: Tensor, bound: float) -> Tensor:

@@ -1,0 +1,61 @@
+"""How often training draws each face: chances that lift rare ages, rare people and sharp pictures."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from dorian_bundle.tensors import luma
+from dorian_training.data.crops import Crops
+
+_EYES = (
+    0.25,
+    0.6,
+)  # rows of a crop, as shares of its side, in which sharpness is looked at: eyes have edges at any age
+_FINE, _MIDDLE = 1.0, 2.0  # pixels, Gaussian deviations that part the bands of light that are compared
+_BLURRED, _SHARP = 0.25, 1.75  # factors of the most blurred and of the sharpest face
+
+
+def flattening_weights(crops: Crops, width: int = 5, power: float = 0.5) -> Tensor:
+    """Return the chances (faces,) that lift rare ages: one over how many faces share a label's ``width`` years, to a ``power``."""
+    bins = np.asarray([int(record.age or 0) // width for record in crops.records])
+    return torch.from_numpy(np.bincount(bins)[bins] ** -power).float()
+
+
+def people_weights(crops: Crops, width: int, power: float = 0.5) -> Tensor:
+    """Return factors (faces,) that lift rare pairs of ethnicity and gender within each ``width`` years, of mean 1 in each.
+
+    A pair's factor is one over its number of faces there, to a ``power``.
+    """
+    bins = np.asarray([int(record.age or 0) // width for record in crops.records])
+    people = [f"{age} {record.ethnicity} {record.gender}" for age, record in zip(bins, crops.records, strict=True)]
+    cells = np.unique(people, return_inverse=True)[1]
+    weights = np.bincount(cells)[cells] ** -power
+    means = np.bincount(bins, weights) / np.maximum(np.bincount(bins), 1)
+    return torch.from_numpy(weights / means[bins]).float()
+
+
+def sharpness_weights(crops: Crops, width: int) -> Tensor:
+    """Return factors (faces,) that lift sharp pictures among the faces of each ``width`` years, from .25 to 1.75 by rank.
+
+    Ranks within an age keep ages as frequent as they were. A face is as sharp as the finest light around its eyes is strong
+    against the next band, which tells a blurred picture from one of few edges.
+    """
+    sharpness = np.asarray([_sharpness(pixels) for pixels in crops.pixels])
+    bins = np.asarray([int(record.age or 0) // width for record in crops.records])
+    weights = np.empty(len(crops))
+    for age in np.unique(bins):
+        faces = np.flatnonzero(bins == age)
+        ranks = np.argsort(np.argsort(sharpness[faces])) / max(1, len(faces) - 1)
+        weights[faces] = _BLURRED + (_SHARP - _BLURRED) * ranks
+    return torch.from_numpy(weights).float()
+
+
+def _sharpness(pixels: np.ndarray) -> float:
+    """How strong the finest band of light is against the next, of a crop (size, size, 3), uint8, around its eyes."""
+    first, last = (round(share * len(pixels)) for share in _EYES)
+    light = luma(pixels[first:last].astype(np.float32))
+    fine, middle = (cv2.GaussianBlur(light, (0, 0), deviation) for deviation in (_FINE, _MIDDLE))
+    return float((light - fine).std() / ((fine - middle).std() + 1.0))
