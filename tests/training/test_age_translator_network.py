@@ -201,6 +201,28 @@ def test_a_spot_is_bounded_and_broad_light_is_not() -> None:
     assert float(drawn[..., :10, :10].abs().max()) < 0.01
 
 
+def excess(delta: Tensor, **bounds: float) -> float:
+    shape = TranslatorShape(**({"delta_bound": 0.0, "fine_bound": 0.0, "chroma_bound": 0.0} | bounds))
+    return float(AgeTranslator(shape).excess(delta))
+
+
+@torch.no_grad()
+def test_excess_is_what_goes_beyond_each_bound_squared() -> None:
+    grey = torch.full((1, 3, 48, 48), 0.5)
+    assert excess(grey) == 0
+    assert excess(grey, delta_bound=0.5) == 0
+    assert excess(grey, delta_bound=0.35) == pytest.approx(0.15**2)
+    assert excess(-grey, delta_bound=0.35) == pytest.approx(0.15**2)
+    assert excess(grey, fine_bound=0.2, chroma_bound=0.08) == pytest.approx(0, abs=1e-12)  # neither fine nor coloured
+    blue = torch.zeros(1, 3, 48, 48)
+    blue[:, 2] = 1.0
+    chroma = torch.tensor([0.114, 0.114, 1 - 0.114])
+    assert excess(blue, chroma_bound=0.08) == pytest.approx(float((chroma - 0.08).square().mean()), rel=1e-4)
+    stripes = torch.ones(1, 3, 48, 48)
+    stripes[..., ::2] = -1.0
+    assert excess(stripes, fine_bound=0.2) == pytest.approx(0.8**2, rel=0.05)  # all but the mean of a box is fine
+
+
 def test_light_passes_as_it_is_and_colour_bounded() -> None:
     grey = torch.randn(1, 1, 64, 64).repeat(1, 3, 1, 1)
     torch.testing.assert_close(bounded(grey, chroma_bound=0.15), grey, rtol=0, atol=1e-5)

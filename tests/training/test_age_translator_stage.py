@@ -63,6 +63,7 @@ LOSSES = {
     "g/identity",
     "g/cycle",
     "g/flip",
+    "g/excess",
     "g/tint",
     "g/imbalance",
 }
@@ -150,7 +151,7 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     make: MakeStage, batch: LabelledBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = {"size": 3.0, "identity": 5.0, "cycle": 7.0, "tint": 11.0, "imbalance": 13.0}
-    weights |= {"outside": 17.0, "iris": 19.0, "flip": 23.0}
+    weights |= {"outside": 17.0, "iris": 19.0, "flip": 23.0, "excess": 29.0}
     settings = {"r1_weight": 0.5, "r1_every": 4, "wrong_age_weight": 2.0, "identity_share": 0.5, "cycle_share": 0.3}
     settings |= {"flip_share": 0.5}
     settings |= {
@@ -163,8 +164,10 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     stage = make(**settings)
     steps = undescended(stage, monkeypatch)
     fed = list[tuple[Tensor, Tensor, Tensor]]()
-    stage.translator.register_forward_hook(lambda module, given, delta: fed.append(given))
-    losses = {name: float(loss) for name, loss in stage.step(batch, 4).items()}
+    draw = stage.translator.unbounded
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.translator, "unbounded", lambda *given: (fed.append(given), draw(*given))[1])
+        losses = {name: float(loss) for name, loss in stage.step(batch, 4).items()}
     assert losses.keys() == LOSSES | {"d/r1"}
 
     (image, source, target), (again, back_from, back_to), (mirrored, *mirrored_ages) = fed
@@ -196,6 +199,7 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
         "g/flip": charbonnier((flipped - whole[:3]) * mask),
         "g/identity": similarity_hinge(similarity, (target - source)[:3], 1.0, 0.8),
         "g/cycle": charbonnier(cycle),
+        "g/excess": translator.excess(translator.unbounded(image, source, target)),
         "g/tint": broad_tint(delta),
         "g/imbalance": broad_imbalance(delta),
     }
@@ -213,12 +217,12 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
 
 
 @pytest.mark.parametrize(
-    "term", ["adversarial", "size", "outside", "iris", "identity", "cycle", "flip", "tint", "imbalance"]
+    "term", ["adversarial", "size", "outside", "iris", "identity", "cycle", "flip", "excess", "tint", "imbalance"]
 )
 def test_every_term_pulls_at_the_translator(
     make: MakeStage, batch: LabelledBatch, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
-    names = ("size", "outside", "iris", "identity", "cycle", "flip", "tint", "imbalance")
+    names = ("size", "outside", "iris", "identity", "cycle", "flip", "excess", "tint", "imbalance")
     off = {f"{name}_weight": 0.0 for name in names}
 
     def slope(**weights: float) -> Tensor:
@@ -277,7 +281,9 @@ def test_a_facenet_of_another_side_holds_the_person(
             assert image.shape[1:] == (3, 96, 96)
             return F.normalize(F.avg_pool2d(image, 24).flatten(1), dim=1)
 
-    off = {f"{name}_weight": 0.0 for name in ("size", "outside", "iris", "cycle", "flip", "tint", "imbalance")}
+    off = {
+        f"{name}_weight": 0.0 for name in ("size", "outside", "iris", "cycle", "flip", "excess", "tint", "imbalance")
+    }
     facenet = cast(FaceNet, Wide())
     slopes = list[Tensor]()
     for weight in (0.0, 1e4):
@@ -322,14 +328,14 @@ def test_dear_terms_of_weight_zero_are_not_even_looked_at(make: MakeStage, batch
         return lambda *_: calls.update({name: calls[name] + 1})
 
     stage.guides.facenet.register_forward_hook(count("identity"))
-    stage.translator.register_forward_hook(count("translator"))
+    stage.translator.code.register_forward_hook(count("translator"))
     assert stage.step(batch, 1).keys() == LOSSES - {f"g/{term}"}
     assert calls == ({"identity": 0, "translator": 3} if term == "identity" else {"identity": 2, "translator": 2})
 
 
 def test_a_dear_term_looks_at_one_face_at_least(make: MakeStage, batch: LabelledBatch) -> None:
     stage, looked_at = make(identity_share=0.01, cycle_share=0.01, flip_share=0.01), list[int]()
-    for network in (stage.guides.facenet, stage.translator):
+    for network in (stage.guides.facenet, stage.translator.code):
         network.register_forward_hook(lambda module, given, actual: looked_at.append(len(actual)))
     stage.step(batch, 1)
     assert looked_at == [6, 1, 1, 1, 1]  # all are drawn; one before, one after, one back, one in a mirror
@@ -341,10 +347,10 @@ def ages_of(
     """The source and target ages that a step gives faces of these labels."""
     stage = make(identity_weight=0, cycle_weight=0, **changes)
     undescended(stage, monkeypatch)
-    fed = list[tuple[Tensor, Tensor, Tensor]]()
-    stage.translator.register_forward_hook(lambda module, given, delta: fed.append(given))
+    fed = list[tuple[Tensor, Tensor]]()
+    stage.translator.code.register_forward_hook(lambda module, given, style: fed.append(given))
     stage.step(LabelledBatch(torch.zeros(len(labels), 3, SIDE, SIDE), torch.tensor(labels)), 1)
-    _, source, target = fed[0]
+    source, target = fed[0]
     return source, target
 
 
@@ -400,7 +406,7 @@ def test_mixed_precision_is_near_to_single(make: MakeStage, batch: LabelledBatch
 def test_what_is_learnt_at_a_lower_resolution(make: MakeStage, people: Crops, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = make(resolution=32, watched=people)
     recorded = list[tuple[int, ...]]()
-    for network in (stage.translator, stage.discriminator):
+    for network in (stage.translator.down[0], stage.discriminator):
         network.register_forward_hook(lambda module, given, actual: recorded.append(tuple(given[0].shape[2:])))
     image = torch.rand(4, 3, SIDE, SIDE)
     stage.step(LabelledBatch(image, torch.tensor([(20, 29)] * 4)), 1)

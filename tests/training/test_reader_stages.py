@@ -20,7 +20,7 @@ from dorian_training.data.augmentation import Augmentation
 from dorian_training.data.batches import LabelledBatches
 from dorian_training.data.crops import Crops
 from dorian_training.data.landmark_batches import LandmarkBatches, Wrongness
-from dorian_training.data.sampling import flattening_weights, people_weights
+from dorian_training.data.sampling import flattening_weights
 from dorian_training.distributed import DistributedContext
 from dorian_training.errors import CheckpointError
 from dorian_training.loop import LoopSettings, train
@@ -238,33 +238,6 @@ def test_labels_are_brackets_of_whole_years(make_crops: MakeCrops) -> None:
     crops = make_crops([30, 0], np.zeros((2, 8, 8, 3), np.uint8))
     crops = Crops(crops.pixels, (replace(crops.records[0], age_high=39), crops.records[1]))
     assert age_labels(crops).tolist() == [[30, 39], [0, 0]]
-
-
-@pytest.mark.parametrize(
-    ("how", "sharing"),
-    [
-        ((), [4**-0.5] * 4 + [1, 2**-0.5, 2**-0.5, 1]),  # by default, the root of their rarity in five years
-        ((5, 1.0), [1 / 4] * 4 + [1, 1 / 2, 1 / 2, 1]),
-        ((8, 0.9), [3**-0.9] * 3 + [2**-0.9, 1, 2**-0.9, 2**-0.9, 2**-0.9]),
-        ((5, 0.0), [1] * 8),
-    ],
-)
-def test_rare_ages_are_lifted_by_a_power_of_their_rarity(
-    make_crops: MakeCrops, how: tuple[float, ...], sharing: list[float]
-) -> None:
-    ages = [20, 21, 23, 24, 70, 0, 4, 25]
-    weights = flattening_weights(make_crops(ages, np.zeros((8, 8, 8, 3), np.uint8)), *how)
-    assert weights.tolist() == pytest.approx(sharing)
-    assert weights.dtype == torch.float32
-
-
-def test_rare_people_are_lifted_within_their_years(make_crops: MakeCrops) -> None:
-    crops = make_crops([20, 21, 22, 23, 24, 70], np.zeros((6, 8, 8, 3), np.uint8))
-    men = ("Male", "Male", "Male", "Male", "Female", "Female")
-    records = tuple(replace(record, gender=gender) for record, gender in zip(crops.records, men, strict=True))
-    weights = people_weights(Crops(crops.pixels, records), 10, 0.5)
-    mean = (4 * 0.5 + 1) / 5  # of a half for each of four men, and one for the woman
-    assert weights.tolist() == pytest.approx([0.5 / mean] * 4 + [1 / mean, 1.0])
 
 
 # --- the landmark refiner ---
