@@ -98,3 +98,11 @@ def test_a_face_partly_or_wholly_outside_of_the_photo(middle: tuple[float, float
     photo = np.full((401, 401, 3), 90, np.uint8)
     reshape_faces(photo, [Move(face(middle=middle), moves(p9=(0, 8), p4=(5, 0)))], 1.0)
     assert (photo == 90).all()
+
+
+@pytest.mark.parametrize("squeeze", [(0.0, 1.0), (1.0, 0.0), (0.0, 0.0)])
+def test_a_mesh_that_is_a_line_or_a_point_moves_nothing(squeeze: tuple[float, float]) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (401, 401, 3), dtype=np.uint8)
+    pixels = photo.copy()
+    reshape_faces(pixels, [Move((face() - 200) * squeeze + 200, moves(p9=(0, 8)))], 1.0)
+    assert (pixels == photo).all()

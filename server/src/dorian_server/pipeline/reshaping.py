@@ -14,6 +14,7 @@ from dorian_bundle.mesh import OUTLINE
 _REACH = 1.35  # of the outline, beyond which nothing moves
 _FADE = 0.08  # of the reach's height, over which what moves grows from there inwards
 _NODES = 33  # along a side of the grid on which moves are computed; between nodes they are cubic
+_LEAST_AREA = 64  # pixels, of a face and its surroundings; points of a smaller one lie on a line, or as good as in one place
 _STRIP = 256  # rows that are moved at once, so that maps of large faces take little memory
 _STIFFNESS = 2e-4  # of the plate, against points of opposite moves that lie close together
 
@@ -65,7 +66,7 @@ def _reshape(photo: NDArray[np.uint8], mesh: Floats, moves: Floats) -> None:
     surroundings = _surroundings(mesh)
     left, top = np.maximum(np.floor(surroundings.min(axis=0)), 0).astype(int)
     right, bottom = np.minimum(np.ceil(surroundings.max(axis=0)) + 1, (width, height)).astype(int)
-    if right - left < 2 or bottom - top < 2:
+    if right - left < 2 or bottom - top < 2 or cv2.contourArea(surroundings.astype(np.float32)) < _LEAST_AREA:
         return
     grid = shift_grid(mesh, moves, (slice(top, bottom), slice(left, right)))
     margin = int(np.ceil(np.abs(moves).max())) + 3  # pixels come from near by
