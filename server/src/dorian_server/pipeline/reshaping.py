@@ -14,7 +14,9 @@ from dorian_bundle.mesh import OUTLINE
 _REACH = 1.35  # of the outline, beyond which nothing moves
 _FADE = 0.08  # of the reach's height, over which what moves grows from there inwards
 _NODES = 33  # along a side of the grid on which moves are computed; between nodes they are cubic
-_LEAST_AREA = 64  # pixels, of a face and its surroundings; points of a smaller one lie on a line, or as good as in one place
+_LEAST_AREA = (
+    64  # pixels, of a face and its surroundings; points of a smaller one lie on a line, or as good as in one place
+)
 _STRIP = 256  # rows that are moved at once, so that maps of large faces take little memory
 _STIFFNESS = 2e-4  # of the plate, against points of opposite moves that lie close together
 
