@@ -37,7 +37,7 @@ class ElasticSession:
 
     Args:
         wide: The graph on many threads, for a run that is alone.
-        narrow: The graph on one thread, for the others.
+        narrow: The graph on one thread, for the others; ``wide`` again where a second copy is not worth its memory.
         counter: Counts the runs of all graphs.
     """
 

@@ -240,7 +240,8 @@ def build_face_reader(bundle: Bundle, open_graph: Callable[[str], Session], look
 
 
 def _open_graph(bundle: Bundle, name: str, settings: Settings, counter: RunCounter) -> Session:
-    graph = bundle.manifest.graphs[name]
+    manifest = bundle.manifest
+    graph = manifest.graphs[name]
     # Some graphs come in one precision only, whatever the settings say.
     precision = next((file.precision for file in graph.files if file.precision == settings.precision), None)
 
@@ -253,6 +254,9 @@ def _open_graph(bundle: Bundle, name: str, settings: Settings, counter: RunCount
     cores = share_of_cores(settings.load.processes)
     if settings.threads or cores == 1 or settings.runtime != "onnxruntime":
         return open_on(settings.threads or cores)
-    wide, narrow = open_on(cores), open_on(1)
+    wide = open_on(cores)
+    # The networks of other methods than the default one are rarely asked for: a second copy of each would mostly take memory.
+    is_frequent = name in {*manifest.readers.graph_names(), *manifest.methods[0].graph_names()}
+    narrow = open_on(1) if is_frequent else wide
     narrow.run(sample_inputs(narrow.signature, 1))
     return ElasticSession(wide, narrow, counter)
