@@ -106,7 +106,8 @@ def _licence_of_data(data: tuple[DataSet, ...]) -> str:
         return (
             f"Whoever passes the weights on must settle their terms: those of {', '.join(unstated)} are not known here."
         )
-    return f"The weights are under {' and '.join(sorted({entry.licence for entry in data}))}."
+    terms = {term for entry in data for term in entry.licence.split(", ")}
+    return f"The weights are under {' and '.join(sorted(terms))}."
 
 
 def complete_earlier(metadata: dict[str, Any], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
