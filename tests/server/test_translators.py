@@ -16,7 +16,7 @@ from dorian_bundle.face_shape import FaceShape
 from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_bundle.graphs import Signature
-from dorian_bundle.mesh import POINTS
+from dorian_bundle.mesh import INNER_LIPS, POINTS, mean_mesh
 from dorian_bundle.skin_detail import SkinDetail
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError
@@ -277,6 +277,29 @@ def test_the_faces_shape_changes_with_age(
     rows, columns = np.nonzero(read(picture.image.data)[..., 0] > 130)
     assert columns.mean() == pytest.approx(column, abs=0.6)
     assert rows.mean() == pytest.approx(row + 0.1 * between * fall / 7, abs=0.8)
+
+
+def test_teeth_are_spared_most_of_a_change(
+    translate: Callable[..., tuple[AgeTranslator, Painter]],
+    flat_pipeline: BuildPipeline,
+    face_at: FaceAt,
+    write: Write,
+    read: Read,
+) -> None:
+    """A network that darkens all alike darkens what shows between the lips by three tenths of it."""
+    table = SkinDetail(np.array([20, 80], np.float32), np.zeros((2, 3, 4, 4), np.float32))
+    translator, _ = translate(lambda image, _: np.full_like(image, -0.2), detail=table)
+    face = face_at(0, 0, 4 * SIZE)
+    pipeline, _ = flat_pipeline(face, methods=[translator])
+    photo = np.full((4 * SIZE, 4 * SIZE, 3), 180, np.uint8)
+    request = AgeRequest(write(photo), years(80), Age(years=20))
+    (picture,) = pipeline.age(request, translator, Clock()).images
+    darker = 180 - read(picture.image.data)[..., 0].astype(float)
+    mesh = mean_mesh(face.landmarks)
+    x, y = np.rint(mesh[INNER_LIPS].mean(axis=0)).astype(int)
+    cheek = round(mesh[67, 0] + 0.4 * (mesh[72, 0] - mesh[71, 0]))
+    assert darker[y, x] == pytest.approx(0.3 * 0.2 * 255, abs=5)
+    assert darker[round(mesh[67, 1]), cheek] == pytest.approx(0.2 * 255, abs=3)
 
 
 # --- CycleGAN ---

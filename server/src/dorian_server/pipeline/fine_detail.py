@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate, warp_crop
 from dorian_bundle.graphs import Array
-from dorian_bundle.masks import change_mask
+from dorian_bundle.masks import change_mask, part_mask
 from dorian_bundle.skin_detail import DETAIL_SIZE, SkinStructure, read_skin
 from dorian_server.methods.method import DetailChange
 from dorian_server.pipeline.compositing import Patch
+
+_TEETH_SPARED = 0.7  # share of a change that teeth are spared: networks turn them grey, to which nobody ages
+_TEETH_EDGE = 0.008  # of the crop's side, over which they are
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ def cut_finely(
     fine = matrix * factor
     fine[:, 2] += (factor - 1) / 2  # (0, 0) is the centre of a pixel
     points = cv2.transform(mesh[None], fine)[0]
-    half = change_mask((points + 0.5) / 2 - 0.5, template, DETAIL_SIZE // 2)  # soft, so that half the size says as much
+    halved, side = (points + 0.5) / 2 - 0.5, DETAIL_SIZE // 2  # masks are soft, so that half the size says as much
+    teeth = cv2.GaussianBlur(part_mask(halved, side, "teeth"), (0, 0), _TEETH_EDGE * side)
+    half = change_mask(halved, template, side) * (1 - _TEETH_SPARED * teeth)
     mask = cv2.resize(half, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_LINEAR)
     skin = read_skin(warp_crop(photo, fine, DETAIL_SIZE), points)
     return FineCrop(fine, skin, np.asarray(mask, dtype=np.float32))
