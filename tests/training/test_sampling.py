@@ -51,5 +51,5 @@ def test_sharp_pictures_are_lifted_among_faces_of_their_age_and_no_age_is(make_c
     scaled = [128 + picture * (30 / picture.std()) * (0.7 if i % 2 else 1.3) for i, picture in enumerate(pixels)]
     crops = make_crops([20] * 5 + [71] * 5, np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
     weights = sharpness_weights(crops, 10).reshape(2, 5)
-    assert weights.tolist() == [pytest.approx([1.75, 1.375, 1.0, 0.625, 0.25])] * 2
-    assert sharpness_weights(make_crops([50], np.zeros((1, 48, 48, 3), np.uint8)), 10).tolist() == [0.25]
+    assert weights.tolist() == [pytest.approx([2.43, 1.47, 0.75, 0.27, 0.03])] * 2
+    assert sharpness_weights(make_crops([50], np.zeros((1, 48, 48, 3), np.uint8)), 10).tolist() == [0.75]

@@ -15,7 +15,6 @@ _EYES = (
     0.6,
 )  # rows of a crop, as shares of its side, in which sharpness is looked at: eyes have edges at any age
 _FINE, _MIDDLE = 1.0, 2.0  # pixels, Gaussian deviations that part the bands of light that are compared
-_BLURRED, _SHARP = 0.25, 1.75  # factors of the most blurred and of the sharpest face
 
 
 def flattening_weights(crops: Crops, width: int = 5, power: float = 0.5) -> Tensor:
@@ -38,18 +37,19 @@ def people_weights(crops: Crops, width: int, power: float = 0.5) -> Tensor:
 
 
 def sharpness_weights(crops: Crops, width: int) -> Tensor:
-    """Return factors (faces,) that lift sharp pictures among the faces of each ``width`` years, from .25 to 1.75 by rank.
+    """Return factors (faces,) that lift sharp pictures among the faces of each ``width`` years: about 0 for the most blurred, 3 for the sharpest.
 
-    Ranks within an age keep ages as frequent as they were. A face is as sharp as the finest light around its eyes is strong
-    against the next band, which tells a blurred picture from one of few edges.
+    They are three times the square of the share of those faces that are more blurred, so that ages stay as frequent as they
+    were. A face is as sharp as the finest light around its eyes is strong against the next band, which tells a blurred picture
+    from one of few edges.
     """
     sharpness = np.asarray([_sharpness(pixels) for pixels in crops.pixels])
     bins = np.asarray([int(record.age or 0) // width for record in crops.records])
     weights = np.empty(len(crops))
     for age in np.unique(bins):
         faces = np.flatnonzero(bins == age)
-        ranks = np.argsort(np.argsort(sharpness[faces])) / max(1, len(faces) - 1)
-        weights[faces] = _BLURRED + (_SHARP - _BLURRED) * ranks
+        ranks = np.argsort(np.argsort(sharpness[faces]))
+        weights[faces] = 3 * ((ranks + 0.5) / len(faces)) ** 2
     return torch.from_numpy(weights).float()
 
 
