@@ -60,7 +60,7 @@ class AgeTranslatorShape(NetworkShape):
     """The plain numbers from which both networks are built; checkpoints carry them."""
 
     translator: TranslatorShape = field(default_factory=TranslatorShape)
-    discriminator: AgeDiscriminatorShape = field(default_factory=AgeDiscriminatorShape)
+    discriminator: AgeDiscriminatorShape = field(default_factory=lambda: AgeDiscriminatorShape(patches=3))
 
 
 class AgeCode(nn.Module):
