@@ -300,6 +300,28 @@ def test_a_discriminators_towers_keep_the_scale_of_what_they_see() -> None:
 
 
 @torch.no_grad()
+def test_a_patch_is_judged_by_what_is_near_and_the_face_as_without_patches() -> None:
+    torch.manual_seed(0)
+    network = AgeDiscriminator(replace(SMALL_DISCRIMINATOR, patches=2))
+    plain = AgeDiscriminator(SMALL_DISCRIMINATOR)
+    plain.load_state_dict({name: value for name, value in network.state_dict().items() if "patch" not in name})
+    image = faces(2, 96)
+    logits, patches = network.judge(image)
+    assert patches is not None
+    assert not patches.any()  # they start at zero
+    torch.testing.assert_close(logits, plain(image))
+    assert plain.judge(image)[1] is None
+    nn.init.normal_(network.patch_head.weight)  # type: ignore[union-attr]
+    before, marked = network.judge(image)[1], image.clone()
+    marked[:, :, :8, :8] += 1
+    changed = (network.judge(marked)[1] != before).any(dim=0)[0]  # type: ignore[union-attr]
+    assert changed.shape == (24, 24)
+    assert changed[:2, :2].all()
+    assert not changed[5:].any()
+    assert not changed[:, 5:].any()
+
+
+@torch.no_grad()
 def test_only_the_fine_tower_sees_what_64_pixels_do_not_hold() -> None:
     torch.manual_seed(0)
     network = AgeDiscriminator(SMALL_DISCRIMINATOR)
