@@ -46,6 +46,8 @@ def three(manifest: Content) -> Content:
             "mirrored": True,
             "detail": None,
             "detail_provenance": None,
+            "shape": None,
+            "shape_provenance": None,
             "provenance": age_cgan["provenance"],
         },
         {

@@ -83,7 +83,7 @@ def people(make_crops: MakeCrops) -> Crops:
 def make(people: Crops) -> MakeStage:
     """A stage of tiny networks, initialised from ``seed``, with changed settings.
 
-    ``awake``: its heads draw and judge patches already. ``reads``: it has an age estimator. ``facenet``: in place of a compact one.
+    ``awake``: its head draws already. ``reads``: it has an age estimator. ``facenet``: in place of a compact one.
     """
 
     def make(
@@ -102,7 +102,6 @@ def make(people: Crops) -> MakeStage:
         settings = AgeTranslatorSettings(**{"resolution": SIDE, **changes})  # type: ignore[arg-type]
         stage = AgeTranslatorStage(shape, settings, GuideNetworks(facenet, estimator), CPU, amp, watched)
         if awake:
-            nn.init.normal_(stage.discriminator.patch_head.weight, std=0.3)  # type: ignore[union-attr]
             for translator in (stage.translator, stage.average.module):
                 nn.init.normal_(translator.head.weight, std=0.3)  # type: ignore[union-attr,arg-type]
         return stage

@@ -61,9 +61,8 @@ class AgeDiscriminator(nn.Module):
             for module in tower.modules():  # nothing else keeps the signal's scale through the layers
                 if isinstance(module, nn.Conv2d):
                     nn.init.kaiming_normal_(module.weight, a=leak)
-        for head in (self.fine_head, self.patch_head):
-            for parameter in () if head is None else head.parameters():
-                nn.init.zeros_(parameter)
+        for parameter in self.fine_head.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.judge(image)[0]
