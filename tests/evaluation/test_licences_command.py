@@ -39,7 +39,11 @@ def test_every_part_of_the_embedded_bundle_is_listed() -> None:
     methods = [method["name"] for method in manifest["methods"]]
     parts = []
     for method in manifest["methods"]:
-        further = {"detail_provenance": "skin detail", "shape_provenance": "face shape", "filters_provenance": "filters"}
+        further = {
+            "detail_provenance": "skin detail",
+            "shape_provenance": "face shape",
+            "filters_provenance": "filters",
+        }
         parts += [method["name"], *(f"{part} of {method['name']}" for key, part in further.items() if method.get(key))]
     assert "skin detail of age_translator" in parts
     names = ["face detector", "landmark refiner", "age estimator", "FaceNet"]
