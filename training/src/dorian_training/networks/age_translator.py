@@ -43,9 +43,9 @@ class TranslatorShape(NetworkShape):
     waves: int = 4
     gentle: float = 8.0
     delta_bound: float = 0.35
-    broad_bound: float = 0.12
+    broad_bound: float = 0.16
     fine_bound: float = 0.2
-    chroma_bound: float = 0.045
+    chroma_bound: float = 0.06
     around: int = 5
 
     @classmethod
