@@ -131,6 +131,14 @@ def test_a_face_that_moved_has_no_spots_for_it() -> None:
     assert count_spots(moved_back(before, grown) - before) == (0, 0)
 
 
+def test_a_spot_is_there_whether_what_moved_is_moved_back_or_not() -> None:
+    spot = blob(-60, CHEEK)
+    beside = np.roll(spot, 1, axis=1)
+    assert count_spots(spot, spot) == count_spots(spot, beside) == (1, 0)
+    assert count_spots(spot, np.zeros_like(spot)) == count_spots(np.zeros_like(spot), spot) == (0, 0)
+    assert count_spots(spot, -spot) == (0, 0)
+
+
 @pytest.mark.parametrize("radius", [1.5, 2.5, 4.0])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_a_spot_is_no_movement(radius: float, sign: int) -> None:
@@ -138,5 +146,6 @@ def test_a_spot_is_no_movement(radius: float, sign: int) -> None:
     rows, columns = np.mgrid[:SPOT_SIZE, :SPOT_SIZE]
     distance = np.hypot(rows - CHEEK[0], columns - CHEEK[1])
     spotted = before + np.float32(sign * 70) * np.exp(-((distance / radius) ** 4)).astype(np.float32)
-    plain, undone = count_spots(spotted - before), count_spots(moved_back(before, spotted) - before)
+    change = spotted - before
+    plain, undone = count_spots(change), count_spots(moved_back(before, spotted) - before, change)
     assert plain == undone == ((1, 0) if sign < 0 else (0, 1))

@@ -21,25 +21,28 @@ SPOT_AREA = 4  # pixels; smaller blobs are no spots
 _FLOW_SIGMA = 2.0  # pixels, of the Gaussian that smooths how a face moved
 
 
-def count_spots(change: Luma) -> tuple[int, int]:
-    """Return how many dark and bright spots a change has off the features.
+def count_spots(change: Luma, in_place: Luma | None = None) -> tuple[int, int]:
+    """Return the numbers of dark and bright spots that a change makes off the features.
 
     A spot is a connected area of ``SPOT_AREA`` pixels or more in which the change lies more than ``SPOT_LEVELS`` below, or above,
     its Gaussian mean.
 
     Args:
         change: Luma after less luma before in grey levels, (SPOT_SIZE, SPOT_SIZE).
+        in_place: The same without what moved being moved back; spots are then those pixels that are one in both, or lie beside one.
     """
-    detail = change - cv2.GaussianBlur(change, (0, 0), SPOT_SIGMA, borderType=cv2.BORDER_REFLECT_101)
     seen = region(SPOT_SIZE, "changed")
-    dark, bright = (_count_blobs(seen & (sign * detail > SPOT_LEVELS)) for sign in (-1, 1))
-    return dark, bright
+    dark, bright = (_stands_out(change, sign) & seen for sign in (-1, 1))
+    if in_place is not None:
+        dark, bright = dark & _near(_stands_out(in_place, -1)), bright & _near(_stands_out(in_place, 1))
+    return _count_blobs(dark), _count_blobs(bright)
 
 
 def spot_counts(face: AlignedFace) -> NDArray[np.int64]:
     """Return the dark and bright spots of a face, (targets, 2)."""
     before, *afters = luma(_resized(face))
-    return np.asarray([count_spots(moved_back(before, after) - before) for after in afters], dtype=np.int64)
+    counts = [count_spots(moved_back(before, after) - before, after - before) for after in afters]
+    return np.asarray(counts, dtype=np.int64)
 
 
 def moved_back(before: Luma, after: Luma) -> Luma:
@@ -75,6 +78,15 @@ def spot_metrics(counts: Sequence[NDArray[np.int64]], targets: Sequence[Target])
             "spots": round(float(faces.sum(axis=1).mean()), 3)
         }
     return metrics
+
+
+def _stands_out(change: Luma, sign: int) -> NDArray[np.bool_]:
+    around = cv2.GaussianBlur(change, (0, 0), SPOT_SIGMA, borderType=cv2.BORDER_REFLECT_101)
+    return np.asarray(sign * (change - around) > SPOT_LEVELS)
+
+
+def _near(selected: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(cv2.dilate(selected.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
 
 
 def _count_blobs(selected: NDArray[np.bool_]) -> int:
