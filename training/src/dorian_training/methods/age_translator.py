@@ -42,7 +42,7 @@ _ADULT, _ELDER = 18, 70  # whose faces are watched
 class AgeTranslatorSettings:
     """Numbers of the training. Weights of 0 switch a term off; shares are of the batch that a dear term looks at.
 
-    ``patch_weight``: of what looks unreal in single patches, against all of the face. ``resolution``: side in pixels that is learnt at, at most the network's own. ``wrong_age_distance``: years.
+    ``resolution``: side in pixels that is learnt at, at most the network's own. ``wrong_age_distance``: years.
     ``outside_weight``: of what is drawn outside of the mask. ``iris_weight``: of what is drawn between the lids.
     ``identity_margin`` and ``identity_long_margin``: see ``similarity_hinge``. ``flip_weight``: of the difference between the
     deltas of a face and of its mirror image. ``excess_weight``: of what goes beyond the network's bounds. ``target_spread``: by how much target ages, which are other faces' ages, are
@@ -54,7 +54,6 @@ class AgeTranslatorSettings:
     beta1: float = 0.0
     beta2: float = 0.99
     resolution: int = 96
-    patch_weight: float = 1.0
     r1_weight: float = 0.05
     r1_every: int = 16
     wrong_age_weight: float = 1.0
@@ -139,18 +138,12 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             delta = whole * self._mask(image)
             fake = (image + delta).clamp(-1, 1)
             change = SharedChange.draw(settings.shift, settings.brightness)
-            judged, patches = self.discriminator.judge(torch.cat([change(image), change(fake.detach())]))
-        real_logits, fake_logits = judged.float().chunk(2)
+            judged = self.discriminator(torch.cat([change(image), change(fake.detach())])).float()
+        real_logits, fake_logits = judged.chunk(2)
         real, faked = real_loss(age_logit(real_logits, source, years)), fake_loss(age_logit(fake_logits, target, years))
         wrong = wrong_age_loss(real_logits, low, high, years, settings.wrong_age_distance)
-        judging = real + faked + settings.wrong_age_weight * wrong
+        self.optimizer_step("discriminator", real + faked + settings.wrong_age_weight * wrong)
         losses = {"d/real": real.detach(), "d/fake": faked.detach(), "d/wrong_age": wrong.detach()}
-        if patches is not None:
-            real_patches, fake_patches = patches.float().chunk(2)
-            patch = real_loss(real_patches) + fake_loss(fake_patches)
-            judging = judging + settings.patch_weight * patch
-            losses["d/patch"] = patch.detach()
-        self.optimizer_step("discriminator", judging)
         if settings.r1_weight and number % settings.r1_every == 0:
             penalty = r1_penalty(lambda real: age_logit(self.discriminator(real), source, years), image)
             self.optimizer_step("discriminator", penalty * (settings.r1_weight / 2 * settings.r1_every))
@@ -161,7 +154,6 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         self.discriminator.requires_grad_(True)
         weights = {
             "adversarial": 1.0,
-            "patch": settings.patch_weight,
             "size": settings.size_weight,
             "outside": settings.outside_weight,
             "iris": settings.iris_weight,
@@ -186,10 +178,8 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         terms["outside"] = charbonnier(whole * (1 - mask))
         terms["iris"] = charbonnier(delta * eyes) / eyes.mean()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            logits, patches = self.discriminator.judge(change(fake))
-            terms["adversarial"] = real_loss(age_logit(logits.float(), target, self.shape.discriminator.years))
-            if patches is not None:
-                terms["patch"] = real_loss(patches.float())
+            logits = self.discriminator(change(fake)).float()
+            terms["adversarial"] = real_loss(age_logit(logits, target, self.shape.discriminator.years))
             if settings.identity_weight:
                 terms["identity"] = self._identity(image, fake, target - source)
             if settings.cycle_weight:

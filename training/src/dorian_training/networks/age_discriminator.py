@@ -25,14 +25,12 @@ class AgeDiscriminatorShape(NetworkShape):
     """Two towers whose outputs, one for each of ``bins`` spans of ``years`` years, are added.
 
     ``widths`` and ``strides``: of the tower that sees 64 px, the layout of an age estimator (see ``start_from_estimator``).
-    ``fine``: channels of the 4×4 convolutions, each halving, of the tower that sees all pixels. ``patches``: convolutions of
-    that tower after which single patches are judged, too; 0: none are.
+    ``fine``: channels of the 4×4 convolutions, each halving, of the tower that sees all pixels.
     """
 
     widths: tuple[int, ...] = CompactAgeEstimatorShape().widths
     strides: tuple[int, ...] = CompactAgeEstimatorShape().strides
     fine: tuple[int, ...] = (48, 96, 192, 256, 256)
-    patches: int = 0
     bins: int = 12
     years: float = 8.0
 
@@ -40,8 +38,7 @@ class AgeDiscriminatorShape(NetworkShape):
 class AgeDiscriminator(nn.Module):
     """Image (batch, 3, side, side) → logits (batch, bins): how real it looks as a face of each span of ages.
 
-    ``side`` is at least 64. The coarse tower judges ages and shapes, the fine one, whose output starts at zero, the rest. Both
-    sum up the whole face; patches, which know no age, say where it is not real.
+    ``side`` is at least 64. The coarse tower judges ages and shapes, the fine one, whose output starts at zero, the rest.
     """
 
     def __init__(self, shape: AgeDiscriminatorShape) -> None:
@@ -56,7 +53,6 @@ class AgeDiscriminator(nn.Module):
         self.coarse_head = _head(inputs, shape.bins)
         self.fine = nn.Sequential(*strided_convolutions(3, shape.fine, 4, norm_from=len(shape.fine)))
         self.fine_head = _head(shape.fine[-1], shape.bins)
-        self.patch_head = nn.Conv2d(shape.fine[shape.patches - 1], 1, 1) if shape.patches else None
         for tower, leak in ((self.coarse, 0.0), (self.fine, LEAK)):
             for module in tower.modules():  # nothing else keeps the signal's scale through the layers
                 if isinstance(module, nn.Conv2d):
@@ -65,17 +61,9 @@ class AgeDiscriminator(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.judge(image)[0]
-
-    def judge(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the logits (batch, bins), and how real each patch looks, (batch, 1, rows, columns), if patches are judged."""
-        features, patches = image, None
-        for index, block in enumerate(self.fine, start=1):
-            features = block(features)
-            if self.patch_head is not None and index == self.shape.patches:
-                patches = self.patch_head(features)
         coarse = self.coarse_head(self.coarse(at_side(image, AGE_SIZE)))  # (batch, bins)
-        return coarse + self.fine_head(features), patches
+        logits: Tensor = coarse + self.fine_head(self.fine(image))  # (batch, bins)
+        return logits
 
     @torch.no_grad()
     def start_from_estimator(self, estimator: CompactAgeEstimator, spans: Sequence[slice] | None = None) -> None:

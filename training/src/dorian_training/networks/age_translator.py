@@ -22,6 +22,7 @@ from dorian_training.networks.shape import NetworkShape
 FULL_AGE = 100.0  # years, the unit in which ages enter the network
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
 _CHROMA_BLUR = 5  # pixels of the crop, side of the box over which a bounded chroma is averaged, twice
+_LUMA_BLUR = 13  # the same of a luma, apart from which it is fine
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,8 @@ class TranslatorShape(NetworkShape):
 
     ``middle``: residual blocks at the coarsest level. ``fine``: channels at full size, where only the head works. ``style``:
     units of what the ages become. ``gentle``: years of change over which the delta fades in (see ``AgeTranslator``).
-    ``delta_bound``, ``broad_bound``, ``fine_bound`` and ``chroma_bound``: how far a delta, the mean of its luma around a pixel, its
-    luma apart from that mean, and its colour apart from luma may go, of images in [-1, 1]; 0: any. ``around``: side in pixels of
-    the box of that mean, which is taken twice.
+    ``delta_bound``, ``fine_bound`` and ``chroma_bound``: how far a delta, its luma apart from its own mean around, and its colour
+    apart from luma may go, of images in [-1, 1]; 0: any.
     """
 
     size: int = 96
@@ -43,16 +43,13 @@ class TranslatorShape(NetworkShape):
     waves: int = 4
     gentle: float = 8.0
     delta_bound: float = 0.35
-    broad_bound: float = 0.16
     fine_bound: float = 0.2
-    chroma_bound: float = 0.06
-    around: int = 5
+    chroma_bound: float = 0.08
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Return the shape of a checkpoint; deltas of those that say nothing of bounds have none."""
-        unbounded = {"delta_bound": 0.0, "broad_bound": 0.0, "fine_bound": 0.0, "chroma_bound": 0.0}
-        return super().from_dict(unbounded | {"around": 13} | values)
+        return super().from_dict({"delta_bound": 0.0, "fine_bound": 0.0, "chroma_bound": 0.0} | values)
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class AgeTranslatorShape(NetworkShape):
     """The plain numbers from which both networks are built; checkpoints carry them."""
 
     translator: TranslatorShape = field(default_factory=TranslatorShape)
-    discriminator: AgeDiscriminatorShape = field(default_factory=lambda: AgeDiscriminatorShape(patches=3))
+    discriminator: AgeDiscriminatorShape = field(default_factory=AgeDiscriminatorShape)
 
 
 class AgeCode(nn.Module):
@@ -107,14 +104,14 @@ class AgeTranslator(nn.Module):
     """Image (batch, 3, size, size), source and target age (batch,) → delta (batch, 3, size, size) to be added.
 
     The heavy part works at half resolution and below. Its way back up repeats pixels and convolves, so that no grid of
-    sub-pixels shows. It is bounded by ``delta_bound``, what is broad of its luma by ``broad_bound`` and what is fine by
-    ``fine_bound``, and its chroma, smoothed, by ``chroma_bound``, each by a hyperbolic tangent: no single pixel can go far, what
-    is broad is a shadow rather than a stain, what is small a wrinkle rather than a spot, and wrinkles are drawn in light alone. The delta has the factor ``1 - exp(-|target - source| / gentle)``: it is zero where the target is the source age.
+    sub-pixels shows. Its luma is bounded by ``delta_bound``, what of it is fine by ``fine_bound``, and its chroma, smoothed, by
+    ``chroma_bound``, each by a hyperbolic tangent: no single pixel can go far, what is small is a wrinkle rather than a spot, and
+    wrinkles are drawn in light alone. The delta has the factor ``1 - exp(-|target - source| / gentle)``: it is zero where the target is the source age.
     """
 
     def __init__(self, shape: TranslatorShape) -> None:
         super().__init__()
-        self.shape = shape
+        self.gentle, self.bounds = shape.gentle, (shape.delta_bound, shape.fine_bound, shape.chroma_bound)
         self.code = AgeCode(shape.waves, shape.style)
         inputs = (3, *shape.widths[:-1])
         self.down = nn.ModuleList(
@@ -157,7 +154,7 @@ class AgeTranslator(nn.Module):
 
     def bounded(self, delta: Tensor, source: Tensor, target: Tensor) -> Tensor:
         """Return an ``unbounded`` delta within its bounds, times the factor of years."""
-        gate = 1 - torch.exp(-(target - source).abs().float() / self.shape.gentle)  # (batch,)
+        gate = 1 - torch.exp(-(target - source).abs().float() / self.gentle)  # (batch,)
         result: Tensor = self._within_bounds(delta) * gate[:, None, None, None]
         return result
 
@@ -166,34 +163,32 @@ class AgeTranslator(nn.Module):
 
         There a hyperbolic tangent is flat, and draws patches with sharp edges.
         """
-        shape = self.shape
-        terms = [_beyond(delta, shape.delta_bound)]
-        broad, fine, chroma = self._parts(_squashed(delta, shape.delta_bound))
-        terms += [
-            _beyond(broad, shape.broad_bound),
-            _beyond(fine, shape.fine_bound),
-            _beyond(chroma, shape.chroma_bound),
-        ]
+        delta_bound, fine_bound, chroma_bound = self.bounds
+        terms = [delta.new_zeros(())]
+        if delta_bound:
+            terms.append(_beyond(delta, delta_bound))
+            delta = _squashed(delta, delta_bound)
+        luma, chroma = luma_and_chroma(delta)
+        if fine_bound:
+            terms.append(_beyond(luma - _averaged(luma, _LUMA_BLUR), fine_bound))
+        if chroma_bound:
+            terms.append(_beyond(_averaged(chroma, _CHROMA_BLUR), chroma_bound))
         return torch.stack(terms).sum()
 
     def _within_bounds(self, delta: Tensor) -> Tensor:
         """Return a delta (batch, 3, size, size) within the bounds of its shape."""
-        shape = self.shape
-        delta = _squashed(delta, shape.delta_bound)
-        if not (shape.broad_bound or shape.fine_bound or shape.chroma_bound):
+        delta_bound, fine_bound, chroma_bound = self.bounds
+        if delta_bound:
+            delta = _squashed(delta, delta_bound)
+        if not (fine_bound or chroma_bound):
             return delta
-        broad, fine, chroma = self._parts(delta)
-        return (
-            _squashed(broad, shape.broad_bound)
-            + _squashed(fine, shape.fine_bound)
-            + _squashed(chroma, shape.chroma_bound)
-        )
-
-    def _parts(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what is broad and what is fine of a delta's luma, (batch, 1, size, size) each, and its chroma, smoothed if it is bounded."""
         luma, chroma = luma_and_chroma(delta)
-        broad = _averaged(luma, self.shape.around)
-        return broad, luma - broad, _averaged(chroma, _CHROMA_BLUR) if self.shape.chroma_bound else chroma
+        if fine_bound:
+            broad = _averaged(luma, _LUMA_BLUR)
+            luma = broad + _squashed(luma - broad, fine_bound)
+        if chroma_bound:
+            chroma = _squashed(_averaged(chroma, _CHROMA_BLUR), chroma_bound)
+        return luma + chroma
 
 
 def luma_and_chroma(delta: Tensor) -> tuple[Tensor, Tensor]:
@@ -203,11 +198,11 @@ def luma_and_chroma(delta: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _beyond(values: Tensor, bound: float) -> Tensor:
-    return (values.abs() - bound).clamp(min=0).square().mean() if bound else values.new_zeros(())
+    return (values.abs() - bound).clamp(min=0).square().mean()
 
 
 def _squashed(values: Tensor, bound: float) -> Tensor:
-    return bound * torch.tanh(values / bound) if bound else values
+    return bound * torch.tanh(values / bound)
 
 
 def _averaged(values: Tensor, side: int) -> Tensor:
