@@ -32,7 +32,7 @@ def moves(**points: tuple[float, float]) -> NDArray[np.float64]:
 
 def origins(mesh: NDArray[np.float64], moved: NDArray[np.float64]) -> NDArray[np.float32]:
     """Where each pixel of 401 × 401 comes from."""
-    places = np.linspace(0, 32, 401, dtype=np.float32)
+    places = np.linspace(0, 24, 401, dtype=np.float32)
     shifts = cv2.remap(shift_grid(mesh, moved, WHOLE), *np.meshgrid(places, places), cv2.INTER_CUBIC)
     return shifts + np.stack(np.meshgrid(np.arange(401), np.arange(401)), axis=2)
 

@@ -13,7 +13,7 @@ from dorian_bundle.mesh import OUTLINE
 
 _REACH = 1.35  # of the outline, beyond which nothing moves
 _FADE = 0.08  # of the reach's height, over which what moves grows from there inwards
-_NODES = 33  # along a side of the grid on which moves are computed; between nodes they are cubic
+_NODES = 25  # along a side of the grid on which moves are computed; between nodes they are cubic
 _LEAST_AREA = (
     64  # pixels, of a face and its surroundings; points of a smaller one lie on a line, or as good as in one place
 )
@@ -113,5 +113,6 @@ def _bent_plate(points: Floats, values: Floats, places: Floats) -> Floats:
 
 def _kernel(places: Floats, points: Floats) -> Floats:
     """Return ``r² log r`` of the distances between ``places`` and ``points``, (places, points)."""
-    squares = np.square(places[:, None] - points[None]).sum(axis=2)
-    return np.asarray(squares * np.log(np.maximum(squares, 1e-12)) / 2)
+    squares = np.square(places).sum(axis=1)[:, None] + np.square(points).sum(axis=1) - 2 * places @ points.T
+    np.maximum(squares, 1e-12, out=squares)
+    return np.asarray(squares * np.log(squares) / 2)
