@@ -17,12 +17,12 @@ from dorian_bundle import Bundle
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.calibration import Calibration
-from dorian_bundle.face_shape import load_face_shape
+from dorian_bundle.face_shape import FaceShape, load_face_shape
 from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
 from dorian_bundle.families.cyclegan import CycleGanMethod, cyclegan_signature
 from dorian_bundle.masks import face_mask
 from dorian_bundle.mesh import mean_mesh
-from dorian_bundle.skin_detail import load_skin_detail
+from dorian_bundle.skin_detail import SkinDetail, load_skin_detail
 from dorian_export import calibration_faces, verified_export
 from dorian_export.errors import ExportError, ParityError
 from dorian_export.exporters import EXPORTERS, age_translator
@@ -194,41 +194,40 @@ def test_a_unet_exports_too(randomised: Callable[..., nn.Module], seen: Faces, t
 # --- what is made of a checkpoint ---
 
 
-def test_a_translator_is_given_a_table_of_skins_detail(
-    translator_run: Path, make: Make, seen: Faces, tmp_path: Path
+@pytest.mark.parametrize(
+    ("field", "family", "array", "size", "load"),
+    [
+        ("detail", "skin_detail", "log_energy", (2, 3, 4, 4), load_skin_detail),
+        ("shape", "face_shape", "offsets", (2, 73, 2), load_face_shape),
+    ],
+)
+def test_a_translator_is_given_tables_by_age(
+    translator_run: Path,
+    make: Make,
+    seen: Faces,
+    tmp_path: Path,
+    field: str,
+    family: str,
+    array: str,
+    size: tuple[int, ...],
+    load: Callable[[Path], SkinDetail | FaceShape],
 ) -> None:
-    table = {"ages": torch.tensor([20.0, 80.0]), "log_energy": torch.randn(2, 3, 4, 4)}
-    about = {"family": "skin_detail", "stage": "skin_detail", "steps": 1, "earlier": [], "seed": 0, "data": {"mine": 3}}
+    table = {"ages": torch.tensor([20.0, 80.0]), array: torch.rand(size) / 10}
+    about = {"family": family, "stage": family, "steps": 1, "earlier": [], "seed": 0, "data": {"mine": 3}}
     (tmp_path / "table").mkdir()
-    save_weights(tmp_path / "table" / WEIGHTS_FILE, {"skin_detail": table}, about | {"settings": {"faces": 3}})
-    entry = make("age_translator", translator_run, seen, skin_detail=tmp_path / "table").entry
+    save_weights(tmp_path / "table" / WEIGHTS_FILE, {family: table}, about | {"settings": {"faces": 3}})
+    entry = make("age_translator", translator_run, seen, **{family: tmp_path / "table"}).entry
     assert isinstance(entry, AgeTranslatorMethod)
-    assert entry.detail is not None
-    assert entry.stored_files() == (entry.detail,)
-    entry.detail.verify(tmp_path)
-    read = load_skin_detail(tmp_path / entry.detail.path)
-    assert np.allclose(read.log_energy, table["log_energy"].numpy(), atol=1e-3)
-    assert entry.detail_provenance is not None
-    assert [(data.name, data.faces) for data in entry.detail_provenance.data] == [("mine", 3)]
-    with pytest.raises(ExportError, match="family 'age_translator', not skin_detail"):
-        make("age_translator", translator_run, seen, skin_detail=translator_run)
-
-
-def test_a_translator_is_given_a_table_of_faces_shapes(
-    translator_run: Path, make: Make, seen: Faces, tmp_path: Path
-) -> None:
-    table = {"ages": torch.tensor([20.0, 80.0]), "offsets": torch.rand(2, 73, 2) / 10}
-    about = {"family": "face_shape", "stage": "face_shape", "steps": 1, "earlier": [], "seed": 0, "data": {"mine": 3}}
-    (tmp_path / "table").mkdir()
-    save_weights(tmp_path / "table" / WEIGHTS_FILE, {"face_shape": table}, about | {"settings": {}})
-    entry = make("age_translator", translator_run, seen, face_shape=tmp_path / "table").entry
-    assert isinstance(entry, AgeTranslatorMethod)
-    assert entry.shape is not None
-    assert entry.stored_files() == (entry.shape,)
-    entry.shape.verify(tmp_path)
-    read = load_face_shape(tmp_path / entry.shape.path)
-    assert np.allclose(read.offsets, table["offsets"].numpy(), atol=1e-3)
-    assert list(entry.further_provenances()) == ["face shape of age_translator"]
+    stored = getattr(entry, field)
+    assert stored is not None
+    assert entry.stored_files() == (stored,)
+    stored.verify(tmp_path)
+    assert np.allclose(getattr(load(tmp_path / stored.path), array), table[array].numpy(), atol=1e-3)
+    assert list(entry.further_provenances()) == [f"{family.replace('_', ' ')} of age_translator"]
+    provenance = getattr(entry, f"{field}_provenance")
+    assert [(data.name, data.faces) for data in provenance.data] == [("mine", 3)]
+    with pytest.raises(ExportError, match=f"family 'age_translator', not {family}"):
+        make("age_translator", translator_run, seen, **{family: translator_run})
 
 
 def test_they_are_proven_on_random_and_on_real_inputs(

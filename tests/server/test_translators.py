@@ -109,6 +109,25 @@ def translate(entries: tuple[AgeTranslatorMethod, CycleGanMethod]) -> Callable[.
     return build
 
 
+@pytest.fixture
+def aged(flat_pipeline: BuildPipeline, large_face: DetectedFace, write: Write, read: Read) -> Callable[..., Floats]:
+    """The pixels of a photo of ``large_face``, who is 20, at 80."""
+
+    def age(translator: AgeTranslator, photo: Pixels, **options: Any) -> Floats:
+        pipeline, _ = flat_pipeline(large_face, methods=[translator])
+        request = AgeRequest(write(photo), years(80), Age(years=20), **options)
+        (picture,) = pipeline.age(request, translator, Clock()).images
+        return read(picture.image.data).astype(np.float32)
+
+    return age
+
+
+@pytest.fixture
+def large_face(face_at: FaceAt) -> DetectedFace:
+    """A face whose crop is four times as large as the networks'."""
+    return face_at(0, 0, 4 * SIZE)
+
+
 def crop(seed: int) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
 
@@ -221,10 +240,7 @@ def test_a_grey_photo_stays_grey(
 @pytest.mark.parametrize(("strength", "blend"), [(1.0, "delta"), (0.0, "delta"), (1.0, "replace")])
 def test_the_photos_own_skin_gains_detail_with_age(
     translate: Callable[..., tuple[AgeTranslator, Painter]],
-    flat_pipeline: BuildPipeline,
-    face_at: FaceAt,
-    write: Write,
-    read: Read,
+    aged: Callable[..., Floats],
     strength: float,
     blend: Literal["delta", "replace"],
 ) -> None:
@@ -233,12 +249,9 @@ def test_the_photos_own_skin_gains_detail_with_age(
     energy[1] = 0.6
     table = SkinDetail(np.array([20, 80], np.float32), energy)
     translator, _ = translate(lambda image, _: np.zeros_like(image), detail=table)
-    pipeline, _ = flat_pipeline(face_at(0, 0, 4 * SIZE), methods=[translator])
     grain = np.random.default_rng(0).normal(128, 10, (4 * SIZE + 20, 4 * SIZE, 1))
     photo = np.repeat(np.clip(grain, 0, 255).astype(np.uint8), 3, axis=2)
-    request = AgeRequest(write(photo), years(80), Age(years=20), strength=strength, blend=blend)
-    (picture,) = pipeline.age(request, translator, Clock()).images
-    pixels = read(picture.image.data).astype(float)
+    pixels = aged(translator, photo, strength=strength, blend=blend)
     cheek = np.s_[int(2.3 * SIZE) : int(2.6 * SIZE), int(0.9 * SIZE) : int(1.2 * SIZE)]
     gain = pixels[cheek].std() / photo[cheek].astype(float).std()
     if blend == "replace":
@@ -253,10 +266,8 @@ def test_the_photos_own_skin_gains_detail_with_age(
 )
 def test_the_faces_shape_changes_with_age(
     translate: Callable[..., tuple[AgeTranslator, Painter]],
-    flat_pipeline: BuildPipeline,
-    face_at: FaceAt,
-    write: Write,
-    read: Read,
+    aged: Callable[..., Floats],
+    large_face: DetectedFace,
     strength: float,
     blend: Literal["delta", "replace"],
     fall: float,
@@ -266,36 +277,26 @@ def test_the_faces_shape_changes_with_age(
     offsets[1, :, 1] = 0.1  # distances between the eyes
     table = FaceShape(np.array([20, 80], np.float32), offsets)
     translator, _ = translate(lambda image, _: np.zeros_like(image), shape=table)
-    face = face_at(0, 0, 4 * SIZE)
-    pipeline, _ = flat_pipeline(face, methods=[translator])
-    between = float(np.hypot(*(face.landmarks[1] - face.landmarks[0])))
+    between = float(np.hypot(*(large_face.landmarks[1] - large_face.landmarks[0])))
     photo = np.full((4 * SIZE + 20, 4 * SIZE, 3), 90, np.uint8)
-    row, column = (round(float(place)) for place in face.landmarks[2][::-1])  # the tip of the nose
+    row, column = (round(float(place)) for place in large_face.landmarks[2][::-1])  # the tip of the nose
     photo[row - 3 : row + 4, column - 3 : column + 4] = 200
-    request = AgeRequest(write(photo), years(80), Age(years=20), strength=strength, blend=blend)
-    (picture,) = pipeline.age(request, translator, Clock()).images
-    rows, columns = np.nonzero(read(picture.image.data)[..., 0] > 130)
+    rows, columns = np.nonzero(aged(translator, photo, strength=strength, blend=blend)[..., 0] > 130)
     assert columns.mean() == pytest.approx(column, abs=0.6)
     assert rows.mean() == pytest.approx(row + 0.1 * between * fall / 7, abs=0.8)
 
 
 def test_teeth_are_spared_most_of_a_change(
     translate: Callable[..., tuple[AgeTranslator, Painter]],
-    flat_pipeline: BuildPipeline,
-    face_at: FaceAt,
-    write: Write,
-    read: Read,
+    aged: Callable[..., Floats],
+    large_face: DetectedFace,
 ) -> None:
     """A network that darkens all alike darkens what shows between the lips by three tenths of it."""
     table = SkinDetail(np.array([20, 80], np.float32), np.zeros((2, 3, 4, 4), np.float32))
     translator, _ = translate(lambda image, _: np.full_like(image, -0.2), detail=table)
-    face = face_at(0, 0, 4 * SIZE)
-    pipeline, _ = flat_pipeline(face, methods=[translator])
     photo = np.full((4 * SIZE, 4 * SIZE, 3), 180, np.uint8)
-    request = AgeRequest(write(photo), years(80), Age(years=20))
-    (picture,) = pipeline.age(request, translator, Clock()).images
-    darker = 180 - read(picture.image.data)[..., 0].astype(float)
-    mesh = mean_mesh(face.landmarks)
+    darker = 180 - aged(translator, photo)[..., 0]
+    mesh = mean_mesh(large_face.landmarks)
     x, y = np.rint(mesh[INNER_LIPS].mean(axis=0)).astype(int)
     cheek = round(mesh[67, 0] + 0.4 * (mesh[72, 0] - mesh[71, 0]))
     assert darker[y, x] == pytest.approx(0.3 * 0.2 * 255, abs=5)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.age_tables import check_ages, value_at_age
 from dorian_bundle.errors import GraphFileError
 from dorian_bundle.mesh import MEAN_FACE, POINTS
 from dorian_bundle.stored_arrays import load_arrays
@@ -36,11 +37,7 @@ class FaceShape:
 
     def at(self, age: float) -> NDArray[np.float32]:
         """Return the offsets (73, 2) at ``age`` in years."""
-        above = int(np.clip(np.searchsorted(self.ages, age), 1, len(self.ages) - 1))
-        low, high = self.ages[above - 1], self.ages[above]
-        share = np.float32(np.clip((age - low) / (high - low), 0, 1))
-        offsets: NDArray[np.float32] = self.offsets[above - 1] * (1 - share) + self.offsets[above] * share
-        return offsets
+        return value_at_age(self.ages, self.offsets, age)
 
     def moves(self, mesh: NDArray[np.float64], source: float, target: float) -> NDArray[np.float64]:
         """Return how far each point of a face moves, so that its shape becomes that of another age.
@@ -73,10 +70,9 @@ def load_face_shape(path: Path) -> FaceShape:
     """
     shape = load_arrays(path, FaceShape, "table of face shapes", "face shapes", _MAX_BYTES)
     ages, offsets = shape.ages, shape.offsets
-    if ages.ndim != 1 or len(ages) < 2 or not (np.diff(ages) > 0).all():
-        raise GraphFileError(f"{path} has ages of shape {ages.shape}; two or more in ascending order are needed")
+    check_ages(path, ages)
     if offsets.shape != (len(ages), POINTS, 2):
         raise GraphFileError(f"{path} has offsets of shape {offsets.shape}; ({len(ages)}, {POINTS}, 2) is needed")
-    if not (np.isfinite(ages).all() and (np.abs(offsets) <= MAX_OFFSET).all()):
+    if not (np.abs(offsets) <= MAX_OFFSET).all():  # NaN is not
         raise GraphFileError(f"{path} holds offsets beyond {MAX_OFFSET:g} distances between the eyes, or no numbers")
     return shape

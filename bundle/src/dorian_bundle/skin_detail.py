@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.age_tables import check_ages, value_at_age
 from dorian_bundle.errors import GraphFileError
 from dorian_bundle.masks import skin_mask
 from dorian_bundle.stored_arrays import load_arrays
@@ -69,11 +70,7 @@ class SkinDetail:
 
     def at(self, age: float) -> NDArray[np.float32]:
         """Return the logarithm of the energies (bands, cells, cells) at ``age`` in years."""
-        above = int(np.clip(np.searchsorted(self.ages, age), 1, len(self.ages) - 1))
-        low, high = self.ages[above - 1], self.ages[above]
-        share = np.float32(np.clip((age - low) / (high - low), 0, 1))
-        energies: NDArray[np.float32] = self.log_energy[above - 1] * (1 - share) + self.log_energy[above] * share
-        return energies
+        return value_at_age(self.ages, self.log_energy, age)
 
     def change(self, skin: SkinStructure, source: float, target: float) -> NDArray[np.float32]:
         """Return what is added to a crop's luma, so that its ``skin`` has the fine structure of ``target``.
@@ -129,12 +126,11 @@ def load_skin_detail(path: Path) -> SkinDetail:
     """
     detail = load_arrays(path, SkinDetail, "table of skin detail", "skin detail", _MAX_BYTES)
     ages, energy = detail.ages, detail.log_energy
-    if ages.ndim != 1 or len(ages) < 2 or not (np.diff(ages) > 0).all():
-        raise GraphFileError(f"{path} has ages of shape {ages.shape}; two or more in ascending order are needed")
+    check_ages(path, ages)
     if energy.ndim != 4 or energy.shape[:2] != (len(ages), len(CUTOFFS)) or energy.shape[2] != energy.shape[3]:
         needed = f"({len(ages)}, {len(CUTOFFS)}, cells, cells)"
         raise GraphFileError(f"{path} has log_energy of shape {energy.shape}; {needed} is needed")
-    if not (np.isfinite(ages).all() and np.isfinite(energy).all()):
+    if not np.isfinite(energy).all():
         raise GraphFileError(f"{path} holds numbers that are not finite")
     return detail
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ from dorian_training.networks.age_translator import AgeTranslator, AgeTranslator
 YOUNGEST, OLDEST = 1.0, 90.0  # years that training drew
 _YOUNGEST_SOURCE = 3.0  # years
 _CALIBRATION_FACES = 240
+# By the manifest's field: the checkpoint's family, what its arrays make, and the file of that.
+_TABLES: dict[str, tuple[str, Callable[..., SkinDetail | FaceShape], str]] = {
+    "detail": ("skin_detail", SkinDetail, DETAIL_FILE),
+    "shape": ("face_shape", FaceShape, SHAPE_FILE),
+}
 _RESEARCH = "age_translator_research"
 _DESCRIPTIONS = {
     "age_translator": "Age translator, Dorian's own: one pass of a residual network draws what a change of age adds to the face, at any age.",
@@ -78,8 +84,6 @@ def export_age_translator(job: ExportJob, name: str = "age_translator") -> Metho
         "flip_weight"
     )  # else it learnt to draw a mirrored face as it draws the face
     estimator = job.checkpoints.get("calibrator") or job.checkpoints["age_estimator"]
-    tables = _write_detail(job) if "skin_detail" in job.checkpoints else {}
-    tables |= _write_shape(job) if "face_shape" in job.checkpoints else {}
     entry = AgeTranslatorMethod(
         name=name,
         description=_DESCRIPTIONS[name],
@@ -91,27 +95,21 @@ def export_age_translator(job: ExportJob, name: str = "age_translator") -> Metho
         calibration=_calibrate(network, estimator, job.faces, shape.size, is_mirrored),
         mirrored=is_mirrored,
         provenance=describe_provenance(metadata, job.metrics_with(name, differences)),
-        **tables,
+        **_write_table(job, "detail"),
+        **_write_table(job, "shape"),
     )
     return MethodExport(entry, {name: graph}, differences)
 
 
-def _write_detail(job: ExportJob) -> dict[str, Any]:
-    """Write the table of ``job.checkpoints["skin_detail"]``; return what the manifest says of it."""
-    weights, metadata = load_weights(job.checkpoints["skin_detail"])
-    require_family(metadata, "skin_detail")
-    table = weights["skin_detail"]
-    SkinDetail(table["ages"].numpy(), table["log_energy"].numpy()).save(job.folder / DETAIL_FILE)
-    return {"detail": describe_file(job.folder, DETAIL_FILE), "detail_provenance": describe_provenance(metadata, {})}
-
-
-def _write_shape(job: ExportJob) -> dict[str, Any]:
-    """Write the table of ``job.checkpoints["face_shape"]``; return what the manifest says of it."""
-    weights, metadata = load_weights(job.checkpoints["face_shape"])
-    require_family(metadata, "face_shape")
-    table = weights["face_shape"]
-    FaceShape(table["ages"].numpy(), table["offsets"].numpy()).save(job.folder / SHAPE_FILE)
-    return {"shape": describe_file(job.folder, SHAPE_FILE), "shape_provenance": describe_provenance(metadata, {})}
+def _write_table(job: ExportJob, field: str) -> dict[str, Any]:
+    """Write the table of the manifest's ``field`` if ``job`` has its checkpoint; return what the manifest says of it."""
+    family, make, file = _TABLES[field]
+    if family not in job.checkpoints:
+        return {}
+    weights, metadata = load_weights(job.checkpoints[family])
+    require_family(metadata, family)
+    make(**{name: values.numpy() for name, values in weights[family].items()}).save(job.folder / file)
+    return {field: describe_file(job.folder, file), f"{field}_provenance": describe_provenance(metadata, {})}
 
 
 def _inputs(crops: NDArray[np.uint8]) -> list[dict[str, Array]]:

@@ -15,7 +15,7 @@ from dorian_bundle.skin_detail import SkinDetail
 from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
-from dorian_server.methods.method import Crop, DetailChange, Drawing, ShapeChange
+from dorian_server.methods.method import Crop, Drawing, PhotoChange
 from dorian_server.runtimes.session import Session, chunks
 
 
@@ -55,15 +55,12 @@ class AgeTranslator:
             rows = iter(deltas.transpose(0, 2, 3, 1))
             befores = originals.transpose(0, 2, 3, 1)
             return [
-                [Drawing(before, before + next(rows), *self._photo_changes(source, age)) for age in ages]
+                [Drawing(before, before + next(rows), self._photo_change(source, age)) for age in ages]
                 for before, source, ages in zip(befores, sources, targets, strict=True)
             ]
 
-    def _photo_changes(self, source: Age, target: Age) -> tuple[DetailChange | None, ShapeChange | None]:
-        """What changes of the photo itself."""
-        years = source.years_in(self.groups), target.years_in(self.groups)
-        detail = None if self._detail is None else DetailChange(self._detail, *years)
-        return detail, None if self._shape is None else ShapeChange(self._shape, *years)
+    def _photo_change(self, source: Age, target: Age) -> PhotoChange:
+        return PhotoChange(source.years_in(self.groups), target.years_in(self.groups), self._detail, self._shape)
 
     def _condition(self, source: Age, target: Age) -> tuple[float, float, float]:
         """Source and target age in years as the network takes them, calibrated, and the factor on the delta."""

@@ -23,35 +23,28 @@ Gradient = tuple[float, Array, Array]  # loss, its gradient (latent,) by the lat
 
 
 @dataclass(frozen=True)
-class DetailChange:
-    """How the photo's own fine structure of skin changes: by ``table`` from the age ``source`` to ``target``, in years."""
+class PhotoChange:
+    """How the photo's own pixels change from the age ``source`` to ``target``, in years.
 
-    table: SkinDetail
+    ``detail`` changes the fine structure of skin, ``shape`` the shape of the face; ``None``: it stays.
+    """
+
     source: float
     target: float
-
-
-@dataclass(frozen=True)
-class ShapeChange:
-    """How the face's shape changes: by ``table`` from the age ``source`` to ``target``, in years."""
-
-    table: FaceShape
-    source: float
-    target: float
+    detail: SkinDetail | None
+    shape: FaceShape | None
 
 
 @dataclass(frozen=True)
 class Drawing:
     """What a method draws of a face: ``before`` and ``after``, float32 RGB (size, size, 3), about [0, 1].
 
-    Where the delta is added to the photo, the photo's own ``detail`` and the face's ``shape`` are changed beside it; ``None``: they
-    are not.
+    ``photo`` is changed beside it where the delta is added to the photo; ``None``: nothing is.
     """
 
     before: Array
     after: Array
-    detail: DetailChange | None = None
-    shape: ShapeChange | None = None
+    photo: PhotoChange | None = None
 
     @property
     def delta(self) -> Array:

@@ -121,14 +121,18 @@ class Composition:
             return compositing.replacement_patch(face.matrix, mask, face.crop, drawing.image)
         make = compositing.learned_patch if self._method.learned_under_mask else compositing.delta_patch
         patch = make(face.matrix, mask, drawing.delta, compositing.colourfulness(face.crop))
-        return detailed_patch(patch, self._fine_crop(index), drawing.detail) if drawing.detail else patch
+        change = drawing.photo
+        if change is None or change.detail is None:
+            return patch
+        return detailed_patch(patch, self._fine_crop(index), change.detail, change.source, change.target)
 
     def _move(self, index: int, drawing: Drawing) -> Move | None:
         """Return how the prepared face ``index`` changes its shape."""
-        if drawing.shape is None:
+        change = drawing.photo
+        if change is None or change.shape is None:
             return None
-        mesh, change = self._meshes[index], drawing.shape
-        return Move(mesh, change.table.moves(mesh, change.source, change.target))
+        mesh = self._meshes[index]
+        return Move(mesh, change.shape.moves(mesh, change.source, change.target))
 
     def _fine_crop(self, index: int) -> FineCrop:
         if index not in self._fine_crops:

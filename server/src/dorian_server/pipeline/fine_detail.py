@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from dorian_bundle.alignment import AlignmentTemplate, warp_crop
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import change_mask, part_mask
-from dorian_bundle.skin_detail import DETAIL_SIZE, SkinStructure, read_skin
-from dorian_server.methods.method import DetailChange
+from dorian_bundle.skin_detail import DETAIL_SIZE, SkinDetail, SkinStructure, read_skin
 from dorian_server.pipeline.compositing import Patch
 
 _TEETH_SPARED = 0.7  # share of a change that teeth are spared: networks turn them grey, to which nobody ages
@@ -62,8 +61,8 @@ def cut_finely(
     return FineCrop(fine, skin, np.asarray(mask, dtype=np.float32))
 
 
-def detailed_patch(patch: Patch, crop: FineCrop, detail: DetailChange) -> Patch:
-    """Return ``patch``, a delta, in pixels of ``crop``, with the change of the skin's ``detail`` added."""
+def detailed_patch(patch: Patch, crop: FineCrop, detail: SkinDetail, source: float, target: float) -> Patch:
+    """Return ``patch``, a delta, in pixels of ``crop``, with what ``detail`` changes of the skin from ``source`` to ``target`` added."""
     delta = cv2.resize(patch.values, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_CUBIC)
-    own = detail.table.change(crop.skin, detail.source, detail.target)
+    own = detail.change(crop.skin, source, target)
     return Patch(crop.matrix, crop.mask, delta + own[..., None])

@@ -45,8 +45,8 @@ class AgeTranslatorSettings:
     ``resolution``: side in pixels that is learnt at, at most the network's own. ``wrong_age_distance``: years.
     ``outside_weight``: of what is drawn outside of the mask. ``iris_weight``: of what is drawn between the lids.
     ``identity_margin`` and ``identity_long_margin``: see ``similarity_hinge``. ``flip_weight``: of the difference between the
-    deltas of a face and of its mirror image. ``excess_weight``: of what goes beyond the network's bounds. ``target_spread``: by how much target ages, which are other faces' ages, are
-    shaken, in years.
+    deltas of a face and of its mirror image. ``excess_weight``: of what goes beyond the network's bounds. ``target_spread``: by
+    how much target ages, which are other faces' ages, are shaken, in years.
     """
 
     learning_rate: float = 2e-4

@@ -19,12 +19,13 @@ from dorian_bundle.mesh import (
     alignment_landmarks,
 )
 from dorian_training.data.records import FaceRecord
+from dorian_training.data.sampling import kind_weights
 from dorian_training.errors import DataError
 from dorian_training.methods.age_tables import KNOTS, fit_age_table
 
-_MAX_TURN = (
-    0.1  # distances between the eyes, by which the tip of the nose is off the middle of a face seen from the front
-)
+# Distances between the eyes, by which the tip of the nose is off the middle of a face seen from the front.
+_MAX_TURN = 0.1
+_DECADE = 10  # years, in each of which the genders count alike
 _NOSE_TIP = 67
 _EYES = ((RIGHT_EYE, RIGHT_IRIS), (LEFT_EYE, LEFT_IRIS))
 
@@ -60,7 +61,8 @@ def fit_face_shape(meshes: Floats, records: Sequence[FaceRecord]) -> FaceShape:
         records: The faces.
     """
     even = (meshes + meshes[:, list(MIRRORED_POINTS)] * (-1, 1)) / 2
-    table = fit_age_table(even, records, _gender_weights(records))
+    genders = [record.gender or "" for record in records]
+    table = fit_age_table(even, records, kind_weights(records, genders, _DECADE, 1.0))
     for knot in table:
         _keep_eyes_round(knot, MEAN_FACE[:, :2])
     return FaceShape(np.asarray(KNOTS, dtype=np.float32), table.astype(np.float32))
@@ -71,15 +73,6 @@ def _laid_on(mesh: Floats, front: Floats) -> Floats:
         return np.full_like(front, np.nan)
     matrix = fit_similarity(alignment_landmarks(mesh), alignment_landmarks(front))
     return np.asarray(mesh @ matrix[:, :2].T + matrix[:, 2])
-
-
-def _gender_weights(records: Sequence[FaceRecord]) -> Floats:
-    """Weights (faces,) of mean 1 by which the genders count alike in each decade."""
-    cells = [(int(record.age or 0) // 10, record.gender) for record in records]
-    genders = {decade: {gender for other, gender in cells if other == decade} for decade, _ in cells}
-    counts = {cell: cells.count(cell) for cell in set(cells)}
-    decades = {decade: sum(other == decade for other, _ in cells) for decade in genders}
-    return np.asarray([decades[cell[0]] / len(genders[cell[0]]) / counts[cell] for cell in cells])
 
 
 def _keep_eyes_round(offsets: Floats, front: Floats) -> None:

@@ -164,31 +164,22 @@ class AgeTranslator(nn.Module):
         There a hyperbolic tangent is flat, and draws patches with sharp edges.
         """
         delta_bound, fine_bound, chroma_bound = self.bounds
-        terms = [delta.new_zeros(())]
-        if delta_bound:
-            terms.append(_beyond(delta, delta_bound))
-            delta = _squashed(delta, delta_bound)
-        luma, chroma = luma_and_chroma(delta)
-        if fine_bound:
-            terms.append(_beyond(luma - _averaged(luma, _LUMA_BLUR), fine_bound))
-        if chroma_bound:
-            terms.append(_beyond(_averaged(chroma, _CHROMA_BLUR), chroma_bound))
-        return torch.stack(terms).sum()
+        _, fine, chroma = self._parts(_squashed(delta, delta_bound))
+        parts = ((delta, delta_bound), (fine, fine_bound), (chroma, chroma_bound))
+        return torch.stack([_beyond(*part) for part in parts]).sum()
 
     def _within_bounds(self, delta: Tensor) -> Tensor:
         """Return a delta (batch, 3, size, size) within the bounds of its shape."""
         delta_bound, fine_bound, chroma_bound = self.bounds
-        if delta_bound:
-            delta = _squashed(delta, delta_bound)
-        if not (fine_bound or chroma_bound):
-            return delta
+        broad, fine, chroma = self._parts(_squashed(delta, delta_bound))
+        return broad + _squashed(fine, fine_bound) + _squashed(chroma, chroma_bound)
+
+    def _parts(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what is broad and what is fine of a delta's luma, (batch, 1, size, size) each, and its chroma; parts without a bound are whole."""
+        _, fine_bound, chroma_bound = self.bounds
         luma, chroma = luma_and_chroma(delta)
-        if fine_bound:
-            broad = _averaged(luma, _LUMA_BLUR)
-            luma = broad + _squashed(luma - broad, fine_bound)
-        if chroma_bound:
-            chroma = _squashed(_averaged(chroma, _CHROMA_BLUR), chroma_bound)
-        return luma + chroma
+        broad = _averaged(luma, _LUMA_BLUR) if fine_bound else luma
+        return broad, luma - broad, _averaged(chroma, _CHROMA_BLUR) if chroma_bound else chroma
 
 
 def luma_and_chroma(delta: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,11 +189,11 @@ def luma_and_chroma(delta: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _beyond(values: Tensor, bound: float) -> Tensor:
-    return (values.abs() - bound).clamp(min=0).square().mean()
+    return (values.abs() - bound).clamp(min=0).square().mean() if bound else values.new_zeros(())
 
 
 def _squashed(values: Tensor, bound: float) -> Tensor:
-    return bound * torch.tanh(values / bound)
+    return bound * torch.tanh(values / bound) if bound else values
 
 
 def _averaged(values: Tensor, side: int) -> Tensor:
