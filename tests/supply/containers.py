@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,13 +35,6 @@ def require_engine(*images: str) -> None:
     for image in images:
         if not _succeeds("docker", "image", "inspect", image) and not _succeeds("docker", "pull", image):
             pytest.skip(f"the image {image} is not here, and cannot be pulled")
-
-
-def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 @contextmanager

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from dorian_client import Busy, Client, ConnectionFailed, DeadlineExceeded
-from tests.supply.containers import BUILD_SECONDS, ROOT, Compose, composed, free_port, require_engine, run
+from tests.ports import free_port
+from tests.supply.containers import BUILD_SECONDS, ROOT, Compose, composed, require_engine, run
 
 MEBIBYTE = 2**20
 LIMIT = 1536 * MEBIBYTE

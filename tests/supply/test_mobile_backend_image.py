@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from tests.clients.secure_server import add_key
-from tests.supply.containers import BUILD_SECONDS, ROOT, composed, free_port, require_engine, run
+from tests.ports import free_port
+from tests.supply.containers import BUILD_SECONDS, ROOT, composed, require_engine, run
 
 COMPOSE = ROOT / "examples" / "mobile-backend" / "docker-compose.yml"
 KEYS = COMPOSE.parent / "keys.json"  # which .gitignore names
