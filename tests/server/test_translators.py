@@ -303,6 +303,28 @@ def test_teeth_are_spared_most_of_a_change(
     assert darker[round(mesh[67, 1]), cheek] == pytest.approx(0.2 * 255, abs=3)
 
 
+def test_rims_of_spectacles_stay_as_they_are(
+    translate: Callable[..., tuple[AgeTranslator, Painter]],
+    aged: Callable[..., Floats],
+    large_face: DetectedFace,
+) -> None:
+    """A network that lightens all alike lightens skin and a line under the mouth, but no line between eyes and nose."""
+    table = SkinDetail(np.array([20, 80], np.float32), np.zeros((2, 3, 4, 4), np.float32))
+    translator, _ = translate(lambda image, _: np.full_like(image, 0.2), detail=table)
+    mesh = mean_mesh(large_face.landmarks)
+    between = mesh[72, 0] - mesh[71, 0]
+    x, eyes = round(mesh[67, 0] + 0.4 * between), mesh[71:, 1].mean()
+    rim, skin, beard = (round(eyes + share * between) for share in (0.3, 0.5, 1.0))
+    photo = np.full((4 * SIZE, 4 * SIZE, 3), 180, np.uint8)
+    thick = max(2, round(0.03 * between))
+    for row in (rim, beard):
+        photo[row - thick : row + thick] = 20
+    lighter = aged(translator, photo)[..., 0] - photo[..., 0]
+    assert lighter[rim, x] == pytest.approx(0, abs=3)
+    assert lighter[skin, x] > 0.15 * 255
+    assert lighter[beard, x] > 0.15 * 255
+
+
 # --- CycleGAN ---
 
 

@@ -37,6 +37,7 @@ FEATHER = 0.35  # from the outline inwards, over which the mask grows
 _REACH = 1.08  # how much larger than the mean face is what methods may change
 _BROW_HEIGHT = 0.08  # half of it
 _FEATURE_MARGIN = 0.05  # by which features are enlarged, and over which skin begins beside them
+_SPECTACLES, _SPECTACLES_FADE = (-0.6, 0.75), 0.2  # below the eyes, where spectacles are worn
 _LENGTH = 2.5  # of a face, from the top of its forehead to its chin
 _FINE = 4  # pixels of the raster in which outlines are drawn, per pixel of the crop
 _SUBPIXEL = 4  # bits
@@ -118,6 +119,17 @@ def skin_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
     enlarged = cv2.dilate(features, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     soft = cv2.GaussianBlur(enlarged, (0, 0), max(margin / 2, 0.5))
     return np.asarray(1 - soft, dtype=np.float32)
+
+
+def spectacles_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+    """Return 1 at the height of a face at which spectacles are worn, from its brows to its nose, softly 0 elsewhere; see ``face_mask``."""
+    middle, down = mesh[[LEFT_IRIS, RIGHT_IRIS]].mean(axis=0), mesh[OUTLINE][9] - mesh[OUTLINE][0]
+    rows, columns = np.mgrid[:size, :size]
+    along = (columns - middle[0]) * down[0] + (rows - middle[1]) * down[1]
+    height = along / (max(float(np.hypot(*down)), 1e-6) * _eye_distance(mesh))  # below the eyes
+    first, last = _SPECTACLES
+    margin = np.minimum(height - first, last - height) / _SPECTACLES_FADE
+    return np.asarray(_smooth(margin), dtype=np.float32)
 
 
 def _eye_distance(mesh: NDArray[np.float64]) -> float:

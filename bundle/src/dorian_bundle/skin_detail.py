@@ -31,7 +31,7 @@ CUTOFFS = (
 _HALF = float(np.sqrt(np.log(2) / 2) / np.pi)  # cycles · sigma at which a Gaussian lets half of an amplitude through
 # Wrinkles hold most of the energy that age adds, on few of the pixels. So a gain's exponent grows with a pixel's amplitude over
 # the mean around it: what is calm keeps its texture.
-_SMOOTHING, _DEEPENING = 2.2, 1.1  # exponents of amplitude ratios, down and up
+_SMOOTHING, _DEEPENING = 2.2, 1.4  # exponents of amplitude ratios, down and up
 _LEAST_SHARE, _MOST_SHARE = 0.4, 4.0  # of an exponent, of calm and of strong pixels
 _LEAST_GAIN, _MOST_GAIN = 0.2, 1.6
 _AROUND = 0.1  # of the crop's side: sigma of the mean around a pixel
@@ -49,11 +49,13 @@ class SkinStructure:
         bands: Of the luma in grey levels, one for each of ``CUTOFFS``.
         shares: Of an exponent for each pixel of each band: more where it stands out from what is around.
         weight: 1 where skin is calm, 0 on features and at edges.
+        edges: 1 where there are edges off the features, 0 where there are none: rims of spectacles, strands of hair.
     """
 
     bands: tuple[NDArray[np.float32], ...]
     shares: tuple[NDArray[np.float32], ...]
     weight: NDArray[np.float32]
+    edges: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,9 @@ def read_skin(crop: NDArray[np.uint8], mesh: NDArray[np.float64]) -> SkinStructu
     """
     size, bands = len(crop), split_bands(luma(crop))
     skin = skin_mask((mesh + 0.5) / 2 - 0.5, size // 2)  # soft, so that half the size says as much
-    weight = cv2.resize(skin, (size, size), interpolation=cv2.INTER_LINEAR) * _calm(bands)
-    return SkinStructure(tuple(bands), tuple(map(_shares, bands)), np.asarray(weight, dtype=np.float32))
+    skin = np.asarray(cv2.resize(skin, (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+    calm = _calm(bands)
+    return SkinStructure(tuple(bands), tuple(map(_shares, bands)), skin * calm, skin * (1 - calm))
 
 
 def split_bands(levels: NDArray[np.float32]) -> list[NDArray[np.float32]]:

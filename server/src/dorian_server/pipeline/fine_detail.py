@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate, warp_crop
 from dorian_bundle.graphs import Array
-from dorian_bundle.masks import change_mask, part_mask
+from dorian_bundle.masks import change_mask, part_mask, spectacles_mask
 from dorian_bundle.skin_detail import DETAIL_SIZE, SkinDetail, SkinStructure, read_skin
 from dorian_server.pipeline.compositing import Patch
 
@@ -25,7 +25,7 @@ class FineCrop:
     Args:
         matrix: From the photo's pixels to the crop's, (2, 3).
         skin: Its skin's fine structure.
-        mask: Where the photo changes, float32 (DETAIL_SIZE, DETAIL_SIZE) in [0, 1].
+        mask: Where the photo changes, float32 (DETAIL_SIZE, DETAIL_SIZE) in [0, 1]; hardly the teeth, and not the rims of spectacles.
     """
 
     matrix: NDArray[np.float64]
@@ -56,9 +56,12 @@ def cut_finely(
     halved, side = (points + 0.5) / 2 - 0.5, DETAIL_SIZE // 2  # masks are soft, so that half the size says as much
     teeth = cv2.GaussianBlur(part_mask(halved, side, "teeth"), (0, 0), _TEETH_EDGE * side)
     half = change_mask(halved, template, side) * (1 - _TEETH_SPARED * teeth)
-    mask = cv2.resize(half, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_LINEAR)
     skin = read_skin(warp_crop(photo, fine, DETAIL_SIZE), points)
-    return FineCrop(fine, skin, np.asarray(mask, dtype=np.float32))
+    mask, worn = (
+        cv2.resize(values, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_LINEAR)
+        for values in (half, spectacles_mask(halved, side))
+    )
+    return FineCrop(fine, skin, np.asarray(mask * (1 - worn * skin.edges), dtype=np.float32))
 
 
 def detailed_patch(patch: Patch, crop: FineCrop, detail: SkinDetail, source: float, target: float) -> Patch:
