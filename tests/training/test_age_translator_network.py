@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from dorian_training.errors import ConfigError
@@ -22,6 +24,15 @@ from dorian_training.networks.age_translator import (
     luma_and_chroma,
 )
 
+UNBOUNDED: dict[str, Any] = {
+    "delta_bound": 0.0,
+    "fine_bound": 0.0,
+    "chroma_bound": 0.0,
+    "light_bound": 0.0,
+    "photo_blur": 0,
+    "delta_blur": 0,
+    "colour_bound": 0.0,
+}
 SMALL = TranslatorShape(size=64, widths=(4, 8, 12), middle=1, fine=4, style=8, waves=2, gentle=5.0)
 SMALL_DISCRIMINATOR = AgeDiscriminatorShape(widths=(8, 8, 12), strides=(2, 1, 2), fine=(4, 6), bins=7, years=10.0)
 
@@ -115,10 +126,7 @@ def test_every_weight_learns() -> None:
 
 
 def test_fine_detail_of_the_face_reaches_its_own_place_in_the_delta() -> None:
-    network, image = (
-        awake(replace(SMALL, chroma_bound=0.0, fine_bound=0.0)),
-        faces().requires_grad_(),
-    )  # these are smoothed
+    network, image = awake(replace(SMALL, **UNBOUNDED)), faces().requires_grad_()  # what is bounded is smoothed
     nn.init.zeros_(network.fine.weight)  # nothing comes up from where the face is halved
     network(image, years(20), years(60))[0, :, 20, 30].sum().backward()
     assert image.grad is not None
@@ -165,11 +173,13 @@ def test_shapes_survive_json() -> None:
         AgeTranslator(TranslatorShape()).load_state_dict(awake().state_dict())
 
 
-def bounded(delta: Tensor, **bounds: float) -> Tensor:
-    """What a translator with these bounds, and whose head says ``delta``, draws for a change of very many years."""
-    network = started(replace(SMALL, **({"delta_bound": 0.0, "fine_bound": 0.0, "chroma_bound": 0.0} | bounds)))  # type: ignore[arg-type]
+def bounded(delta: Tensor, image: Tensor | None = None, **bounds: Any) -> Tensor:
+    """What a translator with these bounds, and whose head says ``delta``, draws on ``image`` for a change of very many years."""
+    network = started(replace(SMALL, **(UNBOUNDED | bounds)))
     network.head = Said(delta)  # type: ignore[assignment]
-    drawn: Tensor = network(faces(len(delta), delta.shape[2]), years(*[0] * len(delta)), years(*[1000] * len(delta)))
+    if image is None:
+        image = faces(len(delta), delta.shape[2])
+    drawn: Tensor = network(image, years(*[0] * len(delta)), years(*[1000] * len(delta)))
     return drawn
 
 
@@ -201,9 +211,67 @@ def test_a_spot_is_bounded_and_broad_light_is_not() -> None:
     assert float(drawn[..., :10, :10].abs().max()) < 0.01
 
 
-def excess(delta: Tensor, **bounds: float) -> float:
-    shape = TranslatorShape(**({"delta_bound": 0.0, "fine_bound": 0.0, "chroma_bound": 0.0} | bounds))
-    return float(AgeTranslator(shape).excess(delta))
+@torch.no_grad()
+def test_light_rises_to_that_of_its_surroundings_and_hardly_beyond() -> None:
+    skin, brow = torch.full((1, 3, 48, 48), 0.2), (..., slice(20, 24), slice(12, 36))
+    skin[brow] = -0.6
+    lighter = bounded(torch.full((1, 3, 48, 48), 1.0), skin, light_bound=0.06)
+    torch.testing.assert_close(lighter[..., :2, :], torch.full((1, 3, 2, 48), 0.06), atol=1e-3, rtol=0)  # bare skin
+    assert float(lighter[brow].min()) > 0.4  # what is darker than the skin around it may get as light
+    assert float((skin + lighter).max()) < 0.27
+    darker = torch.full((1, 3, 48, 48), -0.3)
+    torch.testing.assert_close(bounded(darker, skin, light_bound=0.06), darker)
+    blue = torch.zeros(1, 3, 48, 48)
+    blue[:, 2], blue[:, 1] = 0.587, -0.114  # of no luma
+    torch.testing.assert_close(bounded(blue, skin, light_bound=0.06), blue, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_what_is_drawn_has_no_edges_and_its_colour_stays() -> None:
+    step = torch.zeros(1, 3, 48, 48)
+    step[..., 24:] = -0.3
+    drawn = bounded(step, delta_blur=3)
+    # Two boxes of 3 make an edge of 1/9, 3/9, 6/9, 8/9 of its height.
+    expected = -0.3 * torch.tensor([0, 1, 3, 6, 8, 9]) / 9
+    torch.testing.assert_close(drawn[0, 0, 24, 21:27], expected)
+    blue = torch.zeros(1, 3, 48, 48)
+    blue[:, 2, :, 24:], blue[:, 1, :, 24:] = 0.587, -0.114
+    torch.testing.assert_close(bounded(blue, delta_blur=3), blue, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_a_sharp_photo_is_to_the_network_what_a_blurred_one_is() -> None:
+    blind, seeing = (awake(replace(SMALL, **(UNBOUNDED | blur))) for blur in ({"photo_blur": 3}, {}))
+    photo = faces(1, 64)
+    blurred = F.avg_pool2d(F.avg_pool2d(photo, 3, 1, 1, count_include_pad=False), 3, 1, 1, count_include_pad=False)
+    ages = years(20), years(60)
+    torch.testing.assert_close(blind(photo, *ages), seeing(blurred, *ages), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(seeing(photo, *ages), seeing(blurred, *ages), atol=1e-3)
+
+
+@torch.no_grad()
+def test_colours_grow_stronger_or_weaker_and_keep_their_hue() -> None:
+    skin = torch.tensor([0.5, 0.1, -0.1])[:, None, None].expand(1, 3, 48, 48)
+    own = luma_and_chroma(skin)[1]
+    paler = bounded(-0.1 * own, skin, colour_bound=0.35)
+    square = float(own[0, :, 0, 0].square().sum())
+    torch.testing.assert_close(
+        paler, -0.35 * math.tanh(0.1 / 0.35 * square / (square + 0.005)) * own, atol=1e-5, rtol=1e-3
+    )
+    green = torch.tensor([-0.1, 0.1, -0.1])[:, None, None].expand(1, 3, 48, 48)
+    tinted = bounded(luma_and_chroma(green)[1], skin, colour_bound=0.35)
+    assert (
+        torch.cosine_similarity(tinted[0, :, 9, 9], own[0, :, 9, 9], dim=0).abs() > 0.999
+    )  # no green: paler, or nothing
+    grey = torch.zeros(1, 3, 48, 48)
+    torch.testing.assert_close(bounded(own, grey, colour_bound=0.35), grey, atol=1e-6, rtol=0)
+    darker = torch.full((1, 3, 48, 48), -0.2)
+    torch.testing.assert_close(bounded(darker, skin, colour_bound=0.35), darker)
+
+
+def excess(delta: Tensor, image: Tensor | None = None, **bounds: Any) -> float:
+    network = AgeTranslator(TranslatorShape(**(UNBOUNDED | bounds)))
+    return float(network.excess(delta, torch.zeros_like(delta) if image is None else image))
 
 
 @torch.no_grad()
@@ -221,6 +289,8 @@ def test_excess_is_what_goes_beyond_each_bound_squared() -> None:
     stripes = torch.ones(1, 3, 48, 48)
     stripes[..., ::2] = -1.0
     assert excess(stripes, fine_bound=0.2) == pytest.approx(0.8**2, rel=0.05)  # all but the mean of a box is fine
+    assert excess(grey, light_bound=0.06) == pytest.approx(0.44**2)
+    assert excess(-grey, light_bound=0.06) == 0
 
 
 def test_light_passes_as_it_is_and_colour_bounded() -> None:
@@ -247,12 +317,10 @@ def test_colour_that_changes_from_pixel_to_pixel_is_smoothed() -> None:
 
 def test_checkpoints_from_before_bounds_have_none() -> None:
     told = AgeTranslatorShape().as_dict()
-    for name in ("delta_bound", "fine_bound", "chroma_bound"):
-        del told["translator"][name]
+    for name in UNBOUNDED:
+        assert told["translator"].pop(name) > 0
     earlier = AgeTranslatorShape.from_dict(told).translator
-    assert (earlier.delta_bound, earlier.fine_bound, earlier.chroma_bound) == (0, 0, 0)
-    shape = TranslatorShape()
-    assert (shape.delta_bound, shape.fine_bound, shape.chroma_bound) == (0.35, 0.2, 0.08)
+    assert {name: getattr(earlier, name) for name in UNBOUNDED} == UNBOUNDED
 
 
 # --- the discriminator ---

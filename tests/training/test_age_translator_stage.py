@@ -35,9 +35,10 @@ from dorian_training.methods.age_translator import (
     GuideNetworks,
     similarity_at_equal_age,
 )
+from dorian_training.methods.style_teacher import StyleTeacher
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape, expected_age
-from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape
+from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape, averaged, luma_and_chroma
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.facenet import FaceNet
 
@@ -81,7 +82,7 @@ def people(make_crops: MakeCrops) -> Crops:
 def make(people: Crops) -> MakeStage:
     """A stage of tiny networks, initialised from ``seed``, with changed settings.
 
-    ``awake``: its head draws already. ``reads``: it has an age estimator. ``facenet``: in place of a compact one.
+    ``awake``: its head draws already. ``reads``: it has an age estimator. ``facenet``: in place of a compact one. ``teacher``: of any kind.
     """
 
     def make(
@@ -92,13 +93,15 @@ def make(people: Crops) -> MakeStage:
         amp: bool = False,
         shape: AgeTranslatorShape = SHAPE,
         facenet: FaceNet | None = None,
+        teacher: nn.Module | None = None,
         **changes: float,
     ) -> AgeTranslatorStage:
         torch.manual_seed(seed)
         facenet = facenet or DlibResNet(DlibResNetShape(embedding=8, size=64, blocks=(1, 1, 1), widths=(4, 8, 8)))
         estimator = CompactAgeEstimator(CompactAgeEstimatorShape(WIDTHS, STRIDES)) if reads else None
         settings = AgeTranslatorSettings(**{"resolution": SIDE, **changes})  # type: ignore[arg-type]
-        stage = AgeTranslatorStage(shape, settings, GuideNetworks(facenet, estimator), CPU, amp, watched)
+        guides = GuideNetworks(facenet, estimator, cast(StyleTeacher, teacher))
+        stage = AgeTranslatorStage(shape, settings, guides, CPU, amp, watched)
         if awake:
             for translator in (stage.translator, stage.average.module):
                 nn.init.normal_(translator.head.weight, std=0.3)  # type: ignore[union-attr,arg-type]
@@ -118,6 +121,15 @@ def batches_of(people: Crops) -> Callable[..., LabelledBatches]:
 @pytest.fixture
 def batch(batches_of: Callable[..., LabelledBatches]) -> LabelledBatch:
     return batches_of().next()
+
+
+class Darkening(nn.Module):
+    """A teacher that draws each year of difference as a shadow of a hundredth, on one side of a face."""
+
+    def forward(self, image: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        delta = torch.zeros_like(image)
+        delta[..., : SIDE // 2] = (source - target)[:, None, None, None] / 100
+        return delta
 
 
 def copied(stage: AgeTranslatorStage) -> dict[str, dict[str, Tensor]]:
@@ -151,9 +163,9 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     make: MakeStage, batch: LabelledBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = {"size": 3.0, "identity": 5.0, "cycle": 7.0, "tint": 11.0, "imbalance": 13.0}
-    weights |= {"outside": 17.0, "iris": 19.0, "flip": 23.0, "excess": 29.0}
+    weights |= {"outside": 17.0, "iris": 19.0, "flip": 23.0, "excess": 29.0, "adversarial": 31.0, "teacher": 37.0}
     settings = {"r1_weight": 0.5, "r1_every": 4, "wrong_age_weight": 2.0, "identity_share": 0.5, "cycle_share": 0.3}
-    settings |= {"flip_share": 0.5}
+    settings |= {"flip_share": 0.5, "teacher_share": 0.7, "judged_blur": 5}
     settings |= {
         "shift": 0,
         "brightness": 0,
@@ -161,14 +173,14 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
         "identity_long_margin": 0.8,
         **{f"{name}_weight": weight for name, weight in weights.items()},
     }
-    stage = make(**settings)
+    stage = make(teacher=Darkening(), **settings)
     steps = undescended(stage, monkeypatch)
     fed = list[tuple[Tensor, Tensor, Tensor]]()
     draw = stage.translator.unbounded
     with monkeypatch.context() as patch:
         patch.setattr(stage.translator, "unbounded", lambda *given: (fed.append(given), draw(*given))[1])
         losses = {name: float(loss) for name, loss in stage.step(batch, 4).items()}
-    assert losses.keys() == LOSSES | {"d/r1"}
+    assert losses.keys() == LOSSES | {"d/r1", "g/teacher"}
 
     (image, source, target), (again, back_from, back_to), (mirrored, *mirrored_ages) = fed
     translator, discriminator, facenet = stage.translator, stage.discriminator, stage.guides.facenet
@@ -187,7 +199,12 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     eyes = torch.from_numpy(part_mask(mean_mesh(DEFAULT_TEMPLATE.points(SIDE)), SIDE, "eyes"))
     cycle = drawn[-2:] + translator(drawn[-2:], target[-2:], source[-2:]) * mask - image[-2:]
     similarity = (facenet(image[:3]) * facenet(drawn[:3])).sum(dim=1)
-    real, fake = discriminator(image), discriminator(drawn)
+    real, fake = discriminator(averaged(image, 5)), discriminator(averaged(drawn, 5))
+    taught = slice(4)  # a share of 0.7 of six
+    shown = luma_and_chroma(Darkening()(image[taught], source[taught], target[taught]))[0]
+    missed = luma_and_chroma(whole[taught])[0] - translator.lit(translator.smooth(shown), image[taught])
+    older = (target > source)[taught, None, None, None]
+    assert 0 < older.sum() < 4
     expected = {
         "d/real": real_loss(age_logit(real, source, 8.0)),
         "d/fake": fake_loss(age_logit(fake, target, 8.0)),
@@ -199,34 +216,36 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
         "g/flip": charbonnier((flipped - whole[:3]) * mask),
         "g/identity": similarity_hinge(similarity, (target - source)[:3], 1.0, 0.8),
         "g/cycle": charbonnier(cycle),
-        "g/excess": translator.excess(translator.unbounded(image, source, target)),
+        "g/excess": translator.excess(translator.unbounded(image, source, target), image),
+        "g/teacher": charbonnier(missed * mask * older),
         "g/tint": broad_tint(delta),
         "g/imbalance": broad_imbalance(delta),
     }
-    given = image.clone().requires_grad_()
+    given = averaged(image, 5).requires_grad_()
     (slope,) = torch.autograd.grad(age_logit(discriminator(given), source, 8.0).sum(), given)
     expected["d/r1"] = slope.square().sum(dim=(1, 2, 3)).mean()
     assert losses == pytest.approx({name: float(value.detach()) for name, value in expected.items()}, rel=1e-3)
     assert min(losses.values()) > 0
 
     judging = losses["d/real"] + losses["d/fake"] + 2 * losses["d/wrong_age"]
-    drawing = losses["g/adversarial"] + sum(weight * losses[f"g/{name}"] for name, weight in weights.items())
+    drawing = sum(weight * losses[f"g/{name}"] for name, weight in weights.items())
     assert [name for name, _ in steps] == ["discriminator", "discriminator", "translator"]
     actual = [float(loss.detach()) for _, loss in steps]
     assert actual == pytest.approx([judging, 0.5 / 2 * 4 * losses["d/r1"], drawing], rel=1e-4)
 
 
 @pytest.mark.parametrize(
-    "term", ["adversarial", "size", "outside", "iris", "identity", "cycle", "flip", "excess", "tint", "imbalance"]
+    "term",
+    ["adversarial", "size", "outside", "iris", "identity", "cycle", "flip", "excess", "tint", "imbalance", "teacher"],
 )
 def test_every_term_pulls_at_the_translator(
     make: MakeStage, batch: LabelledBatch, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
-    names = ("size", "outside", "iris", "identity", "cycle", "flip", "excess", "tint", "imbalance")
+    names = ("size", "outside", "iris", "identity", "cycle", "flip", "excess", "tint", "imbalance", "teacher")
     off = {f"{name}_weight": 0.0 for name in names}
 
     def slope(**weights: float) -> Tensor:
-        stage = make(identity_margin=1.0, **(off | weights))
+        stage = make(identity_margin=1.0, teacher=Darkening(), **(off | weights))
         steps = undescended(stage, monkeypatch)
         torch.manual_seed(4)
         stage.step(batch, 1)
@@ -236,7 +255,7 @@ def test_every_term_pulls_at_the_translator(
     if term == "adversarial":
         assert adversarial.abs().max() > 1e-4
     else:
-        assert (slope(**{f"{term}_weight": 1e4}) - adversarial).abs().max() > 0.01
+        assert (slope(**{f"{term}_weight": 1e5}) - adversarial).abs().max() > 0.01
 
 
 def test_both_are_shown_to_the_discriminator_with_one_change(

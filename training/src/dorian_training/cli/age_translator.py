@@ -16,14 +16,16 @@ from dorian_training.cli.config import (
     option,
     steps_field,
 )
-from dorian_training.cli.runs import cut_splits, read_run, run_distributed, run_stage
+from dorian_training.cli.runs import cut_splits, earlier_stages, read_run, run_distributed, run_stage
 from dorian_training.data.augmentation import MILD_AUGMENTATION
 from dorian_training.data.batches import LabelledBatches
 from dorian_training.data.crops import Crops, with_margin
 from dorian_training.data.sampling import flattening_weights, people_weights, sharpness_weights
 from dorian_training.distributed import DistributedContext
+from dorian_training.errors import ConfigError
 from dorian_training.methods.age_estimator import age_labels
 from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, GuideNetworks
+from dorian_training.methods.style_teacher import StyleTeacher
 from dorian_training.networks.age_estimator import load_compact_age_estimator
 from dorian_training.networks.age_translator import AgeTranslatorShape
 from dorian_training.networks.facenet import load_facenet
@@ -43,6 +45,13 @@ class AgeTranslatorConfig(SelectedSetsConfig):
         "Checkpoint of the age estimator that the discriminator starts from, and that guides the training.",
         default=None,
         kind=CHECKPOINT,
+    )
+
+    teacher: Path | None = option(
+        "Checkpoint of an AE-StyleGAN of the lean preset that shows how faces get older.", default=None, kind=CHECKPOINT
+    )
+    teacher_reader: Path | None = option(
+        "Checkpoint of the age estimator that the teacher's styles are read by.", default=None, kind=CHECKPOINT
     )
 
     def settings(self) -> AgeTranslatorSettings:
@@ -79,9 +88,19 @@ def _train(context: DistributedContext, config: AgeTranslatorConfig) -> None:
         context.device,
     )
     estimator = load_compact_age_estimator(config.age_estimator) if config.age_estimator else None
-    guides = GuideNetworks(load_facenet(config.facenet), age_estimator=estimator)
+    teacher = _teacher(config)
+    guides = GuideNetworks(load_facenet(config.facenet), estimator, teacher)
+    taught = {"taught_by": earlier_stages(teacher.metadata)} if teacher else {}
     stage = AgeTranslatorStage(shape, config.settings(), guides, context.device, config.amp, val)
-    run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict()})
+    run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict(), **taught})
+
+
+def _teacher(config: AgeTranslatorConfig) -> StyleTeacher | None:
+    if config.teacher is None:
+        return None
+    if config.teacher_reader is None:
+        raise ConfigError("--teacher needs --teacher-reader, the age estimator that its styles are read by")
+    return StyleTeacher(config.teacher, config.teacher_reader)
 
 
 def _chances(crops: Crops) -> Tensor:

@@ -59,8 +59,8 @@ def earlier_stages(start: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def describe_stage(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return what the checkpoints of later runs keep of a run: its stage, its steps, its data and, of published weights, their licence."""
-    return {key: metadata[key] for key in ("stage", "steps", "data", "licence") if key in metadata}
+    """Return what the checkpoints of later runs keep of a run: its stage, steps and data, who taught it and, of published weights, their licence."""
+    return {key: metadata[key] for key in ("stage", "steps", "data", "taught_by", "licence") if key in metadata}
 
 
 def run(

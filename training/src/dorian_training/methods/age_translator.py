@@ -22,10 +22,11 @@ from dorian_training.losses.age_bins import age_logit, wrong_age_loss
 from dorian_training.losses.reconstruction import charbonnier
 from dorian_training.losses.translation import broad_imbalance, broad_tint, similarity_hinge
 from dorian_training.methods.stage import Stage
+from dorian_training.methods.style_teacher import StyleTeacher
 from dorian_training.networks.age_discriminator import AgeDiscriminator
 from dorian_training.networks.age_estimator import COMPACT_SIZE as AGE_SIZE
 from dorian_training.networks.age_estimator import CompactAgeEstimator, expected_age
-from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
+from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, averaged, luma_and_chroma
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.layers import at_side
 
@@ -46,7 +47,9 @@ class AgeTranslatorSettings:
     ``outside_weight``: of what is drawn outside of the mask. ``iris_weight``: of what is drawn between the lids.
     ``identity_margin`` and ``identity_long_margin``: see ``similarity_hinge``. ``flip_weight``: of the difference between the
     deltas of a face and of its mirror image. ``excess_weight``: of what goes beyond the network's bounds. ``target_spread``: by
-    how much target ages, which are other faces' ages, are shaken, in years.
+    how much target ages, which are other faces' ages, are shaken, in years. ``judged_blur``: pixels, odd, side of the box over which
+    what the discriminator sees is averaged, twice, as what is drawn is smooth: else it asks for wrinkles, and gets mottled skin. ``teacher_weight``:
+    of the difference in luma from what the teacher draws of faces that get older.
     """
 
     learning_rate: float = 2e-4
@@ -75,6 +78,10 @@ class AgeTranslatorSettings:
     target_spread: float = 3.0
     shift: int = 4
     brightness: float = 0.1
+    judged_blur: int = 3
+    adversarial_weight: float = 1.0
+    teacher_weight: float = 20.0
+    teacher_share: float = 0.5
     ema_decay: float = 0.998
 
 
@@ -82,11 +89,13 @@ class AgeTranslatorSettings:
 class GuideNetworks:
     """Frozen networks of other trainings. ``facenet``, of any layout, holds the person.
 
-    ``age_estimator`` lends the discriminator its first weights, and then watches the ages; it is in no loss.
+    ``age_estimator`` lends the discriminator its first weights, and then watches the ages; it is in no loss. ``teacher`` shows
+    how faces get older.
     """
 
     facenet: FaceNet
     age_estimator: CompactAgeEstimator | None = None
+    teacher: StyleTeacher | None = None
 
 
 class AgeTranslatorStage(Stage[LabelledBatch]):
@@ -118,7 +127,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         ):
             self.add_optimizer(name, rate, (settings.beta1, settings.beta2))
         self.guides = guides
-        for witness in (guides.facenet, guides.age_estimator):
+        for witness in (guides.facenet, guides.age_estimator, guides.teacher):
             if witness is not None:
                 witness.to(device).eval().requires_grad_(False)
         if guides.age_estimator is not None:
@@ -129,31 +138,33 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
     def step(self, batch: LabelledBatch, number: int) -> dict[str, Tensor]:
         settings, years = self.settings, self.shape.discriminator.years
         image = at_side(batch.image, settings.resolution)
+        photo = self._blurred(image)
         low, high = batch.label[:, 0].float(), batch.label[:, 1].float()
         source = low + (high + 1 - low) * torch.rand_like(low)
         target = self._targets(source)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             unbounded = self.translator.unbounded(image, source, target)
-            whole = self.translator.bounded(unbounded, source, target)
+            whole = self.translator.bounded(unbounded, image, source, target)
             delta = whole * self._mask(image)
             fake = (image + delta).clamp(-1, 1)
             change = SharedChange.draw(settings.shift, settings.brightness)
-            judged = self.discriminator(torch.cat([change(image), change(fake.detach())])).float()
+            judged = self.discriminator(torch.cat([change(photo), change(self._blurred(fake.detach()))])).float()
         real_logits, fake_logits = judged.chunk(2)
         real, faked = real_loss(age_logit(real_logits, source, years)), fake_loss(age_logit(fake_logits, target, years))
         wrong = wrong_age_loss(real_logits, low, high, years, settings.wrong_age_distance)
         self.optimizer_step("discriminator", real + faked + settings.wrong_age_weight * wrong)
         losses = {"d/real": real.detach(), "d/fake": faked.detach(), "d/wrong_age": wrong.detach()}
         if settings.r1_weight and number % settings.r1_every == 0:
-            penalty = r1_penalty(lambda real: age_logit(self.discriminator(real), source, years), image)
+            penalty = r1_penalty(lambda real: age_logit(self.discriminator(real), source, years), photo)
             self.optimizer_step("discriminator", penalty * (settings.r1_weight / 2 * settings.r1_every))
             losses["d/r1"] = penalty.detach()
         self.discriminator.requires_grad_(False)
         terms = self._terms(image, fake, whole, source, target, change)
-        terms["excess"] = self.translator.excess(unbounded)
+        terms["excess"] = self.translator.excess(unbounded, image)
         self.discriminator.requires_grad_(True)
         weights = {
-            "adversarial": 1.0,
+            "adversarial": settings.adversarial_weight,
+            "teacher": settings.teacher_weight,
             "size": settings.size_weight,
             "outside": settings.outside_weight,
             "iris": settings.iris_weight,
@@ -178,7 +189,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         terms["outside"] = charbonnier(whole * (1 - mask))
         terms["iris"] = charbonnier(delta * eyes) / eyes.mean()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            logits = self.discriminator(change(fake)).float()
+            logits = self.discriminator(change(self._blurred(fake))).float()
             terms["adversarial"] = real_loss(age_logit(logits, target, self.shape.discriminator.years))
             if settings.identity_weight:
                 terms["identity"] = self._identity(image, fake, target - source)
@@ -186,6 +197,13 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
                 faces = slice(-_count(image, settings.cycle_share), None)
                 back = self.translator(fake[faces], target[faces], source[faces]) * mask
                 terms["cycle"] = charbonnier(fake[faces] + back - image[faces])
+            if settings.teacher_weight and self.guides.teacher is not None:
+                faces = slice(_count(image, settings.teacher_share))
+                shown, _ = luma_and_chroma(self.guides.teacher(image[faces], source[faces], target[faces]))
+                drawn, _ = luma_and_chroma(whole[faces])
+                wanted = self.translator.lit(self.translator.smooth(shown), image[faces])
+                older = (target > source)[faces, None, None, None]
+                terms["teacher"] = charbonnier((drawn - wanted) * mask * older)
             if settings.flip_weight:
                 faces = slice(_count(image, settings.flip_share))
                 mirrored = self.translator(image[faces].flip(3), source[faces], target[faces]).flip(3)
@@ -200,6 +218,10 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             before = self._embedding(image[:count])
         similarity = (before * self._embedding(fake[:count])).sum(dim=1)
         return similarity_hinge(similarity, change[:count], settings.identity_margin, settings.identity_long_margin)
+
+    def _blurred(self, image: Tensor) -> Tensor:
+        """``image`` (batch, 3, side, side) as the discriminator sees it."""
+        return averaged(image, self.settings.judged_blur)
 
     def _targets(self, source: Tensor) -> Tensor:
         """Other faces' ages, shaken: targets are spread as ages are, so that no span of ages sees fakes alone."""
