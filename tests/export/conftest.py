@@ -144,7 +144,18 @@ def runs(
 @pytest.fixture(scope="session")
 def translator_run(randomised: Callable[..., nn.Module], tmp_path_factory: Any) -> Path:
     """A run folder of an age translator whose deltas are of the size of images; the average differs from the network itself."""
-    small = TranslatorShape(size=48, widths=(8, 12, 16), middle=1, fine=4, style=8)
+    small = TranslatorShape(
+        size=48,
+        widths=(8, 12, 16),
+        middle=1,
+        fine=4,
+        style=8,
+        fine_bound=0.2,
+        light_bound=0,
+        colour_bound=0,
+        photo_blur=0,
+        delta_blur=0,
+    )
     shape = AgeTranslatorShape(small, AgeDiscriminatorShape(widths=(4,), strides=(2,)))
     weights: Weights = {
         "translator": randomised(AgeTranslator(shape.translator), 41).state_dict(),
@@ -264,7 +275,6 @@ def checkpoints(
         "detector": YUNET,
         **reader_runs,
         "age_translator": translator_run,
-        "calibrator": reader_runs["age_estimator"],
         "age_cgan": checkpoint,
         "cyclegan": cyclegan_run,
     }

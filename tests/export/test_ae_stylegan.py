@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dorian_bundle.graphs import Array
 from dorian_bundle.style_library import load_style_library
 from dorian_export.errors import ExportError
 from dorian_export.exporters import EXPORTERS
+from dorian_export.exporters import ae_stylegan as exporter
 from dorian_export.faces import Faces
 from dorian_export.method_exporter import ExportJob, MethodExport
 from dorian_training.checkpoint import save_weights
@@ -89,7 +91,9 @@ def faces() -> Faces:
 
 @pytest.fixture(scope="module")
 def make(networks: Networks, faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> Make:
-    def make(preset: str = "lean", filters: bool = False, other_filters: bool = False) -> tuple[MethodExport, Path]:
+    def make(
+        preset: str = "lean", filters: bool = False, other_filters: bool = False, calibrator: bool = False
+    ) -> tuple[MethodExport, Path]:
         folder = tmp_path_factory.mktemp("bundle")
         about: dict[str, Any] = {"data": {"fairface": 9}, "seed": 0, "steps": 5, "earlier": [], "settings": {}}
         shape = LEAN if preset == "lean" else PAPER
@@ -113,6 +117,8 @@ def make(networks: Networks, faces: Faces, tmp_path_factory: pytest.TempPathFact
         save_weights(paths["cycle_stylegan"], of_filters, cycle | ({"shape": PAPER.as_dict()} if other_filters else {}))
         if not filters:
             del paths["cycle_stylegan"]
+        if calibrator:
+            paths["calibrator"] = shutil.copy(paths["age_estimator"], folder / "calibrator.safetensors")
         job = ExportJob(paths, faces, folder, ("fp16",), {"ae_stylegan": {"mixing": 7}, "cycle_stylegan": {"table": 1}})
         return EXPORTERS["ae_stylegan"].export(job), folder
 
@@ -122,6 +128,17 @@ def make(networks: Networks, faces: Faces, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def exported(make: Make) -> tuple[MethodExport, Path]:
     return make(filters=True)
+
+
+def test_it_is_calibrated_by_an_estimator_of_another_training_if_one_is_given(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+    load = exporter.averaged_age_estimator
+    monkeypatch.setattr(exporter, "averaged_age_estimator", lambda path: (used.append(path.stem), load(path))[1])
+    make()
+    make(calibrator=True)
+    assert used == ["age_estimator", "age_estimator", "age_estimator", "calibrator"]  # the first of each reads styles
 
 
 def run(exported: tuple[MethodExport, Path], name: str, **feed: torch.Tensor) -> dict[str, Array]:

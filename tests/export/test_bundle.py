@@ -125,9 +125,8 @@ def test_a_bundle_without_a_method_is_refused(checkpoints: dict[str, Path], seen
     assert str(caught.value).endswith(f" and {list(EXPORTERS)[-1]}")
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_the_age_translator_is_calibrated_by_an_estimator_of_another_training_if_one_is_given(
-    checkpoints: dict[str, Path], seen: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+def test_the_age_translator_is_calibrated_by_the_bundles_age_estimator(
+    checkpoints: dict[str, Path], seen: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[Path] = []
 
@@ -137,13 +136,9 @@ def test_the_age_translator_is_calibrated_by_an_estimator_of_another_training_if
 
     monkeypatch.setattr(age_translator, "export_verified", lambda *_: (None, {}))
     monkeypatch.setattr(age_translator, "_calibrate", note)
-    other = tmp_path / "other"
-    given = checkpoints | {"calibrator": other}
-    if not own:
-        del given["calibrator"]
     with pytest.raises(ExportError, match="far enough"):
-        build_bundle(given, tmp_path, seen, BundleInfo("none", "1", {}))
-    assert used == [other if own else checkpoints["age_estimator"]]
+        build_bundle(checkpoints, tmp_path, seen, BundleInfo("none", "1", {}))
+    assert used == [checkpoints["age_estimator"]]
 
 
 def test_its_age_cgan(bundle: Bundle) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from dorian_bundle.calibration import Calibration
 from dorian_export.calibration import TARGETS, calibrate, calibrate_by_source, estimate_real
@@ -60,7 +61,20 @@ def test_where_the_oldest_is_not_read_old_enough_the_delta_grows_by_what_it_take
     assert strengths(calibration)[:6] == [1.0] * 6  # to 55, which is read without
     assert by_age[75].strength == factor
     if gain < 0:
-        assert by_age[65].offset == 10.0  # 25 years to the last that can be drawn, of which 10 are allowed
+        assert by_age[65].offset == 12.0  # 25 years to the last that can be drawn, of which 12 are allowed
+
+
+@pytest.mark.parametrize(("source", "factor"), [(0.0, 1.15), (20.0, 1.15), (50.0, 1.25)])
+def test_stronger_deltas_are_tried_where_faces_get_younger(source: float, factor: float) -> None:
+    """Readings begin at 30, from which a delta that is stronger by a tenth takes two years."""
+
+    def read(asked: float, strength: float) -> NDArray[np.floating]:
+        return np.array([np.clip(asked, 30.0, 62.0) - 20 * (strength - 1)])
+
+    calibration = calibrate(read, AGES, AGES, 1.0, 90.0, source)
+    by_age = dict(zip(TARGETS, calibration.points, strict=True))
+    assert by_age[25].strength == factor
+    assert by_age[75].strength <= 1.15
 
 
 def test_a_stronger_delta_is_asked_for_fewer_years() -> None:

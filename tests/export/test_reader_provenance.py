@@ -63,6 +63,13 @@ def test_what_weights_stem_from_counts_as_their_own_data_does() -> None:
     assert not research.commercial_use
     assert "UTKFace" in research.licence
     assert not describe({"data": {"own": 7}}).commercial_use
+    for taught in (
+        describe(taught_by=[{"stage": "style", "steps": 2, "data": {"utkface": 7}}]),
+        describe({"data": {"fairface": 9}, "taught_by": [{"data": {"utkface": 7}}]}),
+    ):
+        assert not taught.commercial_use
+        assert sum(taught.steps.values()) == (1 if len(taught.steps) == 1 else 4)  # a teacher's steps are its own
+    assert describe(taught_by=[{"stage": "style", "steps": 2, "data": {"portraits": 7}}]).commercial_use
     forgotten = describe({})
     assert not forgotten.commercial_use
     assert [source.licence for source in forgotten.networks] == ["its data is not recorded"]

@@ -18,8 +18,9 @@ TARGETS = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0, 85.0)  # years of the 
 # Factors of the delta that are tried, the one that changes the person least first. They stay near 1, as deltas are bounded where
 # they are drawn, so that none is a spot.
 STRENGTHS = (1.0, 1.07, 1.15)
+YOUNGER_STRENGTHS = (*STRENGTHS, 1.25)  # where faces get younger: a shadow that goes leaves no spot
 _MARGIN = 0.05  # share of the error that a stronger delta has to save
-_MAX_OFFSET = 10.0  # years that a target may be moved: an estimator may judge drawn faces otherwise than photos
+_MAX_OFFSET = 12.0  # years that a target may be moved: an estimator may judge drawn faces otherwise than photos
 _WINDOW = 4.0  # years around an age from which its real faces are taken
 _MIN_FACES = 5  # that a mean is taken of
 ADULT = 18.0  # years
@@ -32,7 +33,7 @@ EstimateDrawn = Callable[[float, float], Ages]
 
 
 def calibrate(
-    estimate_drawn: EstimateDrawn, ages: Ages, estimates: Ages, youngest: float, oldest: float
+    estimate_drawn: EstimateDrawn, ages: Ages, estimates: Ages, youngest: float, oldest: float, source: float = 0.0
 ) -> Calibration:
     """Return the curve by which drawn faces are estimated as old as real faces of their target.
 
@@ -45,24 +46,27 @@ def calibrate(
         estimates: Their estimated ages, (faces,).
         youngest: Youngest age in years that can be drawn.
         oldest: Oldest age in years that can be drawn.
+        source: Mean age of the faces that are drawn, in years; for targets below it, stronger deltas are tried.
 
     Raises:
         ExportError: If there are too few real faces.
     """
     drawn_ages = np.linspace(youngest, oldest, 10)
-    means = np.array([[estimate_drawn(float(age), strength).mean() for strength in STRENGTHS] for age in drawn_ages])
+    tried = YOUNGER_STRENGTHS if source > TARGETS[0] else STRENGTHS
+    means = np.array([[estimate_drawn(float(age), strength).mean() for strength in tried] for age in drawn_ages])
     # Where noise makes the curve fall, it stays level.
-    curves = dict(zip(STRENGTHS, np.maximum.accumulate(means).T, strict=True))
+    curves = dict(zip(tried, np.maximum.accumulate(means).T, strict=True))
     points: list[CalibrationPoint] = []
     for target in TARGETS:
         if not youngest <= target <= oldest:
             continue
         real = estimate_real(target, ages, estimates)
+        strengths = YOUNGER_STRENGTHS if target < source else STRENGTHS
         lowest, highest = max(youngest, target - _MAX_OFFSET), min(oldest, target + _MAX_OFFSET)
-        years = {s: float(np.clip(np.interp(real, curves[s], drawn_ages), lowest, highest)) for s in STRENGTHS}
-        errors = {s: float(np.abs(estimate_drawn(years[s], s) - real).mean()) for s in STRENGTHS}
+        years = {s: float(np.clip(np.interp(real, curves[s], drawn_ages), lowest, highest)) for s in strengths}
+        errors = {s: float(np.abs(estimate_drawn(years[s], s) - real).mean()) for s in strengths}
         allowed = min(errors.values()) * (1 + _MARGIN)
-        best = next(s for s in STRENGTHS if errors[s] <= allowed)
+        best = next(s for s in strengths if errors[s] <= allowed)
         # Who asks for more years gets no fewer, whatever strengths were chosen.
         drawn_at = max([years[best], *(point.asked + point.offset for point in points)])
         points.append(CalibrationPoint(asked=target, offset=round(drawn_at - target, 1), strength=best))
@@ -86,7 +90,7 @@ def calibrate_by_source(
         oldest: See ``calibrate``.
     """
     grid = np.linspace(youngest, oldest, 10)
-    drawn = {s: np.stack([estimate_drawn(float(age), s) for age in grid]) for s in STRENGTHS}  # (10, faces) each
+    drawn = {s: np.stack([estimate_drawn(float(age), s) for age in grid]) for s in YOUNGER_STRENGTHS}  # (10, faces) each
 
     def of_span(low: float, high: float) -> Calibration:
         selected = np.flatnonzero((sources >= low) & (sources < high))
@@ -97,7 +101,7 @@ def calibrate_by_source(
             below, beyond = drawn[strength][above - 1, selected], drawn[strength][above, selected]
             return np.asarray(below * (1 - share) + beyond * share)
 
-        return calibrate(estimate, ages, estimates, youngest, oldest)
+        return calibrate(estimate, ages, estimates, youngest, oldest, float(sources[selected].mean()))
 
     curves = []
     for low, high in SOURCE_SPANS:

@@ -118,7 +118,7 @@ def onnx(
     """Make a bundle of run folders or shipped checkpoints, of at least one method. Refused unless its graphs agree with them.
 
     \b
-    dorian-export onnx --age-translator models/checkpoints/age_translator --calibrator models/checkpoints/calibrator \\
+    dorian-export onnx --age-translator models/checkpoints/age_translator \\
       --skin-detail models/checkpoints/skin_detail --face-shape models/checkpoints/face_shape \\
       --age-cgan models/checkpoints/age_cgan --cyclegan models/checkpoints/cyclegan \\
       --detector models/checkpoints/detector/face_detection_yunet_2026may.onnx \\

@@ -11,7 +11,17 @@ from dorian_training.cli.runs import describe_stage
 from dorian_training.data.sources import DLIB_NETWORK, LICENCES, Terms, is_free_licence
 
 # What the manifest keeps of a checkpoint's metadata, where it is there.
-_TRAINING = ("preset", "shape", "batch_size", "settings", "earlier", "identities", "group_counts", "domains")
+_TRAINING = (
+    "preset",
+    "shape",
+    "batch_size",
+    "settings",
+    "earlier",
+    "taught_by",
+    "identities",
+    "group_counts",
+    "domains",
+)
 _UNSTATED = "not stated"  # the licence of users' own archives
 _PUBLISHED = {"dlib": DLIB_NETWORK.name}  # what weights are called that others published, by what they learned from
 _UNRECORDED = "its data is not recorded"  # in place of a licence, of stages in old checkpoints
@@ -23,7 +33,7 @@ def describe_provenance(
     """Return the provenance of a checkpoint.
 
     The licence of weights that others published is the one stated for them; that of our own follows from their data, and from those of
-    the checkpoints that they stem from (``earlier``). What is not known of one of these is not free.
+    the checkpoints that they stem from (``earlier``) and that taught them (``taught_by``). What is not known of one of these is not free.
 
     Args:
         metadata: The checkpoint's.
@@ -31,7 +41,7 @@ def describe_provenance(
         networks: Of others, that labelled the data or that training began from.
     """
     data = _merge_data(metadata)
-    stems_from = dict.fromkeys((*networks, *_list_ancestors(metadata["earlier"])))
+    stems_from = dict.fromkeys((*networks, *_list_ancestors(_stages_behind(metadata))))
     stages = [*metadata["earlier"], {"stage": metadata["stage"], "steps": metadata["steps"]}]
     steps: Counter[str] = Counter()
     for stage in stages:
@@ -54,7 +64,7 @@ def describe_provenance(
 def _merge_data(metadata: dict[str, Any]) -> tuple[DataSet, ...]:
     """Return the data sets of a checkpoint, then those that only the stages behind it had; of published weights only the sets known here."""
     data = [_describe_data_set(source, faces) for source, faces in metadata["data"].items()]
-    for stage in metadata["earlier"]:
+    for stage in _stages_behind(metadata):
         for source, faces in stage.get("data", {}).items():
             if "licence" in stage and source not in LICENCES:
                 continue  # the weights' licence stands for it
@@ -62,6 +72,12 @@ def _merge_data(metadata: dict[str, Any]) -> tuple[DataSet, ...]:
             if entry.name not in {known.name for known in data}:
                 data.append(entry)
     return tuple(data)
+
+
+def _stages_behind(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the earlier stages of a checkpoint, and those of what taught it or one of them."""
+    earlier = [dict(stage) for stage in metadata["earlier"]]
+    return [*earlier, *(taught for stage in (*earlier, metadata) for taught in stage.get("taught_by", ()))]
 
 
 def _list_ancestors(earlier: Sequence[Mapping[str, Any]]) -> tuple[Terms, ...]:

@@ -336,6 +336,8 @@ EXPORTER = MethodExporter(
     PRESETS["lean"].size,
     export_ae_stylegan,
     {
-        "cycle_stylegan": "Run or checkpoint of Cycle-StyleGAN, fine-tuned from it: the filters stylegan_old and stylegan_young."
+        "calibrator": "Run or checkpoint of an age estimator to calibrate AE-StyleGAN by; --age-estimator's, which reads its styles, "
+        "unless given.",
+        "cycle_stylegan": "Run or checkpoint of Cycle-StyleGAN, fine-tuned from it: the filters stylegan_old and stylegan_young.",
     },
 )

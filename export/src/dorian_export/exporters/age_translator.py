@@ -44,7 +44,7 @@ _TABLES: dict[str, tuple[str, Callable[..., SkinDetail | FaceShape], str]] = {
 _RESEARCH = "age_translator_research"
 _DESCRIPTIONS = {
     "age_translator": "Age translator, Dorian's own: one pass of a residual network draws what a change of age adds to the face, at any age.",
-    _RESEARCH: "An age translator of an earlier training, for comparison: on data for non-commercial research, too.",
+    _RESEARCH: "Age translator that has learned from UTKFace, too: closer to the ages asked for, but for non-commercial research.",
 }
 
 
@@ -63,7 +63,7 @@ class AgeTranslatorGraph(nn.Module):
 def export_age_translator(job: ExportJob, name: str = "age_translator") -> MethodExport:
     """Export the network of ``job.checkpoints[name]`` as the method ``name``; see ``MethodExporter``.
 
-    It is calibrated by the age estimator of the checkpoint ``calibrator``, or else by the bundle's own.
+    It is calibrated by the bundle's age estimator.
     """
     weights, metadata = load_weights(job.checkpoints[name])
     require_family(metadata, "age_translator")
@@ -83,7 +83,6 @@ def export_age_translator(job: ExportJob, name: str = "age_translator") -> Metho
     is_mirrored = not metadata["settings"].get(
         "flip_weight"
     )  # else it learnt to draw a mirrored face as it draws the face
-    estimator = job.checkpoints.get("calibrator") or job.checkpoints["age_estimator"]
     entry = AgeTranslatorMethod(
         name=name,
         description=_DESCRIPTIONS[name],
@@ -92,7 +91,7 @@ def export_age_translator(job: ExportJob, name: str = "age_translator") -> Metho
         crop_size=shape.size,
         min_years=YOUNGEST,
         max_years=OLDEST,
-        calibration=_calibrate(network, estimator, job.faces, shape.size, is_mirrored),
+        calibration=_calibrate(network, job.checkpoints["age_estimator"], job.faces, shape.size, is_mirrored),
         mirrored=is_mirrored,
         provenance=describe_provenance(metadata, job.metrics_with(name, differences)),
         **_write_table(job, "detail"),
@@ -151,8 +150,6 @@ EXPORTER = MethodExporter(
     TranslatorShape().size,
     export_age_translator,
     {
-        "calibrator": "Run or checkpoint of an age estimator to calibrate the age translator by; --age-estimator's unless given. "
-        "Better one that the translator's training has not seen.",
         "skin_detail": "Checkpoint of skin-detail: how the photo's own fine structure of skin changes with age.",
         "face_shape": "Checkpoint of face-shape: how the shape of a face changes with age.",
     },
