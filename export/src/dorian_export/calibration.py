@@ -90,7 +90,8 @@ def calibrate_by_source(
         oldest: See ``calibrate``.
     """
     grid = np.linspace(youngest, oldest, 10)
-    drawn = {s: np.stack([estimate_drawn(float(age), s) for age in grid]) for s in YOUNGER_STRENGTHS}  # (10, faces) each
+    # By strength, (10, faces) each.
+    drawn = {s: np.stack([estimate_drawn(float(age), s) for age in grid]) for s in YOUNGER_STRENGTHS}
 
     def of_span(low: float, high: float) -> Calibration:
         selected = np.flatnonzero((sources >= low) & (sources < high))

@@ -63,7 +63,7 @@ class AgeTranslatorSettings:
     wrong_age_distance: float = 12.0
     size_weight: float = 0.2
     outside_weight: float = 0.5
-    iris_weight: float = 0.5
+    iris_weight: float = 1.0
     identity_weight: float = 3.0
     identity_margin: float = 0.25
     identity_long_margin: float = 0.12
@@ -80,7 +80,7 @@ class AgeTranslatorSettings:
     brightness: float = 0.1
     judged_blur: int = 3
     adversarial_weight: float = 1.0
-    teacher_weight: float = 20.0
+    teacher_weight: float = 30.0
     teacher_share: float = 0.5
     ema_decay: float = 0.998
 
