@@ -11,7 +11,7 @@ from torch import Tensor
 from dorian_bundle.style_levels import PRESETS
 
 _OLDEST = 90.0
-_FIRST_LEVEL = 5  # below it lies the shape of the head
+FIRST_LEVEL = 5  # below it lies the shape of the head
 _MEAN_OF = 5
 _AGE_KERNEL = 4.0  # years; spread of the Gaussian by which means are smoothed
 _PRESETS = tuple(groups[0] for groups in PRESETS.values() if len(groups) == 1)
@@ -50,7 +50,7 @@ def draw_mix(features: Tensor, source: Tensor, age_means: Tensor, levels: int, s
     ages = torch.stack([source[others], source[nearest].mean(dim=1), target])  # (3, batch)
     rows = torch.arange(batch, device=device)
     lent = torch.stack([_draw_levels(levels) for _ in range(batch)]).to(device)
-    share = lent.float().mean(dim=1) * levels / (levels - _FIRST_LEVEL + 1)
+    share = lent.float().mean(dim=1) * levels / (levels - FIRST_LEVEL + 1)
     return StyleMix(choices[kind, rows], lent, source + share * (ages[kind, rows] - source))
 
 
@@ -90,7 +90,7 @@ def fit_age_means(features: Tensor, brackets: Tensor, women: np.ndarray, years: 
 def _draw_levels(levels: int) -> Tensor:
     lent = torch.zeros(levels, dtype=torch.bool)
     if levels != 12 or torch.rand(()) < 0.5:
-        lent[_FIRST_LEVEL - 1 :] = True
+        lent[FIRST_LEVEL - 1 :] = True
     else:
         preset = _PRESETS[int(torch.randint(len(_PRESETS), ()))]
         lent[[level - 1 for level in preset]] = True

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dorian_training.checkpoint import load_network, load_weights
 from dorian_training.errors import ConfigError
-from dorian_training.methods.style_mixing import mean_at
+from dorian_training.methods.style_mixing import FIRST_LEVEL, mean_at
 from dorian_training.networks.ae_stylegan import (
     AeStyleGanShape,
     StyleGenerator,
@@ -25,8 +25,6 @@ from dorian_training.networks.ae_stylegan import (
 from dorian_training.networks.age_estimator import DlibAgeEstimator, load_age_estimator
 from dorian_training.networks.eigen_pyramid import EigenPyramid
 from dorian_training.networks.layers import at_side
-
-_FIRST_LEVEL = 5  # as ages are changed where the method is served
 
 
 class StyleTeacher(nn.Module):
@@ -67,7 +65,7 @@ class StyleTeacher(nn.Module):
         means = cast(Tensor, self.age_means)
         shifted = features + mean_at(means, target) - mean_at(means, source)
         styles, other = self.maps.styles_of(features), self.maps.styles_of(shifted)  # (batch, levels, style) each
-        mixed = torch.cat([styles[:, : _FIRST_LEVEL - 1], other[:, _FIRST_LEVEL - 1 :]], dim=1)
+        mixed = torch.cat([styles[:, : FIRST_LEVEL - 1], other[:, FIRST_LEVEL - 1 :]], dim=1)
         linear = linear_faces(self.pyramid, self.pyramid.encode(face), self.shape.sides)
         delta = self.generator(mixed, linear).float() - self.generator(styles, linear).float()
         return at_side(self.shape.bounded(delta), image.shape[2])
