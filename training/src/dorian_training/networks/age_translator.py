@@ -198,12 +198,11 @@ class AgeTranslator(nn.Module):
         There a hyperbolic tangent is flat, and draws patches with sharp edges.
         """
         delta_bound, fine_bound, chroma_bound = self.bounds
-        _, fine, chroma = self._parts(_squashed(delta, delta_bound))
+        broad, fine, chroma = self._parts(_squashed(delta, delta_bound))
         parts = ((delta, delta_bound), (fine, fine_bound), (chroma, chroma_bound))
         excess = torch.stack([_beyond(*part) for part in parts]).sum()
         if self.light_bound:
-            luma, _ = self._within_bounds(delta, image)
-            excess = excess + (luma - self._room(image)).clamp(min=0).square().mean()
+            excess = excess + (self._smooth_luma(broad, fine) - self._room(image)).clamp(min=0).square().mean()
         return excess
 
     def smooth(self, luma: Tensor) -> Tensor:
@@ -217,10 +216,14 @@ class AgeTranslator(nn.Module):
 
     def _within_bounds(self, delta: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """Luma (batch, 1, size, size) and chroma (batch, 3, size, size) of a delta within the bounds that do not ask how light ``image`` is."""
-        delta_bound, fine_bound, chroma_bound = self.bounds
+        delta_bound, _, chroma_bound = self.bounds
         broad, fine, chroma = self._parts(_squashed(delta, delta_bound))
-        luma = self.smooth(broad + _squashed(fine, fine_bound))
-        return luma, self._coloured(_squashed(chroma, chroma_bound), image)
+        return self._smooth_luma(broad, fine), self._coloured(_squashed(chroma, chroma_bound), image)
+
+    def _smooth_luma(self, broad: Tensor, fine: Tensor) -> Tensor:
+        """The luma of these two parts, what is fine within its bound, as smooth as what is drawn."""
+        _, fine_bound, _ = self.bounds
+        return self.smooth(broad + _squashed(fine, fine_bound))
 
     def _coloured(self, chroma: Tensor, image: Tensor) -> Tensor:
         """What of a ``chroma`` (batch, 3, size, size) makes the colours of ``image`` stronger or weaker."""
