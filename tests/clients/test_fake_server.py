@@ -130,6 +130,14 @@ def test_a_search_that_waits_for_its_end(pixels: Pixels) -> None:
         timer.join()
 
 
+def test_a_search_that_is_refused_is_not_ended_by_the_client(pixels: Pixels) -> None:
+    with FakeServer() as server, Client(server.address, retries=1) as client:
+        server.fail("QUEUE_FULL", retry_after=0.01, times=1)
+        client.optimize(pixels).result()
+        assert len(server.requests) == 2
+        assert not server.search_cancelled.is_set()
+
+
 def test_responses_of_ones_own(pixels: Pixels) -> None:
     with (
         FakeServer(on_response=lambda response: pb.DetectFacesResponse(width=7)) as server,

@@ -163,10 +163,11 @@ class FakeServicer(FaceAgingServicer, AdminServicer):
             if not is_done.is_set():
                 self._behaviour.search_cancelled.set()
 
-        context.add_callback(on_end)
         self._begin(request, context)
         photo, format = self._decode(request.image.data, request.output, context)
         self._check_method(request.method, context)
+        if not context.add_callback(on_end):  # only now: a search that is refused is not ended by the client
+            on_end()
         face = self._select(request.face if request.HasField("face") else pb.FaceSelector(largest=True))
         for step in range(len(_LOSSES)):
             progress = _progress(step)
