@@ -73,10 +73,10 @@ def test_nothing_changes_where_the_age_does_not() -> None:
 
 
 def test_skin_gains_what_the_table_says() -> None:
-    """Amplitudes grow by the square root of energies, to the power of 1.4."""
+    """Amplitudes grow by the square root of energies, to the power of 2."""
     photo = waves(90, 12)
     change = table(0, 0.4, 0.4).change(read_skin(grey(photo), MESH), 20, 60) * 255
-    assert spread(photo + change) / spread(photo) == pytest.approx(np.exp(0.2 * 1.4), rel=0.03)
+    assert spread(photo + change) / spread(photo) == pytest.approx(np.exp(0.2 * 2), rel=0.03)
 
 
 def test_strong_lines_lose_more_than_calm_skin() -> None:

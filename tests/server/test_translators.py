@@ -111,11 +111,11 @@ def translate(entries: tuple[AgeTranslatorMethod, CycleGanMethod]) -> Callable[.
 
 @pytest.fixture
 def aged(flat_pipeline: BuildPipeline, large_face: DetectedFace, write: Write, read: Read) -> Callable[..., Floats]:
-    """The pixels of a photo of ``large_face``, who is 20, at 80."""
+    """The pixels of a photo of ``large_face``, who is 20 unless said otherwise, at 80."""
 
-    def age(translator: AgeTranslator, photo: Pixels, **options: Any) -> Floats:
+    def age(translator: AgeTranslator, photo: Pixels, source: float = 20, target: float = 80, **options: Any) -> Floats:
         pipeline, _ = flat_pipeline(large_face, methods=[translator])
-        request = AgeRequest(write(photo), years(80), Age(years=20), **options)
+        request = AgeRequest(write(photo), years(target), Age(years=source), **options)
         (picture,) = pipeline.age(request, translator, Clock()).images
         return read(picture.image.data).astype(np.float32)
 
@@ -246,7 +246,7 @@ def test_the_photos_own_skin_gains_detail_with_age(
 ) -> None:
     """A network that changes nothing leaves detail alone to change: finer than its crop, and not where a drawing replaces it."""
     energy = np.zeros((2, 3, 4, 4), np.float32)
-    energy[1] = 0.6
+    energy[1] = 0.4
     table = SkinDetail(np.array([20, 80], np.float32), energy)
     translator, _ = translate(lambda image, _: np.zeros_like(image), detail=table)
     grain = np.random.default_rng(0).normal(128, 10, (4 * SIZE + 20, 4 * SIZE, 1))
@@ -257,8 +257,43 @@ def test_the_photos_own_skin_gains_detail_with_age(
     if blend == "replace":
         assert gain < 0.7
     else:
-        assert gain == pytest.approx(np.exp(0.3 * 1.1) if strength else 1.0, rel=0.12)
+        assert gain == pytest.approx(np.exp(0.2 * 2) if strength else 1.0, rel=0.12)
         assert (pixels[4 * SIZE :] == photo[4 * SIZE :]).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "strength", "dark", "light"),
+    [(20.0, 80.0, 1.0, 27, 27), (20.0, 80.0, 1.5, 27, 27), (20.0, 80.0, 0.5, 13, 13), (80.0, 20.0, 1.0, 27, 77)],
+    ids=["older", "more", "less", "younger"],
+)
+def test_what_is_drawn_makes_no_spot(
+    translate: Callable[..., tuple[AgeTranslator, Painter]],
+    aged: Callable[..., Floats],
+    large_face: DetectedFace,
+    source: float,
+    target: float,
+    strength: float,
+    dark: int,
+    light: int,
+) -> None:
+    """A network that draws dark and light spots of 77 grey levels on both cheeks: they stand out by 27, but wrinkles may go."""
+    mesh = mean_mesh(large_face.landmarks)
+    between, y = mesh[72, 0] - mesh[71, 0], round(mesh[67, 1])
+    cheeks = [round(mesh[67, 0] + side * 0.4 * between) for side in (-1, 1)]
+
+    def spots(image: Floats, _: Floats) -> Floats:
+        delta = np.zeros_like(image)
+        for row, level in ((y, -0.3), (y + 0.3 * between, 0.3)):
+            for x in cheeks:
+                delta[..., round(row / 4) : round(row / 4) + 2, x // 4 : x // 4 + 2] = level
+        return delta
+
+    table = SkinDetail(np.array([20, 80], np.float32), np.zeros((2, 3, 4, 4), np.float32))
+    translator, _ = translate(spots, detail=table)
+    photo = np.full((4 * SIZE, 4 * SIZE, 3), 120, np.uint8)
+    change = aged(translator, photo, source=source, target=target, strength=strength)[..., 0] - 120
+    assert -dark - 6 < change.min() < -0.6 * dark
+    assert 0.6 * light < change.max() < light + 12  # which is interpolated
 
 
 @pytest.mark.parametrize(

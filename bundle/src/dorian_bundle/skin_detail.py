@@ -2,7 +2,8 @@
 
 A network that draws at the resolution of its crop can neither remove a wrinkle of a large face nor deepen one. What the
 photo has itself is changed here: its luma is split into bands, each of which gets a gain, on skin alone. The gains follow from
-how much energy each band has at each place of real faces of every age.
+how much energy each band has at each place of real faces of every age. What gains cannot bring, as young skin has none, is drawn:
+lines (``dorian_bundle.skin_lines``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from dorian_bundle.age_tables import check_ages, value_at_age
 from dorian_bundle.errors import GraphFileError
 from dorian_bundle.masks import skin_mask
+from dorian_bundle.skin_lines import draw_lines, skin_grain
 from dorian_bundle.stored_arrays import load_arrays
 from dorian_bundle.tensors import luma
 
@@ -31,9 +33,11 @@ CUTOFFS = (
 _HALF = float(np.sqrt(np.log(2) / 2) / np.pi)  # cycles · sigma at which a Gaussian lets half of an amplitude through
 # Wrinkles hold most of the energy that age adds, on few of the pixels. So a gain's exponent grows with a pixel's amplitude over
 # the mean around it: what is calm keeps its texture.
-_SMOOTHING, _DEEPENING = 2.2, 1.4  # exponents of amplitude ratios, down and up
+_SMOOTHING, _DEEPENING = 6.0, 2.0  # exponents of amplitude ratios, down and up
 _LEAST_SHARE, _MOST_SHARE = 0.4, 4.0  # of an exponent, of calm and of strong pixels
-_LEAST_GAIN, _MOST_GAIN = 0.2, 1.6
+_LEAST_GAIN, _MOST_GAIN = 0.1, 1.6
+_LINES, _STRONGEST_LINE = 1.6, 11.0  # factor of lines' amplitude, and grey levels at most
+_LIGHT_SKIN, _BROAD = 150.0, 0.04  # grey levels, and of the crop's side: sigma over which a skin's light is averaged
 _AROUND = 0.1  # of the crop's side: sigma of the mean around a pixel
 _LINE = 0.006  # of the crop's side: about half the width of a wrinkle
 _FLOOR = 1.0  # grey levels, below which an amplitude is noise
@@ -48,12 +52,16 @@ class SkinStructure:
     Attributes:
         bands: Of the luma in grey levels, one for each of ``CUTOFFS``.
         shares: Of an exponent for each pixel of each band: more where it stands out from what is around.
+        grain: Texture that lines begin in; see ``skin_grain``.
+        light: How light the skin is, over the light skin that tables of lines are of: shadows of lines are shares of it.
         weight: 1 where skin is calm, 0 on features and at edges.
         edges: 1 where there are edges off the features, 0 where there are none: rims of spectacles, strands of hair.
     """
 
     bands: tuple[NDArray[np.float32], ...]
     shares: tuple[NDArray[np.float32], ...]
+    grain: NDArray[np.float32]
+    light: NDArray[np.float32]
     weight: NDArray[np.float32]
     edges: NDArray[np.float32]
 
@@ -62,13 +70,20 @@ class SkinStructure:
 class SkinDetail:
     """Energy of skin's fine structure by age, relative to one age.
 
-    ``ages`` float32 (ages,), ascending years; ``log_energy`` float32 (ages, bands, cells, cells): logarithm of the energy
-    (mean square of luma) of each band of ``CUTOFFS`` in each cell of an aligned crop, rows from the top. Between ages it is
-    a straight line, and beyond them that of the nearest.
+    Between ages it is a straight line, and beyond them that of the nearest. Cells are those of an aligned crop, rows from the top.
+
+    Attributes:
+        ages: Ascending years, float32 (ages,).
+        log_energy: Logarithm of the energy (mean square of luma) of each band of ``CUTOFFS`` in each cell, float32 (ages, bands,
+            cells, cells).
+        line_energy: Energy of lines in squared grey levels, float32 (ages, line cells, line cells); ``None``: no lines are drawn.
+        line_direction: How they run, float32 (2, line cells, line cells); see ``draw_lines``.
     """
 
     ages: NDArray[np.float32]
     log_energy: NDArray[np.float32]
+    line_energy: NDArray[np.float32] | None = None
+    line_direction: NDArray[np.float32] | None = None
 
     def at(self, age: float) -> NDArray[np.float32]:
         """Return the logarithm of the energies (bands, cells, cells) at ``age`` in years."""
@@ -94,11 +109,24 @@ class SkinDetail:
             exponent = np.where(fine < 0, _SMOOTHING * share, _DEEPENING)
             gain = np.clip(np.exp(fine * exponent), _LEAST_GAIN, _MOST_GAIN)
             change += (gain - 1) * band
+        if target > source:
+            change += self._lines(skin, source, target)
         return np.asarray(change * skin.weight / 255, dtype=np.float32)
 
     def save(self, path: Path) -> None:
         """Write the table to ``path``."""
-        np.savez_compressed(path, allow_pickle=False, **asdict(self))
+        arrays = {name: values for name, values in asdict(self).items() if values is not None}
+        np.savez_compressed(path, allow_pickle=False, **arrays)
+
+    def _lines(self, skin: SkinStructure, source: float, target: float) -> NDArray[np.float32]:
+        """The lines (size, size) in grey levels that ``target`` has more than ``source``."""
+        size = len(skin.weight)
+        if self.line_energy is None or self.line_direction is None:
+            return np.zeros((size, size), np.float32)
+        added = value_at_age(self.ages, self.line_energy, target) - value_at_age(self.ages, self.line_energy, source)
+        amplitude = np.sqrt(np.maximum(cv2.resize(added, (size, size), interpolation=cv2.INTER_LINEAR), 0))
+        lines = draw_lines(skin.grain, self.line_direction)
+        return np.asarray(np.minimum(_LINES * amplitude, _STRONGEST_LINE) * skin.light * lines, dtype=np.float32)
 
 
 def read_skin(crop: NDArray[np.uint8], mesh: NDArray[np.float64]) -> SkinStructure:
@@ -108,11 +136,19 @@ def read_skin(crop: NDArray[np.uint8], mesh: NDArray[np.float64]) -> SkinStructu
         crop: Aligned face, RGB uint8 (size, size, 3).
         mesh: Its points (73, 2) in pixels of the crop; see ``dorian_bundle.mesh``.
     """
-    size, bands = len(crop), split_bands(luma(crop))
+    size, levels = len(crop), luma(crop)
+    bands = split_bands(levels)
     skin = skin_mask((mesh + 0.5) / 2 - 0.5, size // 2)  # soft, so that half the size says as much
     skin = np.asarray(cv2.resize(skin, (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
     calm = _calm(bands)
-    return SkinStructure(tuple(bands), tuple(map(_shares, bands)), skin * calm, skin * (1 - calm))
+    return SkinStructure(
+        bands=tuple(bands),
+        shares=tuple(map(_shares, bands)),
+        grain=skin_grain(levels),
+        light=np.minimum(_broadly_blurred(levels, _BROAD) / _LIGHT_SKIN, 1),
+        weight=skin * calm,
+        edges=skin * (1 - calm),
+    )
 
 
 def split_bands(levels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -133,7 +169,12 @@ def load_skin_detail(path: Path) -> SkinDetail:
     if energy.ndim != 4 or energy.shape[:2] != (len(ages), len(CUTOFFS)) or energy.shape[2] != energy.shape[3]:
         needed = f"({len(ages)}, {len(CUTOFFS)}, cells, cells)"
         raise GraphFileError(f"{path} has log_energy of shape {energy.shape}; {needed} is needed")
-    if not np.isfinite(energy).all():
+    lines = [values for values in (detail.line_energy, detail.line_direction) if values is not None]
+    if lines and [values.shape for values in lines] != [(count, *lines[0].shape[1:2] * 2) for count in (len(ages), 2)]:
+        shapes = " and ".join(str(values.shape) for values in lines)
+        needed = f"({len(ages)}, cells, cells) and (2, cells, cells)"
+        raise GraphFileError(f"{path} has line_energy and line_direction of shape {shapes}; {needed} are needed")
+    if not all(np.isfinite(values).all() for values in (energy, *lines)):
         raise GraphFileError(f"{path} holds numbers that are not finite")
     return detail
 

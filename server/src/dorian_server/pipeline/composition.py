@@ -124,7 +124,8 @@ class Composition:
         change = drawing.photo
         if change is None or change.detail is None:
             return patch
-        return detailed_patch(patch, self._fine_crop(index), change.detail, change.source, change.target)
+        crop, strength = self._fine_crop(index), self._request.strength
+        return detailed_patch(patch, crop, change.detail, change.source, change.target, strength)
 
     def _move(self, index: int, drawing: Drawing) -> Move | None:
         """Return how the prepared face ``index`` changes its shape."""

@@ -12,9 +12,12 @@ from dorian_bundle.alignment import AlignmentTemplate, warp_crop
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import change_mask, part_mask, spectacles_mask
 from dorian_bundle.skin_detail import DETAIL_SIZE, SkinDetail, SkinStructure, read_skin
+from dorian_bundle.tensors import luma
 from dorian_server.pipeline.compositing import Patch
 
 _TEETH_SPARED = 0.7  # share of a change that teeth are spared: networks turn them grey, to which nobody ages
+_STANDING_OUT = 0.105  # of the range from black to white, how far a change may stand out from what is around it
+_AROUND = 1 / 16  # of the crop's side: sigma of what is around
 _TEETH_EDGE = 0.008  # of the crop's side, over which they are
 
 
@@ -64,8 +67,18 @@ def cut_finely(
     return FineCrop(fine, skin, np.asarray(mask * (1 - worn * skin.edges), dtype=np.float32))
 
 
-def detailed_patch(patch: Patch, crop: FineCrop, detail: SkinDetail, source: float, target: float) -> Patch:
-    """Return ``patch``, a delta, in pixels of ``crop``, with what ``detail`` changes of the skin from ``source`` to ``target`` added."""
+def detailed_patch(
+    patch: Patch, crop: FineCrop, detail: SkinDetail, source: float, target: float, strength: float
+) -> Patch:
+    """Return ``patch``, a delta, in pixels of ``crop``, with what ``detail`` changes of the skin from ``source`` to ``target`` added.
+
+    How far their sum stands out from what is around is bounded, also where it is multiplied by a ``strength`` above 1: a fold that
+    is drawn over a mole would be a spot. Where a face gets younger, it may stand out as lighter, as deep wrinkles go.
+    """
     delta = cv2.resize(patch.values, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_CUBIC)
-    own = detail.change(crop.skin, source, target)
-    return Patch(crop.matrix, crop.mask, delta + own[..., None])
+    change = delta + detail.change(crop.skin, source, target)[..., None]
+    light = luma(change)
+    out = light - cv2.GaussianBlur(light, (0, 0), _AROUND * DETAIL_SIZE)
+    out = np.minimum(out, 0) if target < source else out
+    bound = _STANDING_OUT / max(strength, 1.0)
+    return Patch(crop.matrix, crop.mask, change + (bound * np.tanh(out / bound) - out)[..., None])

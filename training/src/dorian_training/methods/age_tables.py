@@ -25,7 +25,9 @@ def archive_shares(records: Sequence[FaceRecord]) -> Floats:
     return np.stack([[archive == name for name in sorted(set(archives))] for archive in archives]).astype(np.float64)
 
 
-def fit_age_table(values: Floats, records: Sequence[FaceRecord], weight: Floats) -> Floats:
+def fit_age_table(
+    values: Floats, records: Sequence[FaceRecord], weight: Floats, of_archive: Floats | None = None
+) -> Floats:
     """Fit what each age adds to ``values``, which have a part of their face's archive and one of its age.
 
     An age bracket counts as equally likely years. The line over the ages is held straight as if by 50 faces of mean weight.
@@ -34,11 +36,12 @@ def fit_age_table(values: Floats, records: Sequence[FaceRecord], weight: Floats)
         values: Of each face, (faces, ...).
         records: The faces, of known age.
         weight: How much each counts, (faces,).
+        of_archive: The share of each archive in each face, (faces, archives), unless they are those of ``archive_shares``.
 
     Returns:
         Relative to ``REFERENCE``, (knots, ...).
     """
-    of_archive = archive_shares(records)
+    of_archive = archive_shares(records) if of_archive is None else of_archive
     of_age = np.stack(
         [_hats(record.age_low or 0, min(record.age_high or 0, _OLDEST)) for record in records]
     )  # (faces, knots)

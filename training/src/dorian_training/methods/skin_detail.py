@@ -10,6 +10,7 @@ from dorian_bundle.skin_detail import CUTOFFS, SkinDetail, split_bands
 from dorian_bundle.tensors import luma
 from dorian_training.data.crops import Crops
 from dorian_training.methods.age_tables import KNOTS, REFERENCE, archive_shares, fit_age_table
+from dorian_training.methods.skin_lines import LINE_BANDS, fit_skin_lines
 
 CELLS = 12  # along a side
 _FLOOR = 0.01  # squared grey levels
@@ -29,8 +30,10 @@ def fit_skin_detail(crops: Crops) -> SkinDetail:
     """
     energies = np.log(np.stack([_energies(pixels) for pixels in crops.pixels]) + _FLOOR)  # (faces, bands, cells, cells)
     energies = (energies + energies[..., ::-1]) / 2
-    table = fit_age_table(energies, crops.records, _sharpness(energies, archive_shares(crops.records)))
-    return SkinDetail(np.asarray(KNOTS, dtype=np.float32), _growing(table).astype(np.float32))
+    weight = _sharpness(energies, archive_shares(crops.records))
+    table = _growing(fit_age_table(energies, crops.records, weight))
+    lines = fit_skin_lines(crops, weight, np.exp(table[:, :LINE_BANDS]).mean(axis=(1, 2, 3)))
+    return SkinDetail(np.asarray(KNOTS, dtype=np.float32), table.astype(np.float32), *lines)
 
 
 def _energies(pixels: NDArray[np.uint8]) -> Floats:
