@@ -130,12 +130,12 @@ def test_the_age_translator_is_calibrated_by_the_bundles_age_estimator(
 ) -> None:
     used: list[Path] = []
 
-    def note(network: object, estimator: Path, *_: object) -> None:
+    def note(estimator: Path) -> None:
         used.append(estimator)
         raise ExportError("far enough")
 
     monkeypatch.setattr(age_translator, "export_verified", lambda *_: (None, {}))
-    monkeypatch.setattr(age_translator, "_calibrate", note)
+    monkeypatch.setattr(age_translator, "averaged_age_estimator", note)
     with pytest.raises(ExportError, match="far enough"):
         build_bundle(checkpoints, tmp_path, seen, BundleInfo("none", "1", {}))
     assert used == [checkpoints["age_estimator"]]

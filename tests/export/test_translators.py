@@ -22,7 +22,7 @@ from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_trans
 from dorian_bundle.families.cyclegan import CycleGanMethod, cyclegan_signature
 from dorian_bundle.masks import face_mask
 from dorian_bundle.mesh import mean_mesh
-from dorian_bundle.skin_detail import SkinDetail, load_skin_detail
+from dorian_bundle.skin_detail import DETAIL_SIZE, SkinDetail, SkinStructure, load_skin_detail
 from dorian_export import calibration_faces, verified_export
 from dorian_export.errors import ExportError, ParityError
 from dorian_export.exporters import EXPORTERS, age_translator
@@ -345,7 +345,8 @@ def test_a_translator_is_calibrated_on_faces_under_the_mask_by_the_bundles_estim
     def years(logits: torch.Tensor) -> torch.Tensor:
         return 200 * logits[:, 3]  # in which nothing that changes a face is lost
 
-    def note(read: Any, sources: Any, ages: Any, readings: Any, youngest: float, oldest: float) -> Any:
+    def note(read: Any, sources: Any, ages: Any, readings: Any, youngest: float, oldest: float, effect: Any) -> Any:
+        assert effect is None  # without a table of skin's detail
         given.extend([sources, ages, readings, (youngest, oldest), read(70.0, 1.0), read(70.0, 1.15)])
         return Calibration()
 
@@ -379,6 +380,37 @@ def test_a_translator_is_calibrated_on_faces_under_the_mask_by_the_bundles_estim
         for wrong in (delta, mask * once):
             assert np.abs(result - read((faces + factor * wrong).clamp(-1, 1)).numpy()).max() > 0.6
     assert np.abs(plain - stronger).max() > 0.1
+
+
+def test_what_the_photos_own_skin_changes_is_read_on_top_of_what_is_drawn(
+    translator_run: Path, make: Make, seen: Faces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Skin that gets lighter by a tenth of the range of images, where faces are read as old as what is added to them is light."""
+    lighter: list[tuple[float, float]] = []
+
+    def change(table: SkinDetail, skin: SkinStructure, source: float, target: float) -> np.ndarray:
+        assert skin.weight.shape == (DETAIL_SIZE, DETAIL_SIZE)
+        lighter.append((source, target))
+        return np.full(skin.weight.shape, 0.1, np.float32)
+
+    def note(read: Any, sources: Any, ages: Any, readings: Any, youngest: float, oldest: float, effect: Any) -> Any:
+        mask = face_mask(mean_mesh(DEFAULT_TEMPLATE.points(48)), 48)
+        assert effect(70.0) == pytest.approx(np.full(len(sources), 0.2 * mask.mean()), rel=1e-4)
+        assert lighter == [(source, 70.0) for source in sources.tolist()]
+        return Calibration()
+
+    monkeypatch.setattr(SkinDetail, "change", change)
+    monkeypatch.setattr(
+        calibration_faces.CalibrationFaces,
+        "read",
+        lambda _, deltas: torch.cat([delta.mean(dim=(1, 2, 3)) for delta in deltas]).numpy(),
+    )
+    monkeypatch.setattr(age_translator, "calibrate_by_source", note)
+    table = {"ages": torch.tensor([20.0, 80.0]), "log_energy": torch.zeros(2, 3, 4, 4)}
+    about = {"family": "skin_detail", "stage": "skin_detail", "steps": 1, "earlier": [], "seed": 0, "data": {"mine": 3}}
+    save_weights(tmp_path / WEIGHTS_FILE, {"skin_detail": table}, about | {"settings": {"faces": 3}})
+    make("age_translator", translator_run, seen, skin_detail=tmp_path)
+    assert lighter
 
 
 def test_without_a_face_of_known_age_there_is_no_calibration(translator_run: Path, make: Make, seen: Faces) -> None:

@@ -97,7 +97,8 @@ def train(faces: Path, facenet: Path, tmp_path: Path) -> Train:
 
 def test_a_run_and_its_records(train: Train, estimator: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    result = train("run", "--age-estimator", estimator, "--steps", 2, "--seed", 5, "--set", "learning_rate=0.001")
+    witnesses = ["--age-estimator", estimator, "--age-judge", estimator]
+    result = train("run", *witnesses, "--steps", 2, "--seed", 5, "--set", "learning_rate=0.001")
     assert result.exit_code == 0, result.output
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert (config["family"], config["stage"], config["seed"], config["batch_size"]) == (*["age_translator"] * 2, 5, 4)
@@ -123,11 +124,11 @@ def test_a_run_and_its_records(train: Train, estimator: Path, tmp_path: Path, ca
     assert sheet.shape == (2 * 64, 6 * 64, 3)  # the two adults that are watched, as they are and at five ages
 
 
-def test_without_an_estimator_there_are_pictures_alone(
-    train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_without_a_judge_there_are_pictures_alone(
+    train: Train, estimator: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    assert train("run", "--steps", 1).exit_code == 0
+    assert train("run", "--steps", 1, "--age-estimator", estimator).exit_code == 0
     assert not [line for line in caplog.messages if line.startswith("step 1: ")]
     assert (tmp_path / "run" / "samples" / "0000001.jpg").is_file()
 
@@ -221,7 +222,7 @@ def test_a_published_facenet_takes_the_compact_ones_place(
         return look(network, image)
 
     monkeypatch.setattr(InceptionResNetV1, "forward", note)
-    result = train("run", "--steps", 1, "--age-estimator", estimator, facenet=facenet)
+    result = train("run", "--steps", 1, "--age-judge", estimator, facenet=facenet)
     assert result.exit_code == 0, result.output
     assert set(sides) == {160}
     actual = [float(line.split()[3]) for line in caplog.messages if "/similarity" in line]
@@ -235,7 +236,7 @@ def test_a_facenet_is_needed(faces: Path, tmp_path: Path) -> None:
     assert "Missing option '--facenet'" in result.output
 
 
-@pytest.mark.parametrize("option", ["--facenet", "--age-estimator"])
+@pytest.mark.parametrize("option", ["--facenet", "--age-estimator", "--age-judge"])
 def test_witnesses_that_are_other_networks(
     train: Train, facenet: Path, estimator: Path, refused: Refused, option: str
 ) -> None:
@@ -257,7 +258,7 @@ def test_runs_without_adults_to_watch(
     train: Train, tmp_path: Path, estimator: Path, write_archives: WriteArchives, watched: list[dict[str, object]]
 ) -> None:
     data = write_archives(tmp_path / "unwatched", [{}, {"age_low": 50, "age_high": 50}, *watched])
-    result = train("run", "--steps", 1, "--age-estimator", estimator, data=data)
+    result = train("run", "--steps", 1, "--age-judge", estimator, data=data)
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "run" / "samples").exists()
 
@@ -265,7 +266,7 @@ def test_runs_without_adults_to_watch(
 def test_help_explains_every_option() -> None:
     result = CliRunner().invoke(main, ["age-translator", "--help"])
     assert result.exit_code == 0
-    options = ["data", "facenet", "age-estimator", "out", "from", "steps", "minutes", "batch-size"]
+    options = ["data", "facenet", "age-estimator", "age-judge", "out", "from", "steps", "minutes", "batch-size"]
     options += ["seed", "device", "threads", "amp", "cache", "set"]
     assert [option for option in options if f"--{option}" not in result.output] == []
     assert "dorian-train age-translator --data faces/ --only fairface" in result.output

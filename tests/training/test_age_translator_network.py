@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from dorian_training.errors import ConfigError
+from dorian_training.errors import CheckpointError, ConfigError
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
 from dorian_training.networks.age_translator import (
@@ -21,17 +21,16 @@ from dorian_training.networks.age_translator import (
     AgeTranslatorShape,
     ModulatedBlock,
     TranslatorShape,
-    luma_and_chroma,
 )
+from dorian_training.networks.shading import luma_of
 
 UNBOUNDED: dict[str, Any] = {
     "delta_bound": 0.0,
     "fine_bound": 0.0,
-    "chroma_bound": 0.0,
     "light_bound": 0.0,
+    "shadow_contrast": 0.0,
     "photo_blur": 0,
     "delta_blur": 0,
-    "colour_bound": 0.0,
 }
 SMALL = TranslatorShape(size=64, widths=(4, 8, 12), middle=1, fine=4, style=8, waves=2, gentle=5.0)
 SMALL_DISCRIMINATOR = AgeDiscriminatorShape(widths=(8, 8, 12), strides=(2, 1, 2), fine=(4, 6), bins=7, years=10.0)
@@ -73,7 +72,7 @@ def test_a_face_at_its_own_age_is_not_touched() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("gentle", [5.0, 8.0])
 def test_a_delta_fades_in_with_the_years_of_change(monkeypatch: pytest.MonkeyPatch, gentle: float) -> None:
-    network, image = awake(replace(SMALL, gentle=gentle)), faces()
+    network, image = awake(replace(SMALL, gentle=gentle, shadow_contrast=0.0)), faces()
     monkeypatch.setattr(network.code, "forward", lambda source, target: torch.ones(len(source), SMALL.style))
     whole = network(image, years(0), years(1000))
     for change in (-30.0, -2.0, -0.5, 0.5, 2.0, 8.0, 30.0):
@@ -85,7 +84,7 @@ def test_a_delta_fades_in_with_the_years_of_change(monkeypatch: pytest.MonkeyPat
 def test_both_ages_and_their_order_count() -> None:
     pairs = [(20, 50), (30, 60), (50, 20), (60, 30)]  # thirty years each, so that the gate is the same
     source, target = years(*(pair[0] for pair in pairs)), years(*(pair[1] for pair in pairs))
-    deltas = awake()(faces().expand(4, -1, -1, -1), source, target)
+    deltas = awake(replace(SMALL, **UNBOUNDED))(faces().expand(4, -1, -1, -1), source, target)
     apart = torch.cdist(deltas.flatten(1), deltas.flatten(1)) / deltas.flatten(1).norm(dim=1).mean()
     assert apart[~torch.eye(4, dtype=torch.bool)].min() > 1e-3
 
@@ -128,7 +127,7 @@ def test_every_weight_learns() -> None:
 def test_fine_detail_of_the_face_reaches_its_own_place_in_the_delta() -> None:
     network, image = awake(replace(SMALL, **UNBOUNDED)), faces().requires_grad_()  # what is bounded is smoothed
     nn.init.zeros_(network.fine.weight)  # nothing comes up from where the face is halved
-    network(image, years(20), years(60))[0, :, 20, 30].sum().backward()
+    network.unbounded(image, years(20), years(60))[0, :, 20, 30].sum().backward()
     assert image.grad is not None
     reach = image.grad[0].abs().amin(dim=0)  # of the colour that counts least
     assert torch.nonzero(reach[18:23, 28:33]).shape == (25, 2)
@@ -173,38 +172,54 @@ def test_shapes_survive_json() -> None:
         AgeTranslator(TranslatorShape()).load_state_dict(awake().state_dict())
 
 
-def bounded(delta: Tensor, image: Tensor | None = None, **bounds: Any) -> Tensor:
-    """What a translator with these bounds, and whose head says ``delta``, draws on ``image`` for a change of very many years."""
+def test_a_checkpoint_of_another_version_is_named_as_that() -> None:
+    shape = AgeTranslatorShape().as_dict()
+    shape["translator"] |= {"hue_bound": 0.3}
+    with pytest.raises(
+        CheckpointError, match="has hue_bound, which TranslatorShape does not know: the checkpoint is of"
+    ):
+        AgeTranslatorShape.from_dict(shape)
+
+
+def bounded(luma: Tensor, image: Tensor | None = None, older: bool = True, **bounds: Any) -> Tensor:
+    """The luma (batch, 1, side, side) that a translator with these bounds, and whose head says ``luma``, draws on a grey ``image``.
+
+    The change is of very many years, in which faces get older unless ``older`` is false.
+    """
     network = started(replace(SMALL, **(UNBOUNDED | bounds)))
-    network.head = Said(delta)  # type: ignore[assignment]
-    if image is None:
-        image = faces(len(delta), delta.shape[2])
-    drawn: Tensor = network(image, years(*[0] * len(delta)), years(*[1000] * len(delta)))
-    return drawn
+    network.head = Said(luma)  # type: ignore[assignment]
+    grey = torch.zeros(1, 1, *luma.shape[2:]) if image is None else image
+    ages = [years(*[age] * len(luma)) for age in ((0, 1000) if older else (1000, 0))]
+    drawn: Tensor = network(grey.expand(len(luma), 3, -1, -1), *ages)
+    return luma_of(drawn)
 
 
 class Said(nn.Module):
-    def __init__(self, delta: Tensor) -> None:
+    def __init__(self, luma: Tensor) -> None:
         super().__init__()
-        self.delta = delta
+        self.luma = luma
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.delta
+        return self.luma
+
+
+def square(value: float) -> Tensor:
+    return torch.full((1, 1, 48, 48), float(value))
 
 
 @torch.no_grad()
 def test_a_delta_is_bounded_by_a_hyperbolic_tangent() -> None:
-    delta = torch.linspace(-30, 30, 64).repeat(1, 3, 64, 1)
-    torch.testing.assert_close(bounded(delta, delta_bound=0.7), 0.7 * torch.tanh(delta / 0.7))
-    torch.testing.assert_close(bounded(delta), delta)  # as of earlier checkpoints
-    assert bounded(delta, delta_bound=0.7).abs().max() <= 0.7
+    luma = torch.linspace(-30, 30, 64).repeat(1, 1, 64, 1)
+    torch.testing.assert_close(bounded(luma, delta_bound=0.7), 0.7 * torch.tanh(luma / 0.7))
+    torch.testing.assert_close(bounded(luma), luma)
+    assert bounded(luma, delta_bound=0.7).abs().max() <= 0.7
 
 
 @torch.no_grad()
 def test_a_spot_is_bounded_and_broad_light_is_not() -> None:
-    broad = torch.full((1, 3, 48, 48), 0.5)
+    broad = square(0.5)
     torch.testing.assert_close(bounded(broad, fine_bound=0.2), broad)
-    spot = torch.zeros(1, 3, 48, 48)
+    spot = square(0)
     spot[..., 23:26, 23:26] = -1
     drawn = bounded(spot, fine_bound=0.2)
     assert -0.25 < float(drawn.min()) < -0.15
@@ -213,30 +228,46 @@ def test_a_spot_is_bounded_and_broad_light_is_not() -> None:
 
 @torch.no_grad()
 def test_light_rises_to_that_of_its_surroundings_and_hardly_beyond() -> None:
-    skin, brow = torch.full((1, 3, 48, 48), 0.2), (..., slice(20, 24), slice(12, 36))
+    skin, brow = square(0.2), (..., slice(20, 24), slice(12, 36))
     skin[brow] = -0.6
-    lighter = bounded(torch.full((1, 3, 48, 48), 1.0), skin, light_bound=0.06)
-    torch.testing.assert_close(lighter[..., :2, :], torch.full((1, 3, 2, 48), 0.06), atol=1e-3, rtol=0)  # bare skin
+    lighter = bounded(square(1), skin, light_bound=0.06)
+    torch.testing.assert_close(lighter[..., :2, :], torch.full((1, 1, 2, 48), 0.06), atol=1e-3, rtol=0)  # bare skin
     assert float(lighter[brow].min()) > 0.4  # what is darker than the skin around it may get as light
     assert float((skin + lighter).max()) < 0.27
-    darker = torch.full((1, 3, 48, 48), -0.3)
+    darker = square(-0.3)
     torch.testing.assert_close(bounded(darker, skin, light_bound=0.06), darker)
-    blue = torch.zeros(1, 3, 48, 48)
-    blue[:, 2], blue[:, 1] = 0.587, -0.114  # of no luma
-    torch.testing.assert_close(bounded(blue, skin, light_bound=0.06), blue, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
-def test_what_is_drawn_has_no_edges_and_its_colour_stays() -> None:
-    step = torch.zeros(1, 3, 48, 48)
+@pytest.mark.parametrize(("contrast", "share"), [(0.0, 0.3), (0.1, 0.5), (0.15, 0.75), (0.3, 1.0)])
+def test_shadows_are_as_deep_as_the_photos_light_is_uneven(contrast: float, share: float) -> None:
+    """Of a broad shadow that comes with age; light and fine lines are drawn as they are."""
+    stripes = (
+        torch.sin(torch.arange(48) * math.tau / 24) * math.sqrt(2) * contrast
+    )  # broader than pores, finer than a face
+    photo = square(0)
+    photo[..., :, :] = stripes[:, None]
+    shadow, light = square(-0.2), square(0.2)
+    assert float(bounded(shadow, photo, shadow_contrast=0.2)[..., 20:28, 20:28].mean()) == pytest.approx(
+        -0.2 * share, abs=0.035
+    )
+    torch.testing.assert_close(bounded(light, photo, shadow_contrast=0.2), light)
+    torch.testing.assert_close(bounded(shadow, photo, older=False, shadow_contrast=0.2), shadow)
+    line = square(0)
+    line[..., 24, :] = -0.2
+    torch.testing.assert_close(
+        bounded(line, photo, shadow_contrast=0.2)[..., 24, :], line[..., 24, :], atol=0.02, rtol=0
+    )
+
+
+@torch.no_grad()
+def test_what_is_drawn_has_no_edges() -> None:
+    step = square(0)
     step[..., 24:] = -0.3
     drawn = bounded(step, delta_blur=3)
     # Two boxes of 3 make an edge of 1/9, 3/9, 6/9, 8/9 of its height.
     expected = -0.3 * torch.tensor([0, 1, 3, 6, 8, 9]) / 9
     torch.testing.assert_close(drawn[0, 0, 24, 21:27], expected)
-    blue = torch.zeros(1, 3, 48, 48)
-    blue[:, 2, :, 24:], blue[:, 1, :, 24:] = 0.587, -0.114
-    torch.testing.assert_close(bounded(blue, delta_blur=3), blue, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -245,82 +276,29 @@ def test_a_sharp_photo_is_to_the_network_what_a_blurred_one_is() -> None:
     photo = faces(1, 64)
     blurred = F.avg_pool2d(F.avg_pool2d(photo, 3, 1, 1, count_include_pad=False), 3, 1, 1, count_include_pad=False)
     ages = years(20), years(60)
-    torch.testing.assert_close(blind(photo, *ages), seeing(blurred, *ages), atol=1e-5, rtol=1e-4)
-    assert not torch.allclose(seeing(photo, *ages), seeing(blurred, *ages), atol=1e-3)
+    sharp, seen = seeing.unbounded(photo, *ages), seeing.unbounded(blurred, *ages)
+    torch.testing.assert_close(blind.unbounded(photo, *ages), seen, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(sharp, seen, atol=1e-3)
 
 
-@torch.no_grad()
-def test_colours_grow_stronger_or_weaker_and_keep_their_hue() -> None:
-    skin = torch.tensor([0.5, 0.1, -0.1])[:, None, None].expand(1, 3, 48, 48)
-    own = luma_and_chroma(skin)[1]
-    paler = bounded(-0.1 * own, skin, colour_bound=0.35)
-    square = float(own[0, :, 0, 0].square().sum())
-    torch.testing.assert_close(
-        paler, -0.35 * math.tanh(0.1 / 0.35 * square / (square + 0.005)) * own, atol=1e-5, rtol=1e-3
-    )
-    green = torch.tensor([-0.1, 0.1, -0.1])[:, None, None].expand(1, 3, 48, 48)
-    tinted = bounded(luma_and_chroma(green)[1], skin, colour_bound=0.35)
-    assert (
-        torch.cosine_similarity(tinted[0, :, 9, 9], own[0, :, 9, 9], dim=0).abs() > 0.999
-    )  # no green: paler, or nothing
-    grey = torch.zeros(1, 3, 48, 48)
-    torch.testing.assert_close(bounded(own, grey, colour_bound=0.35), grey, atol=1e-6, rtol=0)
-    darker = torch.full((1, 3, 48, 48), -0.2)
-    torch.testing.assert_close(bounded(darker, skin, colour_bound=0.35), darker)
-
-
-def excess(delta: Tensor, image: Tensor | None = None, **bounds: Any) -> float:
+def excess(luma: Tensor, image: Tensor | None = None, **bounds: Any) -> float:
     network = AgeTranslator(TranslatorShape(**(UNBOUNDED | bounds)))
-    return float(network.excess(delta, torch.zeros_like(delta) if image is None else image))
+    return float(network.excess(luma, torch.zeros(1, 3, *luma.shape[2:]) if image is None else image))
 
 
 @torch.no_grad()
 def test_excess_is_what_goes_beyond_each_bound_squared() -> None:
-    grey = torch.full((1, 3, 48, 48), 0.5)
-    assert excess(grey) == 0
-    assert excess(grey, delta_bound=0.5) == 0
-    assert excess(grey, delta_bound=0.35) == pytest.approx(0.15**2)
-    assert excess(-grey, delta_bound=0.35) == pytest.approx(0.15**2)
-    assert excess(grey, fine_bound=0.2, chroma_bound=0.08) == pytest.approx(0, abs=1e-12)  # neither fine nor coloured
-    blue = torch.zeros(1, 3, 48, 48)
-    blue[:, 2] = 1.0
-    chroma = torch.tensor([0.114, 0.114, 1 - 0.114])
-    assert excess(blue, chroma_bound=0.08) == pytest.approx(float((chroma - 0.08).square().mean()), rel=1e-4)
-    stripes = torch.ones(1, 3, 48, 48)
+    luma = square(0.5)
+    assert excess(luma) == 0
+    assert excess(luma, delta_bound=0.5) == 0
+    assert excess(luma, delta_bound=0.35) == pytest.approx(0.15**2)
+    assert excess(-luma, delta_bound=0.35) == pytest.approx(0.15**2)
+    assert excess(luma, fine_bound=0.2) == pytest.approx(0, abs=1e-12)  # it is not fine
+    stripes = square(1)
     stripes[..., ::2] = -1.0
     assert excess(stripes, fine_bound=0.2) == pytest.approx(0.8**2, rel=0.05)  # all but the mean of a box is fine
-    assert excess(grey, light_bound=0.06) == pytest.approx(0.44**2)
-    assert excess(-grey, light_bound=0.06) == 0
-
-
-def test_light_passes_as_it_is_and_colour_bounded() -> None:
-    grey = torch.randn(1, 1, 64, 64).repeat(1, 3, 1, 1)
-    torch.testing.assert_close(bounded(grey, chroma_bound=0.15), grey, rtol=0, atol=1e-5)
-    red = torch.zeros(1, 3, 64, 64)
-    red[:, 0] = 9.0
-    luma = 0.299 * 9
-    chroma = torch.tensor([9 - luma, -luma, -luma])
-    expected = luma + 0.15 * torch.tanh(chroma / 0.15)
-    torch.testing.assert_close(bounded(red, chroma_bound=0.15), expected[None, :, None, None].expand_as(red))
-
-
-@torch.no_grad()
-def test_colour_that_changes_from_pixel_to_pixel_is_smoothed() -> None:
-    stripes = torch.zeros(1, 3, 64, 64)
-    stripes[:, 0, ::2], stripes[:, 0, 1::2] = 0.1, -0.1
-    _, chroma = luma_and_chroma(bounded(stripes, chroma_bound=0.15))
-    _, before = luma_and_chroma(stripes)
-    assert (
-        chroma[..., 8:-8, 8:-8].abs().max() < 0.06 * before.abs().max()
-    )  # 1 / 25 of it passes two boxes of five pixels
-
-
-def test_checkpoints_from_before_bounds_have_none() -> None:
-    told = AgeTranslatorShape().as_dict()
-    for name in UNBOUNDED:
-        assert told["translator"].pop(name) > 0
-    earlier = AgeTranslatorShape.from_dict(told).translator
-    assert {name: getattr(earlier, name) for name in UNBOUNDED} == UNBOUNDED
+    assert excess(luma, light_bound=0.06) == pytest.approx(0.44**2)
+    assert excess(-luma, light_bound=0.06) == 0
 
 
 # --- the discriminator ---

@@ -27,7 +27,7 @@ from dorian_training.loop import LoopSettings, train
 from dorian_training.losses.adversarial import fake_loss, real_loss
 from dorian_training.losses.age_bins import age_logit, wrong_age_loss
 from dorian_training.losses.reconstruction import charbonnier
-from dorian_training.losses.translation import broad_imbalance, broad_tint, similarity_hinge
+from dorian_training.losses.translation import broad_imbalance, similarity_hinge
 from dorian_training.methods.age_estimator import age_labels
 from dorian_training.methods.age_translator import (
     AgeTranslatorSettings,
@@ -38,9 +38,10 @@ from dorian_training.methods.age_translator import (
 from dorian_training.methods.style_teacher import StyleTeacher
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape, expected_age
-from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape, averaged, luma_and_chroma
+from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.facenet import FaceNet
+from dorian_training.networks.shading import averaged, luma_of
 
 MakeCrops = Callable[[Sequence[int | None], NDArray[np.uint8]], Crops]
 MakeStage = Callable[..., AgeTranslatorStage]
@@ -65,7 +66,6 @@ LOSSES = {
     "g/cycle",
     "g/flip",
     "g/excess",
-    "g/tint",
     "g/imbalance",
 }
 AGES = (5, 17, 18, 30, 44, 52, 70, 71, 90, 25, 33, 61)
@@ -82,13 +82,14 @@ def people(make_crops: MakeCrops) -> Crops:
 def make(people: Crops) -> MakeStage:
     """A stage of tiny networks, initialised from ``seed``, with changed settings.
 
-    ``awake``: its head draws already. ``reads``: it has an age estimator. ``facenet``: in place of a compact one. ``teacher``: of any kind.
+    ``awake``: its head draws already. ``reads``: it has an age estimator. ``judged``: another watches. ``facenet``: in place of a compact one. ``teacher``: of any kind.
     """
 
     def make(
         seed: int = 0,
         awake: bool = True,
         reads: bool = False,
+        judged: bool = False,
         watched: Crops | None = None,
         amp: bool = False,
         shape: AgeTranslatorShape = SHAPE,
@@ -99,8 +100,9 @@ def make(people: Crops) -> MakeStage:
         torch.manual_seed(seed)
         facenet = facenet or DlibResNet(DlibResNetShape(embedding=8, size=64, blocks=(1, 1, 1), widths=(4, 8, 8)))
         estimator = CompactAgeEstimator(CompactAgeEstimatorShape(WIDTHS, STRIDES)) if reads else None
+        judge = CompactAgeEstimator(CompactAgeEstimatorShape(WIDTHS, STRIDES)) if judged else None
         settings = AgeTranslatorSettings(**{"resolution": SIDE, **changes})  # type: ignore[arg-type]
-        guides = GuideNetworks(facenet, estimator, cast(StyleTeacher, teacher))
+        guides = GuideNetworks(facenet, estimator, judge, cast(StyleTeacher, teacher))
         stage = AgeTranslatorStage(shape, settings, guides, CPU, amp, watched)
         if awake:
             for translator in (stage.translator, stage.average.module):
@@ -162,7 +164,7 @@ def test_a_step_changes_both_networks_and_the_average(
 def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     make: MakeStage, batch: LabelledBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = {"size": 3.0, "identity": 5.0, "cycle": 7.0, "tint": 11.0, "imbalance": 13.0}
+    weights = {"size": 3.0, "identity": 5.0, "cycle": 7.0, "age": 11.0, "imbalance": 13.0}
     weights |= {"outside": 17.0, "iris": 19.0, "flip": 23.0, "excess": 29.0, "adversarial": 31.0, "teacher": 37.0}
     settings = {"r1_weight": 0.5, "r1_every": 4, "wrong_age_weight": 2.0, "identity_share": 0.5, "cycle_share": 0.3}
     settings |= {"flip_share": 0.5, "teacher_share": 0.7, "judged_blur": 5}
@@ -173,14 +175,15 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
         "identity_long_margin": 0.8,
         **{f"{name}_weight": weight for name, weight in weights.items()},
     }
-    stage = make(teacher=Darkening(), **settings)
+    stage = make(teacher=Darkening(), reads=True, **settings)
     steps = undescended(stage, monkeypatch)
     fed = list[tuple[Tensor, Tensor, Tensor]]()
     draw = stage.translator.unbounded
     with monkeypatch.context() as patch:
         patch.setattr(stage.translator, "unbounded", lambda *given: (fed.append(given), draw(*given))[1])
+        torch.manual_seed(0)
         losses = {name: float(loss) for name, loss in stage.step(batch, 4).items()}
-    assert losses.keys() == LOSSES | {"d/r1", "g/teacher"}
+    assert losses.keys() == LOSSES | {"d/r1", "g/teacher", "g/age"}
 
     (image, source, target), (again, back_from, back_to), (mirrored, *mirrored_ages) = fed
     translator, discriminator, facenet = stage.translator, stage.discriminator, stage.guides.facenet
@@ -188,7 +191,7 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     delta = translator(image, source, target) * mask
     drawn = (image + delta).clamp(-1, 1)
     assert torch.equal(image, batch.image)
-    assert float((drawn - image - delta).detach().abs().max()) > 0.01  # some of it is clipped
+    assert float((drawn - image - delta).detach().abs().max()) > 1e-3  # some of it is clipped
     assert torch.equal(again, drawn[-2:])  # a share of 0.3 of six
     assert torch.equal(back_from, target[-2:])
     assert torch.equal(back_to, source[-2:])
@@ -200,10 +203,12 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     cycle = drawn[-2:] + translator(drawn[-2:], target[-2:], source[-2:]) * mask - image[-2:]
     similarity = (facenet(image[:3]) * facenet(drawn[:3])).sum(dim=1)
     real, fake = discriminator(averaged(image, 5)), discriminator(averaged(drawn, 5))
+    assert stage.guides.age_estimator is not None
+    read = expected_age(stage.guides.age_estimator(drawn))
     taught = slice(4)  # a share of 0.7 of six
-    shown = luma_and_chroma(Darkening()(image[taught], source[taught], target[taught]))[0]
-    missed = luma_and_chroma(whole[taught])[0] - translator.lit(translator.smooth(shown), image[taught])
-    older = (target > source)[taught, None, None, None]
+    shown = luma_of(Darkening()(image[taught], source[taught], target[taught]))
+    older = (target > source)[taught]
+    missed = luma_of(whole[taught]) - translator.lit(translator.smooth(shown), image[taught], older)
     assert 0 < older.sum() < 4
     expected = {
         "d/real": real_loss(age_logit(real, source, 8.0)),
@@ -217,8 +222,8 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
         "g/identity": similarity_hinge(similarity, (target - source)[:3], 1.0, 0.8),
         "g/cycle": charbonnier(cycle),
         "g/excess": translator.excess(translator.unbounded(image, source, target), image),
-        "g/teacher": charbonnier(missed * mask * older),
-        "g/tint": broad_tint(delta),
+        "g/teacher": charbonnier(missed * mask * older[:, None, None, None]),
+        "g/age": F.smooth_l1_loss(read, target, beta=5.0) / 10,
         "g/imbalance": broad_imbalance(delta),
     }
     given = averaged(image, 5).requires_grad_()
@@ -236,26 +241,22 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
 
 @pytest.mark.parametrize(
     "term",
-    ["adversarial", "size", "outside", "iris", "identity", "cycle", "flip", "excess", "tint", "imbalance", "teacher"],
+    ["adversarial", "size", "outside", "iris", "identity", "cycle", "flip", "excess", "age", "imbalance", "teacher"],
 )
 def test_every_term_pulls_at_the_translator(
     make: MakeStage, batch: LabelledBatch, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
-    names = ("size", "outside", "iris", "identity", "cycle", "flip", "excess", "tint", "imbalance", "teacher")
+    names = ("size", "outside", "iris", "identity", "cycle", "flip", "excess", "age", "imbalance", "teacher")
     off = {f"{name}_weight": 0.0 for name in names}
 
     def slope(**weights: float) -> Tensor:
-        stage = make(identity_margin=1.0, teacher=Darkening(), **(off | weights))
+        stage = make(identity_margin=1.0, teacher=Darkening(), reads=True, **(off | weights))
         steps = undescended(stage, monkeypatch)
         torch.manual_seed(4)
         stage.step(batch, 1)
         return torch.autograd.grad(steps[-1][1], stage.translator.head.weight)[0]  # type: ignore[arg-type]
 
-    adversarial = slope()
-    if term == "adversarial":
-        assert adversarial.abs().max() > 1e-4
-    else:
-        assert (slope(**{f"{term}_weight": 1e5}) - adversarial).abs().max() > 0.01
+    assert (slope(**{f"{term}_weight": 1e5}) - slope()).abs().max() > 0.01
 
 
 def test_both_are_shown_to_the_discriminator_with_one_change(
@@ -300,9 +301,7 @@ def test_a_facenet_of_another_side_holds_the_person(
             assert image.shape[1:] == (3, 96, 96)
             return F.normalize(F.avg_pool2d(image, 24).flatten(1), dim=1)
 
-    off = {
-        f"{name}_weight": 0.0 for name in ("size", "outside", "iris", "cycle", "flip", "excess", "tint", "imbalance")
-    }
+    off = {f"{name}_weight": 0.0 for name in ("size", "outside", "iris", "cycle", "flip", "excess", "imbalance")}
     facenet = cast(FaceNet, Wide())
     slopes = list[Tensor]()
     for weight in (0.0, 1e4):
@@ -313,14 +312,14 @@ def test_a_facenet_of_another_side_holds_the_person(
         slopes.append(torch.autograd.grad(steps[-1][1], stage.translator.head.weight)[0])  # type: ignore[arg-type]
     assert losses["g/identity"] > 0
     assert (slopes[1] - slopes[0]).abs().max() > 0.01
-    watching = make(facenet=facenet, reads=True, watched=people).measure()
+    watching = make(facenet=facenet, judged=True, watched=people).measure()
     assert all(-1 <= watching[f"age_{age}/similarity"] <= 1 for age in (10, 25, 40, 55, 70))
 
 
 @pytest.mark.parametrize("reads", [False, True])
 def test_the_witnesses_never_change(make: MakeStage, batches_of: Callable[..., LabelledBatches], reads: bool) -> None:
-    stage, batches = make(reads=reads), batches_of()
-    guides = [stage.guides.facenet, *([stage.guides.age_estimator] if reads else [])]
+    stage, batches = make(reads=reads, judged=reads), batches_of()
+    guides = [stage.guides.facenet, *([stage.guides.age_estimator, stage.guides.age_judge] if reads else [])]
     before = [copy.deepcopy(witness.state_dict()) for witness in guides]  # type: ignore[union-attr]
     for number in range(2):
         stage.step(batches.next(), number)
@@ -543,16 +542,16 @@ def test_samples_are_ten_of_all_who_are_watched_and_the_same_each_time(make: Mak
 
 
 def test_watched_faces_are_read_at_five_ages(make: MakeStage, people: Crops) -> None:
-    stage = make(reads=True, watched=people)
+    stage = make(judged=True, watched=people)
     samples = stage.samples()
     assert samples is not None
     actual, expected = stage.measure(), dict[str, float]()
-    facenet, estimator = stage.guides.facenet, stage.guides.age_estimator
-    assert estimator is not None
+    facenet, judge = stage.guides.facenet, stage.guides.age_judge
+    assert judge is not None
     with torch.no_grad():
         before = facenet(samples[:, 0])
         for column, age in enumerate((10, 25, 40, 55, 70), start=1):
-            read = expected_age(estimator(samples[:, column]))
+            read = expected_age(judge(samples[:, column]))
             expected[f"age_{age}/read"] = float(read.mean())
             expected[f"age_{age}/error"] = float((read - age).abs().mean())
             expected[f"age_{age}/similarity"] = float((before * facenet(samples[:, column])).sum(dim=1).mean())
@@ -561,14 +560,14 @@ def test_watched_faces_are_read_at_five_ages(make: MakeStage, people: Crops) -> 
 
 
 def test_before_training_everybody_stays_who_they_are(make: MakeStage, people: Crops) -> None:
-    actual = make(reads=True, watched=people, awake=False).measure()
+    actual = make(judged=True, watched=people, awake=False).measure()
     assert [actual[f"age_{age}/similarity"] for age in (10, 25, 40, 55, 70)] == pytest.approx([1] * 5, abs=1e-5)
     assert len({round(actual[f"age_{age}/read"], 3) for age in (10, 25, 40, 55, 70)}) == 1
 
 
-def test_without_faces_or_an_estimator_nothing_is_measured(make: MakeStage, people: Crops) -> None:
+def test_without_faces_or_a_judge_nothing_is_measured(make: MakeStage, people: Crops) -> None:
     assert make(watched=people).measure() == {}
-    assert make(reads=True).measure() == {}
+    assert make(judged=True).measure() == {}
 
 
 # --- scores ---

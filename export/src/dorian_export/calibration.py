@@ -15,10 +15,9 @@ from dorian_bundle.calibration import Calibration, CalibrationPoint, SourceCurve
 from dorian_export.errors import ExportError
 
 TARGETS = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0, 85.0)  # years of the curve's points
-# Factors of the delta that are tried, the one that changes the person least first. They stay near 1, as deltas are bounded where
-# they are drawn, so that none is a spot.
-STRENGTHS = (1.0, 1.07, 1.15)
-YOUNGER_STRENGTHS = (*STRENGTHS, 1.25)  # where faces get younger: a shadow that goes leaves no spot
+# Factors of the delta that are tried, the one that changes the person least first. Beyond them young faces in even light get patches.
+STRENGTHS = (1.0, 1.1, 1.2)
+YOUNGER_STRENGTHS = (*STRENGTHS, 1.35, 1.5)  # where faces get younger: a shadow that goes leaves no patch
 _MARGIN = 0.05  # share of the error that a stronger delta has to save
 _MAX_OFFSET = 12.0  # years that a target may be moved: an estimator may judge drawn faces otherwise than photos
 _WINDOW = 4.0  # years around an age from which its real faces are taken
@@ -30,10 +29,22 @@ _MIN_SPAN = 12  # faces
 Ages = NDArray[np.floating]
 # Age in years to draw and factor of the delta → estimated ages of the faces drawn so, (faces,).
 EstimateDrawn = Callable[[float, float], Ages]
+# Asked age in years → by how many years the photos' own detail, changed to that age, makes the faces look older, (faces,).
+DetailEffect = Callable[[float], Ages]
+
+
+def _no_effect(asked: float) -> Ages:
+    return np.zeros(1)
 
 
 def calibrate(
-    estimate_drawn: EstimateDrawn, ages: Ages, estimates: Ages, youngest: float, oldest: float, source: float = 0.0
+    estimate_drawn: EstimateDrawn,
+    ages: Ages,
+    estimates: Ages,
+    youngest: float,
+    oldest: float,
+    source: float = 0.0,
+    detail_effect: DetailEffect = _no_effect,
 ) -> Calibration:
     """Return the curve by which drawn faces are estimated as old as real faces of their target.
 
@@ -47,6 +58,7 @@ def calibrate(
         youngest: Youngest age in years that can be drawn.
         oldest: Oldest age in years that can be drawn.
         source: Mean age of the faces that are drawn, in years; for targets below it, stronger deltas are tried.
+        detail_effect: What is not drawn, and changes how old the faces look all the same.
 
     Raises:
         ExportError: If there are too few real faces.
@@ -60,11 +72,14 @@ def calibrate(
     for target in TARGETS:
         if not youngest <= target <= oldest:
             continue
-        real = estimate_real(target, ages, estimates)
+        effect = detail_effect(target)
+        wanted = estimate_real(target, ages, estimates) - float(effect.mean())
         strengths = YOUNGER_STRENGTHS if target < source else STRENGTHS
         lowest, highest = max(youngest, target - _MAX_OFFSET), min(oldest, target + _MAX_OFFSET)
-        years = {s: float(np.clip(np.interp(real, curves[s], drawn_ages), lowest, highest)) for s in strengths}
-        errors = {s: float(np.abs(estimate_drawn(years[s], s) - real).mean()) for s in strengths}
+        years = {s: float(np.clip(np.interp(wanted, curves[s], drawn_ages), lowest, highest)) for s in strengths}
+        errors = {
+            s: float(np.abs(estimate_drawn(years[s], s) + effect - effect.mean() - wanted).mean()) for s in strengths
+        }
         allowed = min(errors.values()) * (1 + _MARGIN)
         best = next(s for s in strengths if errors[s] <= allowed)
         # Who asks for more years gets no fewer, whatever strengths were chosen.
@@ -74,7 +89,13 @@ def calibrate(
 
 
 def calibrate_by_source(
-    estimate_drawn: EstimateDrawn, sources: Ages, ages: Ages, estimates: Ages, youngest: float, oldest: float
+    estimate_drawn: EstimateDrawn,
+    sources: Ages,
+    ages: Ages,
+    estimates: Ages,
+    youngest: float,
+    oldest: float,
+    detail_effect: DetailEffect | None = None,
 ) -> Calibration:
     """Return the curve of all adults, and one for each span of source ages of which there are faces enough.
 
@@ -88,10 +109,12 @@ def calibrate_by_source(
         estimates: See ``calibrate``.
         youngest: See ``calibrate``.
         oldest: See ``calibrate``.
+        detail_effect: See ``calibrate``.
     """
     grid = np.linspace(youngest, oldest, 10)
     # By strength, (10, faces) each.
     drawn = {s: np.stack([estimate_drawn(float(age), s) for age in grid]) for s in YOUNGER_STRENGTHS}
+    effects = {target: detail_effect(target) for target in TARGETS} if detail_effect else {}
 
     def of_span(low: float, high: float) -> Calibration:
         selected = np.flatnonzero((sources >= low) & (sources < high))
@@ -102,7 +125,11 @@ def calibrate_by_source(
             below, beyond = drawn[strength][above - 1, selected], drawn[strength][above, selected]
             return np.asarray(below * (1 - share) + beyond * share)
 
-        return calibrate(estimate, ages, estimates, youngest, oldest, float(sources[selected].mean()))
+        def effect(asked: float) -> Ages:
+            return effects[asked][selected]
+
+        source = float(sources[selected].mean())
+        return calibrate(estimate, ages, estimates, youngest, oldest, source, effect if effects else _no_effect)
 
     curves = []
     for low, high in SOURCE_SPANS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -41,18 +41,18 @@ class CalibrationFaces:
         """Yield the faces that are changed and their ages in batches."""
         return zip(torch.split(self.images, _BATCH), torch.split(self.sources, _BATCH), strict=True)
 
+    def read(self, deltas: Sequence[Tensor]) -> Ages:
+        """Return how old the faces that are changed are read, (changed,), with a delta (batch, ...) per batch added to them."""
+        estimates = [
+            read_ages(self.estimator, (image + delta).clamp(-1, 1))
+            for (image, _), delta in zip(self.batches(), deltas, strict=True)
+        ]
+        return torch.cat(estimates).numpy()
+
     def estimate_drawn(self, deltas: Callable[[float], list[Tensor]]) -> EstimateDrawn:
         """Return how old the faces are read at a target age and a factor on what ``deltas`` gives for it, a delta per batch."""
         cached = lru_cache(maxsize=1)(deltas)  # one target is drawn at several strengths before the next
-
-        def estimate(target_age: float, strength: float) -> Ages:
-            estimates = [
-                read_ages(self.estimator, (image + strength * delta).clamp(-1, 1))
-                for (image, _), delta in zip(self.batches(), cached(target_age), strict=True)
-            ]
-            return torch.cat(estimates).numpy()
-
-        return estimate
+        return lambda target_age, strength: self.read([strength * delta for delta in cached(target_age)])
 
 
 @torch.no_grad()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,13 +19,13 @@ from dorian_bundle.face_shape import SHAPE_FILE, FaceShape
 from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import learned_mask
-from dorian_bundle.skin_detail import DETAIL_FILE, SkinDetail
+from dorian_bundle.mesh import mean_mesh
+from dorian_bundle.skin_detail import DETAIL_FILE, DETAIL_SIZE, SkinDetail, read_skin
 from dorian_bundle.stored_files import describe_file
-from dorian_bundle.tensors import crops_to_images
-from dorian_export.calibration import calibrate_by_source
-from dorian_export.calibration_faces import calibration_faces
+from dorian_bundle.tensors import crops_to_images, images_to_crops
+from dorian_export.calibration import Ages, DetailEffect, calibrate_by_source
+from dorian_export.calibration_faces import CalibrationFaces, calibration_faces
 from dorian_export.face_readers import averaged_age_estimator
-from dorian_export.faces import Faces
 from dorian_export.method_exporter import ExportJob, MethodExport, MethodExporter
 from dorian_export.onnx_writer import cast_like
 from dorian_export.provenance import describe_provenance
@@ -63,7 +63,7 @@ class AgeTranslatorGraph(nn.Module):
 def export_age_translator(job: ExportJob, name: str = "age_translator") -> MethodExport:
     """Export the network of ``job.checkpoints[name]`` as the method ``name``; see ``MethodExporter``.
 
-    It is calibrated by the bundle's age estimator.
+    It is calibrated by the bundle's age estimator, as it is served: with what the table of skin's detail changes.
     """
     weights, metadata = load_weights(job.checkpoints[name])
     require_family(metadata, "age_translator")
@@ -91,7 +91,7 @@ def export_age_translator(job: ExportJob, name: str = "age_translator") -> Metho
         crop_size=shape.size,
         min_years=YOUNGEST,
         max_years=OLDEST,
-        calibration=_calibrate(network, job.checkpoints["age_estimator"], job.faces, shape.size, is_mirrored),
+        calibration=_calibrate(job, network, shape.size, is_mirrored),
         mirrored=is_mirrored,
         provenance=describe_provenance(metadata, job.metrics_with(name, differences)),
         **_write_table(job, "detail"),
@@ -100,14 +100,23 @@ def export_age_translator(job: ExportJob, name: str = "age_translator") -> Metho
     return MethodExport(entry, {name: graph}, differences)
 
 
-def _write_table(job: ExportJob, field: str) -> dict[str, Any]:
-    """Write the table of the manifest's ``field`` if ``job`` has its checkpoint; return what the manifest says of it."""
-    family, make, file = _TABLES[field]
+def _read_table(job: ExportJob, field: str) -> tuple[SkinDetail | FaceShape, dict[str, Any]] | None:
+    """Return the table of the manifest's ``field`` and the metadata of its checkpoint; ``None`` if ``job`` has none."""
+    family, make, _ = _TABLES[field]
     if family not in job.checkpoints:
-        return {}
+        return None
     weights, metadata = load_weights(job.checkpoints[family])
     require_family(metadata, family)
-    make(**{name: values.numpy() for name, values in weights[family].items()}).save(job.folder / file)
+    return make(**{name: values.numpy() for name, values in weights[family].items()}), metadata
+
+
+def _write_table(job: ExportJob, field: str) -> dict[str, Any]:
+    """Write the table of the manifest's ``field`` if ``job`` has its checkpoint; return what the manifest says of it."""
+    read = _read_table(job, field)
+    if read is None:
+        return {}
+    (table, metadata), file = read, _TABLES[field][2]
+    table.save(job.folder / file)
     return {field: describe_file(job.folder, file), f"{field}_provenance": describe_provenance(metadata, {})}
 
 
@@ -126,8 +135,9 @@ def _inputs(crops: NDArray[np.uint8]) -> list[dict[str, Array]]:
     ]
 
 
-def _calibrate(network: nn.Module, estimator: Path, faces: Faces, size: int, is_mirrored: bool) -> Calibration:
-    shown = calibration_faces(faces, averaged_age_estimator(estimator), size, _YOUNGEST_SOURCE, _CALIBRATION_FACES)
+def _calibrate(job: ExportJob, network: nn.Module, size: int, is_mirrored: bool) -> Calibration:
+    estimator = averaged_age_estimator(job.checkpoints["age_estimator"])
+    shown = calibration_faces(job.faces, estimator, size, _YOUNGEST_SOURCE, _CALIBRATION_FACES)
     mask = torch.tensor(learned_mask(DEFAULT_TEMPLATE, size))
 
     def masked_deltas(target_age: float) -> list[Tensor]:
@@ -140,9 +150,37 @@ def _calibrate(network: nn.Module, estimator: Path, faces: Faces, size: int, is_
             deltas.append(mask * delta)
         return deltas
 
+    table, _ = _read_table(job, "detail") or (None, None)
+    effect = _detail_effect(table, shown, masked_deltas, mask) if isinstance(table, SkinDetail) else None
     with torch.no_grad():
         estimate = shown.estimate_drawn(masked_deltas)
-        return calibrate_by_source(estimate, shown.sources.numpy(), shown.ages, shown.estimates, YOUNGEST, OLDEST)
+        return calibrate_by_source(
+            estimate, shown.sources.numpy(), shown.ages, shown.estimates, YOUNGEST, OLDEST, effect
+        )
+
+
+def _detail_effect(
+    detail: SkinDetail, shown: CalibrationFaces, deltas: Callable[[float], list[Tensor]], mask: Tensor
+) -> DetailEffect:
+    """Return how many years older the drawn faces are read when their skin's own detail changes as well."""
+    mesh, side = mean_mesh(DEFAULT_TEMPLATE.points(DETAIL_SIZE)), mask.shape[-1]
+    crops = images_to_crops((shown.images / 2 + 0.5).numpy())
+    skins = [read_skin(_resized(crop, DETAIL_SIZE, cv2.INTER_CUBIC), mesh) for crop in crops]
+    sources = shown.sources.tolist()
+
+    def effect(asked: float) -> Ages:
+        changes = [detail.change(skin, source, asked) for skin, source in zip(skins, sources, strict=True)]
+        own = np.stack([_resized(change, side, cv2.INTER_AREA) for change in changes])
+        added = torch.from_numpy(2 * own)[:, None] * mask  # (changed, 1, side, side), of images in [-1, 1]
+        drawn = deltas(asked)
+        both = [delta + part for delta, part in zip(drawn, torch.split(added, [len(d) for d in drawn]), strict=True)]
+        return shown.read(both) - shown.read(drawn)
+
+    return effect
+
+
+def _resized(values: NDArray[Any], side: int, interpolation: int) -> NDArray[Any]:
+    return cv2.resize(values, (side, side), interpolation=interpolation)
 
 
 EXPORTER = MethodExporter(

@@ -26,7 +26,7 @@ from dorian_training.errors import ConfigError
 from dorian_training.methods.age_estimator import age_labels
 from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, GuideNetworks
 from dorian_training.methods.style_teacher import StyleTeacher
-from dorian_training.networks.age_estimator import load_compact_age_estimator
+from dorian_training.networks.age_estimator import load_age_estimator, load_compact_age_estimator
 from dorian_training.networks.age_translator import AgeTranslatorShape
 from dorian_training.networks.facenet import load_facenet
 
@@ -42,11 +42,15 @@ class AgeTranslatorConfig(SelectedSetsConfig):
     batch_size: int = batch_size_field(32)
     facenet: Path = option("Checkpoint of the FaceNet that preserves identity.", kind=CHECKPOINT)
     age_estimator: Path | None = option(
-        "Checkpoint of the age estimator that the discriminator starts from, and that guides the training.",
+        "Checkpoint of the age estimator that the discriminator starts from, and that reads drawn ages in the loss.",
         default=None,
         kind=CHECKPOINT,
     )
-
+    age_judge: Path | None = option(
+        "Checkpoint of another age estimator, which reads the validation faces, so that checkpoints can be compared.",
+        default=None,
+        kind=CHECKPOINT,
+    )
     teacher: Path | None = option(
         "Checkpoint of an AE-StyleGAN of the lean preset that shows how faces get older.", default=None, kind=CHECKPOINT
     )
@@ -88,8 +92,9 @@ def _train(context: DistributedContext, config: AgeTranslatorConfig) -> None:
         context.device,
     )
     estimator = load_compact_age_estimator(config.age_estimator) if config.age_estimator else None
+    judge = load_age_estimator(config.age_judge) if config.age_judge else None
     teacher = _teacher(config)
-    guides = GuideNetworks(load_facenet(config.facenet), estimator, teacher)
+    guides = GuideNetworks(load_facenet(config.facenet), estimator, judge, teacher)
     taught = {"taught_by": earlier_stages(teacher.metadata)} if teacher else {}
     stage = AgeTranslatorStage(shape, config.settings(), guides, context.device, config.amp, val)
     run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict(), **taught})

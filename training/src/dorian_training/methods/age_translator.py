@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import learned_mask, part_mask
@@ -20,15 +21,15 @@ from dorian_training.errors import ConfigError
 from dorian_training.losses.adversarial import fake_loss, r1_penalty, real_loss
 from dorian_training.losses.age_bins import age_logit, wrong_age_loss
 from dorian_training.losses.reconstruction import charbonnier
-from dorian_training.losses.translation import broad_imbalance, broad_tint, similarity_hinge
+from dorian_training.losses.translation import broad_imbalance, similarity_hinge
 from dorian_training.methods.stage import Stage
 from dorian_training.methods.style_teacher import StyleTeacher
 from dorian_training.networks.age_discriminator import AgeDiscriminator
-from dorian_training.networks.age_estimator import COMPACT_SIZE as AGE_SIZE
-from dorian_training.networks.age_estimator import CompactAgeEstimator, expected_age
-from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, averaged, luma_and_chroma
+from dorian_training.networks.age_estimator import AgeEstimator, CompactAgeEstimator, expected_age
+from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.layers import at_side
+from dorian_training.networks.shading import averaged, luma_of
 
 _OLDEST = 90.0
 _SAMPLE_AGES = (10.0, 25.0, 40.0, 55.0, 70.0)
@@ -36,6 +37,8 @@ _FURTHER_AGES = (5.0, 80.0, 90.0)  # beside those, so that faces are also read a
 _EQUAL_AGES = (25.0, 40.0, 55.0, 65.0)  # estimated ages at which similarities are compared
 _UNREACHED = 0.03  # similarity that each year counts by which an age is not reached
 _SAMPLE_ROWS = 10
+_AGE_PRECISION = 5.0  # years, below which a missed age counts less
+_DECADE = 10.0  # years
 _ADULT, _ELDER = 18, 70  # whose faces are watched
 
 
@@ -49,7 +52,8 @@ class AgeTranslatorSettings:
     deltas of a face and of its mirror image. ``excess_weight``: of what goes beyond the network's bounds. ``target_spread``: by
     how much target ages, which are other faces' ages, are shaken, in years. ``judged_blur``: pixels, odd, side of the box over which
     what the discriminator sees is averaged, twice, as what is drawn is smooth: else it asks for wrinkles, and gets mottled skin. ``teacher_weight``:
-    of the difference in luma from what the teacher draws of faces that get older.
+    of the difference in luma from what the teacher draws of faces that get older. ``age_weight``: of how far
+    the age estimator reads a drawn face from its target, in decades.
     """
 
     learning_rate: float = 2e-4
@@ -73,13 +77,13 @@ class AgeTranslatorSettings:
     flip_weight: float = 0.5
     flip_share: float = 0.25
     excess_weight: float = 10.0
-    tint_weight: float = 30.0
     imbalance_weight: float = 5.0
     target_spread: float = 3.0
     shift: int = 4
     brightness: float = 0.1
     judged_blur: int = 3
     adversarial_weight: float = 1.0
+    age_weight: float = 1.0
     teacher_weight: float = 30.0
     teacher_share: float = 0.5
     ema_decay: float = 0.998
@@ -89,12 +93,13 @@ class AgeTranslatorSettings:
 class GuideNetworks:
     """Frozen networks of other trainings. ``facenet``, of any layout, holds the person.
 
-    ``age_estimator`` lends the discriminator its first weights, and then watches the ages; it is in no loss. ``teacher`` shows
-    how faces get older.
+    ``age_estimator`` lends the discriminator its first weights, and reads the drawn ages in the loss. ``age_judge`` is in no loss, and
+    watches them. ``teacher`` shows how faces get older.
     """
 
     facenet: FaceNet
     age_estimator: CompactAgeEstimator | None = None
+    age_judge: AgeEstimator | None = None
     teacher: StyleTeacher | None = None
 
 
@@ -127,7 +132,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         ):
             self.add_optimizer(name, rate, (settings.beta1, settings.beta2))
         self.guides = guides
-        for witness in (guides.facenet, guides.age_estimator, guides.teacher):
+        for witness in (guides.facenet, guides.age_estimator, guides.age_judge, guides.teacher):
             if witness is not None:
                 witness.to(device).eval().requires_grad_(False)
         if guides.age_estimator is not None:
@@ -164,6 +169,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         self.discriminator.requires_grad_(True)
         weights = {
             "adversarial": settings.adversarial_weight,
+            "age": settings.age_weight,
             "teacher": settings.teacher_weight,
             "size": settings.size_weight,
             "outside": settings.outside_weight,
@@ -172,7 +178,6 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             "cycle": settings.cycle_weight,
             "flip": settings.flip_weight,
             "excess": settings.excess_weight,
-            "tint": settings.tint_weight,
             "imbalance": settings.imbalance_weight,
         }
         self.optimizer_step("translator", torch.stack([weights[name] * term for name, term in terms.items()]).sum())
@@ -185,12 +190,15 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         """The translator's losses, by name, before they are weighed; ``whole`` is what it draws, before the mask."""
         settings, mask, eyes = self.settings, self._mask(image), self._eyes(image)
         delta = whole * mask
-        terms = {"size": charbonnier(delta), "tint": broad_tint(delta), "imbalance": broad_imbalance(delta)}
+        terms = {"size": charbonnier(delta), "imbalance": broad_imbalance(delta)}
         terms["outside"] = charbonnier(whole * (1 - mask))
         terms["iris"] = charbonnier(delta * eyes) / eyes.mean()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits = self.discriminator(change(self._blurred(fake))).float()
             terms["adversarial"] = real_loss(age_logit(logits, target, self.shape.discriminator.years))
+            if settings.age_weight and self.guides.age_estimator is not None:
+                read = _read_ages(self.guides.age_estimator, change(fake))
+                terms["age"] = smooth_l1_loss(read, target, beta=_AGE_PRECISION) / _DECADE
             if settings.identity_weight:
                 terms["identity"] = self._identity(image, fake, target - source)
             if settings.cycle_weight:
@@ -199,11 +207,11 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
                 terms["cycle"] = charbonnier(fake[faces] + back - image[faces])
             if settings.teacher_weight and self.guides.teacher is not None:
                 faces = slice(_count(image, settings.teacher_share))
-                shown, _ = luma_and_chroma(self.guides.teacher(image[faces], source[faces], target[faces]))
-                drawn, _ = luma_and_chroma(whole[faces])
-                wanted = self.translator.lit(self.translator.smooth(shown), image[faces])
-                older = (target > source)[faces, None, None, None]
-                terms["teacher"] = charbonnier((drawn - wanted) * mask * older)
+                shown = luma_of(self.guides.teacher(image[faces], source[faces], target[faces]))
+                older = (target > source)[faces]
+                wanted = self.translator.lit(self.translator.smooth(shown), image[faces], older)
+                missed = (luma_of(whole[faces]) - wanted) * mask
+                terms["teacher"] = charbonnier(missed * older[:, None, None, None])
             if settings.flip_weight:
                 faces = slice(_count(image, settings.flip_share))
                 mirrored = self.translator(image[faces].flip(3), source[faces], target[faces]).flip(3)
@@ -262,17 +270,17 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
-        """Measure validation adults at several ages: mean estimated age, mean similarity by the FaceNet of the loss, and a score.
+        """Measure validation adults at several ages: mean age by the judge, mean similarity by the FaceNet of the loss, and a score.
 
         The score is ``similarity_at_equal_age`` of these means.
         """
         image, source = self._adults(200)
-        if not len(image) or self.guides.age_estimator is None:
+        if not len(image) or self.guides.age_judge is None:
             return {}
         metrics, reads, similarities = dict[str, float](), list[float](), list[float]()
         for age in (*_SAMPLE_AGES, *_FURTHER_AGES):
             aged = self._aged(image, source, age)
-            read = expected_age(self.guides.age_estimator(at_side(aged, AGE_SIZE)).float())
+            read = _read_ages(self.guides.age_judge, aged)
             similarity = (self._embedding(image) * self._embedding(aged)).sum(dim=1)
             reads.append(float(read.mean()))
             similarities.append(float(similarity.mean()))
@@ -313,6 +321,11 @@ def similarity_at_equal_age(reads: Sequence[float], similarities: Sequence[float
     equal = np.asarray(_EQUAL_AGES)
     missing = np.maximum(np.maximum(ages[0] - equal, equal - ages[-1]), 0)
     return float((np.interp(equal, ages, alike) - _UNREACHED * missing).mean())
+
+
+def _read_ages(estimator: AgeEstimator, image: Tensor) -> Tensor:
+    """Return the ages (batch,) in years that ``estimator`` reads of ``image`` (batch, 3, side, side)."""
+    return expected_age(estimator(at_side(image, estimator.size)).float())
 
 
 def _count(image: Tensor, share: float) -> int:

@@ -9,34 +9,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
-from dorian_training.networks.layers import LEAK
+from dorian_training.networks.layers import LEAK, at_side
+from dorian_training.networks.shading import averaged, luma_of, shaded, skin_of
 from dorian_training.networks.shape import NetworkShape
 
 FULL_AGE = 100.0  # years, the unit in which ages enter the network
-_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
-_CHROMA_BLUR = 5  # pixels of the crop, side of the box over which a bounded chroma is averaged, twice
-_LUMA_BLUR = 13  # the same of a luma, apart from which it is fine
+_LUMA_BLUR = 13  # pixels of the crop, side of the box over which a luma is averaged, twice, apart from which it is fine
 _SURROUNDINGS = 25  # the same of a photo's luma, beyond which a delta may hardly go
-_GREY = 0.005  # square of a chroma below which a pixel has hardly any colour, of images in [-1, 1]
-
-
-# What checkpoints that say nothing of bounds and blurs were trained with.
-_UNBOUNDED = {
-    "delta_bound": 0.0,
-    "fine_bound": 0.0,
-    "chroma_bound": 0.0,
-    "light_bound": 0.0,
-    "photo_blur": 0,
-    "delta_blur": 0,
-    "colour_bound": 0.0,
-}
+_SHADES = 5  # the same of a photo's luma, of which the shades are broader
+_LEAST_SHADOW = 0.3  # share of a shadow, in the most even light
 
 
 @dataclass(frozen=True)
@@ -45,11 +32,11 @@ class TranslatorShape(NetworkShape):
 
     ``middle``: residual blocks at the coarsest level. ``fine``: channels at full size, where only the head works. ``style``:
     units of what the ages become. ``gentle``: years of change over which the delta fades in (see ``AgeTranslator``).
-    ``delta_bound``, ``fine_bound`` and ``chroma_bound``: how far a delta, its luma apart from its own mean around, and its colour
-    apart from luma may go, of images in [-1, 1]; 0: any. ``light_bound``: how far a delta may make a pixel lighter than it and its
-    surroundings are; 0: any. ``photo_blur`` and ``delta_blur``: pixels, odd, side of the box over which the photo that the
-    network sees, and the luma that it draws, are averaged, twice; 0: not at all. ``colour_bound``: how
-    much more or less colourful a face may get, as a share of its colour, which then keeps its hue; 0: colours are free.
+    ``delta_bound`` and ``fine_bound``: how far a delta's luma, and what of it is apart from its own mean around, may go, of images in
+    [-1, 1]; 0: any. ``light_bound``: how far a delta may make a pixel lighter than it and its surroundings are; 0: any.
+    ``shadow_contrast``: of a photo's skin (standard deviation of its luma), below which broad shadows are drawn less deep; 0: none.
+    ``photo_blur`` and ``delta_blur``: pixels, odd, side of the box over which the photo that the network sees, and the luma that it
+    draws, are averaged, twice; 0: not at all.
     """
 
     size: int = 96
@@ -61,16 +48,10 @@ class TranslatorShape(NetworkShape):
     gentle: float = 8.0
     delta_bound: float = 0.35
     fine_bound: float = 0.15
-    chroma_bound: float = 0.08
-    light_bound: float = 0.06
+    light_bound: float = 0.03
+    shadow_contrast: float = 0.2
     photo_blur: int = 3
     delta_blur: int = 3
-    colour_bound: float = 0.35
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the shape of a checkpoint; deltas of those that say nothing of bounds and blurs have none."""
-        return super().from_dict(_UNBOUNDED | values)
 
 
 @dataclass(frozen=True)
@@ -125,18 +106,23 @@ class AgeTranslator(nn.Module):
     """Image (batch, 3, size, size), source and target age (batch,) → delta (batch, 3, size, size) to be added.
 
     The heavy part works at half resolution and below. Its way back up repeats pixels and convolves, so that no grid of
-    sub-pixels shows. Its luma is bounded by ``delta_bound``, what of it is fine by ``fine_bound``, and its chroma, smoothed, by
-    ``chroma_bound``, each by a hyperbolic tangent: no single pixel can go far, what is small is a wrinkle rather than a spot, and
-    wrinkles are drawn in light alone. Age casts shadows and makes hair lighter, so light may rise to that of the surroundings, and
-    beyond them by ``light_bound`` alone: skin gets no shine. The network sees a blurred photo, and its luma is blurred, so that
-    sharp photos are to it what blurred ones are, and nothing that it draws has edges of its own. The delta has the factor ``1 - exp(-|target - source| / gentle)``: it is zero where the target is the source age.
+    sub-pixels shows. What it draws is light and shadow on skin: see ``shaded``; adding the same to each channel makes shadows brown and
+    light grey. This luma is bounded by ``delta_bound``, and what of it is fine
+    by ``fine_bound``, each by a hyperbolic tangent: no single pixel can go far, and what is small is a wrinkle rather than a spot.
+    Age casts shadows and makes hair lighter, so light may rise to that of the surroundings, and beyond them by ``light_bound`` alone:
+    skin gets no shine, and shadows are as deep as the photo's light casts them. The network sees a blurred photo, and its luma is blurred, so that sharp photos are to it what blurred ones
+    are, and nothing that it draws has edges of its own. The delta has the factor ``1 - exp(-|target - source| / gentle)``: it is
+    zero where the target is the source age.
     """
+
+    skin: Tensor
 
     def __init__(self, shape: TranslatorShape) -> None:
         super().__init__()
-        self.gentle, self.bounds = shape.gentle, (shape.delta_bound, shape.fine_bound, shape.chroma_bound)
-        self.light_bound, self.photo_blur, self.delta_blur = shape.light_bound, shape.photo_blur, shape.delta_blur
-        self.colour_bound = shape.colour_bound
+        self.gentle, self.bounds = shape.gentle, (shape.delta_bound, shape.fine_bound)
+        self.light_bound, self.shadow_contrast = shape.light_bound, shape.shadow_contrast
+        self.photo_blur, self.delta_blur = shape.photo_blur, shape.delta_blur
+        self.register_buffer("skin", skin_of(shape.size), persistent=False)  # (1, 1, size, size)
         self.code = AgeCode(shape.waves, shape.style)
         inputs = (3, *shape.widths[:-1])
         self.down = nn.ModuleList(
@@ -150,7 +136,7 @@ class AgeTranslator(nn.Module):
         self.drawn = nn.ModuleList(ModulatedBlock(width, shape.style) for width in shape.widths[-2::-1])
         self.fine = nn.Conv2d(shape.widths[0], shape.fine, 1)
         self.refine = nn.Conv2d(shape.fine + 3, shape.fine, 3, padding=1)
-        self.head = nn.Conv2d(shape.fine, 3, 3, padding=1)
+        self.head = nn.Conv2d(shape.fine, 1, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
@@ -158,7 +144,7 @@ class AgeTranslator(nn.Module):
         return self.bounded(self.unbounded(image, source, target), image, source, target)
 
     def unbounded(self, image: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        """Return the delta (batch, 3, size, size), float32, before its bounds and its factor of years."""
+        """Return the delta's luma (batch, 1, size, size), float32, before its bounds and its factor of years."""
         style = self.code(source, target)  # (batch, style)
         image = averaged(image, self.photo_blur)
         features, skips = image, []
@@ -175,32 +161,38 @@ class AgeTranslator(nn.Module):
         fine = torch.cat(
             [_doubled(self.fine(F.leaky_relu(features, LEAK))), image], dim=1
         )  # (batch, fine + 3, size, size)
-        delta: Tensor = self.head(F.leaky_relu(self.refine(fine), LEAK)).float()  # (batch, 3, size, size)
-        return delta
+        luma: Tensor = self.head(F.leaky_relu(self.refine(fine), LEAK)).float()  # (batch, 1, size, size)
+        return luma
 
-    def bounded(self, delta: Tensor, image: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        """Return an ``unbounded`` delta of ``image`` within its bounds, times the factor of years."""
+    def bounded(self, luma: Tensor, image: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """Return the delta (batch, 3, size, size) of ``image`` that an ``unbounded`` luma within its bounds makes, times the factor of years."""
         gate = 1 - torch.exp(-(target - source).abs().float() / self.gentle)  # (batch,)
-        luma, chroma = self._within_bounds(delta, image)
-        result: Tensor = (self.lit(luma, image) + chroma) * gate[:, None, None, None]
-        return result
+        smooth = self._smooth_luma(*self._parts(luma))
+        skin = at_side(self.skin.float(), image.shape[2])
+        return shaded(self.lit(smooth, image, target > source), image, skin) * gate[:, None, None, None]
 
-    def lit(self, luma: Tensor, image: Tensor) -> Tensor:
-        """Return a delta's ``luma`` (batch, 1, size, size) as far as ``light_bound`` lets it make ``image`` lighter."""
-        if not self.light_bound:
-            return luma
-        room = self._room(image)
-        return torch.where(luma > 0, room * torch.tanh(luma / room), luma)
+    def lit(self, luma: Tensor, image: Tensor, older: Tensor) -> Tensor:
+        """Return a delta's ``luma`` (batch, 1, height, width) as the light of ``image`` has it, of faces that get ``older`` (batch,) or not.
 
-    def excess(self, delta: Tensor, image: Tensor) -> Tensor:
-        """Return how far an ``unbounded`` delta of ``image`` goes beyond its bounds, in squares, mean.
+        In even light folds cast hardly any shadow, so that what is broad and dark is less deep on older faces there. ``light_bound``
+        bounds how much lighter a pixel gets.
+        """
+        if self.shadow_contrast:
+            missing = (1 - self._shadow_share(image)) * older[:, None, None, None]
+            luma = luma - missing * averaged(luma, _LUMA_BLUR).clamp(max=0)
+        if self.light_bound:
+            room = self._room(image)
+            luma = torch.where(luma > 0, room * torch.tanh(luma / room), luma)
+        return luma
+
+    def excess(self, luma: Tensor, image: Tensor) -> Tensor:
+        """Return how far an ``unbounded`` luma of ``image`` goes beyond its bounds, in squares, mean.
 
         There a hyperbolic tangent is flat, and draws patches with sharp edges.
         """
-        delta_bound, fine_bound, chroma_bound = self.bounds
-        broad, fine, chroma = self._parts(_squashed(delta, delta_bound))
-        parts = ((delta, delta_bound), (fine, fine_bound), (chroma, chroma_bound))
-        excess = torch.stack([_beyond(*part) for part in parts]).sum()
+        delta_bound, fine_bound = self.bounds
+        broad, fine = self._parts(luma)
+        excess = _beyond(luma, delta_bound) + _beyond(fine, fine_bound)
         if self.light_bound:
             excess = excess + (self._smooth_luma(broad, fine) - self._room(image)).clamp(min=0).square().mean()
         return excess
@@ -209,42 +201,30 @@ class AgeTranslator(nn.Module):
         """Return a delta's ``luma`` (batch, 1, size, size) as smooth as what is drawn."""
         return averaged(luma, self.delta_blur)
 
+    def _shadow_share(self, image: Tensor) -> Tensor:
+        """How deep shadows on ``image`` are, (batch, 1, 1, 1): by the contrast of its skin's own shades."""
+        skin = at_side(self.skin.float(), image.shape[2])
+        light = averaged(luma_of(image.float()), _SHADES)
+        around = averaged(light * skin, _SURROUNDINGS) / averaged(skin, _SURROUNDINGS).clamp(min=1e-3)
+        variance = ((light - around).square() * skin).sum(dim=(1, 2, 3), keepdim=True) / skin.sum()
+        return ((variance + 1e-8).sqrt() / self.shadow_contrast).clamp(_LEAST_SHADOW, 1.0)
+
     def _room(self, image: Tensor) -> Tensor:
         """How much lighter each pixel of ``image`` may get, (batch, 1, size, size)."""
-        luma, _ = luma_and_chroma(image.float())
+        luma = luma_of(image.float())
         return (averaged(luma, _SURROUNDINGS) - luma).clamp(min=0) + self.light_bound
-
-    def _within_bounds(self, delta: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Luma (batch, 1, size, size) and chroma (batch, 3, size, size) of a delta within the bounds that do not ask how light ``image`` is."""
-        delta_bound, _, chroma_bound = self.bounds
-        broad, fine, chroma = self._parts(_squashed(delta, delta_bound))
-        return self._smooth_luma(broad, fine), self._coloured(_squashed(chroma, chroma_bound), image)
 
     def _smooth_luma(self, broad: Tensor, fine: Tensor) -> Tensor:
         """The luma of these two parts, what is fine within its bound, as smooth as what is drawn."""
-        _, fine_bound, _ = self.bounds
+        _, fine_bound = self.bounds
         return self.smooth(broad + _squashed(fine, fine_bound))
 
-    def _coloured(self, chroma: Tensor, image: Tensor) -> Tensor:
-        """What of a ``chroma`` (batch, 3, size, size) makes the colours of ``image`` stronger or weaker."""
-        if not self.colour_bound:
-            return chroma
-        own = averaged(luma_and_chroma(image.float())[1], _CHROMA_BLUR)  # (batch, 3, size, size)
-        share = (chroma * own).sum(dim=1, keepdim=True) / (own.square().sum(dim=1, keepdim=True) + _GREY)
-        return _squashed(averaged(share, _CHROMA_BLUR), self.colour_bound) * own
-
-    def _parts(self, delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what is broad and what is fine of a delta's luma, (batch, 1, size, size) each, and its chroma; parts without a bound are whole."""
-        _, fine_bound, chroma_bound = self.bounds
-        luma, chroma = luma_and_chroma(delta)
+    def _parts(self, luma: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is broad and what is fine of a luma within ``delta_bound``, (batch, 1, size, size) each; one without a bound is broad."""
+        delta_bound, fine_bound = self.bounds
+        luma = _squashed(luma, delta_bound)
         broad = averaged(luma, _LUMA_BLUR if fine_bound else 0)
-        return broad, luma - broad, averaged(chroma, _CHROMA_BLUR if chroma_bound else 0)
-
-
-def luma_and_chroma(delta: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the luma (batch, 1, size, size) of a delta (batch, 3, size, size), and the rest, (batch, 3, size, size)."""
-    luma = _LUMA[0] * delta[:, :1] + _LUMA[1] * delta[:, 1:2] + _LUMA[2] * delta[:, 2:]
-    return luma, delta - luma
+        return broad, luma - broad
 
 
 def _beyond(values: Tensor, bound: float) -> Tensor:
@@ -253,15 +233,6 @@ def _beyond(values: Tensor, bound: float) -> Tensor:
 
 def _squashed(values: Tensor, bound: float) -> Tensor:
     return bound * torch.tanh(values / bound) if bound else values
-
-
-def averaged(values: Tensor, side: int) -> Tensor:
-    """``values`` (batch, channels, height, width), each the mean of a box around it, twice; about a Gaussian. A ``side`` of 0 leaves them."""
-    for _ in range(2 if side else 0):
-        for kernel in ((side, 1), (1, side)):  # a box in two steps
-            padding = (kernel[0] // 2, kernel[1] // 2)
-            values = F.avg_pool2d(values, kernel, 1, padding, count_include_pad=False)
-    return values
 
 
 def _doubled(features: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self, get_origin, get_type_hints
 
+from dorian_training.errors import CheckpointError
+
 
 @dataclass(frozen=True)
 class NetworkShape:
@@ -22,10 +24,18 @@ class NetworkShape:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the shape whose ``as_dict`` gave ``values``, also after a trip through JSON or YAML, which know no tuples."""
+        """Return the shape whose ``as_dict`` gave ``values``, also after a trip through JSON or YAML, which know no tuples.
+
+        Raises:
+            CheckpointError: If it has numbers that this version does not know.
+        """
         types = get_type_hints(cls)
         names = {item.name for item in fields(cls)}
         numbers = {name: value for name, value in values.items() if name in names or name != "layout"}
+        if unknown := sorted(numbers.keys() - names):
+            raise CheckpointError(
+                f"the shape has {', '.join(unknown)}, which {cls.__name__} does not know: the checkpoint is of another version"
+            )
         return cls(**{name: _restored(types.get(name), value) for name, value in numbers.items()})
 
 

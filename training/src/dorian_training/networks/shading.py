@@ -1,0 +1,61 @@
+"""Light and shadow on a face: the colours of what changes its luma. Images are RGB in [-1, 1]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.masks import face_mask, skin_mask
+from dorian_bundle.mesh import mean_mesh
+
+# By which shares red, green and blue change, counted from black, where a shadow changes the luma of skin by a share of 1: skin
+# lets red light through, so that what is in its shadow is redder. Medians over faces of FairFace and portraits: decision 27.
+SHADING = (0.92, 1.05, 1.12)
+
+_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
+_PIXEL = 3  # pixels of the crop, side of the box over which a pixel's colour is averaged, twice
+_AROUND = 17  # the same of the colour of the skin around it
+_ENOUGH = 0.2  # share of skin around a pixel, below which it takes less of its colour
+_LEVEL = 0.003  # square of a difference in luma, below which a pixel is as light as the skin around it
+_DARKEST = 0.1  # luma of a pixel, from 0 to 2, below which its colour is noise
+_MOST_COLOUR = 2.5  # how much a channel may change, of what luma does
+
+
+def averaged(values: Tensor, side: int) -> Tensor:
+    """``values`` (batch, channels, height, width), each the mean of a box around it, twice; about a Gaussian. A ``side`` of 0 leaves them."""
+    for _ in range(2 if side else 0):
+        for kernel in ((side, 1), (1, side)):  # a box in two steps
+            padding = (kernel[0] // 2, kernel[1] // 2)
+            values = F.avg_pool2d(values, kernel, 1, padding, count_include_pad=False)
+    return values
+
+
+def luma_of(image: Tensor) -> Tensor:
+    """Return the luma (batch, 1, height, width) of an image or a delta (batch, 3, height, width)."""
+    return _LUMA[0] * image[:, :1] + _LUMA[1] * image[:, 1:2] + _LUMA[2] * image[:, 2:]
+
+
+def shaded(luma: Tensor, image: Tensor, skin: Tensor) -> Tensor:
+    """Return the delta (batch, 3, side, side) that adds ``luma`` (batch, 1, side, side) to an aligned crop ``image`` as light and shadow do.
+
+    A pixel whose luma moves towards that of the skin around it takes as much of its colour: highlights are whiter than skin, and
+    folds redder. What moves on changes the channels, counted from black, by shares that are in ratios of ``SHADING``. ``skin`` is
+    where there is some, (1, 1, side, side) in [0, 1]: see ``skin_of``.
+    """
+    photo = averaged(image.float(), _PIXEL) + 1  # black is 0, white 2
+    near = averaged(skin, _AROUND)  # how much skin there is
+    around = averaged(photo * skin, _AROUND) / near.clamp(min=1e-3)
+    away = luma_of(around - photo)
+    level = (luma * away / (away.square() + _LEVEL)).clamp(0, 1)  # how far it moves towards that around it
+    level = level * (near / _ENOUGH).clamp(max=1)
+    weights = torch.cat([share * photo[:, channel : channel + 1] for channel, share in enumerate(SHADING)], dim=1)
+    shading = (weights / luma_of(weights).clamp(min=_DARKEST)).clamp(max=_MOST_COLOUR)
+    return level * (around - photo) + (luma - level * away) * shading
+
+
+def skin_of(side: int) -> Tensor:
+    """Return where an aligned crop shows skin, (1, 1, side, side) in [0, 1]: the face without its features."""
+    mesh = mean_mesh(DEFAULT_TEMPLATE.points(side))
+    return torch.from_numpy(face_mask(mesh, side) * skin_mask(mesh, side))[None, None]
