@@ -12,6 +12,7 @@ author = "Dorian developers"
 copyright = "Dorian developers"
 
 extensions = [
+    "command_help",
     "contract",
     "repository_pages",
     "myst_parser",
