@@ -35,6 +35,7 @@ from dorian_export.verified_export import TOLERANCE
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.data.crops import Crops
 from dorian_training.errors import CheckpointError
+from dorian_training.networks import age_estimator
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.cyclegan import CycleGanShape, build_translator
 from dorian_training.networks.layers import at_side
@@ -351,7 +352,7 @@ def test_a_translator_is_calibrated_on_faces_under_the_mask_by_the_bundles_estim
         return Calibration()
 
     monkeypatch.setattr(age_translator, "calibrate_by_source", note)
-    monkeypatch.setattr(calibration_faces, "expected_age", years)
+    monkeypatch.setattr(age_estimator, "expected_age", years)
     make("age_translator", translator_run, seen)
     sources, ages, readings, span, plain, stronger = given
     records = seen.crops.records

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle.age_tables import check_ages, value_at_age
 from dorian_bundle.errors import GraphFileError
+from dorian_bundle.gaussian import blurred, broadly_blurred
 from dorian_bundle.masks import skin_mask
 from dorian_bundle.skin_lines import draw_lines, skin_grain
 from dorian_bundle.stored_arrays import load_arrays
@@ -145,7 +146,7 @@ def read_skin(crop: NDArray[np.uint8], mesh: NDArray[np.float64]) -> SkinStructu
         bands=tuple(bands),
         shares=tuple(map(_shares, bands)),
         grain=skin_grain(levels),
-        light=np.minimum(_broadly_blurred(levels, _BROAD) / _LIGHT_SKIN, 1),
+        light=np.minimum(broadly_blurred(levels, _BROAD) / _LIGHT_SKIN, 1),
         weight=skin * calm,
         edges=skin * (1 - calm),
     )
@@ -153,7 +154,7 @@ def read_skin(crop: NDArray[np.uint8], mesh: NDArray[np.float64]) -> SkinStructu
 
 def split_bands(levels: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """Return the bands of a luma ``levels`` (size, size) that begin at ``CUTOFFS``, each (size, size); without what is coarser."""
-    lows = [_blurred(levels, _HALF / cutoff) for cutoff in CUTOFFS]
+    lows = [blurred(levels, _HALF / cutoff) for cutoff in CUTOFFS]
     return [finer - coarser for coarser, finer in zip(lows, [*lows[1:], levels], strict=True)]
 
 
@@ -180,8 +181,8 @@ def load_skin_detail(path: Path) -> SkinDetail:
 
 
 def _shares(band: NDArray[np.float32]) -> NDArray[np.float32]:
-    around = np.sqrt(_broadly_blurred(np.square(band), _AROUND)) + _FLOOR
-    shares = np.clip((1.3 * _blurred(np.abs(band), _LINE) / around) ** 1.5, _LEAST_SHARE, _MOST_SHARE)
+    around = np.sqrt(broadly_blurred(np.square(band), _AROUND)) + _FLOOR
+    shares = np.clip((1.3 * blurred(np.abs(band), _LINE) / around) ** 1.5, _LEAST_SHARE, _MOST_SHARE)
     return np.asarray(shares, dtype=np.float32)
 
 
@@ -190,19 +191,5 @@ def _calm(bands: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     strength = np.abs(np.sum(bands, axis=0))
     reach = max(3, round(0.02 * len(strength)))
     strongest = np.asarray(cv2.dilate(strength, np.ones((reach, reach), np.uint8)), dtype=np.float32)
-    near = _blurred(strongest, 0.01)
+    near = blurred(strongest, 0.01)
     return np.asarray(np.exp(-((near / _EDGE) ** 4)), dtype=np.float32)
-
-
-def _broadly_blurred(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """As ``_blurred``, for a ``sigma`` of very many pixels: at a quarter of the size."""
-    size = len(values)
-    small = np.asarray(cv2.resize(values, (size // 4, size // 4), interpolation=cv2.INTER_AREA), dtype=np.float32)
-    return np.asarray(
-        cv2.resize(_blurred(small, sigma), (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.float32
-    )
-
-
-def _blurred(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Return ``values`` (size, size) blurred by a Gaussian; ``sigma`` in parts of the side."""
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma * len(values)), dtype=np.float32)

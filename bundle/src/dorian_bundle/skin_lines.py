@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.gaussian import blurred
+
 Levels = NDArray[np.float32]  # (size, size) in grey levels, or in units of a standard deviation
 
 # In parts of a crop's side.
@@ -29,11 +31,8 @@ _RIDGE = 0.35  # how high its banks are, of how deep it is
 
 def skin_grain(levels: Levels) -> Levels:
     """Return the texture that lines begin in, of a luma ``levels``: about as strong everywhere, (size, size)."""
-    size = len(levels)
-    fine = np.clip(
-        _blurred(levels, _FINEST * size) - _blurred(levels, _COARSEST * size), -_STRONGEST_GRAIN, _STRONGEST_GRAIN
-    )
-    return _evened(fine, _NOISE)
+    fine = blurred(levels, _FINEST) - blurred(levels, _COARSEST)
+    return _evened(np.clip(fine, -_STRONGEST_GRAIN, _STRONGEST_GRAIN), _NOISE)
 
 
 def draw_lines(grain: Levels, direction: NDArray[np.float32]) -> Levels:
@@ -49,9 +48,9 @@ def draw_lines(grain: Levels, direction: NDArray[np.float32]) -> Levels:
         total += weight * cv2.remap(grain, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         weights += weight
     drawn = total / weights
-    drawn = _evened(drawn - _blurred(drawn, _WIDEST * size), 1e-3)
+    drawn = _evened(drawn - blurred(drawn, _WIDEST), 1e-3)
     lines = _RIDGE * np.clip(drawn - _FIRST, 0, _DEEPEST) - np.clip(-drawn - _FIRST, 0, _DEEPEST)
-    return np.asarray(lines - _blurred(lines, 2 * _WIDEST * size), dtype=np.float32)
+    return np.asarray(lines - blurred(lines, 2 * _WIDEST), dtype=np.float32)
 
 
 @lru_cache(maxsize=4)
@@ -78,9 +77,5 @@ def _paths(direction: bytes, cells: int, size: int) -> tuple[tuple[Levels, Level
 
 def _evened(values: Levels, floor: float) -> Levels:
     """``values`` over their standard deviation around each pixel, and ``floor``."""
-    around = np.sqrt(np.maximum(_blurred(np.square(values), _AROUND * len(values)), 0))
+    around = np.sqrt(np.maximum(blurred(np.square(values), _AROUND), 0))
     return np.asarray(values / (around + floor), dtype=np.float32)
-
-
-def _blurred(values: Levels, sigma: float) -> Levels:
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), dtype=np.float32)

@@ -73,13 +73,12 @@ def calibrate(
         if not youngest <= target <= oldest:
             continue
         effect = detail_effect(target)
-        wanted = estimate_real(target, ages, estimates) - float(effect.mean())
+        real = estimate_real(target, ages, estimates)
+        wanted = real - float(effect.mean())  # of what is drawn alone
         strengths = YOUNGER_STRENGTHS if target < source else STRENGTHS
         lowest, highest = max(youngest, target - _MAX_OFFSET), min(oldest, target + _MAX_OFFSET)
         years = {s: float(np.clip(np.interp(wanted, curves[s], drawn_ages), lowest, highest)) for s in strengths}
-        errors = {
-            s: float(np.abs(estimate_drawn(years[s], s) + effect - effect.mean() - wanted).mean()) for s in strengths
-        }
+        errors = {s: float(np.abs(estimate_drawn(years[s], s) + effect - real).mean()) for s in strengths}
         allowed = min(errors.values()) * (1 + _MARGIN)
         best = next(s for s in strengths if errors[s] <= allowed)
         # Who asks for more years gets no fewer, whatever strengths were chosen.
@@ -114,7 +113,7 @@ def calibrate_by_source(
     grid = np.linspace(youngest, oldest, 10)
     # By strength, (10, faces) each.
     drawn = {s: np.stack([estimate_drawn(float(age), s) for age in grid]) for s in YOUNGER_STRENGTHS}
-    effects = {target: detail_effect(target) for target in TARGETS} if detail_effect else {}
+    effects = {t: np.broadcast_to((detail_effect or _no_effect)(t), sources.shape) for t in TARGETS}
 
     def of_span(low: float, high: float) -> Calibration:
         selected = np.flatnonzero((sources >= low) & (sources < high))
@@ -125,11 +124,8 @@ def calibrate_by_source(
             below, beyond = drawn[strength][above - 1, selected], drawn[strength][above, selected]
             return np.asarray(below * (1 - share) + beyond * share)
 
-        def effect(asked: float) -> Ages:
-            return effects[asked][selected]
-
         source = float(sources[selected].mean())
-        return calibrate(estimate, ages, estimates, youngest, oldest, source, effect if effects else _no_effect)
+        return calibrate(estimate, ages, estimates, youngest, oldest, source, lambda asked: effects[asked][selected])
 
     curves = []
     for low, high in SOURCE_SPANS:

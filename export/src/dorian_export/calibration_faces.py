@@ -16,8 +16,7 @@ from dorian_export.calibration import ADULT, Ages, EstimateDrawn
 from dorian_export.errors import ExportError
 from dorian_export.faces import Faces, pick_evenly
 from dorian_training.data.batches import as_images
-from dorian_training.networks.age_estimator import AgeEstimator, expected_age
-from dorian_training.networks.layers import at_side
+from dorian_training.networks.age_estimator import AgeEstimator, read_ages
 
 _BATCH = 64
 _OLDEST = 70  # years, of a face that is changed
@@ -85,8 +84,3 @@ def calibration_faces(
     estimates = torch.cat([read_ages(estimator, chunk) for chunk in torch.split(images, _BATCH)]).numpy()
     picked = torch.tensor(pick_evenly(changed.tolist(), count))
     return CalibrationFaces(estimator, ages, estimates, images[picked], torch.from_numpy(ages)[picked])
-
-
-def read_ages(estimator: AgeEstimator, image: Tensor) -> Tensor:
-    """Return the ages (batch,) in years that ``estimator`` reads in ``image`` (batch, 3, size, size), in [-1, 1]."""
-    return expected_age(estimator(at_side(image, estimator.size)))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate, warp_crop
+from dorian_bundle.gaussian import blurred
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import change_mask, part_mask, spectacles_mask
 from dorian_bundle.skin_detail import DETAIL_SIZE, SkinDetail, SkinStructure, read_skin
@@ -78,7 +79,7 @@ def detailed_patch(
     delta = cv2.resize(patch.values, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_CUBIC)
     change = delta + detail.change(crop.skin, source, target)[..., None]
     light = luma(change)
-    out = light - cv2.GaussianBlur(light, (0, 0), _AROUND * DETAIL_SIZE)
+    out = light - blurred(light, _AROUND)
     out = np.minimum(out, 0) if target < source else out
     bound = _STANDING_OUT / max(strength, 1.0)
     return Patch(crop.matrix, crop.mask, change + (bound * np.tanh(out / bound) - out)[..., None])

@@ -35,7 +35,7 @@ from dorian_training.networks.ae_stylegan import (
     linear_faces,
 )
 from dorian_training.networks.age_discriminator import AgeDiscriminator
-from dorian_training.networks.age_estimator import CompactAgeEstimator, DlibAgeEstimator, expected_age
+from dorian_training.networks.age_estimator import CompactAgeEstimator, DlibAgeEstimator, read_ages
 from dorian_training.networks.dlib_resnet import DlibResNet
 from dorian_training.networks.eigen_pyramid import EigenPyramid, fit_pyramid
 from dorian_training.networks.layers import at_side
@@ -369,7 +369,7 @@ class AeStyleGanStage(Stage[LabelledBatch]):
             aged = self._aged(self.watched, age)
             delta = (aged - image) * 127.5
             luma = delta.mean(dim=1, keepdim=True)
-            read = expected_age(estimator(at_side(aged, estimator.size)))
+            read = read_ages(estimator, aged)
             metrics[f"age_{age:.0f}/read"] = float(read.mean())
             metrics[f"age_{age:.0f}/similarity"] = float((before * self._guidance(aged)[1]).sum(dim=1).mean())
             metrics[f"age_{age:.0f}/luma"] = float(luma.abs().mean() / self._mask.mean())

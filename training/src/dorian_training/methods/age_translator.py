@@ -25,7 +25,7 @@ from dorian_training.losses.translation import broad_imbalance, similarity_hinge
 from dorian_training.methods.stage import Stage
 from dorian_training.methods.style_teacher import StyleTeacher
 from dorian_training.networks.age_discriminator import AgeDiscriminator
-from dorian_training.networks.age_estimator import AgeEstimator, CompactAgeEstimator, expected_age
+from dorian_training.networks.age_estimator import AgeEstimator, CompactAgeEstimator, read_ages
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.layers import at_side
@@ -197,7 +197,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             logits = self.discriminator(change(self._blurred(fake))).float()
             terms["adversarial"] = real_loss(age_logit(logits, target, self.shape.discriminator.years))
             if settings.age_weight and self.guides.age_estimator is not None:
-                read = _read_ages(self.guides.age_estimator, change(fake))
+                read = read_ages(self.guides.age_estimator, change(fake))
                 terms["age"] = smooth_l1_loss(read, target, beta=_AGE_PRECISION) / _DECADE
             if settings.identity_weight:
                 terms["identity"] = self._identity(image, fake, target - source)
@@ -280,7 +280,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         metrics, reads, similarities = dict[str, float](), list[float](), list[float]()
         for age in (*_SAMPLE_AGES, *_FURTHER_AGES):
             aged = self._aged(image, source, age)
-            read = _read_ages(self.guides.age_judge, aged)
+            read = read_ages(self.guides.age_judge, aged)
             similarity = (self._embedding(image) * self._embedding(aged)).sum(dim=1)
             reads.append(float(read.mean()))
             similarities.append(float(similarity.mean()))
@@ -321,11 +321,6 @@ def similarity_at_equal_age(reads: Sequence[float], similarities: Sequence[float
     equal = np.asarray(_EQUAL_AGES)
     missing = np.maximum(np.maximum(ages[0] - equal, equal - ages[-1]), 0)
     return float((np.interp(equal, ages, alike) - _UNREACHED * missing).mean())
-
-
-def _read_ages(estimator: AgeEstimator, image: Tensor) -> Tensor:
-    """Return the ages (batch,) in years that ``estimator`` reads of ``image`` (batch, 3, side, side)."""
-    return expected_age(estimator(at_side(image, estimator.size)).float())
 
 
 def _count(image: Tensor, share: float) -> int:

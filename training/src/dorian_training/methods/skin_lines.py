@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.gaussian import blurred
 from dorian_bundle.mesh import mean_mesh
 from dorian_bundle.skin_detail import read_skin
 from dorian_training.data.crops import Crops
@@ -54,9 +55,8 @@ def fit_skin_lines(crops: Crops, weight: Floats, energies: Floats) -> tuple[NDAr
 
 def _tensors(pixels: NDArray[np.uint8]) -> Floats:
     """Energy of a crop's lines, and their structure tensor as cosine and sine parts of twice its angle and its trace, (4, cells, cells)."""
-    size = len(pixels)
-    skin = read_skin(pixels, mean_mesh(DEFAULT_TEMPLATE.points(size)))
-    lines = cv2.GaussianBlur(np.sum(skin.bands[:LINE_BANDS], axis=0), (0, 0), _SMOOTH * size)
+    skin = read_skin(pixels, mean_mesh(DEFAULT_TEMPLATE.points(len(pixels))))
+    lines = blurred(np.sum(skin.bands[:LINE_BANDS], axis=0), _SMOOTH)
     across, down = (cv2.Sobel(lines, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1)))
     parts = (lines * lines, across**2 - down**2, 2 * across * down, across**2 + down**2)
     cells = [
@@ -67,6 +67,4 @@ def _tensors(pixels: NDArray[np.uint8]) -> Floats:
 
 def _around(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """The mean around each pixel of ``values`` (size, size), by ``weight``."""
-    sigma = _AROUND * len(values)
-    total, share = (cv2.GaussianBlur(part, (0, 0), sigma) for part in (values * weight, weight))
-    return np.asarray(total / (share + _LITTLE_SKIN), dtype=np.float32)
+    return blurred(values * weight, _AROUND) / (blurred(weight, _AROUND) + np.float32(_LITTLE_SKIN))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dorian_training.checkpoint import load_network, load_weights, require_network
 from dorian_training.errors import CheckpointError
 from dorian_training.networks.dlib_resnet import STAGE_WIDTHS, DlibTrunk
+from dorian_training.networks.layers import at_side
 from dorian_training.networks.shape import NetworkShape
 
 COMPACT_SIZE = 64
@@ -115,6 +116,11 @@ def age_spread(logits: Tensor) -> Tensor:
     years = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device)
     deviation = years - expected_age(logits)[:, None]  # (batch, 101)
     return (logits.softmax(dim=1) * deviation.square()).sum(dim=1).sqrt()
+
+
+def read_ages(estimator: AgeEstimator, image: Tensor) -> Tensor:
+    """Return the ages (batch,) in years that ``estimator`` reads of ``image`` (batch, 3, side, side), in [-1, 1]."""
+    return expected_age(estimator(at_side(image, estimator.size)).float())
 
 
 def load_age_estimator(path: Path) -> AgeEstimator:

@@ -107,11 +107,11 @@ class AgeTranslator(nn.Module):
 
     The heavy part works at half resolution and below. Its way back up repeats pixels and convolves, so that no grid of
     sub-pixels shows. What it draws is light and shadow on skin: see ``shaded``; adding the same to each channel makes shadows brown and
-    light grey. This luma is bounded by ``delta_bound``, and what of it is fine
-    by ``fine_bound``, each by a hyperbolic tangent: no single pixel can go far, and what is small is a wrinkle rather than a spot.
-    Age casts shadows and makes hair lighter, so light may rise to that of the surroundings, and beyond them by ``light_bound`` alone:
-    skin gets no shine, and shadows are as deep as the photo's light casts them. The network sees a blurred photo, and its luma is blurred, so that sharp photos are to it what blurred ones
-    are, and nothing that it draws has edges of its own. The delta has the factor ``1 - exp(-|target - source| / gentle)``: it is
+    light grey. This luma is bounded by ``delta_bound``, and what of it is fine by ``fine_bound``, each by a hyperbolic tangent: no
+    single pixel can go far, and what is small is a wrinkle rather than a spot. Age casts shadows and makes hair lighter, so light may
+    rise to that of the surroundings, and beyond them by ``light_bound`` alone: skin gets no shine, and shadows are as deep as the
+    photo's light casts them. The network sees a blurred photo, and its luma is blurred, so that sharp photos are to it what blurred
+    ones are, and nothing that it draws has edges of its own. The delta has the factor ``1 - exp(-|target - source| / gentle)``: it is
     zero where the target is the source age.
     """
 
@@ -168,8 +168,8 @@ class AgeTranslator(nn.Module):
         """Return the delta (batch, 3, size, size) of ``image`` that an ``unbounded`` luma within its bounds makes, times the factor of years."""
         gate = 1 - torch.exp(-(target - source).abs().float() / self.gentle)  # (batch,)
         smooth = self._smooth_luma(*self._parts(luma))
-        skin = at_side(self.skin.float(), image.shape[2])
-        return shaded(self.lit(smooth, image, target > source), image, skin) * gate[:, None, None, None]
+        lit = self.lit(smooth, image, target > source)
+        return shaded(lit, image, self._skin_of(image)) * gate[:, None, None, None]
 
     def lit(self, luma: Tensor, image: Tensor, older: Tensor) -> Tensor:
         """Return a delta's ``luma`` (batch, 1, height, width) as the light of ``image`` has it, of faces that get ``older`` (batch,) or not.
@@ -203,11 +203,15 @@ class AgeTranslator(nn.Module):
 
     def _shadow_share(self, image: Tensor) -> Tensor:
         """How deep shadows on ``image`` are, (batch, 1, 1, 1): by the contrast of its skin's own shades."""
-        skin = at_side(self.skin.float(), image.shape[2])
+        skin = self._skin_of(image)
         light = averaged(luma_of(image.float()), _SHADES)
         around = averaged(light * skin, _SURROUNDINGS) / averaged(skin, _SURROUNDINGS).clamp(min=1e-3)
         variance = ((light - around).square() * skin).sum(dim=(1, 2, 3), keepdim=True) / skin.sum()
         return ((variance + 1e-8).sqrt() / self.shadow_contrast).clamp(_LEAST_SHADOW, 1.0)
+
+    def _skin_of(self, image: Tensor) -> Tensor:
+        """Where ``image`` shows skin, (1, 1, height, width)."""
+        return at_side(self.skin.float(), image.shape[2])
 
     def _room(self, image: Tensor) -> Tensor:
         """How much lighter each pixel of ``image`` may get, (batch, 1, size, size)."""
