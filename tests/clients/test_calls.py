@@ -47,13 +47,14 @@ def test_several_ages_go_in_one_request_and_keep_their_order(client: Client, fak
 def test_settings_reach_the_server(client: Client, fake: Any, pixels: Pixels) -> None:
     result = client.age(
         pixels, iter([30]), source="19-29", method="other", strength=np.float32(0.5), blend="replace", format="webp",
-        quality=77, keep_metadata=True, keep_identity=0.8,
+        quality=77, keep_metadata=True, keep_identity=0.8, keep_hair=True,
     )  # fmt: skip
     (request,) = fake.requests
     assert request.source == pb.Age(group="19-29")
     assert request.method == result.provenance.method == "other"
     assert request.output == pb.OutputOptions(format=pb.IMAGE_FORMAT_WEBP, quality=77, keep_metadata=True)
     assert (request.strength, request.blend, request.keep_identity) == (0.5, pb.BLEND_REPLACE, 0.8)
+    assert request.keep_hair
     assert [report.reached for report in result.photos[0].faces] == [ReachedTarget(1, 30), ReachedTarget(0, None)]
     assert result.photos[0].picture.format == "webp"
     assert result.photos[0].faces[0].source_given

@@ -58,7 +58,7 @@ def test_one_age(run: Run, pixels: Pixels) -> None:
 
 def test_settings_reach_the_server(run: Run, fake: Any) -> None:
     arguments = ["--from", "25", "--method", "other", "--format", "webp", "--quality", "70", "--keep-metadata"]
-    arguments += ["--strength", "0.5", "--blend", "replace", "--keep-identity", "0.8"]
+    arguments += ["--strength", "0.5", "--blend", "replace", "--keep-identity", "0.8", "--keep-hair"]
     result = run("age", "portrait.png", "--to", "45.5", "-o", "older.webp", *arguments)
     assert "from 25 (given) to 45.5, looks" in result.stdout
     assert "from 25 (given) to 45.5 (left as it was), looks" in result.stdout
@@ -67,6 +67,7 @@ def test_settings_reach_the_server(run: Run, fake: Any) -> None:
     assert (request.source, request.method) == (pb.Age(years=25), "other")
     assert request.output == pb.OutputOptions(format=pb.IMAGE_FORMAT_WEBP, quality=70, keep_metadata=True)
     assert (request.strength, request.blend, request.keep_identity) == (0.5, pb.BLEND_REPLACE, 0.8)
+    assert request.keep_hair
 
 
 def test_settings_reach_the_server_from_a_sweep_too(run: Run, fake: Any) -> None:

@@ -26,10 +26,10 @@ AGE_CASES: dict[str, tuple[dict[str, Any], list[Any], dict[str, Any]]] = {
         {"face_ages": [(0, "60+"), (Box(**BOX), 8)]},
     ),
     "settings": (
-        {"to": [60], "source": 30, "method": "other", "strength": 0.5, "keep_identity": 0.8, "blend": "replace", "format": "webp",
+        {"to": [60], "source": 30, "method": "other", "strength": 0.5, "keep_identity": 0.8, "keep_hair": True, "blend": "replace", "format": "webp",
          "quality": 80, "keep_metadata": True, "with_delta": True, "optimisation": "none"},
         [60],
-        {"source": 30, "method": "other", "strength": 0.5, "keep_identity": 0.8, "blend": "replace", "format": "webp",
+        {"source": 30, "method": "other", "strength": 0.5, "keep_identity": 0.8, "keep_hair": True, "blend": "replace", "format": "webp",
          "quality": 80, "keep_metadata": True, "with_delta": True, "optimisation": "none"},
     ),
     "source group": ({"to": [60], "source": "30-39"}, [60], {"source": "30-39"}),

@@ -101,6 +101,7 @@ class AgeBody(_ChangeBody):
         None,
         description="The least similarity that faces keep, above 0 and at most 1; they change as far as it allows.",
     )
+    keep_hair: bool = Field(False, description="Whether hair keeps its colour, in place of going grey with age.")
     optimisation: Literal["none", "fast", "full"] | None = Field(None, description="How long to search for latents.")
     latents: list[FaceLatent] | None = Field(
         None, max_length=_MAX_ENTRIES, description="Latents to draw faces from, without a search."
@@ -120,6 +121,7 @@ class AgeBody(_ChangeBody):
             method=self.method,
             strength=self.strength,
             keep_identity=self.keep_identity,
+            keep_hair=self.keep_hair,
             blend=self.blend,
             format=self.format,
             quality=self.quality,

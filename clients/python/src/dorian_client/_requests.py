@@ -83,6 +83,7 @@ def age_request(photo: bytes, to: Targets, options: AgeOptions) -> pb.AgeTransfo
         optimisation=None if optimisation is None else _choice(optimisation, "an optimisation", BUDGETS),
         latents=_face_latents(options.get("latents")),
         keep_identity=None if keep_identity is None else _float(keep_identity, "an identity budget"),
+        keep_hair=options.get("keep_hair", False),
     )
 
 

@@ -301,7 +301,7 @@ class FaceLatent(_message.Message):
     def __init__(self, face: _Optional[_Union[FaceSelector, _Mapping]] = ..., latent: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class AgeTransformRequest(_message.Message):
-    __slots__ = ("image", "targets", "source", "method", "output", "faces", "face_targets", "strength", "blend", "with_delta", "optimisation", "latents", "bundle", "keep_identity")
+    __slots__ = ("image", "targets", "source", "method", "output", "faces", "face_targets", "strength", "blend", "with_delta", "optimisation", "latents", "bundle", "keep_identity", "keep_hair")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -316,6 +316,7 @@ class AgeTransformRequest(_message.Message):
     LATENTS_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     KEEP_IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    KEEP_HAIR_FIELD_NUMBER: _ClassVar[int]
     image: Image
     targets: _containers.RepeatedCompositeFieldContainer[Age]
     source: Age
@@ -330,7 +331,8 @@ class AgeTransformRequest(_message.Message):
     latents: _containers.RepeatedCompositeFieldContainer[FaceLatent]
     bundle: str
     keep_identity: float
-    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Age, _Mapping]]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., face_targets: _Optional[_Iterable[_Union[FaceTarget, _Mapping]]] = ..., strength: _Optional[float] = ..., blend: _Optional[_Union[Blend, str]] = ..., with_delta: bool = ..., optimisation: _Optional[_Union[OptimisationBudget, str]] = ..., latents: _Optional[_Iterable[_Union[FaceLatent, _Mapping]]] = ..., bundle: _Optional[str] = ..., keep_identity: _Optional[float] = ...) -> None: ...
+    keep_hair: bool
+    def __init__(self, image: _Optional[_Union[Image, _Mapping]] = ..., targets: _Optional[_Iterable[_Union[Age, _Mapping]]] = ..., source: _Optional[_Union[Age, _Mapping]] = ..., method: _Optional[str] = ..., output: _Optional[_Union[OutputOptions, _Mapping]] = ..., faces: _Optional[_Iterable[_Union[FaceSelector, _Mapping]]] = ..., face_targets: _Optional[_Iterable[_Union[FaceTarget, _Mapping]]] = ..., strength: _Optional[float] = ..., blend: _Optional[_Union[Blend, str]] = ..., with_delta: bool = ..., optimisation: _Optional[_Union[OptimisationBudget, str]] = ..., latents: _Optional[_Iterable[_Union[FaceLatent, _Mapping]]] = ..., bundle: _Optional[str] = ..., keep_identity: _Optional[float] = ..., keep_hair: bool = ...) -> None: ...
 
 class AgedImage(_message.Message):
     __slots__ = ("image", "faces", "delta")

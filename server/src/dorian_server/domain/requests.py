@@ -137,6 +137,7 @@ class AgeRequest:
     optimisation: SearchBudget = "none"
     latents: Sequence[FaceLatent] = ()
     keep_identity: float | None = None
+    keep_hair: bool = False
 
     @property
     def needs_latents(self) -> bool:

@@ -157,6 +157,7 @@ def read_age_request(message: pb.AgeTransformRequest) -> AgeRequest:
             for index, entry in enumerate(message.latents)
         ],
         keep_identity=message.keep_identity if message.HasField("keep_identity") else None,
+        keep_hair=message.keep_hair,
     )
 
 

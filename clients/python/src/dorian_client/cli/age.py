@@ -28,6 +28,7 @@ from dorian_client.cli.options import (
     with_ages,
     with_blend,
     with_filters,
+    with_keep_hair,
     with_keep_identity,
     with_method,
     with_out,
@@ -64,6 +65,7 @@ _QUALITY_FORMATS = join_alternatives([format.label for format in FORMATS.values(
 @with_method
 @with_strength
 @with_keep_identity
+@with_keep_hair
 @with_blend
 @option(
     METHOD, "--optimisation", type=click.Choice(list(BUDGETS)),

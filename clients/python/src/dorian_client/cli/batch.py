@@ -36,6 +36,7 @@ from dorian_client.cli.options import (
     parse_face,
     with_ages,
     with_filters,
+    with_keep_hair,
     with_keep_identity,
     with_method,
     with_source,
@@ -56,6 +57,7 @@ from dorian_client.cli.reporting import count, format_target
 @with_method
 @with_strength
 @with_keep_identity
+@with_keep_hair
 @option(METHOD, "--blend", type=click.Choice(list(BLENDS)), help="As for 'dorian age' [default: delta].")
 @option(METHOD, "--optimisation", type=click.Choice(list(BUDGETS)), help="As for 'dorian age' [default: none].")
 @option(
