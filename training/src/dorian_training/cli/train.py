@@ -15,6 +15,7 @@ from dorian_training.cli.cyclegan import cyclegan
 from dorian_training.cli.face_shape import face_shape
 from dorian_training.cli.facenet_published import facenet_published
 from dorian_training.cli.facenet_whitening import facenet_whitening
+from dorian_training.cli.hair_segmenter import hair_segmenter
 from dorian_training.cli.landmark_refiner import landmark_refiner
 from dorian_training.cli.latent_optimisation import latent_optimisation
 from dorian_training.cli.search import search
@@ -30,6 +31,7 @@ COMMANDS = (
     face_shape,
     facenet_published,
     facenet_whitening,
+    hair_segmenter,
     landmark_refiner,
     latent_optimisation,
     search,

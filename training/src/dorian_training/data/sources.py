@@ -46,6 +46,7 @@ LICENCES: dict[str, Terms] = {
 }
 # Networks of others that labelled faces, or that training begins from.
 MESH_NETWORK = Terms("MediaPipe face mesh", "Apache-2.0", True)
+PERSON_NETWORK = Terms("MediaPipe selfie segmentation", "Apache-2.0", True)
 DLIB_NETWORK = Terms("dlib face recognition ResNet", "CC0-1.0", True)
 _FREE_LICENCES = {
     "cc0-1.0",

@@ -49,7 +49,7 @@ class TranslatorShape(NetworkShape):
     delta_bound: float = 0.35
     fine_bound: float = 0.15
     light_bound: float = 0.03
-    shadow_contrast: float = 0.2
+    shadow_contrast: float = 0.33
     photo_blur: int = 3
     delta_blur: int = 3
 

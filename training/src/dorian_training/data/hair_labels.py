@@ -1,0 +1,139 @@
+"""Labels of hair that nobody drew: what is of a person, beside the face and unlike its skin, cut out by colour (GrabCut, Rother et al. 2004).
+
+They are told from a photo, its face mesh and a mask of people; where they may be wrong they say so, and a network that learns from
+thousands of them is right more often than they are. Cloth they cannot tell from hair, so that somebody has to say what a head wears.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dorian_bundle.hair_colour import ColourModel, FloatArray, lab_colours
+from dorian_bundle.masks import depth_in_face, skin_mask
+from dorian_bundle.mesh import LEFT_BROW, LEFT_IRIS, OUTLINE, RIGHT_BROW, RIGHT_IRIS
+from dorian_training.data.hair_kinds import Kind
+
+Bools = NDArray[np.bool_]
+
+_NOBODY, _SOMEBODY, _SURELY_SOMEBODY = 0.15, 0.6, 0.8  # values of a mask of people
+# In distances between the eyes; depths are below the face's outline.
+_RING = (-0.55, -0.02)  # depths between which hair is looked for first
+_WITHIN = 0.25  # depth up to which hair may hang into a face, above its brows
+_BARE, _BARE_CHEEKS = 0.3, 0.12  # depths from which there is none, below the brows and below the eyes
+_UNLIKE_SKIN = 2.2  # spreads of skin's colours
+_ALIKE = (12.0, 10.0)  # in lightness and in colour of CIE Lab, below both of which hair is like skin
+_LEAST_PIXELS = 25
+_ROUNDS = 2  # of GrabCut
+_SKIN_SPREAD = (5.0, 2.5, 3.0)
+_HAIR_SPREAD = ((7.0, 3.0, 3.0), (14.0, 7.0, 7.0))
+
+
+@dataclass(frozen=True)
+class HairLabels:
+    """``hair`` (size, size), 1 on hair and 0 elsewhere, and how much each pixel of it counts, ``weight`` in [0, 1]; float32."""
+
+    hair: FloatArray
+    weight: FloatArray
+
+
+def label_hair(
+    crop: NDArray[np.uint8], seen: Bools, people: FloatArray, mesh: NDArray[np.float64], kind: Kind
+) -> HairLabels | None:
+    """Label the hair around a face.
+
+    Args:
+        crop: RGB uint8 (size, size, 3).
+        seen: What of it the photo shows, (size, size).
+        people: How much of each pixel is a person, in [0, 1], (size, size).
+        mesh: The face's points in pixels of the crop, (73, 2).
+        kind: What is on the head; "covered": something is worn.
+
+    Returns:
+        The labels; ``None`` where hair cannot be told from skin.
+    """
+    place = _Place.of(mesh, len(crop))
+    weight = seen & ~((people > _NOBODY) & (people < _SOMEBODY))
+    bare = (people <= _NOBODY) | place.bare
+    if kind != "hair":
+        if kind == "covered":
+            weight &= bare | (place.rows <= place.brows)  # hair may hang out below
+        return HairLabels(np.zeros(crop.shape[:2], np.float32), weight.astype(np.float32))
+    colours = lab_colours(crop)
+    skin = ColourModel.of(colours[place.skin], _SKIN_SPREAD) if place.skin.sum() >= _LEAST_PIXELS else None
+    if skin is None:
+        return None
+    from_skin = skin.distance(colours)
+    ring = (place.depth > _RING[0]) & (place.depth < _RING[1]) & (place.rows < place.eyes)
+    seeds = ring & (people > _SURELY_SOMEBODY) & seen & (from_skin > _UNLIKE_SKIN)
+    if seeds.sum() < _LEAST_PIXELS:
+        return None
+    hair = ColourModel.of(colours[seeds], *_HAIR_SPREAD)
+    lightness, *colour = hair.centre - skin.centre
+    if abs(lightness) < _ALIKE[0] and np.hypot(*colour) < _ALIKE[1]:
+        return None
+    from_hair = hair.distance(colours)
+    likely = (from_hair < from_skin) & (people > _SOMEBODY) & (place.depth < _WITHIN)
+    sure = seeds & (from_hair < 1.2) & (from_skin > 3)
+    cut = _cut_out(crop, likely, sure, bare | place.skin | place.neck)
+    if cut is None:
+        return None
+    whole = _touching(cut, place.rows < place.eyes)
+    like_hair = (from_hair < 0.6 * from_skin) & (from_hair < 1.5) & (people > _SOMEBODY) & (place.depth < 0.1)
+    doubtful = (cut & (from_hair > from_skin)) | (~cut & like_hair)
+    doubtful |= cut & (place.rows > place.chin - 0.35 * place.unit) & (from_hair > 1.3)  # clothes, or long hair
+    doubtful |= cut & (place.rows > place.eyes + 0.9 * place.unit) & (np.abs(place.depth) < 0.12)  # shadows under jaws
+    weight &= ~(doubtful & ~bare) & ~(cut & ~whole)
+    return HairLabels(whole.astype(np.float32), weight.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where pixels lie in a face. ``rows`` and heights are in pixels, ``depth`` in ``unit``, the distance between the eyes."""
+
+    unit: float
+    rows: NDArray[np.int64]
+    eyes: float
+    brows: float
+    chin: float
+    depth: FloatArray
+    skin: Bools
+    bare: Bools
+    neck: Bools
+
+    @classmethod
+    def of(cls, mesh: NDArray[np.float64], size: int) -> _Place:
+        rows, columns = np.mgrid[:size, :size]
+        between = mesh[LEFT_IRIS] - mesh[RIGHT_IRIS]
+        unit = max(float(np.hypot(*between)), 1.0)
+        eyes = float(mesh[[LEFT_IRIS, RIGHT_IRIS], 1].mean())
+        brows = float(min(mesh[RIGHT_BROW, 1].min(), mesh[LEFT_BROW, 1].min()))
+        middle, chin = (float(value) for value in mesh[OUTLINE][9])
+        depth = depth_in_face(mesh, size) / np.float32(unit)
+        skin = (skin_mask(mesh, size) > 0.9) & (depth > 0.25) & (rows > brows)
+        bare = ((depth > _BARE) & (rows > brows - 0.1 * unit)) | ((depth > _BARE_CHEEKS) & (rows > eyes + 0.2 * unit))
+        neck = (rows > chin) & (np.abs(columns - middle) < 0.45 * unit)
+        return cls(unit, rows, eyes, brows, chin, depth, skin, bare, neck)
+
+
+def _cut_out(crop: NDArray[np.uint8], likely: Bools, sure: Bools, not_hair: Bools) -> Bools | None:
+    cut = np.where(likely, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    cut[sure] = cv2.GC_FGD
+    cut[not_hair] = cv2.GC_BGD
+    if not (cut & 1).any() or (cut & 1).all():  # GrabCut needs both
+        return None
+    models, whole = np.zeros((2, 1, 65)), (0, 0, len(crop), len(crop))
+    try:
+        cv2.grabCut(np.ascontiguousarray(crop), cut, whole, models[0], models[1], _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    except cv2.error:  # too few colours for its mixture
+        return None
+    return np.asarray(cut & 1, dtype=np.bool_)
+
+
+def _touching(mask: Bools, region: Bools) -> Bools:
+    """Return the parts of ``mask`` that reach into ``region``."""
+    _, parts = cv2.connectedComponents(mask.astype(np.uint8))
+    return np.asarray(np.isin(parts, np.unique(parts[mask & region])) & mask)
