@@ -44,10 +44,12 @@ def three(manifest: Content) -> Content:
             "max_years": 88.0,
             "calibration": {"points": [{"asked": 60.0, "offset": 4.0, "strength": 1.2}], "by_source": []},
             "mirrored": True,
+            "reads_back": False,
             "detail": None,
             "detail_provenance": None,
             "shape": None,
             "shape_provenance": None,
+            "hair": None,
             "provenance": age_cgan["provenance"],
         },
         {

@@ -22,7 +22,10 @@ from dorian_server.settings import Settings
 
 SECONDS = 10
 TENSOR = TensorSpec(name="which", shape=("batch",))
-IN_EVERY_PHOTO = {"detector", "landmark_refiner", "age_estimator", "facenet", "age_translator"}
+IN_EVERY_PHOTO = {"detector", "landmark_refiner", "age_estimator", "facenet", "age_translator"} | {
+    "hair_segmenter",
+    "person_segmenter",
+}
 
 
 class Held:

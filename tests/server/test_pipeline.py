@@ -249,9 +249,10 @@ def test_far_from_the_face_the_embedded_networks_change_nothing(
         assert len(picture.faces) == 2
         for report in picture.faces:
             x, y, width, height = report.face.detected.box
-            top, left = max(0, round(y - height / 2)), max(0, round(x - width / 2))
-            untouched[top : round(y + 1.5 * height), left : round(x + 1.5 * width)] = False
-        assert untouched.mean() > 0.2
+            # A face's hair is near it, too.
+            top, left = max(0, round(y - height)), max(0, round(x - width))
+            untouched[top : round(y + 2 * height), left : round(x + 2 * width)] = False
+        assert untouched.mean() > 0.1
         assert np.array_equal(pixels[untouched], collage[untouched])
         assert (pixels != collage).any()
 

@@ -182,7 +182,7 @@ def test_transparency_stays_in_a_png_and_is_white_in_a_jpeg(
 
     def aged(kind: pb.ImageFormat) -> bytes:
         output = pb.OutputOptions(format=kind)
-        request = pb.AgeTransformRequest(image=pb.Image(data=data), targets=at("60+"), output=output)
+        request = pb.AgeTransformRequest(image=pb.Image(data=data), targets=at("60+"), output=output, keep_hair=True)
         return stub.AgeTransform(request, timeout=SECONDS).results[0].image.data
 
     png = np.asarray(Image.open(io.BytesIO(aged(pb.IMAGE_FORMAT_UNSPECIFIED))))

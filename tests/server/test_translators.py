@@ -263,7 +263,7 @@ def test_the_photos_own_skin_gains_detail_with_age(
 
 @pytest.mark.parametrize(
     ("source", "target", "strength", "dark", "light"),
-    [(20.0, 80.0, 1.0, 27, 27), (20.0, 80.0, 1.5, 27, 27), (20.0, 80.0, 0.5, 13, 13), (80.0, 20.0, 1.0, 27, 77)],
+    [(20.0, 80.0, 1.0, 23, 23), (20.0, 80.0, 1.5, 23, 23), (20.0, 80.0, 0.5, 12, 12), (80.0, 20.0, 1.0, 23, 77)],
     ids=["older", "more", "less", "younger"],
 )
 def test_what_is_drawn_makes_no_spot(
@@ -276,7 +276,7 @@ def test_what_is_drawn_makes_no_spot(
     dark: int,
     light: int,
 ) -> None:
-    """A network that draws dark and light spots of 77 grey levels on both cheeks: they stand out by 27, but wrinkles may go."""
+    """A network that draws dark and light spots of 77 grey levels on both cheeks: they stand out by 23, but wrinkles may go."""
     mesh = mean_mesh(large_face.landmarks)
     between, y = mesh[72, 0] - mesh[71, 0], round(mesh[67, 1])
     cheeks = [round(mesh[67, 0] + side * 0.4 * between) for side in (-1, 1)]
@@ -294,6 +294,23 @@ def test_what_is_drawn_makes_no_spot(
     change = aged(translator, photo, source=source, target=target, strength=strength)[..., 0] - 120
     assert -dark - 6 < change.min() < -0.6 * dark
     assert 0.6 * light < change.max() < light + 12  # which is interpolated
+
+
+@pytest.mark.parametrize(("strength", "least"), [(1.0, 0.7), (1.5, 0.7), (0.5, 0.85)])
+def test_what_is_drawn_leaves_dark_hair_most_of_its_light(
+    translate: Callable[..., tuple[AgeTranslator, Painter]],
+    aged: Callable[..., Floats],
+    large_face: DetectedFace,
+    strength: float,
+    least: float,
+) -> None:
+    """A network that takes 51 grey levels from a beard of 30 leaves seven tenths of them."""
+    table = SkinDetail(np.array([20, 80], np.float32), np.zeros((2, 3, 4, 4), np.float32))
+    translator, _ = translate(lambda image, _: np.full_like(image, -0.2), detail=table)
+    photo = np.full((4 * SIZE, 4 * SIZE, 3), 30, np.uint8)
+    row, column = (round(float(place)) for place in large_face.landmarks[2][::-1])
+    left = aged(translator, photo, strength=strength)[row, column, 0] / 30
+    assert left == pytest.approx(least, abs=0.04)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,15 @@ def skin_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
     return np.asarray(1 - soft, dtype=np.float32)
 
 
+def depth_in_face(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+    """Return how deep each pixel lies within a face's outline, negative outside of it: float32 (size, size), in pixels; see ``face_mask``."""
+    inside = np.zeros((size, size), np.uint8)
+    corners = np.clip(mesh[OUTLINE], -8 * size, 8 * size)
+    cv2.fillPoly(inside, [np.round(corners * 2**_SUBPIXEL).astype(np.int32)], 1, shift=_SUBPIXEL)
+    within, beyond = (cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for part in (inside, 1 - inside))
+    return np.asarray(within - beyond, dtype=np.float32)
+
+
 def spectacles_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
     """Return 1 at the height of a face at which spectacles are worn, from its brows to its nose, softly 0 elsewhere; see ``face_mask``."""
     middle, down = mesh[[LEFT_IRIS, RIGHT_IRIS]].mean(axis=0), mesh[OUTLINE][9] - mesh[OUTLINE][0]

@@ -11,6 +11,7 @@ from dorian_bundle.ages import MAX_AGE, MIN_AGE, AgeGroup, check_groups
 from dorian_bundle.calibration import Calibration
 from dorian_bundle.entries import Provenance, require_graph
 from dorian_bundle.graphs import BATCH, Graph, Signature, TensorSpec
+from dorian_bundle.hair_networks import HairNetworks
 from dorian_bundle.method_entry import MethodEntry
 from dorian_bundle.stored_files import StoredFile
 
@@ -27,8 +28,8 @@ class AgeTranslatorMethod(MethodEntry):
 
     ``graph`` draws ages from ``min_years`` to ``max_years``; those beyond are drawn as the nearest of them. ``calibration``
     says which age to give to the graph. ``mirrored``: whether a delta is the mean of the crop's and of its mirror image's,
-    turned back. ``detail`` and ``shape``: tables by which the photo's own fine structure of skin (see ``skin_detail``) and the face's
-    shape (see ``face_shape``) are changed; ``None``: it stays as it is.
+    turned back. ``reads_back``: whether a face that is read off its target is drawn once more, for another age. ``detail`` and ``shape``: tables by which the photo's own fine structure of skin (see ``skin_detail``) and the face's
+    shape (see ``face_shape``) are changed, ``hair``: networks by which its hair changes colour; ``None``: it stays as it is.
     """
 
     family: Literal["age_translator"] = "age_translator"
@@ -39,10 +40,12 @@ class AgeTranslatorMethod(MethodEntry):
     max_years: float = Field(ge=MIN_AGE, le=MAX_AGE)
     calibration: Calibration
     mirrored: bool = False
+    reads_back: bool = False
     detail: StoredFile | None = None
     detail_provenance: Provenance | None = None
     shape: StoredFile | None = None
     shape_provenance: Provenance | None = None
+    hair: HairNetworks | None = None
     provenance: Provenance
 
     @model_validator(mode="after")
@@ -52,18 +55,21 @@ class AgeTranslatorMethod(MethodEntry):
         return self
 
     def graph_names(self) -> tuple[str, ...]:
-        return (self.graph,)
+        return (self.graph, *(self.hair.graph_names() if self.hair else ()))
 
     def further_provenances(self) -> Mapping[str, Provenance]:
-        tables = {
+        parts = {
             f"skin detail of {self.name}": self.detail_provenance,
             f"face shape of {self.name}": self.shape_provenance,
+            f"hair segmenter of {self.name}": self.hair.provenance if self.hair else None,
         }
-        return {name: provenance for name, provenance in tables.items() if provenance is not None}
+        return {name: provenance for name, provenance in parts.items() if provenance is not None}
 
     def check_graphs(self, graphs: Mapping[str, Graph]) -> None:
         check_groups(self.age_groups)
         require_graph(graphs, "translator", self.graph, age_translator_signature(self.crop_size))
+        if self.hair:
+            self.hair.check_graphs(graphs)
 
     def stored_files(self) -> tuple[StoredFile, ...]:
         return tuple(file for file in (self.detail, self.shape) if file is not None)

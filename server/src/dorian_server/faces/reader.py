@@ -123,6 +123,10 @@ class FaceReader:
             FaceReading(age, embedding, interval) for (age, interval), embedding in zip(ages, embeddings, strict=True)
         ]
 
+    def ages(self, pixels: Pixels, faces: Sequence[DetectedFace]) -> list[float]:
+        """Return the estimated age in years of each of ``faces`` in the photo ``pixels``; all of them can be aligned."""
+        return [age for age, _ in self.age_estimator.estimate(self.crop(pixels, faces, self.age_estimator.crop_size))]
+
     def similarities(self, pixels: Pixels, faces: Sequence[DetectedFace], embeddings: Sequence[Array]) -> list[float]:
         """Return the cosine similarity of each of ``faces`` in the photo ``pixels`` to one of the unit ``embeddings`` (embedding,)."""
         read = self.embedder.embed(self.crop(pixels, faces, self.embedder.crop_size))

@@ -26,6 +26,7 @@ class AeStyleGan:
     """
 
     learned_under_mask = True
+    reads_back = False
     is_searchable = False
 
     def __init__(

@@ -20,6 +20,7 @@ class AgeCgan:
     """The networks of one age_cgan method. A drawing is the generator's at the source age and at the target age."""
 
     filters: Sequence[Filter] = ()
+    reads_back = False
 
     def __init__(self, manifest: AgeCganMethod, open_session: Callable[[str], Session]) -> None:
         self.manifest = manifest

@@ -15,12 +15,13 @@ from dorian_bundle.skin_detail import SkinDetail
 from dorian_bundle.tensors import crops_to_images
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
+from dorian_server.faces.hair import HairFinder
 from dorian_server.methods.method import Crop, Drawing, PhotoChange
 from dorian_server.runtimes.session import Session, chunks
 
 
 class AgeTranslator:
-    """The network of one age_translator method, and its tables of skin's detail and of faces' shapes if it has them.
+    """The network of one age_translator method, and its tables of skin's detail and of faces' shapes, and what finds hair, if it has them.
 
     A drawing is the crop and the crop with the delta added.
     """
@@ -36,8 +37,9 @@ class AgeTranslator:
         shape: FaceShape | None,
     ) -> None:
         self.manifest, self._detail, self._shape = manifest, detail, shape
-        self.groups = manifest.age_groups
+        self.groups, self.reads_back = manifest.age_groups, manifest.reads_back
         self._session = open_session(manifest.graph)
+        self._hair = HairFinder(manifest.hair, open_session) if manifest.hair else None
 
     def draw(
         self, crops: Sequence[Crop], sources: Sequence[Age], targets: Sequence[Sequence[Age]], clock: Clock
@@ -60,7 +62,8 @@ class AgeTranslator:
             ]
 
     def _photo_change(self, source: Age, target: Age) -> PhotoChange:
-        return PhotoChange(source.years_in(self.groups), target.years_in(self.groups), self._detail, self._shape)
+        years = source.years_in(self.groups), target.years_in(self.groups)
+        return PhotoChange(*years, self._detail, self._shape, self._hair)
 
     def _condition(self, source: Age, target: Age) -> tuple[float, float, float]:
         """Source and target age in years as the network takes them, calibrated, and the factor on the delta."""

@@ -18,6 +18,7 @@ class CycleGan:
     """The networks of one cyclegan method. A drawing is the crop and the crop translated; the source age plays no part."""
 
     learned_under_mask = False
+    reads_back = False
     groups: Sequence[AgeGroup] = ()
 
     def __init__(self, manifest: CycleGanMethod, open_session: Callable[[str], Session]) -> None:

@@ -17,6 +17,7 @@ from dorian_bundle.method_entry import Filter
 from dorian_bundle.skin_detail import SkinDetail
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age
+from dorian_server.faces.hair import HairFinder
 
 Crop = NDArray[np.uint8]
 Gradient = tuple[float, Array, Array]  # loss, its gradient (latent,) by the latent, and its terms (3,)
@@ -26,13 +27,14 @@ Gradient = tuple[float, Array, Array]  # loss, its gradient (latent,) by the lat
 class PhotoChange:
     """How the photo's own pixels change from the age ``source`` to ``target``, in years.
 
-    ``detail`` changes the fine structure of skin, ``shape`` the shape of the face; ``None``: it stays.
+    ``detail`` changes the fine structure of skin, ``shape`` the shape of the face, ``hair`` finds hair to recolour; ``None``: it stays.
     """
 
     source: float
     target: float
     detail: SkinDetail | None
     shape: FaceShape | None
+    hair: HairFinder | None = None
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,11 @@ class Method(Protocol):
     """The networks of one method; safe to call from several threads.
 
     It draws any age if it has ``groups``, and its ``filters``; either may be empty. With ``learned_under_mask`` its deltas were
-    trained as they appear in the photo, and are applied in full.
+    trained as they appear in the photo, and are applied in full. With ``reads_back`` faces that miss their target are drawn again.
     """
 
     learned_under_mask: bool
+    reads_back: bool
 
     @property
     def manifest(self) -> MethodEntry:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dorian_bundle.hair import Hair, keeps_colour, recolour_hair
 from dorian_bundle.masks import change_mask
 from dorian_bundle.mesh import mean_mesh
 from dorian_server.domain.clock import Clock
@@ -65,6 +66,7 @@ class Composition:
         self._failed = [FaceReport(failure.face, error=failure.error) for failure in failed]
         self._unmatched = [FaceReport(target=selector.target, error=selector.error()) for selector in unmatched]
         self._fine_crops: dict[int, FineCrop] = {}
+        self._hair: dict[int, tuple[NDArray[np.float64], Hair] | None] = {}  # where they were looked for
         with clock.stage("paste"):
             self._meshes = [_mesh(face) for face in prepared]  # (73, 2) each, in pixels of the photo
             self._masks = [
@@ -98,6 +100,13 @@ class Composition:
             delta = encode_delta(photo.pixels, pixels, patches) if request.with_delta else None
             return AgedImage(encode_photo(pixels, photo, request.output), reports + self._unmatched, delta)
 
+    def read_ages(self, drawings: Sequence[Drawing]) -> list[float]:
+        """Return how old each prepared face is read with its drawing in the photo, in years."""
+        with self._clock.stage("paste"):
+            pixels, _ = self._paste(drawings)
+        with self._clock.stage("reread"):
+            return self._face_reader.ages(pixels, [face.face.detected for face in self._prepared])
+
     def similarities(self, drawings: Sequence[Drawing | None]) -> list[float]:
         """Return how similar each prepared face stays with ``drawings``, which are as for ``compose``; no stage is timed."""
         pixels, _ = self._paste(drawings)
@@ -110,8 +119,12 @@ class Composition:
         patches = [self._patch(index, drawing) for index, drawing in enumerate(drawings) if drawing is not None]
         compositing.apply(pixels, patches, self._request.strength)
         if self._request.blend == "delta":
-            moves = [self._move(index, drawing) for index, drawing in enumerate(drawings) if drawing is not None]
-            reshape_faces(pixels, [move for move in moves if move is not None], self._request.strength)
+            shown = [(index, drawing) for index, drawing in enumerate(drawings) if drawing is not None]
+            hair = [patch for patch in (self._hair_patch(*part) for part in shown) if patch is not None]
+            moves = [move for move in (self._move(*part) for part in shown) if move is not None]
+            compositing.apply(pixels, hair, min(self._request.strength, 1.0))  # it is grey at most
+            reshape_faces(pixels, moves, self._request.strength)
+            patches += hair
         return pixels, patches
 
     def _patch(self, index: int, drawing: Drawing) -> compositing.Patch:
@@ -126,6 +139,23 @@ class Composition:
             return patch
         crop, strength = self._fine_crop(index), self._request.strength
         return detailed_patch(patch, crop, change.detail, change.source, change.target, strength)
+
+    def _hair_patch(self, index: int, drawing: Drawing) -> compositing.Patch | None:
+        """Return how the hair of the prepared face ``index`` changes its colour."""
+        change, request, face = drawing.photo, self._request, self._prepared[index]
+        if change is None or change.hair is None or (isinstance(request, AgeRequest) and request.keep_hair):
+            return None
+        if keeps_colour(change.source, change.target):
+            return None
+        if index not in self._hair:
+            detected, template = face.face.detected, self._face_reader.template
+            landmarks = np.asarray(detected.landmarks, dtype=np.float64)
+            self._hair[index] = change.hair.find(self._photo.pixels, landmarks, self._meshes[index], template)
+        found = self._hair[index]
+        delta = recolour_hair(found[1], change.source, change.target) if found else None
+        if found is None or delta is None:
+            return None
+        return compositing.learned_patch(found[0], found[1].matte, delta, compositing.colourfulness(face.crop))
 
     def _move(self, index: int, drawing: Drawing) -> Move | None:
         """Return how the prepared face ``index`` changes its shape."""

@@ -17,8 +17,10 @@ from dorian_bundle.tensors import luma
 from dorian_server.pipeline.compositing import Patch
 
 _TEETH_SPARED = 0.7  # share of a change that teeth are spared: networks turn them grey, to which nobody ages
-_STANDING_OUT = 0.105  # of the range from black to white, how far a change may stand out from what is around it
+_STANDING_OUT = 0.09  # of the range from black to white, how far a change may stand out from what is around it
 _AROUND = 1 / 16  # of the crop's side: sigma of what is around
+_DEEPEST = 0.3  # share of a pixel's light, at most, that a change takes: a fold drawn over a beard would be black
+_CLOSE = 1 / 64  # of the crop's side: sigma of the mean of a pixel's light
 _TEETH_EDGE = 0.008  # of the crop's side, over which they are
 
 
@@ -30,11 +32,13 @@ class FineCrop:
         matrix: From the photo's pixels to the crop's, (2, 3).
         skin: Its skin's fine structure.
         mask: Where the photo changes, float32 (DETAIL_SIZE, DETAIL_SIZE) in [0, 1]; hardly the teeth, and not the rims of spectacles.
+        light: Its luma, the mean of what is close, float32 (DETAIL_SIZE, DETAIL_SIZE) in [0, 1].
     """
 
     matrix: NDArray[np.float64]
     skin: SkinStructure
     mask: Array
+    light: Array
 
 
 def cut_finely(
@@ -60,12 +64,14 @@ def cut_finely(
     halved, side = (points + 0.5) / 2 - 0.5, DETAIL_SIZE // 2  # masks are soft, so that half the size says as much
     teeth = cv2.GaussianBlur(part_mask(halved, side, "teeth"), (0, 0), _TEETH_EDGE * side)
     half = change_mask(halved, template, side) * (1 - _TEETH_SPARED * teeth)
-    skin = read_skin(warp_crop(photo, fine, DETAIL_SIZE), points)
+    view = warp_crop(photo, fine, DETAIL_SIZE)
+    skin = read_skin(view, points)
     mask, worn = (
         cv2.resize(values, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_LINEAR)
         for values in (half, spectacles_mask(halved, side))
     )
-    return FineCrop(fine, skin, np.asarray(mask * (1 - worn * skin.edges), dtype=np.float32))
+    light = blurred(luma(view) / np.float32(255), _CLOSE)
+    return FineCrop(fine, skin, np.asarray(mask * (1 - worn * skin.edges), dtype=np.float32), light)
 
 
 def detailed_patch(
@@ -74,12 +80,15 @@ def detailed_patch(
     """Return ``patch``, a delta, in pixels of ``crop``, with what ``detail`` changes of the skin from ``source`` to ``target`` added.
 
     How far their sum stands out from what is around is bounded, also where it is multiplied by a ``strength`` above 1: a fold that
-    is drawn over a mole would be a spot. Where a face gets younger, it may stand out as lighter, as deep wrinkles go.
+    is drawn over a mole would be a spot; and so is the share of a pixel's light that it takes. Where a face gets younger, it may stand out as lighter, as deep wrinkles go.
     """
     delta = cv2.resize(patch.values, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_CUBIC)
     change = delta + detail.change(crop.skin, source, target)[..., None]
     light = luma(change)
     out = light - blurred(light, _AROUND)
     out = np.minimum(out, 0) if target < source else out
-    bound = _STANDING_OUT / max(strength, 1.0)
-    return Patch(crop.matrix, crop.mask, change + (bound * np.tanh(out / bound) - out)[..., None])
+    scale = max(strength, 1.0)
+    bound = _STANDING_OUT / scale
+    bounded = light + bound * np.tanh(out / bound) - out
+    bounded = np.maximum(bounded, -_DEEPEST / scale * crop.light)
+    return Patch(crop.matrix, crop.mask, change + (bounded - light)[..., None])

@@ -1,0 +1,88 @@
+"""Correction: a face that is read younger or older than was asked is drawn once more, for an age beyond the asked one by as much.
+
+A method is calibrated for faces on average, and each face takes a change in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from dorian_bundle.ages import MAX_AGE, AgeGroup
+from dorian_server.domain.clock import Clock
+from dorian_server.domain.requests import Age, AgeRequest
+from dorian_server.methods.method import Drawing, Method
+from dorian_server.pipeline.identity_budget import DrawFaces, DrawnFaces
+
+_ADULT = 18.0  # years, from which on sources and targets are corrected
+_LEAST_CHANGE = 5.0  # years between source and target, below which hardly anything is drawn
+_LEAST_MISS = 2.0  # years that a face may be read off its target
+_SHARE = 0.8  # of a miss that is corrected: readings are off, too
+_MOST = 10.0  # years by which the age that is drawn may differ from the one asked for
+
+
+def is_corrected(request: AgeRequest, method: Method) -> bool:
+    """Return whether faces of ``request`` are corrected: their changes are neither scaled nor bounded nor replacements."""
+    is_plain = request.strength == 1 and request.blend == "delta" and request.keep_identity is None
+    return method.reads_back and is_plain and not request.needs_latents
+
+
+def correct_drawings(
+    images: Sequence[DrawnFaces],
+    sources: Sequence[Age],
+    groups: Sequence[AgeGroup],
+    draw: DrawFaces,
+    read_ages: Callable[[Sequence[Drawing]], list[float]],
+    clock: Clock,
+) -> list[DrawnFaces]:
+    """Return ``images`` with those faces drawn again that are read off their targets.
+
+    Args:
+        images: The faces of each, drawn for their targets.
+        sources: The source age of each prepared face.
+        groups: The method's age groups.
+        draw: Draws faces.
+        read_ages: How old each face of an image is read with its drawing in the photo, in years.
+        clock: Times the stages "paste", "reread" and "generate".
+    """
+    again: dict[int, list[tuple[int, Age]]] = {}  # by face: images, and the ages to draw for them
+    for index, image in enumerate(images):
+        if not any(
+            _is_correctable(source, target, groups) for source, target in zip(sources, image.targets, strict=True)
+        ):
+            continue
+        for face, read in enumerate(read_ages(image.drawings)):
+            target = image.targets[face]
+            if _is_correctable(sources[face], target, groups):
+                corrected = corrected_years(sources[face].years_in(groups), target.years_in(groups), read)
+                if corrected is not None:
+                    again.setdefault(face, []).append((index, Age(years=corrected)))
+    if not again:
+        return list(images)
+    drawn = draw(list(again), [[age for _, age in row] for row in again.values()], clock)
+    drawings = [list(image.drawings) for image in images]
+    for (face, row), new in zip(again.items(), drawn, strict=True):
+        for (index, _), drawing in zip(row, new, strict=True):
+            drawings[index][face] = drawing
+    return [DrawnFaces(image.targets, row) for image, row in zip(images, drawings, strict=True)]
+
+
+def corrected_years(source: float, target: float, read: float) -> float | None:
+    """Return the age to draw in place of ``target``, which a face of the age ``source`` was drawn at and was read as ``read``.
+
+    All in years. It is on the same side of the source as the target. ``None`` if the face is read right.
+    """
+    miss = read - target
+    if abs(miss) < _LEAST_MISS:
+        return None
+    corrected = target - float(np.clip(_SHARE * miss, -_MOST, _MOST))
+    corrected = max(corrected, source) if target > source else min(corrected, source)
+    return min(max(corrected, 1.0), MAX_AGE)
+
+
+def _is_correctable(source: Age, target: Age, groups: Sequence[AgeGroup]) -> bool:
+    if target.filter is not None or source.filter is not None:
+        return False
+    first, last = source.years_in(groups), target.years_in(groups)
+    return min(first, last) >= _ADULT and abs(last - first) >= _LEAST_CHANGE

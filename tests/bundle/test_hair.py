@@ -1,0 +1,183 @@
+"""Hair on a painted head: found beyond the near view, followed over the person alone, and recoloured with age."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dorian_bundle.alignment import DEFAULT_TEMPLATE, crop_matrix, warp_crop
+from dorian_bundle.hair import (
+    HAIR_SIZE,
+    NEAR_SIZE,
+    WIDE_SIZE,
+    Hair,
+    find_hair,
+    grey_share,
+    near_of,
+    near_template,
+    recolour_hair,
+    refine_hair,
+    wide_template,
+)
+from dorian_bundle.mesh import OUTLINE, mean_mesh
+from dorian_bundle.tensors import luma
+
+SKIN, BROWN, WALL, SHIRT = (205, 160, 135), (60, 42, 35), (70, 110, 170), (190, 40, 50)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A painted head in the wide view: its pixels, where its hair and the person are, and its mesh."""
+
+    pixels: NDArray[np.uint8]
+    hair: NDArray[np.bool_]
+    people: NDArray[np.float32]
+    mesh: NDArray[np.float64]
+
+    @property
+    def near_hair(self) -> NDArray[np.float32]:
+        margin = (WIDE_SIZE - NEAR_SIZE) // 2
+        return self.hair[margin:-margin, margin:-margin].astype(np.float32)
+
+
+def paint(hair_colour: tuple[int, int, int] = BROWN) -> Head:
+    mesh = mean_mesh(wide_template(DEFAULT_TEMPLATE).points(WIDE_SIZE))
+    head = np.zeros((WIDE_SIZE, WIDE_SIZE), np.uint8)
+    middle = tuple(int(value) for value in mesh[OUTLINE].mean(axis=0).round())
+    cv2.ellipse(head, (middle[0], middle[1] - 12), (47, 62), 0, 0, 360, 1, -1)
+    face = np.zeros_like(head)
+    cv2.fillPoly(face, [mesh[OUTLINE].round().astype(np.int32)], 1)
+    body = np.zeros_like(head)
+    body[round(mesh[OUTLINE][9, 1]) + 8 :, 20:140] = 1
+    hair = (head > 0) & (face == 0) & (body == 0)
+    pixels = np.full((WIDE_SIZE, WIDE_SIZE, 3), WALL, np.uint8)
+    pixels[body > 0] = SHIRT
+    pixels[hair] = hair_colour
+    pixels[face > 0] = SKIN
+    noise = np.random.default_rng(0).normal(0, 4, pixels.shape)
+    people = ((head | face | body) > 0).astype(np.float32)
+    return Head((pixels + noise).clip(0, 255).astype(np.uint8), hair, people, mesh)
+
+
+def found(head: Head) -> NDArray[np.float32]:
+    matte = find_hair(head.pixels, head.near_hair, head.people, head.mesh)
+    assert matte is not None
+    return matte
+
+
+def fine(head: Head, strands: float = 0.0) -> Hair:
+    view = cv2.resize(head.pixels, (HAIR_SIZE, HAIR_SIZE), interpolation=cv2.INTER_LINEAR)
+    pattern = strands * np.sin(np.arange(HAIR_SIZE) * 1.5)[None, :, None]
+    matte = cv2.resize(head.hair.astype(np.float32), (HAIR_SIZE, HAIR_SIZE), interpolation=cv2.INTER_LINEAR)
+    return Hair((view + pattern).clip(0, 255).astype(np.uint8), matte)
+
+
+def test_the_near_view_is_the_middle_of_the_wide_one() -> None:
+    photo = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (300, 300, 3), dtype=np.uint8), (0, 0), 3)
+    landmarks = DEFAULT_TEMPLATE.points(120) + 90
+    wide = warp_crop(photo, crop_matrix(landmarks, wide_template(DEFAULT_TEMPLATE), WIDE_SIZE), WIDE_SIZE)
+    near = warp_crop(photo, crop_matrix(landmarks, near_template(DEFAULT_TEMPLATE), NEAR_SIZE), NEAR_SIZE)
+    assert np.abs(near_of(wide).astype(int) - near).max() <= 2
+
+
+def test_hair_is_followed_beyond_the_near_view() -> None:
+    head = paint()
+    beyond = head.hair.copy()
+    beyond[32:-32, 32:-32] = False
+    inner = cv2.erode(beyond.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    assert inner.sum() > 300
+    assert found(head)[inner].mean() > 0.8
+
+
+@pytest.mark.parametrize("colour", [WALL, SHIRT], ids=["wall", "shirt"])
+def test_what_is_not_hair_is_left_alone(colour: tuple[int, int, int]) -> None:
+    head = paint()
+    there = (np.abs(head.pixels.astype(int) - colour).max(axis=2) < 20) & ~head.hair
+    assert there.sum() > 1000
+    assert found(head)[there].max() < 0.2
+
+
+def test_a_wall_of_the_hairs_colour_is_not_hair() -> None:
+    head = paint()
+    pixels = head.pixels.copy()
+    wall = head.people == 0
+    pixels[wall] = BROWN
+    matte = find_hair(pixels, head.near_hair, head.people, head.mesh)
+    assert matte is not None
+    assert matte[wall].max() < 0.1
+
+
+@pytest.mark.parametrize("seen", [0, 30], ids=["bald", "a few pixels"])
+def test_too_little_hair_is_none(seen: int) -> None:
+    head = paint()
+    near = np.zeros((NEAR_SIZE, NEAR_SIZE), np.float32)
+    near.flat[:seen] = 1
+    assert find_hair(head.pixels, near, head.people, head.mesh) is None
+
+
+def test_a_refined_matte_ends_where_the_hair_does() -> None:
+    half = np.zeros((WIDE_SIZE, WIDE_SIZE), np.float32)
+    half[:, : WIDE_SIZE // 2] = 1
+    view = np.full((HAIR_SIZE, HAIR_SIZE, 3), WALL, np.uint8)
+    view[:, : HAIR_SIZE // 2] = BROWN
+    coarse = cv2.GaussianBlur(half, (0, 0), 1.5)
+    refined = refine_hair(coarse, view).matte
+    steps = -np.diff(refined[HAIR_SIZE // 2])
+    assert steps.argmax() == HAIR_SIZE // 2 - 1
+    enlarged = cv2.resize(coarse, (HAIR_SIZE, HAIR_SIZE), interpolation=cv2.INTER_LINEAR)
+    assert steps.max() > 2 * -np.diff(enlarged[HAIR_SIZE // 2]).min()
+    assert refined[0].max() == refined[:, 0].max() == 0  # nothing changes at the border
+    assert 0 <= refined.min() <= refined.max() <= 1
+
+
+def test_grey_comes_with_age() -> None:
+    shares = [grey_share(years) for years in range(0, 121)]
+    assert shares == sorted(shares)
+    assert shares[20] < 0.01
+    assert grey_share(57.0) == pytest.approx(0.85 / 2)
+    assert shares[120] <= 0.85
+
+
+def test_dark_hair_goes_grey() -> None:
+    hair = fine(paint())
+    changes = [recolour_hair(hair, 30, target) for target in (50, 70)]
+    inside = hair.matte > 0.95
+    lightness = []
+    for change in changes:
+        assert change is not None
+        after = hair.view[inside] / 255 + change[inside]
+        lightness.append(float(luma(after).mean()))
+    assert 0.17 < lightness[0] < lightness[1] < 0.62
+    saturation = np.ptp(hair.view[inside] / 255, axis=1).mean()
+    assert np.ptp(hair.view[inside] / 255 + changes[1][inside], axis=1).mean() < saturation
+
+
+def test_lighter_strands_go_grey_first() -> None:
+    hair = fine(paint(), strands=12)
+    change = recolour_hair(hair, 30, 55)
+    assert change is not None
+    inside = hair.matte > 0.95
+    light, gain = luma(hair.view)[inside], luma(change)[inside]
+    lighter = light > np.median(light)
+    assert gain[lighter].mean() > 1.5 * gain[~lighter].mean()
+
+
+def test_grey_hair_goes_dark_when_its_head_gets_younger() -> None:
+    hair = fine(paint((170, 170, 172)))
+    change = recolour_hair(hair, 70, 25)
+    assert change is not None
+    inside = hair.matte > 0.95
+    assert luma(hair.view[inside] / 255 + change[inside]).mean() < 0.35
+
+
+@pytest.mark.parametrize(
+    ("colour", "source", "target"),
+    [(BROWN, 40, 40), (BROWN, 20, 25), (BROWN, 70, 25), ((215, 180, 110), 70, 25)],
+    ids=["same age", "young", "no grey in it", "blond"],
+)
+def test_other_hair_keeps_its_colour(colour: tuple[int, int, int], source: float, target: float) -> None:
+    assert recolour_hair(fine(paint(colour)), source, target) is None

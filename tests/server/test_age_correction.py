@@ -1,0 +1,142 @@
+"""Faces that are read off their target are drawn once more: for which age, which of them, and in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dorian_bundle.ages import PAPER_GROUPS
+from dorian_server.domain.clock import Clock
+from dorian_server.domain.requests import Age, AgeRequest
+from dorian_server.methods.method import Drawing
+from dorian_server.pipeline.age_correction import correct_drawings, corrected_years, is_corrected
+from dorian_server.pipeline.identity_budget import DrawnFaces
+from dorian_server.pipeline.pipeline import Pipeline
+
+YOUNG, OLD = Age(years=30), Age(years=70)
+REQUEST = AgeRequest(b"", [OLD])
+
+
+class Method:
+    """A method that reads its drawings back, or not."""
+
+    def __init__(self, reads_back: bool = True) -> None:
+        self.reads_back = reads_back
+
+
+class Faces:
+    """Faces whose drawings are their ages, read off by ``misses``, (faces,); notes what is drawn."""
+
+    def __init__(self, *misses: float) -> None:
+        self.misses = misses
+        self.drawn: list[tuple[list[int], list[list[float]]]] = []
+
+    def image(self, *targets: Age) -> DrawnFaces:
+        return DrawnFaces(
+            list(targets), [drawing(age.years_in(PAPER_GROUPS) if not age.filter else 0.0) for age in targets]
+        )
+
+    def draw(self, indices: Sequence[int], targets: Sequence[Sequence[Age]], clock: Clock) -> list[list[Drawing]]:
+        years = [[float(age.years or 0) for age in row] for row in targets]
+        self.drawn.append((list(indices), years))
+        return [[drawing(age) for age in row] for row in years]
+
+    def read(self, drawings: Sequence[Drawing]) -> list[float]:
+        return [shown(drawn) + miss for drawn, miss in zip(drawings, self.misses, strict=True)]
+
+    def correct(self, *images: DrawnFaces, source: Age = YOUNG) -> list[list[float]]:
+        corrected = correct_drawings(images, [source] * len(self.misses), PAPER_GROUPS, self.draw, self.read, Clock())
+        assert [image.targets for image in corrected] == [image.targets for image in images]
+        return [[shown(drawn) for drawn in image.drawings] for image in corrected]
+
+
+def drawing(years: float) -> Drawing:
+    return Drawing(np.zeros((2, 2, 3), np.float32), np.full((2, 2, 3), years, np.float32))
+
+
+def shown(drawn: Drawing) -> float:
+    return float(drawn.after[0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "read", "drawn"),
+    [
+        (30, 70, 65, 74),  # five years young: four more are asked for
+        (30, 70, 76, 65.2),
+        (60, 25, 35, 17),
+        (30, 70, 40, 80),  # ten at most
+        (30, 36, 50, 30),  # not beyond the source
+        (40, 36, 20, 40),
+        (60, 19, 45, 9),
+        (30, 118, 90, 120),
+    ],
+)
+def test_a_miss_is_made_up_for_by_four_fifths(source: float, target: float, read: float, drawn: float) -> None:
+    assert corrected_years(source, target, read) == pytest.approx(drawn)
+
+
+@pytest.mark.parametrize("read", [68.1, 70.0, 71.9])
+def test_a_face_that_is_read_right_stays(read: float) -> None:
+    assert corrected_years(30, 70, read) is None
+
+
+def test_faces_that_miss_are_drawn_again_in_one_batch() -> None:
+    faces = Faces(-5, 0, 10)
+    images = [faces.image(OLD, OLD, OLD), faces.image(Age(years=50), Age(years=50), Age(years=50))]
+    assert faces.correct(*images) == [[74, 70, 62], [54, 50, 42]]
+    assert faces.drawn == [([0, 2], [[74, 54], [62, 42]])]
+
+
+def test_groups_are_met_at_their_centres() -> None:
+    faces = Faces(-5)
+    (centre,) = (group.centre for group in PAPER_GROUPS if group.label == "40-49")
+    assert faces.correct(faces.image(Age(group="40-49"))) == [[pytest.approx(centre + 4)]]
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [(YOUNG, Age(years=33)), (Age(years=10), OLD), (YOUNG, Age(years=10)), (YOUNG, Age(filter="old"))],
+    ids=["a small change", "a child", "to a child", "a filter"],
+)
+def test_others_stay_as_they_are(source: Age, target: Age) -> None:
+    faces = Faces(-9)
+    before = faces.image(target)
+    assert faces.correct(before, source=source) == [[shown(before.drawings[0])]]
+    assert faces.drawn == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"strength": 0.9}, {"strength": 1.2}, {"blend": "replace"}, {"keep_identity": 0.5}, {"optimisation": "fast"}],
+    ids=str,
+)
+def test_what_is_scaled_or_bounded_is_not_corrected(changes: dict[str, Any]) -> None:
+    method: Any = Method()
+    assert is_corrected(REQUEST, method)
+    assert not is_corrected(replace(REQUEST, **changes), method)
+
+
+def test_a_method_may_not_read_back() -> None:
+    method: Any = Method(reads_back=False)
+    assert not is_corrected(REQUEST, method)
+
+
+def test_the_embedded_translator_comes_closer_by_reading_back(
+    embedded: Pipeline, astronaut_file: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = embedded.method("age_translator")
+    targets = (24.0, 45.0, 55.0, 70.0)
+    misses = {}
+    for reads_back in (True, False):
+        monkeypatch.setattr(method, "reads_back", reads_back)
+        request = AgeRequest(astronaut_file, [Age(years=years) for years in targets])
+        images = embedded.age(request, method, Clock()).images
+        readings = [image.faces[0].after for image in images]
+        misses[reads_back] = sum(
+            abs(read.estimated_age - years) for read, years in zip(readings, targets, strict=True) if read
+        )
+    assert misses[True] < misses[False] - 2
