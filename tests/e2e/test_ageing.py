@@ -129,3 +129,18 @@ def test_many_photos_pass_a_queue_that_rejects(server: ServerProcess, photo: Pat
     assert [type(outcome.error).__name__ for outcome in outcomes if outcome.error is not None] == ["InvalidRequest"]
     pictures = {outcome.unwrap().photos[1].picture.data for outcome in outcomes if outcome.error is None}
     assert len(pictures) == 1, "the same photo, aged alike"
+
+
+def test_hair_goes_grey_and_may_be_kept(server: ServerProcess, photo: Path) -> None:
+    before = np.asarray(Image.open(photo).convert("RGB"), dtype=int)
+    with Client(server.address) as client:
+        grey, kept = (
+            client.age(photo, 75, source=30, format="png", keep_hair=keep_hair).photos[0] for keep_hair in (False, True)
+        )
+    box = grey.faces[0].box
+    middle = round(box.x + box.width / 2)
+    above = np.s_[round(box.y - 0.25 * box.height) : round(box.y - 0.1 * box.height), middle - 15 : middle + 15]
+    colour = np.ptp(before[above], axis=2).mean()
+    assert colour > 40  # it is blond
+    assert np.ptp(grey.picture.to_array()[above].astype(int), axis=2).mean() < 0.8 * colour
+    assert np.array_equal(kept.picture.to_array()[above], before[above])

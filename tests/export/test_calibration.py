@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from dorian_bundle.calibration import Calibration
 from dorian_export.calibration import TARGETS, calibrate, calibrate_by_source, estimate_real
@@ -42,9 +41,9 @@ def test_faces_that_are_read_five_years_young_are_asked_for_five_years_older() -
 
 
 def test_faces_are_held_against_readings_of_real_faces_not_against_the_calendar() -> None:
-    """An estimator that is five years low of drawn and of real faces alike leaves nothing to correct."""
+    """An estimator that is five years low of drawn and of real faces alike leaves nothing to correct, but of the old."""
     calibration = calibrate(lambda asked, factor: np.array([asked - 5]), AGES, AGES - 5, 1.0, 90.0)
-    assert offsets(calibration) == pytest.approx([0.0] * len(TARGETS))
+    assert offsets(calibration) == pytest.approx([0.0] * 6 + [5.0] * 3)
 
 
 def test_only_ages_that_can_be_drawn_are_calibrated() -> None:
@@ -64,17 +63,27 @@ def test_where_the_oldest_is_not_read_old_enough_the_delta_grows_by_what_it_take
         assert by_age[65].offset == 12.0  # 25 years to the last that can be drawn, of which 12 are allowed
 
 
-@pytest.mark.parametrize(("source", "factor"), [(0.0, 1.2), (20.0, 1.2), (50.0, 1.5)])
-def test_stronger_deltas_are_tried_where_faces_get_younger(source: float, factor: float) -> None:
-    """Readings begin at 30, from which a delta that is stronger by a tenth takes a year."""
+@pytest.mark.parametrize(("source", "strength"), [(8.0, 1.2), (20.0, 1.7)], ids=["children", "adults"])
+def test_children_get_older_by_weaker_deltas(source: float, strength: float) -> None:
+    """Readings end at 62, beyond which a delta that is stronger by a tenth gives two years."""
+    read = lambda asked, factor: np.array([np.clip(asked, 0.0, 62.0) + 20 * (factor - 1)])  # noqa: E731
+    by_age = dict(zip(TARGETS, calibrate(read, AGES, AGES, 1.0, 90.0, source).points, strict=True))
+    assert by_age[85].strength == strength
 
-    def read(asked: float, strength: float) -> NDArray[np.floating]:
-        return np.array([np.clip(asked, 30.0, 62.0) - 10 * (strength - 1)])
 
-    calibration = calibrate(read, AGES, AGES, 1.0, 90.0, source)
-    by_age = dict(zip(TARGETS, calibration.points, strict=True))
-    assert by_age[25].strength == factor
-    assert by_age[75].strength <= 1.2
+def test_children_get_younger_by_any_delta() -> None:
+    """Readings begin at 12, below which a delta that is stronger by a tenth takes a year."""
+    read = lambda asked, factor: np.array([np.clip(asked, 12.0, 90.0) - 10 * (factor - 1)])  # noqa: E731
+    by_age = dict(zip(TARGETS, calibrate(read, AGES, AGES, 1.0, 90.0, 8.0).points, strict=True))
+    assert by_age[5].strength == 1.7
+
+
+@pytest.mark.parametrize(("target", "drawn_at"), [(55.0, 45.0), (65.0, 65.0), (75.0, 75.0)])
+def test_the_old_are_to_be_read_as_old_as_was_asked(target: float, drawn_at: float) -> None:
+    """Real faces are read ten years too young, drawn ones right: those beyond 60 are drawn at their age all the same."""
+    read = lambda asked, factor: np.array([asked])  # noqa: E731
+    by_age = dict(zip(TARGETS, calibrate(read, AGES, AGES - 10, 1.0, 90.0, 30.0).points, strict=True))
+    assert by_age[target].asked + by_age[target].offset == pytest.approx(drawn_at)
 
 
 def test_a_stronger_delta_is_asked_for_fewer_years() -> None:
@@ -108,8 +117,7 @@ def test_the_youngest_may_need_a_stronger_delta_too() -> None:
 @pytest.mark.parametrize(("saved", "strength"), [(0.5, 1.2), (0.03, 1.0)], ids=["half the error", "next to nothing"])
 def test_faces_are_to_be_read_right_one_by_one(saved: float, strength: float) -> None:
     """Half of the faces are read ten years young and half ten years old, by a stronger delta by a share less."""
-    spread = {1.0: 10.0, 1.1: 10.0, 1.2: 10.0 * (1 - saved)}
-    read = lambda asked, factor: asked + spread[factor] * np.array([-1.0, 1.0])  # noqa: E731
+    read = lambda asked, factor: asked + 10.0 * (1 - saved * (factor >= 1.2)) * np.array([-1.0, 1.0])  # noqa: E731
     calibration = calibrate(read, AGES, AGES, 1.0, 90.0)
     assert strengths(calibration) == [strength] * len(TARGETS)
     assert offsets(calibration) == pytest.approx([0.0] * len(TARGETS))

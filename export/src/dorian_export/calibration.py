@@ -15,9 +15,11 @@ from dorian_bundle.calibration import Calibration, CalibrationPoint, SourceCurve
 from dorian_export.errors import ExportError
 
 TARGETS = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0, 85.0)  # years of the curve's points
-# Factors of the delta that are tried, the one that changes the person least first. Beyond them young faces in even light get patches.
-STRENGTHS = (1.0, 1.1, 1.2)
-YOUNGER_STRENGTHS = (*STRENGTHS, 1.35, 1.5)  # where faces get younger: a shadow that goes leaves no patch
+# Factors of the delta that are tried, the one that changes the person least first.
+STRENGTHS = (1.0, 1.1, 1.2, 1.35, 1.5, 1.7)
+CHILD_STRENGTHS = STRENGTHS[:3]  # where children get older: beyond them their smooth skin gets patches
+_CHILD = 13.0  # years, below which a source is one
+_OLD = 60.0  # years, from which on estimators read real faces too young, as they have seen few, and drawn ones all the more
 _MARGIN = 0.05  # share of the error that a stronger delta has to save
 _MAX_OFFSET = 12.0  # years that a target may be moved: an estimator may judge drawn faces otherwise than photos
 _WINDOW = 4.0  # years around an age from which its real faces are taken
@@ -46,7 +48,7 @@ def calibrate(
     source: float = 0.0,
     detail_effect: DetailEffect = _no_effect,
 ) -> Calibration:
-    """Return the curve by which drawn faces are estimated as old as real faces of their target.
+    """Return the curve by which drawn faces are estimated as old as real faces of their target, or as old as their target if that is more.
 
     Each strength gets the age to draw at which its faces are estimated right on average. Of these pairs, the one is taken
     whose faces are right one by one, or a weaker one that comes within a twentieth of its error.
@@ -57,28 +59,28 @@ def calibrate(
         estimates: Their estimated ages, (faces,).
         youngest: Youngest age in years that can be drawn.
         oldest: Oldest age in years that can be drawn.
-        source: Mean age of the faces that are drawn, in years; for targets below it, stronger deltas are tried.
+        source: Mean age of the faces that are drawn, in years; if it is a child's, weaker deltas are tried for older targets.
         detail_effect: What is not drawn, and changes how old the faces look all the same.
 
     Raises:
         ExportError: If there are too few real faces.
     """
     drawn_ages = np.linspace(youngest, oldest, 10)
-    tried = YOUNGER_STRENGTHS if source > TARGETS[0] else STRENGTHS
-    means = np.array([[estimate_drawn(float(age), strength).mean() for strength in tried] for age in drawn_ages])
+    means = np.array([[estimate_drawn(float(age), strength).mean() for strength in STRENGTHS] for age in drawn_ages])
     # Where noise makes the curve fall, it stays level.
-    curves = dict(zip(tried, np.maximum.accumulate(means).T, strict=True))
+    curves = dict(zip(STRENGTHS, np.maximum.accumulate(means).T, strict=True))
     points: list[CalibrationPoint] = []
     for target in TARGETS:
         if not youngest <= target <= oldest:
             continue
         effect = detail_effect(target)
         real = estimate_real(target, ages, estimates)
-        wanted = real - float(effect.mean())  # of what is drawn alone
-        strengths = YOUNGER_STRENGTHS if target < source else STRENGTHS
+        read = max(real, target) if target >= _OLD else real
+        wanted = read - float(effect.mean())  # of what is drawn alone
+        strengths = CHILD_STRENGTHS if source < _CHILD and target >= source else STRENGTHS
         lowest, highest = max(youngest, target - _MAX_OFFSET), min(oldest, target + _MAX_OFFSET)
         years = {s: float(np.clip(np.interp(wanted, curves[s], drawn_ages), lowest, highest)) for s in strengths}
-        errors = {s: float(np.abs(estimate_drawn(years[s], s) + effect - real).mean()) for s in strengths}
+        errors = {s: float(np.abs(estimate_drawn(years[s], s) + effect - read).mean()) for s in strengths}
         allowed = min(errors.values()) * (1 + _MARGIN)
         best = next(s for s in strengths if errors[s] <= allowed)
         # Who asks for more years gets no fewer, whatever strengths were chosen.
@@ -112,7 +114,7 @@ def calibrate_by_source(
     """
     grid = np.linspace(youngest, oldest, 10)
     # By strength, (10, faces) each.
-    drawn = {s: np.stack([estimate_drawn(float(age), s) for age in grid]) for s in YOUNGER_STRENGTHS}
+    drawn = {s: np.stack([estimate_drawn(float(age), s) for age in grid]) for s in STRENGTHS}
     effects = {t: np.broadcast_to((detail_effect or _no_effect)(t), sources.shape) for t in TARGETS}
 
     def of_span(low: float, high: float) -> Calibration:

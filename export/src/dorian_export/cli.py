@@ -89,7 +89,7 @@ def _checkpoint_options(command: Function) -> Function:
     options += [(reader, help, True) for reader, help in READERS.items()]
     for name, help, required in reversed(options):
         flag = f"--{name.replace('_', '-')}"
-        kind = _FILE if name == "detector" else _RUN
+        kind = _FILE if name in ("detector", "person_segmenter") else _RUN
         command = click.option(flag, name, type=kind, required=required, help=help)(command)
     return command
 
@@ -120,6 +120,8 @@ def onnx(
     \b
     dorian-export onnx --age-translator models/checkpoints/age_translator \\
       --skin-detail models/checkpoints/skin_detail --face-shape models/checkpoints/face_shape \\
+      --hair-segmenter models/checkpoints/hair_segmenter \\
+      --person-segmenter models/checkpoints/person_segmenter/selfie_segmentation.onnx \\
       --age-cgan models/checkpoints/age_cgan --cyclegan models/checkpoints/cyclegan \\
       --detector models/checkpoints/detector/face_detection_yunet_2026may.onnx \\
       --landmark-refiner models/checkpoints/landmark_refiner --age-estimator models/checkpoints/age_estimator \\

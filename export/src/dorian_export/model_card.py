@@ -47,10 +47,13 @@ def render_card_of(bundle: Bundle) -> str:
     manifest = bundle.manifest
     readers = manifest.readers
     parts = (*manifest.methods, readers.detector, readers.landmark_refiner, readers.age_estimator, readers.facenet)
+    provenances = [part.provenance for part in parts]
+    for method in manifest.methods:
+        provenances += method.further_provenances().values()
     differences = {
         path: difference
-        for part in parts
-        for path, difference in part.provenance.metrics.get("onnx_difference", {}).items()
+        for provenance in provenances
+        for path, difference in provenance.metrics.get("onnx_difference", {}).items()
     }
     return render_card(manifest, differences, {path.name for path in bundle.folder.iterdir()})
 

@@ -49,6 +49,7 @@ def age_face(
     strength: float,
     source: float | None = None,
     optimisation: Optimisation = "none",
+    keep_hair: bool = False,
 ) -> AgedFace | SkippedFace:
     """Age a face at all targets in one request; the photo is sent and returned losslessly.
 
@@ -61,6 +62,7 @@ def age_face(
         strength: Factor on the change.
         source: The face's age in years; None lets the server estimate it.
         optimisation: How long the latent is searched.
+        keep_hair: Whether hair keeps its colour.
 
     Returns:
         The face, or why it is skipped if the photo is at fault.
@@ -76,6 +78,7 @@ def age_face(
             method=method,
             strength=strength,
             optimisation=optimisation,
+            keep_hair=keep_hair,
             format="png",
         )
     except DorianError as error:

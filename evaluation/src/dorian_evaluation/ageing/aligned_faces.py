@@ -49,6 +49,7 @@ def age_faces(
     targets: Sequence[Target],
     strength: float,
     skipped: list[str],
+    keep_hair: bool = False,
 ) -> Iterator[AlignedFace]:
     """Age faces at all targets, with source ages that the server estimates.
 
@@ -59,6 +60,7 @@ def age_faces(
         targets: The targets.
         strength: Factor on the change.
         skipped: Takes the reasons of faces that are skipped.
+        keep_hair: Whether hair keeps its colour.
 
     Yields:
         The faces that were aged, in the order of ``records``.
@@ -69,7 +71,7 @@ def age_faces(
 
     def call(record: FaceRecord, photo: Pixels) -> AlignedFace | SkippedFace:
         landmarks = record.points(photo.shape[1], photo.shape[0])
-        face = age_face(client, photo, landmarks, targets, method.name, strength)
+        face = age_face(client, photo, landmarks, targets, method.name, strength, keep_hair=keep_hair)
         if isinstance(face, SkippedFace):
             return face
         crops = [cut_face(image, record, DEFAULT_TEMPLATE, CROP_SIZE) for image in (photo, *face.images)]

@@ -107,7 +107,7 @@ def evaluate_spots(targets: tuple[float, ...], out: Path | None, table: Path | N
     with _open_method(shared) as (client, method, about):
         faces = sample_faces(_load_records(shared), shared.faces, shared.seed)
         goals, skipped = age_targets(targets), list[str]()
-        aged = age_faces(client, faces, method, goals, shared.strength, skipped)
+        aged = age_faces(client, faces, method, goals, shared.strength, skipped, keep_hair=True)
         counts = [spot_counts(face) for face in aged]
         metrics = about | {"faces": count_faces(len(counts), skipped), "targets": spot_metrics(counts, goals)}
         write_report(render("spots", levels=SPOT_LEVELS, **metrics), metrics, out, table)

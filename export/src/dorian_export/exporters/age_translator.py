@@ -26,6 +26,7 @@ from dorian_bundle.tensors import crops_to_images, images_to_crops
 from dorian_export.calibration import Ages, DetailEffect, calibrate_by_source
 from dorian_export.calibration_faces import CalibrationFaces, calibration_faces
 from dorian_export.face_readers import averaged_age_estimator
+from dorian_export.hair import HAIR_CHECKPOINTS, export_hair_networks
 from dorian_export.method_exporter import ExportJob, MethodExport, MethodExporter
 from dorian_export.onnx_writer import cast_like
 from dorian_export.provenance import describe_provenance
@@ -83,6 +84,7 @@ def export_age_translator(job: ExportJob, name: str = "age_translator") -> Metho
     is_mirrored = not metadata["settings"].get(
         "flip_weight"
     )  # else it learnt to draw a mirrored face as it draws the face
+    hair, hair_graphs, hair_differences = export_hair_networks(job) or (None, {}, {})
     entry = AgeTranslatorMethod(
         name=name,
         description=_DESCRIPTIONS[name],
@@ -93,11 +95,13 @@ def export_age_translator(job: ExportJob, name: str = "age_translator") -> Metho
         max_years=OLDEST,
         calibration=_calibrate(job, network, shape.size, is_mirrored),
         mirrored=is_mirrored,
+        reads_back=True,
         provenance=describe_provenance(metadata, job.metrics_with(name, differences)),
         **_write_table(job, "detail"),
         **_write_table(job, "shape"),
+        hair=hair,
     )
-    return MethodExport(entry, {name: graph}, differences)
+    return MethodExport(entry, {name: graph, **hair_graphs}, differences | hair_differences)
 
 
 def _read_table(job: ExportJob, field: str) -> tuple[SkinDetail | FaceShape, dict[str, Any]] | None:
@@ -190,6 +194,7 @@ EXPORTER = MethodExporter(
     {
         "skin_detail": "Checkpoint of skin-detail: how the photo's own fine structure of skin changes with age.",
         "face_shape": "Checkpoint of face-shape: how the shape of a face changes with age.",
+        **HAIR_CHECKPOINTS,
     },
 )
 
