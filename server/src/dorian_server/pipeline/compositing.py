@@ -6,7 +6,7 @@ the photo is read or written, and outside the masks every pixel keeps its value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -20,6 +20,7 @@ from dorian_bundle.tensors import luma, pixels_to_floats
 MEAN_LUMA_KEPT = 0.5
 MEAN_CHROMA_KEPT = 0.0
 CHROMA_KEPT = 0.8
+_STRIP = 256  # rows of a photo that are worked on at once
 FULL_COLOUR = 0.04  # mean chroma of a crop, in [0, 1], from which a photo counts as one in colour
 
 
@@ -110,18 +111,18 @@ def apply(photo: NDArray[np.uint8], patches: Sequence[Patch], strength: float) -
         patches: The changes.
         strength: Factor on all changes.
     """
-    layers = [layer for layer in (_layer(photo, patch) for patch in patches) if layer is not None]
-    changes = [255 * strength * _share(layer, layers)[..., None] * layer.change for layer in layers]
-    for layer, change in zip(layers, changes, strict=True):
-        region = photo[layer.rows, layer.columns]
-        region[:] = np.clip(np.rint(region + change), 0, 255).astype(np.uint8)
+    for layers in _strips(photo, patches):
+        changes = [255 * strength * _share(layer, layers)[..., None] * layer.change for layer in layers]
+        for layer, change in zip(layers, changes, strict=True):
+            region = photo[layer.rows, layer.columns]
+            region[:] = np.clip(np.rint(region + change), 0, 255).astype(np.uint8)
 
 
 def coverage(photo: NDArray[np.uint8], patches: Sequence[Patch]) -> NDArray[np.uint8]:
     """Return the largest mask of ``patches`` at each pixel of ``photo``, uint8 (height, width) from 0 to 255."""
     covered = np.zeros(photo.shape[:2], dtype=np.uint8)
-    for layer in (_layer(photo, patch) for patch in patches):
-        if layer is not None:
+    for layers in _strips(photo, patches):
+        for layer in layers:
             region = covered[layer.rows, layer.columns]
             np.maximum(region, np.rint(255 * layer.mask).astype(np.uint8), out=region)
     return covered
@@ -150,13 +151,21 @@ def _luma_and_chroma(values: Array) -> tuple[Array, Array]:
     return light, values - light
 
 
-def _layer(photo: NDArray[np.uint8], patch: Patch) -> _Layer | None:
+def _strips(photo: NDArray[np.uint8], patches: Sequence[Patch]) -> Iterator[list[_Layer]]:
+    """Yield the layers of ``patches``, a strip of the photo after the other, so that large faces take little memory."""
+    for start in range(0, len(photo), _STRIP):
+        rows = slice(start, min(start + _STRIP, len(photo)))
+        yield [layer for layer in (_layer(photo, patch, rows) for patch in patches) if layer is not None]
+
+
+def _layer(photo: NDArray[np.uint8], patch: Patch, strip: slice) -> _Layer | None:
+    """Return the layer of ``patch`` in the rows ``strip`` of the photo; ``None`` if it does not reach there."""
     size = len(patch.mask)
     inverse = cv2.invertAffineTransform(patch.matrix)
     corners = cv2.transform(np.array([[[0.0, 0.0], [size, 0.0], [0.0, size], [size, size]]]) - 0.5, inverse)[0]
-    height, width = photo.shape[:2]
-    left, top = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(corners.max(axis=0)) + 1, (width, height)).astype(int)
+    width = photo.shape[1]
+    left, top = np.maximum(np.floor(corners.min(axis=0)), (0, strip.start)).astype(int)
+    right, bottom = np.minimum(np.ceil(corners.max(axis=0)) + 1, (width, strip.stop)).astype(int)
     if left >= right or top >= bottom:
         return None
     inverse[:, 2] -= (left, top)
