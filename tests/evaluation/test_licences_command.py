@@ -42,10 +42,12 @@ def test_every_part_of_the_embedded_bundle_is_listed() -> None:
         further = {
             "detail_provenance": "skin detail",
             "shape_provenance": "face shape",
+            "hair": "hair segmenter",
             "filters_provenance": "filters",
         }
         parts += [method["name"], *(f"{part} of {method['name']}" for key, part in further.items() if method.get(key))]
     assert "skin detail of age_translator" in parts
+    assert "hair segmenter of age_translator" in parts
     names = ["face detector", "landmark refiner", "age estimator", "FaceNet"]
     assert [network["name"] for network in result["networks"]] == [*names, *parts]
     assert [method["name"] for method in result["methods"]] == methods

@@ -68,7 +68,8 @@ def shown(drawn: Drawing) -> float:
         (30, 70, 65, 74),  # five years young: four more are asked for
         (30, 70, 76, 65.2),
         (60, 25, 35, 17),
-        (30, 70, 40, 80),  # ten at most
+        (30, 70, 40, 75),  # five more at most
+        (30, 70, 90, 60),  # and ten less
         (30, 36, 50, 30),  # not beyond the source
         (40, 36, 20, 40),
         (60, 19, 45, 9),

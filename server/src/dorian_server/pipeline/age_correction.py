@@ -19,7 +19,8 @@ _ADULT = 18.0  # years, from which on sources and targets are corrected
 _LEAST_CHANGE = 5.0  # years between source and target, below which hardly anything is drawn
 _LEAST_MISS = 2.0  # years that a face may be read off its target
 _SHARE = 0.8  # of a miss that is corrected: readings are off, too
-_MOST = 10.0  # years by which the age that is drawn may differ from the one asked for
+_MOST = 10.0  # years by which the age that is drawn may lie below the one asked for
+_MOST_OLDER = 5.0  # the same above: smooth skin that is drawn ever older gets patches before it gets older
 
 
 def is_corrected(request: AgeRequest, method: Method) -> bool:
@@ -76,7 +77,7 @@ def corrected_years(source: float, target: float, read: float) -> float | None:
     miss = read - target
     if abs(miss) < _LEAST_MISS:
         return None
-    corrected = target - float(np.clip(_SHARE * miss, -_MOST, _MOST))
+    corrected = target - float(np.clip(_SHARE * miss, -_MOST_OLDER, _MOST))
     corrected = max(corrected, source) if target > source else min(corrected, source)
     return min(max(corrected, 1.0), MAX_AGE)
 
