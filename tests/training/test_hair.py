@@ -216,7 +216,7 @@ def write_portraits(folder: Path, write_archives: WriteArchives) -> Path:
     return folder
 
 
-def test_the_command_trains_on_heads_that_somebody_looked_at(
+def test_the_command_trains_on_labelled_heads(
     tmp_path: Path, write_archives: WriteArchives, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_portraits(tmp_path / "faces", write_archives)
@@ -242,10 +242,10 @@ def test_the_command_trains_on_heads_that_somebody_looked_at(
         assert labelled["hair"].mean() > 0.05 * 255
 
 
-def test_heads_on_which_nobody_looked_are_refused(
+def test_heads_that_are_not_labelled_are_refused(
     tmp_path: Path, write_archives: WriteArchives, refused: Callable[..., bool]
 ) -> None:
     folder = write_archives(tmp_path / "faces", [{"archive": "fairface.zip"}])
     arguments = ["hair-segmenter", "--data", str(folder), "--person-segmenter", str(PERSON_SEGMENTER)]
     result = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "run")])
-    assert refused(result, "on which somebody has looked", "FairFace")
+    assert refused(result, "has a labelled head", "FairFace")

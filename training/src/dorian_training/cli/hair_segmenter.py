@@ -44,7 +44,7 @@ class HairSegmenterConfig(SelectedSetsConfig):
         return apply_overrides(HairSegmenterSettings(), self.overrides)
 
     def is_usable(self, record: FaceRecord) -> bool:
-        """Return whether to train on a face: of the training split, of a set that is wanted, and somebody looked at its head."""
+        """Return whether to train on a face: of the training split, of a set that is wanted, and its head is labelled."""
         is_wanted = record.split == "train" and record.landmarks is not None and self.is_selected(record)
         return is_wanted and hair_kind(record) is not None
 
@@ -65,13 +65,11 @@ def hair_segmenter(config: HairSegmenterConfig) -> None:
 def _train(context: DistributedContext, config: HairSegmenterConfig) -> None:
     records = [record for record in load_sources(config.sources) if config.is_usable(record)]
     if not records:
-        raise DataError(
-            "no face of the training split has a head on which somebody has looked; give FairFace or portraits"
-        )
+        raise DataError("no face of the training split has a labelled head; give FairFace or portraits")
     views, faces = cut_hair_views(records, config.people, config.cache.expanduser())
     held_out = np.array(
         [split_of(face.name) != "train" for face in faces]
-    )  # nobody looked at heads of the other splits
+    )  # heads of the other splits are not labelled
     resumed = read_run(config.out, HairSegmenterStage.name)
     shape = HairSegmenterShape.from_dict(resumed["shape"]) if resumed else HairSegmenterShape()
     watched = views.where(held_out) if held_out.any() else None

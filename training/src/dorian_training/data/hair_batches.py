@@ -83,7 +83,7 @@ def cut_hair_views(
     """Cut the heads of ``records`` and label their hair; read them from ``cache`` (a folder) if that was done before.
 
     Args:
-        records: Faces with a mesh, of heads on which somebody has looked (see ``hair_kind``).
+        records: Faces with a mesh, whose heads are labelled (see ``hair_kind``).
         people: ONNX file of the network that finds people.
         cache: Folder of prepared views.
 

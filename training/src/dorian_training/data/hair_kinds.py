@@ -1,7 +1,7 @@
-"""What the heads of FairFace's faces wear, as people saw it on sheets of pictures: ``hair_kinds.csv`` beside this module.
+"""What the heads of FairFace's faces wear, labelled by eye on sheets of pictures: ``hair_kinds.csv`` beside this module.
 
-Of ``file`` it says the ``kind``: "hair", "bald", or "covered" by a hat, a scarf, a helmet or the like. Faces whose hair people could not
-tell from the rest are not listed.
+Of ``file`` it says the ``kind``: "hair", "bald", or "covered" by a hat, a scarf, a helmet or the like. Faces whose hair cannot be
+told from the rest are not listed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BARE_HEADED = "portraits"  # in which hardly anybody wears something
 
 
 def hair_kind(record: FaceRecord) -> Kind | None:
-    """Return what is on the head of a face; ``None`` where nobody looked."""
+    """Return what is on the head of a face; ``None`` where that was not labelled."""
     return "hair" if record.source == _BARE_HEADED else _listed().get(record.name)
 
 

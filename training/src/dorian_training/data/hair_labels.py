@@ -1,7 +1,7 @@
 """Labels of hair that nobody drew: what is of a person, beside the face and unlike its skin, cut out by colour (GrabCut, Rother et al. 2004).
 
 They are told from a photo, its face mesh and a mask of people; where they may be wrong they say so, and a network that learns from
-thousands of them is right more often than they are. Cloth they cannot tell from hair, so that somebody has to say what a head wears.
+thousands of them is right more often than they are. Cloth they cannot tell from hair, so that what a head wears has to be labelled by eye.
 """
 
 from __future__ import annotations
