@@ -67,9 +67,8 @@ def _train(context: DistributedContext, config: HairSegmenterConfig) -> None:
     if not records:
         raise DataError("no face of the training split has a labelled head; give FairFace or portraits")
     views, faces = cut_hair_views(records, config.people, config.cache.expanduser())
-    held_out = np.array(
-        [split_of(face.name) != "train" for face in faces]
-    )  # heads of the other splits are not labelled
+    # A tenth of the labelled heads, which are all of the training split.
+    held_out = np.array([split_of(face.name) != "train" for face in faces])
     resumed = read_run(config.out, HairSegmenterStage.name)
     shape = HairSegmenterShape.from_dict(resumed["shape"]) if resumed else HairSegmenterShape()
     watched = views.where(held_out) if held_out.any() else None
