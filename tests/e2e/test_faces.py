@@ -63,17 +63,25 @@ def pixels(path: Path) -> Pixels:
         return np.asarray(picture.convert("RGB"))
 
 
+def _around(place: tuple[int, int, int], margin: float) -> tuple[slice, slice]:
+    """Rows and columns of the face at ``place``, and so much of its height and width beside it."""
+    left, top, side = place
+    scale = side / 256
+    x, y, width, height = FACE[0] - HEAD[0], FACE[1], FACE[2], FACE[3]
+    first_row, first_column = (y - margin * height) * scale, (x - margin * width) * scale
+    last_row, last_column = (y + (1 + margin) * height) * scale, (x + (1 + margin) * width) * scale
+    return (
+        slice(max(0, top + round(first_row)), top + round(last_row)),
+        slice(max(0, left + round(first_column)), left + round(last_column)),
+    )
+
+
 def changed(before: Pixels, after: Pixels) -> list[bool]:
-    """Whether each of the two faces has changed; nothing may have changed far from both."""
+    """Whether each of the two faces has changed; nothing may have changed far from both and their hair."""
     change = np.abs(after.astype(int) - before).max(axis=2)
-    changes = []
-    for left, top, side in PLACES:
-        scale = side / 256
-        x, y, width, height = FACE[0] - HEAD[0], FACE[1], FACE[2], FACE[3]
-        rows = slice(top + round((y - height / 2) * scale), top + round((y + 1.5 * height) * scale))
-        columns = slice(left + round((x - width / 2) * scale), left + round((x + 1.5 * width) * scale))
-        changes.append(bool(change[rows, columns].any()))
-        change[max(0, rows.start) : rows.stop, max(0, columns.start) : columns.stop] = 0
+    changes = [bool(change[_around(place, 0.5)].any()) for place in PLACES]
+    for place in PLACES:
+        change[_around(place, 1.0)] = 0
     assert not change.any(), "only the faces may change"
     return changes
 
