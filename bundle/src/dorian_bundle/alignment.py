@@ -81,6 +81,13 @@ def crop_matrix(
     return fit_similarity(landmarks, template.points(size))
 
 
+def finer_matrix(matrix: FloatArray, factor: float) -> FloatArray:
+    """Return the matrix (2, 3) to the crop of ``matrix`` with ``factor`` times as many pixels along a side."""
+    fine = matrix * factor
+    fine[:, 2] += (factor - 1) / 2  # (0, 0) is the centre of a pixel
+    return fine
+
+
 def warp_crop(image: ImageArray, matrix: FloatArray, size: int) -> ImageArray:
     """Cut a crop out of a photo; what lies outside the photo is reflected.
 

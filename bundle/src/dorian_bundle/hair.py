@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate
 from dorian_bundle.gaussian import blurred
-from dorian_bundle.hair_colour import ColourModel, FloatArray, lab_colours
-from dorian_bundle.masks import depth_in_face, skin_mask
-from dorian_bundle.mesh import LEFT_BROW, LEFT_IRIS, OUTLINE, RIGHT_BROW, RIGHT_IRIS
+from dorian_bundle.hair_colour import SKIN_SPREAD, ColourModel, FloatArray, eye_distance, lab_colours, sure_skin
+from dorian_bundle.mesh import OUTLINE
 from dorian_bundle.tensors import luma, pixels_to_floats
 
 NEAR_SIZE = 96  # pixels, side of the view in which the network finds hair
@@ -28,7 +27,6 @@ _MARGIN = (WIDE_SIZE - NEAR_SIZE) // 2
 
 _SURE, _NOT = 0.8, 0.2  # hair from which, and skin up to which, colours are taken
 _LEAST_PIXELS = 40  # of either
-_SKIN_SPREAD = (5.0, 2.5, 3.0)
 _HAIR_SPREAD = ((8.0, 3.0, 3.0), (16.0, 7.0, 7.0))
 _LIKE_HAIR = 2.2  # spreads of the hair's colours, at which a colour is as likely another
 _STEEP = 3.0  # of the logistic functions of distances between colours
@@ -95,22 +93,19 @@ def find_hair(
     """
     person = np.clip((people - _PERSON[0]) / (_PERSON[1] - _PERSON[0]), 0, 1)
     near = np.pad(near_hair, _MARGIN) * np.clip(2 * people, 0, 1)
-    rows, unit = np.arange(WIDE_SIZE)[:, None], max(float(np.hypot(*(mesh[LEFT_IRIS] - mesh[RIGHT_IRIS]))), 1.0)
-    brows = min(mesh[RIGHT_BROW, 1].min(), mesh[LEFT_BROW, 1].min())
-    within = (depth_in_face(mesh, WIDE_SIZE) > 0.25 * unit) & (rows > brows)
-    skin = within & (skin_mask(mesh, WIDE_SIZE) > 0.9) & (near < _NOT)
+    skin = sure_skin(mesh, WIDE_SIZE) & (near < _NOT)
     sure = (near > _SURE) & (people > 0.5)
     if min(skin.sum(), sure.sum()) < _LEAST_PIXELS:
         return None
     colours = lab_colours(wide)
-    from_skin = ColourModel.of(colours[skin], _SKIN_SPREAD).distance(colours)
+    from_skin = ColourModel.of(colours[skin], SKIN_SPREAD).distance(colours)
     from_hair = ColourModel.of(colours[sure], *_HAIR_SPREAD).distance(colours)
     alike = _logistic(_LIKE_HAIR - from_hair) * _logistic(from_skin - _FEWER * from_hair) * person
-    below = (rows - mesh[OUTLINE][9, 1]) / unit  # the chin
+    below = (np.arange(WIDE_SIZE)[:, None] - mesh[OUTLINE][9, 1]) / eye_distance(mesh)  # the chin
     alike = (alike * np.clip(1 - (below - _LONGEST) / _LONGEST_FADE, 0, 1)).astype(np.float32)
-    followed = near.astype(np.float32)
+    followed, neighbours = near.astype(np.float32), np.ones((3, 3), np.uint8)
     for _ in range(_STEPS):
-        followed = np.maximum(followed, np.minimum(_FADE * cv2.dilate(followed, np.ones((3, 3), np.uint8)), alike))
+        followed = np.maximum(followed, np.minimum(_FADE * cv2.dilate(followed, neighbours), alike))
     trust = np.pad(_towards_middle(NEAR_SIZE, _TRUST), _MARGIN)
     return np.asarray(trust * near + (1 - trust) * followed, dtype=np.float32)
 

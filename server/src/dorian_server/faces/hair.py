@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.alignment import AlignmentTemplate, crop_matrix, warp_crop
+from dorian_bundle.alignment import AlignmentTemplate, crop_matrix, finer_matrix, warp_crop
 from dorian_bundle.hair import (
     HAIR_SIZE,
     PEOPLE_SIZE,
@@ -57,7 +57,5 @@ class HairFinder:
         matte = find_hair(wide, near, np.asarray(people, dtype=np.float32), cv2.transform(mesh[None], matrix)[0])
         if matte is None:
             return None
-        factor = HAIR_SIZE / WIDE_SIZE
-        fine = matrix * factor
-        fine[:, 2] += (factor - 1) / 2  # (0, 0) is the centre of a pixel
+        fine = finer_matrix(matrix, HAIR_SIZE / WIDE_SIZE)
         return fine, refine_hair(matte, warp_crop(photo, fine, HAIR_SIZE))

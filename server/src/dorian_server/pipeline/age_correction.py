@@ -49,16 +49,14 @@ def correct_drawings(
     """
     again: dict[int, list[tuple[int, Age]]] = {}  # by face: images, and the ages to draw for them
     for index, image in enumerate(images):
-        if not any(
-            _is_correctable(source, target, groups) for source, target in zip(sources, image.targets, strict=True)
-        ):
-            continue
-        for face, read in enumerate(read_ages(image.drawings)):
-            target = image.targets[face]
-            if _is_correctable(sources[face], target, groups):
-                corrected = corrected_years(sources[face].years_in(groups), target.years_in(groups), read)
-                if corrected is not None:
-                    again.setdefault(face, []).append((index, Age(years=corrected)))
+        pairs = list(zip(sources, image.targets, strict=True))
+        correctable = [face for face, pair in enumerate(pairs) if _is_correctable(*pair, groups)]
+        read = read_ages(image.drawings) if correctable else []
+        for face in correctable:
+            source, target = (age.years_in(groups) for age in pairs[face])
+            corrected = corrected_years(source, target, read[face])
+            if corrected is not None:
+                again.setdefault(face, []).append((index, Age(years=corrected)))
     if not again:
         return list(images)
     drawn = draw(list(again), [[age for _, age in row] for row in again.values()], clock)

@@ -148,8 +148,7 @@ class Composition:
         if keeps_colour(change.source, change.target):
             return None
         if index not in self._hair:
-            detected, template = face.face.detected, self._face_reader.template
-            landmarks = np.asarray(detected.landmarks, dtype=np.float64)
+            landmarks, template = face.face.detected.landmarks, self._face_reader.template
             self._hair[index] = change.hair.find(self._photo.pixels, landmarks, self._meshes[index], template)
         found = self._hair[index]
         delta = recolour_hair(found[1], change.source, change.target) if found else None

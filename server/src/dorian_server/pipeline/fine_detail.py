@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.alignment import AlignmentTemplate, warp_crop
+from dorian_bundle.alignment import AlignmentTemplate, finer_matrix, warp_crop
 from dorian_bundle.gaussian import blurred
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import change_mask, part_mask, spectacles_mask
@@ -57,9 +57,7 @@ def cut_finely(
         size: Side of the method's crop in pixels.
         template: To which crops are aligned.
     """
-    factor = DETAIL_SIZE / size
-    fine = matrix * factor
-    fine[:, 2] += (factor - 1) / 2  # (0, 0) is the centre of a pixel
+    fine = finer_matrix(matrix, DETAIL_SIZE / size)
     points = cv2.transform(mesh[None], fine)[0]
     halved, side = (points + 0.5) / 2 - 0.5, DETAIL_SIZE // 2  # masks are soft, so that half the size says as much
     teeth = cv2.GaussianBlur(part_mask(halved, side, "teeth"), (0, 0), _TEETH_EDGE * side)

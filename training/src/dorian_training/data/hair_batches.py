@@ -178,8 +178,7 @@ class HairBatches:
         rows = torch.stack([cosine * mirror, -sine, spread(0.1), sine * mirror, cosine, spread(0.1)], dim=1)
         grid = F.affine_grid(rows.view(count, 2, 3), list(images.shape), align_corners=False)
         images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-        labels = F.grid_sample(
-            labels, grid, padding_mode="zeros", align_corners=False
-        )  # what is not seen counts for nothing
+        # What is not seen counts for nothing.
+        labels = F.grid_sample(labels, grid, padding_mode="zeros", align_corners=False)
         images = coarsened(recoloured(images, _COLOURS, self._generator), _COLOURS.coarse, self._generator)
         return HairBatch(images.contiguous(memory_format=torch.channels_last), labels[:, :1], labels[:, 1:])

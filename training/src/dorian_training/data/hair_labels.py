@@ -12,9 +12,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.hair_colour import ColourModel, FloatArray, lab_colours
-from dorian_bundle.masks import depth_in_face, skin_mask
-from dorian_bundle.mesh import LEFT_BROW, LEFT_IRIS, OUTLINE, RIGHT_BROW, RIGHT_IRIS
+from dorian_bundle.hair_colour import (
+    SKIN_SPREAD,
+    ColourModel,
+    FloatArray,
+    brow_height,
+    eye_distance,
+    lab_colours,
+    sure_skin,
+)
+from dorian_bundle.masks import depth_in_face
+from dorian_bundle.mesh import LEFT_IRIS, OUTLINE, RIGHT_IRIS
 from dorian_training.data.hair_kinds import Kind
 
 Bools = NDArray[np.bool_]
@@ -28,7 +36,6 @@ _UNLIKE_SKIN = 2.2  # spreads of skin's colours
 _ALIKE = (12.0, 10.0)  # in lightness and in colour of CIE Lab, below both of which hair is like skin
 _LEAST_PIXELS = 25
 _ROUNDS = 2  # of GrabCut
-_SKIN_SPREAD = (5.0, 2.5, 3.0)
 _HAIR_SPREAD = ((7.0, 3.0, 3.0), (14.0, 7.0, 7.0))
 
 
@@ -63,9 +70,9 @@ def label_hair(
             weight &= bare | (place.rows <= place.brows)  # hair may hang out below
         return HairLabels(np.zeros(crop.shape[:2], np.float32), weight.astype(np.float32))
     colours = lab_colours(crop)
-    skin = ColourModel.of(colours[place.skin], _SKIN_SPREAD) if place.skin.sum() >= _LEAST_PIXELS else None
-    if skin is None:
+    if place.skin.sum() < _LEAST_PIXELS:
         return None
+    skin = ColourModel.of(colours[place.skin], SKIN_SPREAD)
     from_skin = skin.distance(colours)
     ring = (place.depth > _RING[0]) & (place.depth < _RING[1]) & (place.rows < place.eyes)
     seeds = ring & (people > _SURELY_SOMEBODY) & seen & (from_skin > _UNLIKE_SKIN)
@@ -107,13 +114,12 @@ class _Place:
     @classmethod
     def of(cls, mesh: NDArray[np.float64], size: int) -> _Place:
         rows, columns = np.mgrid[:size, :size]
-        between = mesh[LEFT_IRIS] - mesh[RIGHT_IRIS]
-        unit = max(float(np.hypot(*between)), 1.0)
+        unit = eye_distance(mesh)
         eyes = float(mesh[[LEFT_IRIS, RIGHT_IRIS], 1].mean())
-        brows = float(min(mesh[RIGHT_BROW, 1].min(), mesh[LEFT_BROW, 1].min()))
+        brows = brow_height(mesh)
         middle, chin = (float(value) for value in mesh[OUTLINE][9])
         depth = depth_in_face(mesh, size) / np.float32(unit)
-        skin = (skin_mask(mesh, size) > 0.9) & (depth > 0.25) & (rows > brows)
+        skin = sure_skin(mesh, size)
         bare = ((depth > _BARE) & (rows > brows - 0.1 * unit)) | ((depth > _BARE_CHEEKS) & (rows > eyes + 0.2 * unit))
         neck = (rows > chin) & (np.abs(columns - middle) < 0.45 * unit)
         return cls(unit, rows, eyes, brows, chin, depth, skin, bare, neck)
