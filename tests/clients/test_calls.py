@@ -122,8 +122,8 @@ def test_methods_and_bundle(client: Client) -> None:
     assert first.age_groups[-1] == AgeGroup("60+", 60, None, 60.0)
     assert (first.filters, third.age_groups, third.filters) == ((), (), (Filter("young"), Filter("old")))
     assert [filter.description for filter in third.filters] == ["Younger.", "Older."]
-    abilities = [(method.reconstructs, method.optimises) for method in (first, second, third)]
-    assert abilities == [(True, True), (True, False), (False, False)]
+    abilities = [(method.reconstructs, method.optimises, method.changes_hair) for method in (first, second, third)]
+    assert abilities == [(True, True, True), (True, False, False), (False, False, False)]
 
 
 def test_results_are_frozen_and_free_of_messages(client: Client, pixels: Pixels) -> None:

@@ -171,7 +171,7 @@ def test_methods(run: Run) -> None:
         "fake-bundle 1.2.3",
         "painter\n  Has no ages.\n  fake, crops of 32 px\n  filter young: Younger.\n  filter old: Older.\n",
         "inverter (default)\n  Inverts.\n  fake, crops of 64 px\n  ages 0-18, 19-29, 30-39, 60+\n"
-        "  reconstructs and optimises faces\n",
+        "  reconstructs and optimises faces\n  changes hair and beards, unless they are to be kept\n",
         "other\n  Inverts too.\n  fake, crops of 32 px\n  ages 0-18, 19-29\n  reconstructs faces\n"
         "  mixes styles at 12 levels: mid, alternating-3, two-styles\n",
         "CC0-1.0",

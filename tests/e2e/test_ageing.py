@@ -134,6 +134,8 @@ def test_many_photos_pass_a_queue_that_rejects(server: ServerProcess, photo: Pat
 def test_hair_goes_grey_and_may_be_kept(server: ServerProcess, photo: Path) -> None:
     before = np.asarray(Image.open(photo).convert("RGB"), dtype=int)
     with Client(server.address) as client:
+        changes = {method.name for method in client.methods() if method.changes_hair}
+        assert changes == {"age_translator", "age_translator_research"}
         grey, kept = (
             client.age(photo, 75, source=30, format="png", keep_hair=keep_hair).photos[0] for keep_hair in (False, True)
         )

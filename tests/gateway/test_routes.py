@@ -130,6 +130,7 @@ def test_methods(http: httpx.Client, client: Client) -> None:
     assert [method["name"] for method in body["methods"]] == ["inverter", "other", "painter"]
     assert body["methods"][0]["age_groups"][-1] == {"label": "60+", "low": 60, "high": None, "centre": 60.0}
     assert body["methods"][2]["filters"][0] == {"name": "young", "description": "Younger."}
+    assert [method["changes_hair"] for method in body["methods"]] == [True, False, False]
 
 
 def read_events(text: str) -> list[tuple[str, Any]]:

@@ -33,6 +33,11 @@ class MethodEntry(Entry):
     name: str = Field(pattern=_NAME)
     description: str
 
+    @property
+    def changes_hair(self) -> bool:
+        """Whether hair and beards change with a face's age; by default they stay."""
+        return False
+
     def check_graphs(self, graphs: Mapping[str, Graph]) -> None:
         """Check the entry against the bundle's graphs.
 

@@ -101,7 +101,9 @@ class AgeBody(_ChangeBody):
         None,
         description="The least similarity that faces keep, above 0 and at most 1; they change as far as it allows.",
     )
-    keep_hair: bool = Field(False, description="Whether hair keeps its colour, in place of going grey with age.")
+    keep_hair: bool = Field(
+        False, description="Whether hair, beards and brows stay as they are, in place of going grey with age."
+    )
     optimisation: Literal["none", "fast", "full"] | None = Field(None, description="How long to search for latents.")
     latents: list[FaceLatent] | None = Field(
         None, max_length=_MAX_ENTRIES, description="Latents to draw faces from, without a search."

@@ -325,6 +325,7 @@ class MethodOut(_Result):
     licence_obstacles: list[str]
     style_levels: int = Field(description="How many levels of styles it has for /v1/mix; 0 if it mixes none.")
     style_presets: list[StylePresetOut]
+    changes_hair: bool = Field(description="Whether hair and beards change with age, unless keep_hair is set.")
 
 
 class MethodsResponse(_Result):

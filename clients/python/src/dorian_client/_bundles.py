@@ -57,6 +57,7 @@ class Method:
         licence_obstacles: What forbids commercial use: a network each, with its reasons.
         style_levels: How many levels of styles it has for `Client.mix`, from 1; 0 if it mixes none.
         style_presets: The presets of `Client.mix`.
+        changes_hair: Whether hair and beards change with age, unless `keep_hair` is set.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Method:
     licence_obstacles: tuple[str, ...] = ()
     style_levels: int = 0
     style_presets: tuple[StylePreset, ...] = ()
+    changes_hair: bool = False
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,8 @@ class AgeOptions(TypedDict, total=False):
         with_delta: Whether to return what was added to the photo as a layer, `AgedPhoto.delta`, too.
         keep_identity: The least `FaceReport.identity_similarity`, above 0 and at most 1. Each face is changed as far towards its
             target as it stays above; `FaceReport.reached` says how far. By default the whole way, however much it changes.
-        keep_hair: Whether hair keeps its colour. By default it goes grey with age, and grey hair dark where a face gets younger.
+        keep_hair: Whether hair, beards and brows stay as they are. By default they go grey with age, grey hair and beards dark
+            where a face gets younger, and adults made children lose their beard.
         optimisation: How long a method that optimises searches for a latent that keeps the person, before it draws the
             face: "none", the default, "fast" for most of the gain, or "full".
         latents: Latents to draw faces from, without a search: reconstructions of this photo by this method (those with an

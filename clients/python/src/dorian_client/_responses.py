@@ -325,6 +325,7 @@ def _read_method(method: pb.Method) -> Method:
             StylePreset(preset.name, tuple(tuple(group.levels) for group in preset.groups))
             for preset in method.style_presets
         ),
+        changes_hair=method.changes_hair,
     )
 
 

@@ -263,6 +263,7 @@ function showMode() {
   $("filter-block").hidden = isMixing() || isByAge();
   $("mix-block").hidden = !isMixing();
   for (const id of ["method-field", "method-about"]) $(id).hidden = isMixing();
+  $("hair-field").hidden = isMixing() || !state.method.changes_hair;
 }
 
 function isMixing() {
@@ -289,6 +290,7 @@ function settings() {
     method: state.method.name,
     strength: strength(),
     source: source && state.chosen.size === 1 ? Number(source) : null,
+    keep_hair: state.method.changes_hair && !$("hair").checked ? true : null,
   };
 }
 
@@ -362,6 +364,7 @@ for (const id of ["mode-age", "mode-mix"]) {
     refresh();
   });
 }
+$("hair").addEventListener("change", refresh);
 $("source").addEventListener("change", () => { if ($("source").reportValidity()) refresh(); });
 $("download").addEventListener("click", download);
 $("another").addEventListener("click", reset);

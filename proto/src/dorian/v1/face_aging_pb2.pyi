@@ -667,7 +667,7 @@ class StylePreset(_message.Message):
     def __init__(self, name: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[LevelGroup, _Mapping]]] = ...) -> None: ...
 
 class Method(_message.Message):
-    __slots__ = ("name", "family", "description", "age_groups", "crop_size", "is_default", "filters", "reconstructs", "optimises", "commercial_use", "licence_obstacles", "style_levels", "style_presets")
+    __slots__ = ("name", "family", "description", "age_groups", "crop_size", "is_default", "filters", "reconstructs", "optimises", "commercial_use", "licence_obstacles", "style_levels", "style_presets", "changes_hair")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
@@ -681,6 +681,7 @@ class Method(_message.Message):
     LICENCE_OBSTACLES_FIELD_NUMBER: _ClassVar[int]
     STYLE_LEVELS_FIELD_NUMBER: _ClassVar[int]
     STYLE_PRESETS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_HAIR_FIELD_NUMBER: _ClassVar[int]
     name: str
     family: str
     description: str
@@ -694,7 +695,8 @@ class Method(_message.Message):
     licence_obstacles: _containers.RepeatedScalarFieldContainer[str]
     style_levels: int
     style_presets: _containers.RepeatedCompositeFieldContainer[StylePreset]
-    def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., reconstructs: bool = ..., optimises: bool = ..., commercial_use: bool = ..., licence_obstacles: _Optional[_Iterable[str]] = ..., style_levels: _Optional[int] = ..., style_presets: _Optional[_Iterable[_Union[StylePreset, _Mapping]]] = ...) -> None: ...
+    changes_hair: bool
+    def __init__(self, name: _Optional[str] = ..., family: _Optional[str] = ..., description: _Optional[str] = ..., age_groups: _Optional[_Iterable[_Union[AgeGroup, _Mapping]]] = ..., crop_size: _Optional[int] = ..., is_default: bool = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., reconstructs: bool = ..., optimises: bool = ..., commercial_use: bool = ..., licence_obstacles: _Optional[_Iterable[str]] = ..., style_levels: _Optional[int] = ..., style_presets: _Optional[_Iterable[_Union[StylePreset, _Mapping]]] = ..., changes_hair: bool = ...) -> None: ...
 
 class ListMethodsResponse(_message.Message):
     __slots__ = ("methods", "bundle", "bundle_version", "bundle_sha256", "weights_licence", "server_version", "false_accept_rates", "bundles", "workers")

@@ -376,6 +376,7 @@ def write_methods(pipeline: Pipeline, bundles: Sequence[str], workers: int) -> p
             optimises=can_encode(method, searchable=True),
             commercial_use=licence.commercial_use,
             licence_obstacles=licence.obstacles,
+            changes_hair=method.manifest.changes_hair,
         )
         for group in method.groups:
             entry.age_groups.add(label=group.label, low=group.low, high=group.high, centre=group.centre)

@@ -65,6 +65,8 @@ def _describe_method(method: Method) -> list[str]:
         lines += [f"  {_describe_licence(method)}"]
     if any(abilities.values()):
         lines += [f"  {' and '.join(name for name, is_able in abilities.items() if is_able)} faces"]
+    if method.changes_hair:
+        lines += ["  changes hair and beards, unless they are to be kept"]
     if method.style_levels:
         presets = ", ".join(preset.name for preset in method.style_presets)
         lines += [f"  mixes styles at {method.style_levels} levels{f': {presets}' if presets else ''}"]

@@ -102,7 +102,9 @@ with_keep_identity = option(
     help="Change each face only as far as its similarity to what it was stays at or above this, above 0 to 1 "
     "[default: the whole way].",
 )  # fmt: skip
-with_keep_hair = option(METHOD, "--keep-hair", is_flag=True, help="Leave the hair's colour as it is, whatever the age.")
+with_keep_hair = option(
+    METHOD, "--keep-hair", is_flag=True, help="Leave hair, beards and brows as they are, whatever the age."
+)
 with_blend = option(
     METHOD, "--blend", type=click.Choice(list(BLENDS)),
     help="Add the change to the face, or replace the face by the drawn one [default: delta].",

@@ -50,7 +50,17 @@ _PRESETS = (
     StylePreset("two-styles", ((9, 11), (10, 12))),
 )
 _METHODS = (
-    Method("inverter", "fake", "Inverts.", _AGE_GROUPS, 64, is_default=True, reconstructs=True, optimises=True),
+    Method(
+        "inverter",
+        "fake",
+        "Inverts.",
+        _AGE_GROUPS,
+        64,
+        is_default=True,
+        reconstructs=True,
+        optimises=True,
+        changes_hair=True,
+    ),
     Method(
         "other",
         "fake",

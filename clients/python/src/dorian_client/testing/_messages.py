@@ -39,6 +39,7 @@ def write_method(method: Method) -> pb.Method:
             pb.StylePreset(name=preset.name, groups=[pb.LevelGroup(levels=group) for group in preset.groups])
             for preset in method.style_presets
         ],
+        changes_hair=method.changes_hair,
     )
     if method.commercial_use is not None:
         message.commercial_use = method.commercial_use
