@@ -1,4 +1,4 @@
-"""Hair on a painted head: found beyond the near view, followed over the person alone, and recoloured with age."""
+"""Hair and beards on a painted head: found beyond the near view, followed over the person alone, recoloured with age, and shaved off children."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ from dorian_bundle.hair import (
     WIDE_SIZE,
     Hair,
     find_hair,
-    grey_share,
     near_of,
     near_template,
-    recolour_hair,
     refine_hair,
     wide_template,
 )
-from dorian_bundle.mesh import OUTLINE, mean_mesh
+from dorian_bundle.hair_ageing import (
+    change_beard,
+    grey_share,
+    keeps_hair,
+    recolour_brows,
+    recolour_hair,
+    shaved_share,
+)
+from dorian_bundle.masks import depth_in_face, part_mask
+from dorian_bundle.mesh import LEFT_IRIS, NOSE, OUTLINE, RIGHT_IRIS, mean_mesh
 from dorian_bundle.tensors import luma
 
 SKIN, BROWN, WALL, SHIRT = (205, 160, 135), (60, 42, 35), (70, 110, 170), (190, 40, 50)
@@ -31,20 +38,21 @@ SKIN, BROWN, WALL, SHIRT = (205, 160, 135), (60, 42, 35), (70, 110, 170), (190, 
 
 @dataclass(frozen=True)
 class Head:
-    """A painted head in the wide view: its pixels, where its hair and the person are, and its mesh."""
+    """A painted head in the wide view: its pixels, where its hair, its beard and the person are, and its mesh."""
 
     pixels: NDArray[np.uint8]
     hair: NDArray[np.bool_]
+    beard: NDArray[np.bool_]
     people: NDArray[np.float32]
     mesh: NDArray[np.float64]
 
     @property
-    def near_hair(self) -> NDArray[np.float32]:
+    def near(self) -> NDArray[np.float32]:
         margin = (WIDE_SIZE - NEAR_SIZE) // 2
-        return self.hair[margin:-margin, margin:-margin].astype(np.float32)
+        return np.stack([self.hair, self.beard])[:, margin:-margin, margin:-margin].astype(np.float32)
 
 
-def paint(hair_colour: tuple[int, int, int] = BROWN) -> Head:
+def paint(hair_colour: tuple[int, int, int] = BROWN, beard_colour: tuple[int, int, int] | None = None) -> Head:
     mesh = mean_mesh(wide_template(DEFAULT_TEMPLATE).points(WIDE_SIZE))
     head = np.zeros((WIDE_SIZE, WIDE_SIZE), np.uint8)
     middle = tuple(int(value) for value in mesh[OUTLINE].mean(axis=0).round())
@@ -58,15 +66,30 @@ def paint(hair_colour: tuple[int, int, int] = BROWN) -> Head:
     pixels[body > 0] = SHIRT
     pixels[hair] = hair_colour
     pixels[face > 0] = SKIN
+    beard = np.zeros(head.shape, np.bool_)
+    if beard_colour:
+        rows, mouth = (
+            np.arange(WIDE_SIZE)[:, None],
+            part_mask(mesh, WIDE_SIZE, "lips") + part_mask(mesh, WIDE_SIZE, "teeth"),
+        )
+        beard = (face > 0) & (rows > mesh[NOSE][-1, 1] + 2) & (mouth < 0.1)
+        pixels[beard] = beard_colour
     noise = np.random.default_rng(0).normal(0, 4, pixels.shape)
     people = ((head | face | body) > 0).astype(np.float32)
-    return Head((pixels + noise).clip(0, 255).astype(np.uint8), hair, people, mesh)
+    return Head((pixels + noise).clip(0, 255).astype(np.uint8), hair, beard, people, mesh)
 
 
 def found(head: Head) -> NDArray[np.float32]:
-    matte = find_hair(head.pixels, head.near_hair, head.people, head.mesh)
+    matte, _ = find_hair(head.pixels, head.near, head.people, head.mesh)
     assert matte is not None
     return matte
+
+
+def fine_beard(head: Head) -> tuple[Hair, NDArray[np.float64]]:
+    """The beard in the fine view, and the face's points there."""
+    view = cv2.resize(head.pixels, (HAIR_SIZE, HAIR_SIZE), interpolation=cv2.INTER_LINEAR)
+    matte = cv2.resize(head.beard.astype(np.float32), (HAIR_SIZE, HAIR_SIZE), interpolation=cv2.INTER_LINEAR)
+    return Hair(np.asarray(view, dtype=np.uint8), matte), (head.mesh + 0.5) * HAIR_SIZE / WIDE_SIZE - 0.5
 
 
 def fine(head: Head, strands: float = 0.0) -> Hair:
@@ -106,7 +129,7 @@ def test_a_wall_of_the_hairs_colour_is_not_hair() -> None:
     pixels = head.pixels.copy()
     wall = head.people == 0
     pixels[wall] = BROWN
-    matte = find_hair(pixels, head.near_hair, head.people, head.mesh)
+    matte, _ = find_hair(pixels, head.near, head.people, head.mesh)
     assert matte is not None
     assert matte[wall].max() < 0.1
 
@@ -114,9 +137,35 @@ def test_a_wall_of_the_hairs_colour_is_not_hair() -> None:
 @pytest.mark.parametrize("seen", [0, 30], ids=["bald", "a few pixels"])
 def test_too_little_hair_is_none(seen: int) -> None:
     head = paint()
-    near = np.zeros((NEAR_SIZE, NEAR_SIZE), np.float32)
-    near.flat[:seen] = 1
-    assert find_hair(head.pixels, near, head.people, head.mesh) is None
+    near = np.zeros((2, NEAR_SIZE, NEAR_SIZE), np.float32)
+    near[0].flat[:seen] = near[1].flat[:seen] = 1
+    assert find_hair(head.pixels, near, head.people, head.mesh) == (None, None)
+
+
+def test_a_beard_is_found_beside_the_hair() -> None:
+    head = paint(beard_colour=BROWN)
+    hair, beard = find_hair(head.pixels, head.near, head.people, head.mesh)
+    assert hair is not None
+    assert beard is not None
+    inner = cv2.erode(head.beard.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert beard[inner].mean() > 0.9
+    assert hair[inner].max() < 0.1
+    assert (hair + beard).max() < 1.001
+
+
+def test_a_beard_ends_at_the_mouth_and_does_not_become_a_pullover() -> None:
+    head = paint(beard_colour=BROWN)
+    shirt = (head.people > 0) & (np.arange(WIDE_SIZE)[:, None] > head.mesh[OUTLINE][9, 1] + 8)
+    pixels, near = head.pixels.copy(), head.near.copy()
+    pixels[shirt] = BROWN
+    near[1] = cv2.dilate(near[1], np.ones((7, 7), np.uint8))  # over the lips
+    _, beard = find_hair(pixels, near, head.people, head.mesh)
+    assert beard is not None
+    unit = np.hypot(*(head.mesh[LEFT_IRIS] - head.mesh[RIGHT_IRIS]))
+    far = shirt & (np.arange(WIDE_SIZE)[:, None] > head.mesh[OUTLINE][9, 1] + 0.65 * unit)
+    trusted = (WIDE_SIZE - NEAR_SIZE) // 2 + NEAR_SIZE
+    assert beard[far & (np.arange(WIDE_SIZE)[:, None] >= trusted)].max() < 0.05
+    assert beard[part_mask(head.mesh, WIDE_SIZE, "lips") > 0.99].max() < 0.02
 
 
 def test_a_refined_matte_ends_where_the_hair_does() -> None:
@@ -181,3 +230,66 @@ def test_grey_hair_goes_dark_when_its_head_gets_younger() -> None:
 )
 def test_other_hair_keeps_its_colour(colour: tuple[int, int, int], source: float, target: float) -> None:
     assert recolour_hair(fine(paint(colour)), source, target) is None
+
+
+# --- beards ---
+
+
+def test_a_dark_beard_goes_grey() -> None:
+    beard, mesh = fine_beard(paint(beard_colour=BROWN))
+    delta, shaved = change_beard(beard, mesh, 30, 70)
+    assert delta is not None
+    assert shaved == 0
+    inside = beard.matte > 0.95
+    assert luma(beard.view[inside] / 255 + delta[inside]).mean() > 0.4
+
+
+@pytest.mark.parametrize("colour", [BROWN, (170, 170, 172)], ids=["dark", "grey"])
+def test_children_have_no_beard(colour: tuple[int, int, int]) -> None:
+    head = paint(beard_colour=colour)
+    beard, mesh = fine_beard(head)
+    delta, shaved = change_beard(beard, mesh, 40, 8)
+    assert delta is not None
+    assert shaved == 1
+    after = np.clip(beard.view / 255 + beard.matte[..., None] * delta, 0, 1)
+    deep = (depth_in_face(mesh, HAIR_SIZE) > 12) & (beard.matte > 0.95)
+    assert np.abs(after[deep] - np.array(SKIN) / 255).max(axis=1).mean() < 0.12
+    assert np.abs(beard.view[deep] / 255 - np.array(SKIN) / 255).max(axis=1).mean() > 0.13
+
+
+def test_a_beard_that_hides_the_neck_is_not_shaved() -> None:
+    beard, mesh = fine_beard(paint(beard_colour=BROWN))
+    matte = beard.matte.copy()
+    matte[round(mesh[OUTLINE][9, 1]) :, 80:240] = 1
+    assert change_beard(Hair(beard.view, matte), mesh, 40, 8) == (None, 0.0)
+
+
+def test_only_adults_made_children_are_shaved() -> None:
+    shares = [shaved_share(40, target) for target in (20, 17, 15, 13, 5)]
+    assert shares == [0, 0, 0.5, 1, 1]
+    assert shaved_share(12, 5) == 0
+    assert not keeps_hair(30, 10)
+    assert keeps_hair(30, 25)
+
+
+# --- brows ---
+
+
+@pytest.mark.parametrize("colour", [SKIN, (90, 60, 45)], ids=["light skin", "dark skin"])
+def test_dark_brows_go_grey_and_skin_does_not(colour: tuple[int, int, int]) -> None:
+    mesh = mean_mesh(wide_template(DEFAULT_TEMPLATE).points(HAIR_SIZE))
+    brows = part_mask(mesh, HAIR_SIZE, "brows") > 0.5
+    view = np.full((HAIR_SIZE, HAIR_SIZE, 3), colour, np.uint8)
+    view[brows] = (30, 22, 18)
+    found = recolour_brows(view, mesh, 30, 75)
+    assert found is not None
+    delta, matte = found
+    inner = cv2.erode(brows.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    change = luma(matte[..., None] * delta)
+    assert 0.1 < change[inner].mean() < luma(view / 255)[~brows].max()
+    assert np.abs(change[~brows]).max() < 0.05
+
+
+def test_brows_keep_their_colour_on_younger_faces() -> None:
+    mesh = mean_mesh(wide_template(DEFAULT_TEMPLATE).points(HAIR_SIZE))
+    assert recolour_brows(np.full((HAIR_SIZE, HAIR_SIZE, 3), SKIN, np.uint8), mesh, 70, 30) is None

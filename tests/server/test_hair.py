@@ -18,7 +18,7 @@ from dorian_bundle.families.age_translator import AgeTranslatorMethod
 from dorian_bundle.graphs import Signature
 from dorian_bundle.hair import HAIR_SIZE
 from dorian_bundle.hair_networks import HairNetworks
-from dorian_bundle.mesh import OUTLINE, mean_mesh
+from dorian_bundle.mesh import OUTER_LIPS, OUTLINE, mean_mesh
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.faces.hair import HairFinder
@@ -48,7 +48,16 @@ class Answer:
 
 
 def dark(image: Floats) -> Floats:
-    return np.asarray(image.mean(axis=1, keepdims=True) < 0.3)
+    """What is dark is hair, and nothing a beard."""
+    hair = image.mean(axis=1, keepdims=True) < 0.3
+    return np.concatenate([hair, np.zeros_like(hair)], axis=1)
+
+
+def dark_below(image: Floats) -> Floats:
+    """What is dark is a beard in the middle of the view's lower half, and hair elsewhere."""
+    rows, columns = np.mgrid[: image.shape[2], : image.shape[3]]
+    is_dark, below = image.mean(axis=1, keepdims=True) < 0.3, (rows > 55) & (np.abs(columns - 48) < 22)
+    return np.concatenate([is_dark & ~below, is_dark & below], axis=1)
 
 
 def not_blue(image: Floats) -> Floats:
@@ -56,7 +65,18 @@ def not_blue(image: Floats) -> Floats:
 
 
 def nothing(image: Floats) -> Floats:
-    return np.zeros_like(image[:, :1])
+    return np.zeros_like(image[:, :2])
+
+
+def bearded() -> tuple[Pixels, NDArray[np.bool_]]:
+    """A photo of a painted head with a dark chin, and where that is."""
+    photo, _ = head()
+    outline, lips = mean_mesh(LANDMARKS)[OUTLINE], mean_mesh(LANDMARKS)[OUTER_LIPS]
+    face = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.fillPoly(face, [outline.round().astype(np.int32)], 1)
+    chin = (face > 0) & (np.arange(SIDE)[:, None] > lips[:, 1].max() + 4)
+    photo[chin] = BROWN
+    return photo, chin
 
 
 def head() -> tuple[Pixels, NDArray[np.bool_]]:
@@ -85,8 +105,9 @@ def test_hair_is_found_in_pixels_of_the_photo(hair_networks: HairNetworks) -> No
     found = HairFinder(hair_networks, answers.__getitem__).find(
         photo, LANDMARKS, mean_mesh(LANDMARKS), DEFAULT_TEMPLATE
     )
-    assert found is not None
-    matrix, cut = found
+    matrix, cut = found.matrix, found.hair
+    assert cut is not None
+    assert found.beard is None
     assert answers["hair"].shapes == [(1, 3, 96, 96)]
     assert answers["people"].shapes == [(1, 3, 256, 256)]
     assert cut.view.shape == (HAIR_SIZE, HAIR_SIZE, 3)
@@ -95,27 +116,40 @@ def test_hair_is_found_in_pixels_of_the_photo(hair_networks: HairNetworks) -> No
     assert back[cv2.dilate(hair.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0].mean() < 0.02
 
 
-@pytest.mark.parametrize(("hair", "people"), [(nothing, not_blue), (dark, nothing)], ids=["bald", "nobody"])
+@pytest.mark.parametrize(
+    ("hair", "people"), [(nothing, not_blue), (dark, lambda image: np.zeros_like(image[:, :1]))], ids=["bald", "nobody"]
+)
 def test_no_hair_is_none(
     hair_networks: HairNetworks, hair: Callable[..., Floats], people: Callable[..., Floats]
 ) -> None:
     answers = {"hair": Answer("hair", hair), "people": Answer("people", people)}
     finder = HairFinder(hair_networks, answers.__getitem__)
-    assert finder.find(head()[0], LANDMARKS, mean_mesh(LANDMARKS), DEFAULT_TEMPLATE) is None
+    found = finder.find(head()[0], LANDMARKS, mean_mesh(LANDMARKS), DEFAULT_TEMPLATE)
+    assert found.hair is found.beard is None
 
 
 @pytest.fixture
-def translator(hair_networks: HairNetworks, several_bundle: Bundle) -> AgeTranslator:
+def translator(translator_that_finds: Callable[..., AgeTranslator]) -> AgeTranslator:
     """A translator that draws nothing, and finds hair."""
+    return translator_that_finds(dark)
+
+
+@pytest.fixture
+def translator_that_finds(hair_networks: HairNetworks, several_bundle: Bundle) -> Callable[..., AgeTranslator]:
+    """Makes a translator that draws ``delta`` everywhere, and finds hair by a rule."""
     entry = several_bundle.manifest.methods[0]
     assert isinstance(entry, AgeTranslatorMethod)
     entry = entry.model_copy(update={"hair": hair_networks, "calibration": Calibration(), "mirrored": False})
-    answers = {
-        "hair": Answer("hair", dark),
-        "people": Answer("people", not_blue),
-        entry.graph: Answer("delta", np.zeros_like),
-    }
-    return AgeTranslator(entry, answers.__getitem__, None, None)
+
+    def make(rule: Callable[[Floats], Floats], delta: float = 0.0) -> AgeTranslator:
+        answers = {
+            "hair": Answer("hair", rule),
+            "people": Answer("people", not_blue),
+            entry.graph: Answer("delta", lambda image: np.full_like(image, delta)),
+        }
+        return AgeTranslator(entry, answers.__getitem__, None, None)
+
+    return make
 
 
 @pytest.fixture
@@ -180,3 +214,27 @@ def test_the_layer_has_what_hair_changes(
     inside = cv2.erode(head()[1].astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     assert (layer[..., 3][inside] > 200).mean() > 0.8
     assert change[inside].mean() == pytest.approx(aged(75)[inside].mean(), abs=2)
+
+
+@pytest.mark.parametrize(
+    ("target", "lighter"), [(75, (40, 200)), (8, (60, 160)), (28, (-1, 1))], ids=["old", "child", "adult"]
+)
+def test_a_beard_goes_grey_and_is_gone_on_a_child(
+    target: float,
+    lighter: tuple[float, float],
+    translator_that_finds: Callable[..., AgeTranslator],
+    face: DetectedFace,
+    flat_pipeline: BuildPipeline,
+    write: Callable[..., bytes],
+    read: Callable[[bytes], Pixels],
+) -> None:
+    photo, chin = bearded()
+    inside = cv2.erode(chin.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    method = translator_that_finds(
+        dark_below, delta=-0.2 if target == 8 else 0.0
+    )  # what is drawn on a beard goes with it
+    pipeline, _ = flat_pipeline(face, methods=[method])
+    request = AgeRequest(write(photo), [Age(years=target)], Age(years=25))
+    (picture,) = pipeline.age(request, method, Clock()).images
+    change = (read(picture.image.data).astype(np.float32) - photo)[inside].mean()
+    assert lighter[0] <= change <= lighter[1]

@@ -15,21 +15,24 @@ from numpy.typing import NDArray
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.hair import NEAR_SIZE, near_template
-from dorian_bundle.mesh import OUTLINE, mean_mesh
+from dorian_bundle.masks import part_mask
+from dorian_bundle.mesh import NOSE, OUTER_LIPS, OUTLINE, mean_mesh
 from dorian_training.checkpoint import load_weights
 from dorian_training.cli.train import main
 from dorian_training.data import hair_batches
+from dorian_training.data.beard_labels import label_beard
 from dorian_training.data.hair_batches import HairBatches, HairViews, load_person_segmenter
-from dorian_training.data.hair_kinds import Kind, hair_kind
-from dorian_training.data.hair_labels import HairLabels, label_hair
+from dorian_training.data.hair_kinds import Beard, HairKind, Head, hair_kind
+from dorian_training.data.hair_labels import label_hair
 from dorian_training.data.mesh import MESH_FILE
 from dorian_training.data.records import FaceRecord
+from dorian_training.data.region_labels import RegionLabels
 from dorian_training.errors import DataError
 from dorian_training.methods.hair_segmenter import HairSegmenterSettings, HairSegmenterStage
 from dorian_training.networks.hair_segmenter import HairSegmenter, HairSegmenterShape
 
 PERSON_SEGMENTER = Path("models/checkpoints/person_segmenter/selfie_segmentation.onnx")
-SKIN, BROWN, WALL = (205, 160, 135), (60, 42, 35), (70, 110, 170)
+SKIN, BROWN, WALL, RED = (205, 160, 135), (60, 42, 35), (70, 110, 170), (150, 40, 20)
 SMALL = HairSegmenterShape(channels=(4, 8, 8, 8, 8))
 ASTRONAUT = {  # examples/astronaut.jpg
     "right_eye": (200.2, 101.7),
@@ -62,7 +65,7 @@ def mesh() -> NDArray[np.float64]:
     return mean_mesh(near_template(DEFAULT_TEMPLATE).points(NEAR_SIZE))
 
 
-def label(kind: Kind = "hair", hair_colour: tuple[int, int, int] = BROWN) -> HairLabels | None:
+def label(kind: Head = "hair", hair_colour: tuple[int, int, int] = BROWN) -> RegionLabels | None:
     pixels, _, people = head(hair_colour=hair_colour)
     return label_hair(pixels, SEEN, people.astype(np.float32), mesh(), kind)
 
@@ -70,7 +73,12 @@ def label(kind: Kind = "hair", hair_colour: tuple[int, int, int] = BROWN) -> Hai
 def views(count: int) -> HairViews:
     heads = [head(seed) for seed in range(count)]
     hair = np.stack([255 * painted for _, painted, _ in heads]).astype(np.uint8)
-    return HairViews(np.stack([pixels for pixels, _, _ in heads]), hair, np.full_like(hair, 255))
+    beards = np.zeros_like(hair)
+    beards[:, 56:80, 30:66] = 255
+    pixels = np.stack([pixels for pixels, _, _ in heads])
+    pixels[:, 56:80, 30:66] = RED
+    regions = np.stack([hair, beards], axis=1)
+    return HairViews(pixels, regions, np.full_like(regions, 255))
 
 
 # --- labels ---
@@ -81,15 +89,15 @@ def test_hair_is_told_by_its_place_and_colour() -> None:
     assert labels is not None
     sure = labels.weight > 0.5
     assert sure[hair].mean() > 0.8
-    assert labels.hair[hair & sure].mean() > 0.97
-    assert labels.hair[~hair & sure].mean() < 0.02
+    assert labels.inside[hair & sure].mean() > 0.97
+    assert labels.inside[~hair & sure].mean() < 0.02
 
 
 @pytest.mark.parametrize("kind", ["covered", "bald"])
-def test_heads_without_hair_teach_what_is_none(kind: Kind) -> None:
+def test_heads_without_hair_teach_what_is_none(kind: Head) -> None:
     labels = label(kind)
     assert labels is not None
-    assert labels.hair.max() == 0
+    assert labels.inside.max() == 0
     assert labels.weight[head()[1] > 0].mean() > 0.5
 
 
@@ -111,16 +119,66 @@ def test_what_may_be_somebody_counts_for_nothing() -> None:
     assert labels.weight[people > 0].max() == 0
 
 
-def test_of_listed_heads_it_is_known_what_they_wear() -> None:
+def bearded(colour: tuple[int, int, int] = BROWN) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A painted head with a beard, and where that is."""
+    pixels, _, _ = head()
+    face = np.zeros((NEAR_SIZE, NEAR_SIZE), np.uint8)
+    cv2.fillPoly(face, [mesh()[OUTLINE].round().astype(np.int32)], 1)
+    mouth = part_mask(mesh(), NEAR_SIZE, "lips") + part_mask(mesh(), NEAR_SIZE, "teeth")
+    beard = (face > 0) & (np.arange(NEAR_SIZE)[:, None] > mesh()[NOSE][-1, 1] + 2) & (mouth < 0.1)
+    noise = np.random.default_rng(1).normal(0, 4, pixels.shape)
+    return np.where(beard[..., None], (colour + noise).clip(0, 255), pixels).astype(np.uint8), beard
+
+
+@pytest.mark.parametrize("colour", [BROWN, (190, 190, 192)], ids=["dark", "white"])
+def test_a_beard_is_told_by_its_place_and_colour(colour: tuple[int, int, int]) -> None:
+    pixels, beard = bearded(colour)
+    labels = label_beard(pixels, SEEN, mesh(), "beard")
+    assert labels is not None
+    sure = labels.weight > 0.5
+    assert sure[beard].mean() > 0.7
+    assert labels.inside[beard & sure].mean() > 0.95
+    assert labels.inside[~beard & sure].mean() < 0.02
+
+
+def test_a_moustache_ends_at_the_mouth() -> None:
+    labels = label_beard(bearded()[0], SEEN, mesh(), "moustache")
+    assert labels is not None
+    below = np.arange(NEAR_SIZE)[:, None] > mesh()[OUTER_LIPS][:, 1].max() + 3
+    assert labels.inside.sum() > 30
+    assert labels.inside[np.broadcast_to(below, labels.inside.shape)].max() == 0
+
+
+def test_a_bare_chin_teaches_what_is_no_beard() -> None:
+    labels = label_beard(bearded()[0], SEEN, mesh(), "none")
+    assert labels is not None
+    assert labels.inside.max() == 0
+    assert labels.weight.min() == 1
+
+
+def test_a_beard_like_skin_is_not_labelled() -> None:
+    assert label_beard(bearded(SKIN)[0], SEEN, mesh(), "moustache") is None
+
+
+def test_of_listed_faces_it_is_known_what_hair_they_have() -> None:
     names = [f"{folder}/{number}.webp" for folder in ("train", "val") for number in range(90_000)]
     kinds = [hair_kind(FaceRecord("fairface", Path("fairface.zip"), name, "train")) for name in names]
-    assert {kind: kinds.count(kind) for kind in ("hair", "covered", "bald")} == {
-        "hair": 2586,
-        "covered": 734,
-        "bald": 74,
-    }
-    assert kinds.count(None) == len(kinds) - 2586 - 734 - 74
-    assert hair_kind(FaceRecord("portraits", Path("portraits.zip"), "london/1.webp", "train")) == "hair"
+    heads, beards = [kind.head for kind in kinds], [kind.beard for kind in kinds]
+    assert [heads.count(kind) for kind in ("hair", "covered", "bald")] == [2586, 734, 74]
+    assert [beards.count(kind) for kind in ("beard", "moustache", "none")] == [272, 31, 280]
+    portrait = FaceRecord("portraits", Path("portraits.zip"), "london/1.webp", "train")
+    assert hair_kind(portrait) == HairKind("hair", None)
+    assert not hair_kind(FaceRecord("utkface", Path("utkface.zip"), "1.webp", "train")).is_known
+
+
+@pytest.mark.parametrize(
+    ("gender", "age_high", "beard"), [("Female", 39, "none"), ("Male", 9, "none"), ("Male", 39, None)]
+)
+def test_women_and_children_have_no_beard(gender: str, age_high: int, beard: Beard | None) -> None:
+    record = FaceRecord(
+        "portraits", Path("portraits.zip"), "london/1.webp", "train", age_low=3, age_high=age_high, gender=gender
+    )
+    assert hair_kind(record).beard == beard
 
 
 # --- batches ---
@@ -130,11 +188,14 @@ def test_labels_move_with_their_heads() -> None:
     batches = HairBatches(views(4), 8, seed=1)
     batch = batches.next()
     dark = batch.image.mean(dim=1) < batch.image.mean(dim=(1, 2, 3))[:, None, None] - 0.3
-    hair = (batch.hair[:, 0] > 0.9) & (batch.weight[:, 0] > 0.9)
-    bare = (batch.hair[:, 0] < 0.1) & (batch.weight[:, 0] > 0.9)
-    assert dark[hair].float().mean() > 0.9
+    hair, beard = (batch.regions > 0.9).unbind(dim=1)
+    seen = batch.weights.amin(dim=1) > 0.9
+    bare = (batch.regions.amax(dim=1) < 0.1) & seen
+    assert dark[hair & seen].float().mean() > 0.9
     assert dark[bare].float().mean() < 0.1
-    assert (batch.weight == 0).any()  # what was moved in from beyond the view
+    red = batch.image[:, 0] - batch.image[:, 2]
+    assert float(red[beard & seen].mean()) > float(red[bare].mean())
+    assert (batch.weights == 0).any()  # what was moved in from beyond the view
     assert batch.image.abs().max() <= 1 + 1e-5
 
 
@@ -164,9 +225,9 @@ def test_another_file_finds_nobody(tmp_path: Path) -> None:
 # --- network and stage ---
 
 
-def test_the_segmenter_says_of_each_pixel_whether_it_is_hair() -> None:
+def test_the_segmenter_says_of_each_pixel_whether_it_is_hair_or_beard() -> None:
     network = HairSegmenter(SMALL).eval()
-    assert network(torch.zeros(2, 3, NEAR_SIZE, NEAR_SIZE)).shape == (2, 1, NEAR_SIZE, NEAR_SIZE)
+    assert network(torch.zeros(2, 3, NEAR_SIZE, NEAR_SIZE)).shape == (2, 2, NEAR_SIZE, NEAR_SIZE)
 
 
 def test_a_stage_learns_hair() -> None:
@@ -174,24 +235,27 @@ def test_a_stage_learns_hair() -> None:
     settings = HairSegmenterSettings(learning_rate=1e-2, ema_decay=0.8)
     stage = HairSegmenterStage(SMALL, settings, torch.device("cpu"), False, views(6))
     batches = HairBatches(views(6), 8, seed=0)
-    before = stage.measure()["hair_iou"]
-    for number in range(60):
+    before = stage.measure()
+    for number in range(110):
         stage.step(batches.next(), number)
-    assert before < 0.4
-    assert stage.measure()["hair_iou"] > 0.75
+    assert before["hair_iou"] < 0.4
+    assert before["beard_iou"] < 0.2
+    after = stage.measure()
+    assert after["hair_iou"] > 0.75
+    assert after["beard_iou"] > 0.35
 
 
 def test_pixels_without_weight_teach_nothing() -> None:
     stage = HairSegmenterStage(SMALL, HairSegmenterSettings(), torch.device("cpu"), False)
     batch = HairBatches(views(2), 4, seed=0).next()
-    half = torch.zeros_like(batch.weight)
+    half = torch.zeros_like(batch.weights)
     half[..., : NEAR_SIZE // 2, :] = 1
-    wrong = torch.where(half > 0, batch.hair, 1 - batch.hair)
+    wrong = torch.where(half > 0, batch.regions, 1 - batch.regions)
     losses = []
-    for hair in (batch.hair, wrong):
+    for regions in (batch.regions, wrong):
         torch.manual_seed(0)
         fresh = HairSegmenterStage(SMALL, stage.settings, torch.device("cpu"), False)
-        losses.append(float(fresh.step(hair_batches.HairBatch(batch.image, hair, half), 0)["cross_entropy"]))
+        losses.append(float(fresh.step(hair_batches.HairBatch(batch.image, regions, half), 0)["hair"]))
     assert losses[0] == losses[1]
     assert stage.measure() == {}
 
@@ -239,7 +303,7 @@ def test_the_command_trains_on_labelled_heads(
     assert about["data"].keys() == {"portraits"}
     (kept,) = (tmp_path / "cache").glob("hair-*.npz")
     with np.load(kept) as labelled:
-        assert labelled["hair"].mean() > 0.05 * 255
+        assert labelled["regions"][:, 0].mean() > 0.05 * 255
 
 
 def test_heads_that_are_not_labelled_are_refused(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def blurred(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Return ``values`` (size, size) blurred by a Gaussian; ``sigma`` in parts of the side."""
+    """Return ``values`` (size, size), or a picture's (size, size, 3), blurred by a Gaussian; ``sigma`` in parts of the side."""
     return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma * len(values)), dtype=np.float32)
 
 

@@ -10,9 +10,9 @@ from dorian_bundle.hair import NEAR_SIZE, PEOPLE_SIZE
 
 
 def hair_segmenter_signature() -> Signature:
-    """Return the signature: the near view of a face → how much of each pixel is hair, in [0, 1]; see ``dorian_bundle.hair``."""
+    """Return the signature: the near view of a face → how much of each pixel is hair, and beard, in [0, 1]; see ``dorian_bundle.hair``."""
     image = TensorSpec(name="image", shape=(BATCH, 3, NEAR_SIZE, NEAR_SIZE))
-    return Signature(inputs=(image,), outputs=(TensorSpec(name="hair", shape=(BATCH, 1, NEAR_SIZE, NEAR_SIZE)),))
+    return Signature(inputs=(image,), outputs=(TensorSpec(name="hair", shape=(BATCH, 2, NEAR_SIZE, NEAR_SIZE)),))
 
 
 def person_segmenter_signature() -> Signature:
@@ -22,7 +22,7 @@ def person_segmenter_signature() -> Signature:
 
 
 class HairNetworks(Entry):
-    """The graphs that find hair. ``provenance`` is that of ``hair_segmenter``; ``person_segmenter`` is among its networks."""
+    """The graphs that find hair and beards. ``provenance`` is that of ``hair_segmenter``; ``person_segmenter`` is among its networks."""
 
     hair_segmenter: str
     person_segmenter: str

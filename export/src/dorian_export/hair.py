@@ -1,4 +1,4 @@
-"""The networks that find hair as graphs: ours, verified against torch, and the published one that finds people, as it is."""
+"""The networks that find hair and beards as graphs: ours, verified against torch, and the published one that finds people, as it is."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from dorian_training.networks.hair_segmenter import HairSegmenter, HairSegmenter
 PERSON_SEGMENTER_SHA256 = "84daee84c67b8809a498b4d20a4edeedf2378fa8843875eac6350a3b7a9e2db0"
 
 HAIR_CHECKPOINTS = {
-    "hair_segmenter": "Run or checkpoint of the hair segmenter: which pixels around a face are hair; hair then greys with age.",
+    "hair_segmenter": "Run or checkpoint of the hair segmenter: which pixels around a face are hair and beard, which then grey with age.",
     "person_segmenter": "ONNX file of MediaPipe's selfie segmentation, for --hair-segmenter.",
 }
 
 
 class HairSegmenterGraph(nn.Module):
-    """A hair segmenter whose image is RGB in [0, 1] and that gives how much of each pixel is hair, in [0, 1]."""
+    """A hair segmenter whose image is RGB in [0, 1] and that gives how much of each pixel is hair, and beard, in [0, 1]."""
 
     def __init__(self, segmenter: nn.Module) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class HairSegmenterGraph(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.segmenter(cast_like(self.segmenter, image * 2 - 1))
-        return logits.float().sigmoid()  # (batch, 1, size, size)
+        return logits.float().sigmoid()  # (batch, 2, size, size)
 
 
 def export_hair_networks(job: ExportJob) -> tuple[HairNetworks, dict[str, Graph], dict[str, float]] | None:

@@ -28,8 +28,9 @@ class AgeTranslatorMethod(MethodEntry):
 
     ``graph`` draws ages from ``min_years`` to ``max_years``; those beyond are drawn as the nearest of them. ``calibration``
     says which age to give to the graph. ``mirrored``: whether a delta is the mean of the crop's and of its mirror image's,
-    turned back. ``reads_back``: whether a face that is read off its target is drawn once more, for another age. ``detail`` and ``shape``: tables by which the photo's own fine structure of skin (see ``skin_detail``) and the face's
-    shape (see ``face_shape``) are changed, ``hair``: networks by which its hair changes colour; ``None``: it stays as it is.
+    turned back. ``reads_back``: whether a face that is read off its target is drawn once more, for another age. ``detail`` and
+    ``shape``: tables by which the photo's own fine structure of skin (see ``skin_detail``) and the face's shape (see ``face_shape``)
+    are changed, ``hair``: networks by which its hair and beard are; ``None``: they stay as they are.
     """
 
     family: Literal["age_translator"] = "age_translator"
@@ -53,6 +54,10 @@ class AgeTranslatorMethod(MethodEntry):
         if self.min_years >= self.max_years:
             raise ValueError(f"min_years {self.min_years:g} must be less than max_years {self.max_years:g}")
         return self
+
+    @property
+    def changes_hair(self) -> bool:
+        return self.hair is not None
 
     def graph_names(self) -> tuple[str, ...]:
         return (self.graph, *(self.hair.graph_names() if self.hair else ()))

@@ -1,8 +1,9 @@
-"""Finding hair: the wide view of a face is cut out of its photo, and networks and colours say what of it is hair."""
+"""Finding hair and beards: the wide view of a face is cut out of its photo, and networks and colours say what of it they are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -24,6 +25,19 @@ from dorian_bundle.tensors import crops_to_images
 from dorian_server.runtimes.session import Session
 
 
+@dataclass(frozen=True)
+class FoundHair:
+    """The ``hair`` and ``beard`` of a face, each ``None`` where there is none.
+
+    ``view``: RGB uint8 (HAIR_SIZE, HAIR_SIZE, 3), where they are; ``matrix`` (2, 3): from the photo's pixels to its own.
+    """
+
+    matrix: NDArray[np.float64]
+    view: NDArray[np.uint8]
+    hair: Hair | None
+    beard: Hair | None
+
+
 class HairFinder:
     """The networks of ``entry``; ``open_session`` opens their graphs by their names. Safe to call from several threads."""
 
@@ -36,26 +50,22 @@ class HairFinder:
         landmarks: NDArray[np.float64],
         mesh: NDArray[np.float64],
         template: AlignmentTemplate,
-    ) -> tuple[NDArray[np.float64], Hair] | None:
-        """Return the hair around a face.
+    ) -> FoundHair:
+        """Return the hair around a face, and its beard.
 
         Args:
             photo: RGB uint8 (height, width, 3).
             landmarks: The five by which the face is aligned, (5, 2), in pixels of the photo.
             mesh: The face's points in pixels of the photo, (73, 2).
             template: To which crops are aligned.
-
-        Returns:
-            The matrix (2, 3) from the photo's pixels to those of the view of the hair, and the hair; ``None`` where there is none.
         """
         matrix = crop_matrix(landmarks, wide_template(template), WIDE_SIZE)
         wide = warp_crop(photo, matrix, WIDE_SIZE)
-        near = self._hair.run({"image": crops_to_images([near_of(wide)])})["hair"][0, 0]
+        near = self._hair.run({"image": crops_to_images([near_of(wide)])})["hair"][0]
         enlarged = cv2.resize(wide, (PEOPLE_SIZE, PEOPLE_SIZE), interpolation=cv2.INTER_LINEAR)
         people = self._people.run({"image": crops_to_images([np.asarray(enlarged, dtype=np.uint8)])})["people"][0, 0]
         people = cv2.resize(people, (WIDE_SIZE, WIDE_SIZE), interpolation=cv2.INTER_AREA)
-        matte = find_hair(wide, near, np.asarray(people, dtype=np.float32), cv2.transform(mesh[None], matrix)[0])
-        if matte is None:
-            return None
+        mattes = find_hair(wide, near, np.asarray(people, dtype=np.float32), cv2.transform(mesh[None], matrix)[0])
         fine = finer_matrix(matrix, HAIR_SIZE / WIDE_SIZE)
-        return fine, refine_hair(matte, warp_crop(photo, fine, HAIR_SIZE))
+        view = warp_crop(photo, fine, HAIR_SIZE)
+        return FoundHair(fine, view, *(None if matte is None else refine_hair(matte, view) for matte in mattes))

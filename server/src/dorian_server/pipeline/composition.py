@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.hair import Hair, keeps_colour, recolour_hair
+from dorian_bundle.hair_ageing import keeps_hair
 from dorian_bundle.masks import change_mask
 from dorian_bundle.mesh import mean_mesh
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import Reason, RequestError
 from dorian_server.domain.requests import MAX_STRENGTH, Age, AgeRequest, MixRequest
 from dorian_server.domain.results import AgedImage, FaceReading, FaceReport, FailedFace, ReachedTarget
+from dorian_server.faces.hair import FoundHair
 from dorian_server.faces.reader import FaceReader, cosine_similarity
 from dorian_server.images import Photo
 from dorian_server.methods.method import Drawing, Method
@@ -22,6 +23,7 @@ from dorian_server.pipeline import compositing
 from dorian_server.pipeline.face_selection import UnmatchedSelector
 from dorian_server.pipeline.face_warnings import warn_of_face
 from dorian_server.pipeline.fine_detail import FineCrop, cut_finely, detailed_patch
+from dorian_server.pipeline.hair_patches import HairPatches, hair_patches
 from dorian_server.pipeline.outputs import encode_delta, encode_photo
 from dorian_server.pipeline.preparation import PreparedFace
 from dorian_server.pipeline.reshaping import Move, reshape_faces
@@ -66,7 +68,7 @@ class Composition:
         self._failed = [FaceReport(failure.face, error=failure.error) for failure in failed]
         self._unmatched = [FaceReport(target=selector.target, error=selector.error()) for selector in unmatched]
         self._fine_crops: dict[int, FineCrop] = {}
-        self._hair: dict[int, tuple[NDArray[np.float64], Hair] | None] = {}  # where they were looked for
+        self._hair: dict[int, FoundHair] = {}  # of those whose was looked for
         with clock.stage("paste"):
             self._meshes = [_mesh(face) for face in prepared]  # (73, 2) each, in pixels of the photo
             self._masks = [
@@ -115,16 +117,17 @@ class Composition:
 
     def _paste(self, drawings: Sequence[Drawing | None]) -> tuple[NDArray[np.uint8], list[compositing.Patch]]:
         """Return the photo's pixels with ``drawings``, and the patches that were put into it."""
-        pixels = self._photo.pixels.copy()
-        patches = [self._patch(index, drawing) for index, drawing in enumerate(drawings) if drawing is not None]
-        compositing.apply(pixels, patches, self._request.strength)
+        pixels, strength = self._photo.pixels.copy(), self._request.strength
+        shown = [(index, drawing) for index, drawing in enumerate(drawings) if drawing is not None]
+        hair = [self._hair_patches(*part) for part in shown]
+        patches = [of_hair.spared(self._patch(*part)) for of_hair, part in zip(hair, shown, strict=True)]
+        compositing.apply(pixels, patches, strength)
         if self._request.blend == "delta":
-            shown = [(index, drawing) for index, drawing in enumerate(drawings) if drawing is not None]
-            hair = [patch for patch in (self._hair_patch(*part) for part in shown) if patch is not None]
+            recoloured = [patch for of_hair in hair for patch in of_hair.patches]
+            compositing.apply(pixels, recoloured, min(strength, 1.0))  # it is grey at most
             moves = [move for move in (self._move(*part) for part in shown) if move is not None]
-            compositing.apply(pixels, hair, min(self._request.strength, 1.0))  # it is grey at most
-            reshape_faces(pixels, moves, self._request.strength)
-            patches += hair
+            reshape_faces(pixels, moves, strength)
+            patches += recoloured
         return pixels, patches
 
     def _patch(self, index: int, drawing: Drawing) -> compositing.Patch:
@@ -140,21 +143,17 @@ class Composition:
         crop, strength = self._fine_crop(index), self._request.strength
         return detailed_patch(patch, crop, change.detail, change.source, change.target, strength)
 
-    def _hair_patch(self, index: int, drawing: Drawing) -> compositing.Patch | None:
-        """Return how the hair of the prepared face ``index`` changes its colour."""
+    def _hair_patches(self, index: int, drawing: Drawing) -> HairPatches:
+        """Return how the hair of the prepared face ``index`` changes."""
         change, request, face = drawing.photo, self._request, self._prepared[index]
-        if change is None or change.hair is None or (isinstance(request, AgeRequest) and request.keep_hair):
-            return None
-        if keeps_colour(change.source, change.target):
-            return None
+        keeps = request.blend != "delta" or (isinstance(request, AgeRequest) and request.keep_hair)
+        if keeps or change is None or change.hair is None or keeps_hair(change.source, change.target):
+            return HairPatches()
+        mesh, landmarks = self._meshes[index], face.face.detected.landmarks
         if index not in self._hair:
-            landmarks, template = face.face.detected.landmarks, self._face_reader.template
-            self._hair[index] = change.hair.find(self._photo.pixels, landmarks, self._meshes[index], template)
-        found = self._hair[index]
-        delta = recolour_hair(found[1], change.source, change.target) if found else None
-        if found is None or delta is None:
-            return None
-        return compositing.learned_patch(found[0], found[1].matte, delta, compositing.colourfulness(face.crop))
+            self._hair[index] = change.hair.find(self._photo.pixels, landmarks, mesh, self._face_reader.template)
+        colour = compositing.colourfulness(face.crop)
+        return hair_patches(self._hair[index], mesh, change.source, change.target, colour)
 
     def _move(self, index: int, drawing: Drawing) -> Move | None:
         """Return how the prepared face ``index`` changes its shape."""

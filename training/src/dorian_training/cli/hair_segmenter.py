@@ -1,4 +1,4 @@
-"""``dorian-train hair-segmenter``: which pixels around a face are hair."""
+"""``dorian-train hair-segmenter``: which pixels around a face are hair, and which are beard."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class HairSegmenterConfig(SelectedSetsConfig):
         return apply_overrides(HairSegmenterSettings(), self.overrides)
 
     def is_usable(self, record: FaceRecord) -> bool:
-        """Return whether to train on a face: of the training split, of a set that is wanted, and its head is labelled."""
+        """Return whether to train on a face: of the training split, of a set that is wanted, and something is known of its hair."""
         is_wanted = record.split == "train" and record.landmarks is not None and self.is_selected(record)
-        return is_wanted and hair_kind(record) is not None
+        return is_wanted and hair_kind(record).is_known
 
 
 @config_command("hair-segmenter", HairSegmenterConfig)
 def hair_segmenter(config: HairSegmenterConfig) -> None:
-    """Train the hair segmenter: which pixels around a face are hair, and not cloth or skin.
+    """Train the hair segmenter: which pixels around a face are hair or beard, and not cloth or skin.
 
     The faces are those of archives with a mesh.npz beside faces.csv; labels are made of their colours.
 
@@ -67,7 +67,7 @@ def _train(context: DistributedContext, config: HairSegmenterConfig) -> None:
     if not records:
         raise DataError("no face of the training split has a labelled head; give FairFace or portraits")
     views, faces = cut_hair_views(records, config.people, config.cache.expanduser())
-    # A tenth of the labelled heads, which are all of the training split.
+    # A tenth of the labelled faces, which are all of the training split.
     held_out = np.array([split_of(face.name) != "train" for face in faces])
     resumed = read_run(config.out, HairSegmenterStage.name)
     shape = HairSegmenterShape.from_dict(resumed["shape"]) if resumed else HairSegmenterShape()

@@ -1,4 +1,4 @@
-"""Labels of hair that nobody drew: what is of a person, beside the face and unlike its skin, cut out by colour (GrabCut, Rother et al. 2004).
+"""Labels of hair: what is of a person, beside the face and unlike its skin, cut out by colour.
 
 They are told from a photo, its face mesh and a mask of people; where they may be wrong they say so, and a network that learns from
 thousands of them is right more often than they are. Cloth they cannot tell from hair, so that what a head wears has to be labelled by eye.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,9 +22,8 @@ from dorian_bundle.hair_colour import (
 )
 from dorian_bundle.masks import depth_in_face
 from dorian_bundle.mesh import LEFT_IRIS, OUTLINE, RIGHT_IRIS
-from dorian_training.data.hair_kinds import Kind
-
-Bools = NDArray[np.bool_]
+from dorian_training.data.hair_kinds import Head
+from dorian_training.data.region_labels import Bools, RegionLabels, cut_out, parts_touching
 
 _NOBODY, _SOMEBODY, _SURELY_SOMEBODY = 0.15, 0.6, 0.8  # values of a mask of people
 # In distances between the eyes; depths are below the face's outline.
@@ -35,21 +33,12 @@ _BARE, _BARE_CHEEKS = 0.3, 0.12  # depths from which there is none, below the br
 _UNLIKE_SKIN = 2.2  # spreads of skin's colours
 _ALIKE = (12.0, 10.0)  # in lightness and in colour of CIE Lab, below both of which hair is like skin
 _LEAST_PIXELS = 25
-_ROUNDS = 2  # of GrabCut
 _HAIR_SPREAD = ((7.0, 3.0, 3.0), (14.0, 7.0, 7.0))
 
 
-@dataclass(frozen=True)
-class HairLabels:
-    """``hair`` (size, size), 1 on hair and 0 elsewhere, and how much each pixel of it counts, ``weight`` in [0, 1]; float32."""
-
-    hair: FloatArray
-    weight: FloatArray
-
-
 def label_hair(
-    crop: NDArray[np.uint8], seen: Bools, people: FloatArray, mesh: NDArray[np.float64], kind: Kind
-) -> HairLabels | None:
+    crop: NDArray[np.uint8], seen: Bools, people: FloatArray, mesh: NDArray[np.float64], head: Head
+) -> RegionLabels | None:
     """Label the hair around a face.
 
     Args:
@@ -57,7 +46,7 @@ def label_hair(
         seen: What of it the photo shows, (size, size).
         people: How much of each pixel is a person, in [0, 1], (size, size).
         mesh: The face's points in pixels of the crop, (73, 2).
-        kind: What is on the head; "covered": something is worn.
+        head: What is on the head; "covered": something is worn.
 
     Returns:
         The labels; ``None`` where hair cannot be told from skin.
@@ -65,10 +54,10 @@ def label_hair(
     place = _Place.of(mesh, len(crop))
     weight = seen & ~((people > _NOBODY) & (people < _SOMEBODY))
     bare = (people <= _NOBODY) | place.bare
-    if kind != "hair":
-        if kind == "covered":
+    if head != "hair":
+        if head == "covered":
             weight &= bare | (place.rows <= place.brows)  # hair may hang out below
-        return HairLabels(np.zeros(crop.shape[:2], np.float32), weight.astype(np.float32))
+        return RegionLabels(np.zeros(crop.shape[:2], np.float32), weight.astype(np.float32))
     colours = lab_colours(crop)
     if place.skin.sum() < _LEAST_PIXELS:
         return None
@@ -85,16 +74,16 @@ def label_hair(
     from_hair = hair.distance(colours)
     likely = (from_hair < from_skin) & (people > _SOMEBODY) & (place.depth < _WITHIN)
     sure = seeds & (from_hair < 1.2) & (from_skin > 3)
-    cut = _cut_out(crop, likely, sure, bare | place.skin | place.neck)
+    cut = cut_out(crop, likely, sure, bare | place.skin | place.neck)
     if cut is None:
         return None
-    whole = _touching(cut, place.rows < place.eyes)
+    whole = parts_touching(cut, place.rows < place.eyes)
     like_hair = (from_hair < 0.6 * from_skin) & (from_hair < 1.5) & (people > _SOMEBODY) & (place.depth < 0.1)
     doubtful = (cut & (from_hair > from_skin)) | (~cut & like_hair)
     doubtful |= cut & (place.rows > place.chin - 0.35 * place.unit) & (from_hair > 1.3)  # clothes, or long hair
     doubtful |= cut & (place.rows > place.eyes + 0.9 * place.unit) & (np.abs(place.depth) < 0.12)  # shadows under jaws
     weight &= ~(doubtful & ~bare) & ~(cut & ~whole)
-    return HairLabels(whole.astype(np.float32), weight.astype(np.float32))
+    return RegionLabels(whole.astype(np.float32), weight.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -123,23 +112,3 @@ class _Place:
         bare = ((depth > _BARE) & (rows > brows - 0.1 * unit)) | ((depth > _BARE_CHEEKS) & (rows > eyes + 0.2 * unit))
         neck = (rows > chin) & (np.abs(columns - middle) < 0.45 * unit)
         return cls(unit, rows, eyes, brows, chin, depth, skin, bare, neck)
-
-
-def _cut_out(crop: NDArray[np.uint8], likely: Bools, sure: Bools, not_hair: Bools) -> Bools | None:
-    cut = np.where(likely, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    cut[sure] = cv2.GC_FGD
-    cut[not_hair] = cv2.GC_BGD
-    if not (cut & 1).any() or (cut & 1).all():  # GrabCut needs both
-        return None
-    models, whole = np.zeros((2, 1, 65)), (0, 0, len(crop), len(crop))
-    try:
-        cv2.grabCut(np.ascontiguousarray(crop), cut, whole, models[0], models[1], _ROUNDS, cv2.GC_INIT_WITH_MASK)
-    except cv2.error:  # too few colours for its mixture
-        return None
-    return np.asarray(cut & 1, dtype=np.bool_)
-
-
-def _touching(mask: Bools, region: Bools) -> Bools:
-    """Return the parts of ``mask`` that reach into ``region``."""
-    _, parts = cv2.connectedComponents(mask.astype(np.uint8))
-    return np.asarray(np.isin(parts, np.unique(parts[mask & region])) & mask)

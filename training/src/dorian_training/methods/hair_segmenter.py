@@ -1,4 +1,4 @@
-"""The hair segmenter's training: labels of hair told by colour, weighted by how sure they are."""
+"""The hair segmenter's training: labels of hair and beards told by colour, weighted by how sure they are."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class HairSegmenterSettings:
 
 
 class HairSegmenterStage(Stage[HairBatch]):
-    """Hair learnt from labelled views; ``watched`` are views to measure on."""
+    """Hair and beards learnt from labelled views; ``watched`` are views to measure on."""
 
     name = "hair_segmenter"
 
@@ -53,27 +53,29 @@ class HairSegmenterStage(Stage[HairBatch]):
     def step(self, batch: HairBatch, number: int) -> dict[str, Tensor]:
         self.segmenter.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
-            logits = self.segmenter(batch.image)  # (batch, 1, size, size)
-        losses = F.binary_cross_entropy_with_logits(logits.float(), batch.hair, reduction="none")
-        loss = (losses * batch.weight).sum() / batch.weight.sum().clamp(min=1e-6)
+            logits = self.segmenter(batch.image)  # (batch, 2, size, size)
+        losses = F.binary_cross_entropy_with_logits(logits.float(), batch.regions, reduction="none")
+        weighed, weights = ((values * batch.weights).sum(dim=(0, 2, 3)) for values in (losses, torch.ones_like(losses)))
+        hair, beard = weighed / weights.clamp(min=1e-6)
+        loss = hair + beard
         self.optimizer_step("hair_segmenter", loss)
         self.averages["hair_segmenter"].update_parameters(self.segmenter)
-        return {"cross_entropy": loss.detach()}
+        return {"hair": hair.detach(), "beard": beard.detach()}
 
     def measure(self) -> dict[str, float]:
-        """Return ``hair_iou`` of the validation views: the hair that network and labels share over that of either, where labels are sure."""
+        """Return ``hair_iou`` and ``beard_iou`` of the validation views: what network and labels share over what is of either, where labels are sure."""
         if self.watched is None:
             return {}
-        shared, either = 0.0, 0.0
+        shared, either = np.zeros(2), np.zeros(2)
         for start in range(0, len(self.watched.pixels), _VIEWS_AT_ONCE):
             part = slice(start, start + _VIEWS_AT_ONCE)
             images = as_images(torch.from_numpy(self.watched.pixels[part]).to(self.device))
             with torch.no_grad():
-                found = (self.averages["hair_segmenter"](images)[:, 0] > 0).cpu().numpy()
-            hair, weight = self.watched.hair[part] > 127, self.watched.weight[part].astype(np.float64)
-            shared += float((weight * (found & hair)).sum())
-            either += float((weight * (found | hair)).sum())
-        return {"hair_iou": shared / max(either, 1e-6)}
+                found = (self.averages["hair_segmenter"](images) > 0).cpu().numpy()  # (views, 2, size, size)
+            labelled, weights = self.watched.regions[part] > 127, self.watched.weights[part].astype(np.float64)
+            shared += (weights * (found & labelled)).sum(axis=(0, 2, 3))
+            either += (weights * (found | labelled)).sum(axis=(0, 2, 3))
+        return dict(zip(("hair_iou", "beard_iou"), (shared / either.clip(1e-6)).tolist(), strict=True))
 
     def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
         load_network(self.segmenter, weights, "hair_segmenter")

@@ -1,4 +1,4 @@
-"""The hair segmenter: a small U-Net that says of each pixel around a face whether it is hair."""
+"""The hair segmenter: a small U-Net that says of each pixel around a face whether it is hair or beard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class HairSegmenterShape(NetworkShape):
 
 
 class HairSegmenter(nn.Module):
-    """View (batch, 3, size, size), RGB in [-1, 1] → logits of hair (batch, 1, size, size); ``size`` is a multiple of 16.
+    """View (batch, 3, size, size), RGB in [-1, 1] → logits of hair and of beard (batch, 2, size, size); ``size`` is a multiple of 16.
 
     A U-Net (Ronneberger et al. 2015) whose halves are added, not joined.
     """
@@ -34,7 +34,7 @@ class HairSegmenter(nn.Module):
             nn.Conv2d(here, above, 1) for above, here in zip(shape.channels[:-1], deeper, strict=True)
         )
         self.merge = nn.ModuleList(_convolutions(above, above) for above in shape.channels[:-1])
-        self.head = nn.Conv2d(first, 1, 1)
+        self.head = nn.Conv2d(first, 2, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         scales = [self.stem(image)]  # (batch, channels, side, side) of each scale, the finest first

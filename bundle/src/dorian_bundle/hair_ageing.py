@@ -1,0 +1,181 @@
+"""How hair, beards and brows change with age: they go grey, the lighter strands first, and hair dark again; children have no beard."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dorian_bundle.gaussian import blurred
+from dorian_bundle.hair import LEAST_PIXELS, SURE, Hair
+from dorian_bundle.hair_colour import FloatArray, eye_distance, lab_colours
+from dorian_bundle.masks import depth_in_face, part_mask, skin_mask
+from dorian_bundle.mesh import LEFT_IRIS, RIGHT_IRIS
+from dorian_bundle.tensors import luma, pixels_to_floats
+
+# Share of an adult's hair that is grey: a logistic function of age, with half of its most at the middle.
+_MOST_GREY, _GREY_MIDDLE, _GREY_PACE = 0.85, 57.0, 8.0  # share, years, years
+_GREY, _DARK = 0.62, 0.2  # mean luma, from 0 to 1, of grey hair, and of hair that has lost its grey
+_BROWN = np.array([1.12, 0.97, 0.84], dtype=np.float32)  # red, green and blue of the latter, over its luma
+_BROAD = 0.03  # of the fine view's side: sigma of the mean around a pixel, about which its strands vary
+_SHADES = (0.45, 1.5)  # between which the broad light on hair is kept
+_SOFTER = 0.6  # exponent of that light on grey hair, which shines through
+_MOST_CONTRAST = 1.4  # by which strands differ more on grey hair
+_GREY_FIRST = 0.8  # how much sooner strands go grey that are a standard deviation lighter, as a log ratio of odds
+_LIGHT_HAIR, _LIGHT_HAIR_FADE = 0.27, 0.2  # mean luma, from which on hair may be grey
+_COLOURED, _COLOURED_FADE = 18.0, 6.0  # chroma of CIE Lab, from which on it is not: it is blond or red
+_ALL_DARK = 0.3  # less grey, from which on all grey hair goes dark
+_LEAST_CHANGE = 0.02  # share of hair, below which nothing is done
+
+_BROWS = 0.7  # share of a brow that goes grey where all hair does
+_BROW = 0.35  # share of the skin's light that a wholly dark brow takes
+_BROW_EDGE, _BROW_REACH = (
+    0.007,
+    5,
+)  # of the view's side: how softly brows end; and pixels by which they reach beyond the mesh's
+_BESIDE_BROWS = 0.03  # of the view's side: sigma of the mean of the skin around
+_LIT = (0.5, 1.1)  # between which grey brows are as light as the skin
+_TINGED = 0.4  # share of the skin's colour that grey brows have
+
+_ADULT = 16.0  # years, from which on beards are shaved where a face becomes a child's
+_FIRST_BEARD, _FIRST_BEARD_FADE = 17.0, 4.0  # years, below and over which there is none
+# In distances between the eyes; depths are below the face's outline.
+_NECK = -0.2  # depth, outside of the face, up to which a beard is shaved
+_ON_FACE = 0.6  # share of a beard that has to lie within: behind a longer one, nobody knows what there is
+_BELOW_EYES, _WITHIN = 0.2, 0.08  # below the eyes, and the depth, from which there is skin to fill in
+_FILLS = (0.25, 0.1, 0.05, 0.025)  # of the view's side: sigmas of the means that fill in, the broadest first
+_ENOUGH = 0.25  # share of skin around a pixel, from which on a mean of it is as good as a broader one
+_EDGE, _EDGE_LIGHT = (
+    0.25,
+    0.82,
+)  # depth up to which a face turns away from the light, and the share of it at its outline
+
+
+def grey_share(years: float) -> float:
+    """Return the share of hair that is grey at an age of ``years``, 0 to 1."""
+    return float(_MOST_GREY / (1 + np.exp(-(years - _GREY_MIDDLE) / _GREY_PACE)))
+
+
+def shaved_share(source: float, target: float) -> float:
+    """Return how much of a beard is gone at an age of ``target`` years, of a face of ``source`` years, 0 to 1."""
+    return float(np.clip((_FIRST_BEARD - target) / _FIRST_BEARD_FADE, 0, 1)) if source >= _ADULT else 0.0
+
+
+def keeps_hair(source: float, target: float) -> bool:
+    """Return whether hair and beard are the same at ages of ``source`` and ``target`` years."""
+    is_as_grey = abs(grey_share(target) - grey_share(source)) < _LEAST_CHANGE
+    return is_as_grey and shaved_share(source, target) == 0
+
+
+def recolour_hair(hair: Hair, source: float, target: float) -> FloatArray | None:
+    """Return what changes the colour of ``hair`` from an age of ``source`` years to one of ``target``.
+
+    Older, a share of its strands goes grey, the lighter ones first; younger, what of it is grey goes dark again.
+
+    Returns:
+        A delta, float32 (HAIR_SIZE, HAIR_SIZE, 3) in [-1, 1], to be applied under the matte; ``None`` where nothing changes.
+    """
+    before, after = grey_share(source), grey_share(target)
+    pixels, weight = pixels_to_floats(hair.view), hair.matte + np.float32(1e-4)
+    light = luma(pixels)
+    mean = float((light * weight).sum() / weight.sum())
+    broad = blurred(light * weight, _BROAD) / blurred(weight, _BROAD)
+    strands = light - broad
+    shade = np.clip(broad / max(mean, 0.05), *_SHADES)
+    if after > before:
+        share = (after - before) / (1 - before)
+        spread = float(np.sqrt((strands**2 * weight).sum() / weight.sum())) + 0.01
+        amount = 1 / (1 + (1 - share) / share * np.exp(-_GREY_FIRST * strands / spread))
+        lighter = max(_GREY, mean)
+        contrast = np.clip((lighter / max(mean, 0.08)) ** 0.7, 1, _MOST_CONTRAST)
+        new = (lighter * shade**_SOFTER + contrast * strands)[..., None]
+    else:
+        share = min((before - after) / _ALL_DARK, 1.0) * _greyness(hair, mean)
+        amount = np.full_like(light, share)
+        new = (_DARK * shade + _SOFTER * strands).clip(0)[..., None] * _BROWN
+    if share < _LEAST_CHANGE:
+        return None
+    return np.asarray(amount[..., None] * (new - pixels), dtype=np.float32)
+
+
+def recolour_brows(
+    view: NDArray[np.uint8], mesh: NDArray[np.float64], source: float, target: float
+) -> tuple[FloatArray, FloatArray] | None:
+    """Return what turns brows grey from an age of ``source`` years to one of ``target``; that they get dark again is not drawn.
+
+    Args:
+        view: The wide view, RGB uint8 (size, size, 3).
+        mesh: The face's points in its pixels, (73, 2).
+        source: The face's age.
+        target: The age that it is to have.
+
+    Returns:
+        A delta, float32 (size, size, 3) in [-1, 1], and the matte under which it is to be applied, (size, size) in [0, 1]; ``None``
+        where nothing changes.
+    """
+    before, after = grey_share(source), grey_share(target)
+    share = (after - before) / (1 - before)
+    if share < _LEAST_CHANGE:
+        return None
+    size = len(view)
+    near = cv2.dilate(part_mask(mesh, size, "brows"), np.ones((_BROW_REACH, _BROW_REACH), np.uint8))
+    brows = blurred(np.asarray(near, dtype=np.float32), _BROW_EDGE)
+    skin = np.asarray((1 - brows) * skin_mask(mesh, size) + 1e-3, dtype=np.float32)
+    pixels = pixels_to_floats(view)
+    around = blurred(pixels * skin[..., None], _BESIDE_BROWS) / blurred(skin, _BESIDE_BROWS)[..., None]
+    light = luma(around)
+    dark = np.clip((1 - luma(pixels) / (light + 0.05)) / _BROW, 0, 1)
+    tinge = 1 + _TINGED * (around / np.maximum(light, 0.05)[..., None] - 1)
+    grey = (_GREY * np.clip(light / _GREY, *_LIT))[..., None] * tinge
+    delta = _BROWS * share * (grey - pixels)
+    return np.asarray(delta, dtype=np.float32), np.asarray(brows * dark, dtype=np.float32)
+
+
+def change_beard(
+    beard: Hair, mesh: NDArray[np.float64], source: float, target: float
+) -> tuple[FloatArray | None, float]:
+    """Return what changes a ``beard`` from an age of ``source`` years to one of ``target``, and how much of it is shaved.
+
+    Args:
+        beard: The beard.
+        mesh: The face's points in pixels of the beard's view, (73, 2).
+        source: The face's age.
+        target: The age that it is to have.
+
+    Returns:
+        A delta as of ``recolour_hair``, and a share from 0 to 1.
+    """
+    share = shaved_share(source, target)
+    inside = np.clip(depth_in_face(mesh, len(beard.matte)) / eye_distance(mesh) / -_NECK + 1, 0, 1)
+    if share == 0 or (inside * beard.matte).sum() < _ON_FACE * beard.matte.sum():
+        return recolour_hair(beard, source, target), 0.0
+    skin = _skin_below(beard, mesh) - pixels_to_floats(beard.view)
+    return np.asarray(share * inside[..., None] * skin, dtype=np.float32), share
+
+
+def _skin_below(beard: Hair, mesh: NDArray[np.float64]) -> FloatArray:
+    """Return the skin that a ``beard`` covers: that around it, filled in, RGB (HAIR_SIZE, HAIR_SIZE, 3)."""
+    size, unit = len(beard.matte), eye_distance(mesh)
+    depth = depth_in_face(mesh, size) / np.float32(unit)
+    eyes = float(mesh[[LEFT_IRIS, RIGHT_IRIS], 1].mean())
+    cheeks = (depth > _WITHIN) & (np.arange(size)[:, None] > eyes + _BELOW_EYES * unit)
+    beside = np.clip(1 - 2 * cv2.dilate(beard.matte, np.ones((7, 7), np.uint8)), 0, 1)
+    weight = np.asarray(cheeks * skin_mask(mesh, size) * beside, dtype=np.float32)
+    pixels = pixels_to_floats(beard.view) * weight[..., None]
+    filled = np.zeros_like(pixels)
+    for sigma in _FILLS:
+        near = blurred(weight, sigma)[..., None]
+        share = np.clip(near / _ENOUGH, 0, 1) if sigma < _FILLS[0] else 1
+        filled += share * (blurred(pixels, sigma) / (near + 1e-6) - filled)
+    light = 1 - (1 - _EDGE_LIGHT) * np.clip(1 - depth / _EDGE, 0, 1)
+    return np.asarray(filled * light[..., None], dtype=np.float32)
+
+
+def _greyness(hair: Hair, mean: float) -> float:
+    """Return how far hair of the ``mean`` luma is grey, from 0 for dark, blond or red hair to 1."""
+    inside = hair.matte > SURE
+    if inside.sum() < LEAST_PIXELS:
+        return 0.0
+    chroma = float(np.hypot(*np.median(lab_colours(hair.view)[inside], axis=0)[1:]))
+    light = np.clip((mean - _LIGHT_HAIR) / _LIGHT_HAIR_FADE, 0, 1)
+    return float(light * np.clip((_COLOURED - chroma) / _COLOURED_FADE, 0, 1))
