@@ -9,7 +9,7 @@ import pytest
 
 from dorian_bundle.errors import GraphFileError
 from dorian_bundle.face_shape import FaceShape, load_face_shape
-from dorian_bundle.mesh import MEAN_FACE, POINTS
+from dorian_bundle.mesh import MEAN_FACE, POINTS, RIGHT_IRIS
 
 AGES = np.array([10, 30, 70], dtype=np.float32)
 CHIN = 9
@@ -37,11 +37,22 @@ def test_between_ages_offsets_are_a_straight_line_and_beyond_them_the_nearest(ag
 
 
 def test_points_move_by_the_difference_of_two_ages_in_the_faces_own_size() -> None:
-    moves = table(-0.1, 0, 0.04).moves(turned(0), 10, 70)
+    moves = table(-0.1, 0, 0.04).moves(turned(0), 12, 70)
     expected = np.zeros((POINTS, 2))
-    expected[CHIN, 1] = 14.0
+    expected[CHIN, 1] = 13.0  # from -9 to 4
     assert moves == pytest.approx(expected, abs=1e-4)
     assert not table(-0.1, 0, 0.04).moves(turned(0), 33, 33).any()
+
+
+@pytest.mark.parametrize(("source", "share"), [(4, 0.2), (9, 0.6), (12, 1.0)])
+def test_a_young_childs_outline_is_held_when_it_gets_older(source: float, share: float) -> None:
+    offsets = np.zeros((3, POINTS, 2), np.float32)
+    offsets[2, [CHIN, RIGHT_IRIS], 1] = 0.1
+    shape = FaceShape(AGES, offsets)
+    moves = shape.moves(turned(0), source, 70)
+    assert moves[CHIN, 1] == pytest.approx(10 * share, abs=1e-4)
+    assert moves[RIGHT_IRIS, 1] == pytest.approx(10, abs=1e-4)
+    assert shape.moves(turned(0), 70, source)[CHIN, 1] == pytest.approx(-10, abs=1e-4)
 
 
 @pytest.mark.parametrize(("roll", "direction"), [(90, (-1, 0)), (180, (0, -1)), (-90, (1, 0))])

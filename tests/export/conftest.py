@@ -152,7 +152,7 @@ def translator_run(randomised: Callable[..., nn.Module], tmp_path_factory: Any) 
         style=8,
         fine_bound=0.2,
         light_bound=0,
-        shadow_contrast=0,
+        fold_gain=0,
         photo_blur=0,
         delta_blur=0,
     )

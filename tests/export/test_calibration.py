@@ -14,9 +14,11 @@ from dorian_export.errors import ExportError
 AGES = np.arange(0.0, 101.0)
 
 
-def found(read: Callable[[float, float], float], youngest: float = 1.0, oldest: float = 90.0) -> Calibration:
+def found(
+    read: Callable[[float, float], float], youngest: float = 1.0, oldest: float = 90.0, source: float = 0.0
+) -> Calibration:
     """The calibration of what draws faces that are read so, where real faces are read as exactly as old as they are."""
-    return calibrate(lambda asked, factor: np.array([read(asked, factor)]), AGES, AGES, youngest, oldest)
+    return calibrate(lambda asked, factor: np.array([read(asked, factor)]), AGES, AGES, youngest, oldest, source)
 
 
 def offsets(calibration: Calibration) -> list[float]:
@@ -108,10 +110,25 @@ def test_who_asks_for_more_years_gets_no_fewer() -> None:
 
 
 def test_the_youngest_may_need_a_stronger_delta_too() -> None:
-    calibration = found(lambda asked, strength: max(asked, 12.0) - 40 * (strength - 1))
+    calibration = found(lambda asked, strength: max(asked, 12.0) - 40 * (strength - 1), source=40.0)
     first, _, third = calibration.points[:3]
     assert first.strength == 1.2
     assert (third.offset, third.strength) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("source", [0.0, 40.0, 70.0])
+def test_more_change_has_no_weaker_delta(source: float) -> None:
+    """Half of the faces are read ten years young and half ten years old; about an age of 35 a stronger delta is of use."""
+
+    def read(asked: float, factor: float) -> np.ndarray:
+        return asked + 10.0 * (1 - 0.5 * (factor >= 1.2 and 25 < asked < 45)) * np.array([-1.0, 1.0])
+
+    calibration = calibrate(read, AGES, AGES, 1.0, 90.0, source)
+    by_distance = sorted(calibration.points, key=lambda point: abs(point.asked - source))
+    for is_older in (True, False):
+        side = [point.strength for point in by_distance if (point.asked >= source) == is_older]
+        assert side == sorted(side)
+    assert max(point.strength for point in calibration.points) > 1
 
 
 @pytest.mark.parametrize(("saved", "strength"), [(0.5, 1.2), (0.03, 1.0)], ids=["half the error", "next to nothing"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_bundle.graphs import Signature
 from dorian_bundle.mesh import INNER_LIPS, POINTS, mean_mesh
 from dorian_bundle.skin_detail import SkinDetail
+from dorian_bundle.tensors import luma
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.errors import RequestError
 from dorian_server.domain.requests import Age, AgeRequest
@@ -291,9 +293,44 @@ def test_what_is_drawn_makes_no_spot(
     table = SkinDetail(np.array([20, 80], np.float32), np.zeros((2, 3, 4, 4), np.float32))
     translator, _ = translate(spots, detail=table)
     photo = np.full((4 * SIZE, 4 * SIZE, 3), 120, np.uint8)
-    change = aged(translator, photo, source=source, target=target, strength=strength)[..., 0] - 120
+    change = luma(aged(translator, photo, source=source, target=target, strength=strength)) - 120
     assert -dark - 6 < change.min() < -0.6 * dark
     assert 0.6 * light < change.max() < light + 12  # which is interpolated
+
+
+def test_less_stands_out_on_dark_skin(
+    translate: Callable[..., tuple[AgeTranslator, Painter]], aged: Callable[..., Floats], large_face: DetectedFace
+) -> None:
+    """Of a spot of 40 grey levels 23 are left on a luma of .5, and two thirds of that on one of .235."""
+    x, y = (round(float(place) / 4) for place in large_face.landmarks[2])
+
+    def spot(image: Floats, _: Floats) -> Floats:
+        delta = np.zeros_like(image)
+        delta[..., y : y + 2, x : x + 2] = 0.6
+        return delta
+
+    table = SkinDetail(np.array([20, 80], np.float32), np.zeros((2, 3, 4, 4), np.float32))
+    translator, _ = translate(spot, detail=table)
+    peaks = []
+    for level in (128, 60):
+        photo = np.full((4 * SIZE, 4 * SIZE, 3), level, np.uint8)
+        peaks.append(float((luma(aged(translator, photo)) - level).max()))
+    assert peaks[1] / peaks[0] == pytest.approx(60 / 255 / 0.35, abs=0.12)
+
+
+def test_what_skin_gets_of_detail_has_the_colours_of_shadows(
+    translate: Callable[..., tuple[AgeTranslator, Painter]], aged: Callable[..., Floats]
+) -> None:
+    deeper = np.stack([np.zeros((3, 4, 4)), np.full((3, 4, 4), 0.5)]).astype(np.float32)
+    translator, _ = translate(lambda image, _: np.zeros_like(image), detail=SkinDetail(np.float32([20, 80]), deeper))
+    texture = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 30, (4 * SIZE, 4 * SIZE)), (0, 0), 1.5)
+    colours = np.array([180.0, 120.0, 90.0])
+    photo = (colours + texture[..., None]).clip(0, 255).astype(np.uint8)
+    red, green, blue = (aged(translator, photo, source=20.0, target=80.0) - photo).reshape(-1, 3).T
+    assert np.abs(green).max() > 4
+    for change, share, level in ((red, 0.92, 180), (blue, 1.12, 90)):
+        slope = (change * green).sum() / (green * green).sum()
+        assert slope == pytest.approx(share * level / (1.05 * 120), rel=0.06)
 
 
 @pytest.mark.parametrize(("strength", "least"), [(1.0, 0.7), (1.5, 0.7), (0.5, 0.85)])
@@ -309,7 +346,7 @@ def test_what_is_drawn_leaves_dark_hair_most_of_its_light(
     translator, _ = translate(lambda image, _: np.full_like(image, -0.2), detail=table)
     photo = np.full((4 * SIZE, 4 * SIZE, 3), 30, np.uint8)
     row, column = (round(float(place)) for place in large_face.landmarks[2][::-1])
-    left = aged(translator, photo, strength=strength)[row, column, 0] / 30
+    left = luma(aged(translator, photo, strength=strength))[row, column] / 30
     assert left == pytest.approx(least, abs=0.04)
 
 

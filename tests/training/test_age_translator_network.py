@@ -28,7 +28,7 @@ UNBOUNDED: dict[str, Any] = {
     "delta_bound": 0.0,
     "fine_bound": 0.0,
     "light_bound": 0.0,
-    "shadow_contrast": 0.0,
+    "fold_gain": 0.0,
     "photo_blur": 0,
     "delta_blur": 0,
 }
@@ -72,7 +72,7 @@ def test_a_face_at_its_own_age_is_not_touched() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("gentle", [5.0, 8.0])
 def test_a_delta_fades_in_with_the_years_of_change(monkeypatch: pytest.MonkeyPatch, gentle: float) -> None:
-    network, image = awake(replace(SMALL, gentle=gentle, shadow_contrast=0.0)), faces()
+    network, image = awake(replace(SMALL, gentle=gentle, fold_gain=0.0)), faces()
     monkeypatch.setattr(network.code, "forward", lambda source, target: torch.ones(len(source), SMALL.style))
     whole = network(image, years(0), years(1000))
     for change in (-30.0, -2.0, -0.5, 0.5, 2.0, 8.0, 30.0):
@@ -104,7 +104,7 @@ def test_a_delta_is_as_large_as_its_face(side: int) -> None:
     delta = awake()(faces(2, side), years(20, 30), years(70, 60))
     assert delta.shape == (2, 3, side, side)
     assert delta.dtype == torch.float32
-    assert delta.std() > 0.01
+    assert delta.std() > 0.003
 
 
 @torch.no_grad()
@@ -239,25 +239,23 @@ def test_light_rises_to_that_of_its_surroundings_and_hardly_beyond() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("contrast", "share"), [(0.0, 0.3), (0.1, 0.5), (0.15, 0.75), (0.3, 1.0)])
-def test_shadows_are_as_deep_as_the_photos_light_is_uneven(contrast: float, share: float) -> None:
-    """Of a broad shadow that comes with age; light and fine lines are drawn as they are."""
-    stripes = (
-        torch.sin(torch.arange(48) * math.tau / 24) * math.sqrt(2) * contrast
-    )  # broader than pores, finer than a face
-    photo = square(0)
-    photo[..., :, :] = stripes[:, None]
-    shadow, light = square(-0.2), square(0.2)
-    assert float(bounded(shadow, photo, shadow_contrast=0.2)[..., 20:28, 20:28].mean()) == pytest.approx(
-        -0.2 * share, abs=0.035
-    )
-    torch.testing.assert_close(bounded(light, photo, shadow_contrast=0.2), light)
-    torch.testing.assert_close(bounded(shadow, photo, older=False, shadow_contrast=0.2), shadow)
-    line = square(0)
-    line[..., 24, :] = -0.2
+def test_of_ageing_shadows_only_folds_are_drawn() -> None:
+    """Within a broad shadow nothing is left, of a broad light a share; a line is deepened, and gets lighter banks."""
+    folds = {"fold_gain": 2.0, "broad_light": 0.5}
+    shadow, light, line = square(-0.2), square(0.2), square(0)
+    assert float(bounded(shadow, square(0), **folds)[..., 22:26, 22:26].abs().max()) < 1e-6
     torch.testing.assert_close(
-        bounded(line, photo, shadow_contrast=0.2)[..., 24, :], line[..., 24, :], atol=0.02, rtol=0
+        bounded(light, square(0), **folds)[..., 22:26, 22:26], light[..., 22:26, 22:26] / 2, atol=1e-6, rtol=0
     )
+    line[..., 24, :] = -0.1
+    drawn = bounded(line, square(0), **folds)[0, 0, :, 24]
+    # Two boxes of 5 leave a fifth of a line of one row: its peak is 1/5.
+    assert float(drawn[24]) == pytest.approx(2 * -0.1 * (1 - 1 / 5), abs=1e-6)
+    assert drawn[20:24].min() > 0
+    for change in (shadow, light, line):
+        torch.testing.assert_close(bounded(change, square(0), older=False, young_shadow=1.0, **folds), change)
+    torch.testing.assert_close(bounded(shadow, square(0), older=False, young_shadow=0.6, **folds), 0.6 * shadow)
+    torch.testing.assert_close(bounded(light, square(0), older=False, young_shadow=0.6, **folds), light)
 
 
 @torch.no_grad()

@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 
 from dorian_bundle.age_tables import check_ages, value_at_age
 from dorian_bundle.errors import GraphFileError
-from dorian_bundle.mesh import MEAN_FACE, POINTS
+from dorian_bundle.mesh import MEAN_FACE, OUTLINE, POINTS
 from dorian_bundle.stored_arrays import load_arrays
 
 SHAPE_FILE = "face_shape.npz"
 MAX_OFFSET = 0.3  # distances between the eyes, beyond which no age moves a point
+
+# A young child's outline stays much where it is when it gets older: what lies beside it in the photo would move with it.
+_HELD_OUTLINE = 0.2  # share of its moves that is left
+_YOUNG, _GROWN = 6.0, 12.0  # years of the source, up to which, and from which on no more
 
 _MAX_BYTES = 1 << 20
 
@@ -55,6 +59,8 @@ class FaceShape:
         model = MEAN_FACE - MEAN_FACE.mean(axis=0)
         projection, *_ = np.linalg.lstsq(model, mesh - mesh.mean(axis=0), rcond=None)  # (3, 2)
         offsets = (self.at(target) - self.at(source)).astype(np.float64)
+        if target > source:
+            offsets[OUTLINE] *= np.interp(source, (_YOUNG, _GROWN), (_HELD_OUTLINE, 1))
         return np.asarray(offsets @ projection[:2])
 
     def save(self, path: Path) -> None:

@@ -6,7 +6,7 @@ with the target itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,9 @@ from dorian_export.errors import ExportError
 
 TARGETS = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0, 85.0)  # years of the curve's points
 # Factors of the delta that are tried, the one that changes the person least first.
-STRENGTHS = (1.0, 1.1, 1.2, 1.35, 1.5, 1.7)
-CHILD_STRENGTHS = STRENGTHS[:3]  # where children get older: beyond them their smooth skin gets patches
+STRENGTHS = (1.0, 1.1, 1.2, 1.35, 1.5, 1.7, 2.0, 2.3)
+OLDER_STRENGTHS = STRENGTHS[:6]  # where faces get older: beyond them folds become patches
+CHILD_STRENGTHS = STRENGTHS[:3]  # where children get older, whose skin is smoother
 _CHILD = 13.0  # years, below which a source is one
 _OLD = 60.0  # years, from which on estimators read real faces too young, as they have seen few, and drawn ones all the more
 _MARGIN = 0.05  # share of the error that a stronger delta has to save
@@ -51,7 +52,8 @@ def calibrate(
     """Return the curve by which drawn faces are estimated as old as real faces of their target, or as old as their target if that is more.
 
     Each strength gets the age to draw at which its faces are estimated right on average. Of these pairs, the one is taken
-    whose faces are right one by one, or a weaker one that comes within a twentieth of its error.
+    whose faces are right one by one, or a weaker one that comes within a twentieth of its error. The further a target lies from the
+    source, the stronger its delta at least, so that who asks for more change gets more.
 
     Args:
         estimate_drawn: Draws faces and estimates their ages.
@@ -69,24 +71,36 @@ def calibrate(
     means = np.array([[estimate_drawn(float(age), strength).mean() for strength in STRENGTHS] for age in drawn_ages])
     # Where noise makes the curve fall, it stays level.
     curves = dict(zip(STRENGTHS, np.maximum.accumulate(means).T, strict=True))
-    points: list[CalibrationPoint] = []
-    for target in TARGETS:
-        if not youngest <= target <= oldest:
-            continue
+    chosen: dict[float, tuple[float, float]] = {}  # by target: the age to draw, and the strength
+    for target, nearer in _outwards([target for target in TARGETS if youngest <= target <= oldest], source):
         effect = detail_effect(target)
         real = estimate_real(target, ages, estimates)
         read = max(real, target) if target >= _OLD else real
         wanted = read - float(effect.mean())  # of what is drawn alone
-        strengths = CHILD_STRENGTHS if source < _CHILD and target >= source else STRENGTHS
+        tried = STRENGTHS if target < source else CHILD_STRENGTHS if source < _CHILD else OLDER_STRENGTHS
+        strengths = [s for s in tried if nearer is None or s >= chosen[nearer][1]]
         lowest, highest = max(youngest, target - _MAX_OFFSET), min(oldest, target + _MAX_OFFSET)
         years = {s: float(np.clip(np.interp(wanted, curves[s], drawn_ages), lowest, highest)) for s in strengths}
         errors = {s: float(np.abs(estimate_drawn(years[s], s) + effect - read).mean()) for s in strengths}
         allowed = min(errors.values()) * (1 + _MARGIN)
         best = next(s for s in strengths if errors[s] <= allowed)
-        # Who asks for more years gets no fewer, whatever strengths were chosen.
-        drawn_at = max([years[best], *(point.asked + point.offset for point in points)])
-        points.append(CalibrationPoint(asked=target, offset=round(drawn_at - target, 1), strength=best))
-    return Calibration(points=tuple(points))
+        chosen[target] = (years[best], best)
+    targets = sorted(chosen)
+    # Who asks for more years gets no fewer, whatever strengths were chosen.
+    drawn_at = np.maximum.accumulate([chosen[target][0] for target in targets]).tolist()
+    return Calibration(
+        points=tuple(
+            CalibrationPoint(asked=target, offset=round(age - target, 1), strength=chosen[target][1])
+            for target, age in zip(targets, drawn_at, strict=True)
+        )
+    )
+
+
+def _outwards(targets: Sequence[float], source: float) -> list[tuple[float, float | None]]:
+    """Return ``targets`` beginning with those nearest to ``source`` on either side, each with the one before it on its side."""
+    older = [target for target in targets if target >= source]
+    younger = [target for target in reversed(targets) if target < source]
+    return [pair for side in (older, younger) for pair in zip(side, [None, *side], strict=False)]
 
 
 def calibrate_by_source(

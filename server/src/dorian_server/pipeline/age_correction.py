@@ -15,11 +15,12 @@ from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.methods.method import Drawing, Method
 from dorian_server.pipeline.identity_budget import DrawFaces, DrawnFaces
 
-_ADULT = 18.0  # years, from which on sources and targets are corrected
+_ADULT = 18.0  # years, from which on faces are corrected: children's get patchy
 _LEAST_CHANGE = 5.0  # years between source and target, below which hardly anything is drawn
 _LEAST_MISS = 2.0  # years that a face may be read off its target
 _SHARE = 0.8  # of a miss that is corrected: readings are off, too
 _MOST = 10.0  # years by which the age that is drawn may lie below the one asked for
+_MOST_CHILD = 4.0  # the same where adults become children: skin that is drawn ever younger gets shadows about the eyes
 _MOST_OLDER = 5.0  # the same above: smooth skin that is drawn ever older gets patches before it gets older
 
 
@@ -75,7 +76,8 @@ def corrected_years(source: float, target: float, read: float) -> float | None:
     miss = read - target
     if abs(miss) < _LEAST_MISS:
         return None
-    corrected = target - float(np.clip(_SHARE * miss, -_MOST_OLDER, _MOST))
+    most = _MOST if target >= _ADULT else _MOST_CHILD
+    corrected = target - float(np.clip(_SHARE * miss, -_MOST_OLDER, most))
     corrected = max(corrected, source) if target > source else min(corrected, source)
     return min(max(corrected, 1.0), MAX_AGE)
 
@@ -84,4 +86,4 @@ def _is_correctable(source: Age, target: Age, groups: Sequence[AgeGroup]) -> boo
     if target.filter is not None or source.filter is not None:
         return False
     first, last = source.years_in(groups), target.years_in(groups)
-    return min(first, last) >= _ADULT and abs(last - first) >= _LEAST_CHANGE
+    return first >= _ADULT and abs(last - first) >= _LEAST_CHANGE

@@ -13,11 +13,16 @@ from dorian_bundle.gaussian import blurred
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import change_mask, part_mask, spectacles_mask
 from dorian_bundle.skin_detail import DETAIL_SIZE, SkinDetail, SkinStructure, read_skin
-from dorian_bundle.tensors import luma
+from dorian_bundle.skin_shading import shading_of
+from dorian_bundle.tensors import luma, pixels_to_floats
 from dorian_server.pipeline.compositing import Patch
 
 _TEETH_SPARED = 0.7  # share of a change that teeth are spared: networks turn them grey, to which nobody ages
 _STANDING_OUT = 0.09  # of the range from black to white, how far a change may stand out from what is around it
+_LIGHT, _LEAST_LIGHT = (
+    0.35,
+    0.4,
+)  # luma below which it may stand out by less, and the least share: on dark skin little stands out
 _AROUND = 1 / 16  # of the crop's side: sigma of what is around
 _DEEPEST = 0.3  # share of a pixel's light, at most, that a change takes: a fold drawn over a beard would be black
 _CLOSE = 1 / 64  # of the crop's side: sigma of the mean of a pixel's light
@@ -32,13 +37,13 @@ class FineCrop:
         matrix: From the photo's pixels to the crop's, (2, 3).
         skin: Its skin's fine structure.
         mask: Where the photo changes, float32 (DETAIL_SIZE, DETAIL_SIZE) in [0, 1]; hardly the teeth, and not the rims of spectacles.
-        light: Its luma, the mean of what is close, float32 (DETAIL_SIZE, DETAIL_SIZE) in [0, 1].
+        colours: Its pixels, the mean of what is close, RGB float32 (DETAIL_SIZE, DETAIL_SIZE, 3) in [0, 1].
     """
 
     matrix: NDArray[np.float64]
     skin: SkinStructure
     mask: Array
-    light: Array
+    colours: Array
 
 
 def cut_finely(
@@ -68,8 +73,8 @@ def cut_finely(
         cv2.resize(values, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_LINEAR)
         for values in (half, spectacles_mask(halved, side))
     )
-    light = blurred(luma(view) / np.float32(255), _CLOSE)
-    return FineCrop(fine, skin, np.asarray(mask * (1 - worn * skin.edges), dtype=np.float32), light)
+    colours = blurred(pixels_to_floats(view), _CLOSE)
+    return FineCrop(fine, skin, np.asarray(mask * (1 - worn * skin.edges), dtype=np.float32), colours)
 
 
 def detailed_patch(
@@ -78,15 +83,17 @@ def detailed_patch(
     """Return ``patch``, a delta, in pixels of ``crop``, with what ``detail`` changes of the skin from ``source`` to ``target`` added.
 
     How far their sum stands out from what is around is bounded, also where it is multiplied by a ``strength`` above 1: a fold that
-    is drawn over a mole would be a spot; and so is the share of a pixel's light that it takes. Where a face gets younger, it may stand out as lighter, as deep wrinkles go.
+    is drawn over a mole would be a spot; and so is the share of a pixel's light that it takes. Where a face gets younger, it may
+    stand out as lighter, as deep wrinkles go; where it gets older, what is added to ``patch`` has the colours of shadows on its skin.
     """
     delta = cv2.resize(patch.values, (DETAIL_SIZE, DETAIL_SIZE), interpolation=cv2.INTER_CUBIC)
-    change = delta + detail.change(crop.skin, source, target)[..., None]
-    light = luma(change)
+    drawn = luma(delta)
+    light = drawn + detail.change(crop.skin, source, target)
     out = light - blurred(light, _AROUND)
     out = np.minimum(out, 0) if target < source else out
-    scale = max(strength, 1.0)
-    bound = _STANDING_OUT / scale
+    scale, photo = max(strength, 1.0), luma(crop.colours)
+    bound = _STANDING_OUT / scale * np.clip(photo / _LIGHT, _LEAST_LIGHT, 1)
     bounded = light + bound * np.tanh(out / bound) - out
-    bounded = np.maximum(bounded, -_DEEPEST / scale * crop.light)
-    return Patch(crop.matrix, crop.mask, change + (bounded - light)[..., None])
+    bounded = np.maximum(bounded, -_DEEPEST / scale * photo)
+    added = (bounded - drawn)[..., None]
+    return Patch(crop.matrix, crop.mask, delta + (added if target < source else added * shading_of(crop.colours)))

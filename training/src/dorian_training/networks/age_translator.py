@@ -22,8 +22,7 @@ from dorian_training.networks.shape import NetworkShape
 FULL_AGE = 100.0  # years, the unit in which ages enter the network
 _LUMA_BLUR = 13  # pixels of the crop, side of the box over which a luma is averaged, twice, apart from which it is fine
 _SURROUNDINGS = 25  # the same of a photo's luma, beyond which a delta may hardly go
-_SHADES = 5  # the same of a photo's luma, of which the shades are broader
-_LEAST_SHADOW = 0.3  # share of a shadow, in the most even light
+_FOLDS = 5  # the same of a delta's luma, apart from which it is a fold
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,9 @@ class TranslatorShape(NetworkShape):
     units of what the ages become. ``gentle``: years of change over which the delta fades in (see ``AgeTranslator``).
     ``delta_bound`` and ``fine_bound``: how far a delta's luma, and what of it is apart from its own mean around, may go, of images in
     [-1, 1]; 0: any. ``light_bound``: how far a delta may make a pixel lighter than it and its surroundings are; 0: any.
-    ``shadow_contrast``: of a photo's skin (standard deviation of its luma), below which broad shadows are drawn less deep; 0: none.
+    ``fold_gain``: factor of folds where faces get older, ``broad_light`` the share of what else gets lighter there that is kept
+    (see ``AgeTranslator.lit``), and ``young_shadow`` that of broad shadows where they get younger; ``fold_gain`` 0: all stays as it is
+    drawn.
     ``photo_blur`` and ``delta_blur``: pixels, odd, side of the box over which the photo that the network sees, and the luma that it
     draws, are averaged, twice; 0: not at all.
     """
@@ -49,7 +50,9 @@ class TranslatorShape(NetworkShape):
     delta_bound: float = 0.35
     fine_bound: float = 0.15
     light_bound: float = 0.03
-    shadow_contrast: float = 0.33
+    fold_gain: float = 2.75
+    broad_light: float = 0.5
+    young_shadow: float = 0.6
     photo_blur: int = 3
     delta_blur: int = 3
 
@@ -109,8 +112,7 @@ class AgeTranslator(nn.Module):
     sub-pixels shows. What it draws is light and shadow on skin: see ``shaded``; adding the same to each channel makes shadows brown and
     light grey. This luma is bounded by ``delta_bound``, and what of it is fine by ``fine_bound``, each by a hyperbolic tangent: no
     single pixel can go far, and what is small is a wrinkle rather than a spot. Age casts shadows and makes hair lighter, so light may
-    rise to that of the surroundings, and beyond them by ``light_bound`` alone: skin gets no shine, and shadows are as deep as the
-    photo's light casts them. The network sees a blurred photo, and its luma is blurred, so that sharp photos are to it what blurred
+    rise to that of the surroundings, and beyond them by ``light_bound`` alone: skin gets no shine. The network sees a blurred photo, and its luma is blurred, so that sharp photos are to it what blurred
     ones are, and nothing that it draws has edges of its own. The delta has the factor ``1 - exp(-|target - source| / gentle)``: it is
     zero where the target is the source age.
     """
@@ -120,7 +122,8 @@ class AgeTranslator(nn.Module):
     def __init__(self, shape: TranslatorShape) -> None:
         super().__init__()
         self.gentle, self.bounds = shape.gentle, (shape.delta_bound, shape.fine_bound)
-        self.light_bound, self.shadow_contrast = shape.light_bound, shape.shadow_contrast
+        self.light_bound, self.fold_gain = shape.light_bound, shape.fold_gain
+        self.broad_light, self.young_shadow = shape.broad_light, shape.young_shadow
         self.photo_blur, self.delta_blur = shape.photo_blur, shape.delta_blur
         self.register_buffer("skin", skin_of(shape.size), persistent=False)  # (1, 1, size, size)
         self.code = AgeCode(shape.waves, shape.style)
@@ -174,12 +177,15 @@ class AgeTranslator(nn.Module):
     def lit(self, luma: Tensor, image: Tensor, older: Tensor) -> Tensor:
         """Return a delta's ``luma`` (batch, 1, height, width) as the light of ``image`` has it, of faces that get ``older`` (batch,) or not.
 
-        In even light folds cast hardly any shadow, so that what is broad and dark is less deep on older faces there. ``light_bound``
-        bounds how much lighter a pixel gets.
+        Broad shadows do not come with age: what a network draws of them looks like dirt on skin in even light. So of faces that get older
+        only folds are kept, dark lines with lighter banks, and deepened, and a share of broad light, as of hair; of those that get
+        younger, a share of broad shadows. ``light_bound`` bounds how much lighter a pixel gets.
         """
-        if self.shadow_contrast:
-            missing = (1 - self._shadow_share(image)) * older[:, None, None, None]
-            luma = luma - missing * averaged(luma, _LUMA_BLUR).clamp(max=0)
+        if self.fold_gain:
+            broad = averaged(luma, _FOLDS)
+            aged = self.fold_gain * (luma - broad) + self.broad_light * broad.clamp(min=0)
+            younger = luma - (1 - self.young_shadow) * broad.clamp(max=0)
+            luma = torch.where(older[:, None, None, None], aged, younger)
         if self.light_bound:
             room = self._room(image)
             luma = torch.where(luma > 0, room * torch.tanh(luma / room), luma)
@@ -200,14 +206,6 @@ class AgeTranslator(nn.Module):
     def smooth(self, luma: Tensor) -> Tensor:
         """Return a delta's ``luma`` (batch, 1, size, size) as smooth as what is drawn."""
         return averaged(luma, self.delta_blur)
-
-    def _shadow_share(self, image: Tensor) -> Tensor:
-        """How deep shadows on ``image`` are, (batch, 1, 1, 1): by the contrast of its skin's own shades."""
-        skin = self._skin_of(image)
-        light = averaged(luma_of(image.float()), _SHADES)
-        around = averaged(light * skin, _SURROUNDINGS) / averaged(skin, _SURROUNDINGS).clamp(min=1e-3)
-        variance = ((light - around).square() * skin).sum(dim=(1, 2, 3), keepdim=True) / skin.sum()
-        return ((variance + 1e-8).sqrt() / self.shadow_contrast).clamp(_LEAST_SHADOW, 1.0)
 
     def _skin_of(self, image: Tensor) -> Tensor:
         """Where ``image`` shows skin, (1, 1, height, width)."""

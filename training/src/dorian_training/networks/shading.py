@@ -9,10 +9,7 @@ from torch.nn import functional as F
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask, skin_mask
 from dorian_bundle.mesh import mean_mesh
-
-# By which shares red, green and blue change, counted from black, where a shadow changes the luma of skin by a share of 1: skin
-# lets red light through, so that what is in its shadow is redder. Medians over faces of FairFace and portraits: decision 27.
-SHADING = (0.92, 1.05, 1.12)
+from dorian_bundle.skin_shading import SHADING
 
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
 _PIXEL = 3  # pixels of the crop, side of the box over which a pixel's colour is averaged, twice
