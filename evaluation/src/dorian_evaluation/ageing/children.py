@@ -44,8 +44,8 @@ def eye_contrast(crops: NDArray[np.uint8]) -> Floats:
     return np.asarray(luma(crops)[:, region(CROP_SIZE, "eyes")].std(axis=1), dtype=np.float64)
 
 
-def measure_child(face: AlignedFace, judges: Judges) -> AgedChild:
-    """Let the judges measure one child."""
+def measure_child(face: AlignedFace, kept: AlignedFace, judges: Judges) -> AgedChild:
+    """Let the judges measure one child; spots are counted on ``kept``, of which hair was kept: beside grey hair, skin is darker."""
     template, size = judges.identity.template, judges.identity.crop_size
     embeddings = judges.identity.embeddings(
         np.stack([cut_face(image, face.record, template, size) for image in face.images])
@@ -54,7 +54,7 @@ def measure_child(face: AlignedFace, judges: Judges) -> AgedChild:
     return AgedChild(
         similarity=embeddings[1:] @ embeddings[0],
         judged=judges.age.ages(face.crops)[1:],
-        dark=spot_counts(face)[:, 0],
+        dark=spot_counts(kept)[:, 0],
         contrast=contrast[1:] / max(float(contrast[0]), 1e-6),
     )
 

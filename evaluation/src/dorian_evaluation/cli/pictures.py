@@ -163,7 +163,8 @@ def evaluate_children(
         for name, span in CHILDREN.items():
             faces, skipped = sample_faces(records, shared.faces, shared.seed, span), list[str]()
             aged = age_faces(client, faces, method, goals, shared.strength, skipped)
-            children = [measure_child(face, opened) for face in aged]
+            kept = age_faces(client, faces, method, goals, shared.strength, [], keep_hair=True)
+            children = [measure_child(*child, opened) for child in zip(aged, kept, strict=True)]
             groups[name] = {
                 "faces": count_faces(len(children), skipped),
                 "targets": child_metrics(children, goals, threshold),
