@@ -10,7 +10,7 @@ from dorian_bundle.gaussian import blurred
 from dorian_bundle.hair import LEAST_PIXELS, SURE, Hair
 from dorian_bundle.hair_colour import FloatArray, eye_distance, lab_colours
 from dorian_bundle.masks import depth_in_face, part_mask, skin_mask
-from dorian_bundle.mesh import LEFT_IRIS, RIGHT_IRIS
+from dorian_bundle.mesh import LEFT_BROW, LEFT_IRIS, RIGHT_BROW, RIGHT_IRIS
 from dorian_bundle.tensors import luma, pixels_to_floats
 
 # Share of an adult's hair that is grey: a logistic function of age, with half of its most at the middle.
@@ -27,12 +27,13 @@ _COLOURED, _COLOURED_FADE = 18.0, 6.0  # chroma of CIE Lab, from which on it is 
 _ALL_DARK = 0.3  # less grey, from which on all grey hair goes dark
 _LEAST_CHANGE = 0.02  # share of hair, below which nothing is done
 
-_BROWS = 0.7  # share of a brow that goes grey where all hair does
+_BROWS = 0.6  # share of a brow that goes grey where all hair does
 _BROW = 0.35  # share of the skin's light that a wholly dark brow takes
 _BROW_EDGE, _BROW_REACH = (
     0.007,
     5,
 )  # of the view's side: how softly brows end; and pixels by which they reach beyond the mesh's
+_BROWS_REACH = 1.35  # distances between the eyes, from the middle of both brows, that are looked at
 _BESIDE_BROWS = 0.03  # of the view's side: sigma of the mean of the skin around
 _LIT = (0.5, 1.1)  # between which grey brows are as light as the skin
 _TINGED = 0.4  # share of the skin's colour that grey brows have
@@ -117,18 +118,25 @@ def recolour_brows(
     share = (after - before) / (1 - before)
     if share < _LEAST_CHANGE:
         return None
-    size = len(view)
-    near = cv2.dilate(part_mask(mesh, size, "brows"), np.ones((_BROW_REACH, _BROW_REACH), np.uint8))
-    brows = blurred(np.asarray(near, dtype=np.float32), _BROW_EDGE)
-    skin = np.asarray((1 - brows) * skin_mask(mesh, size) + 1e-3, dtype=np.float32)
-    pixels = pixels_to_floats(view)
-    around = blurred(pixels * skin[..., None], _BESIDE_BROWS) / blurred(skin, _BESIDE_BROWS)[..., None]
+    size, unit = len(view), eye_distance(mesh)
+    # A square about the brows is looked at, cut off where the view ends.
+    middle = mesh[[*range(RIGHT_BROW.start, RIGHT_BROW.stop), *range(LEFT_BROW.start, LEFT_BROW.stop)]].mean(axis=0)
+    first = np.clip(np.floor(middle - _BROWS_REACH * unit), 0, size - 2).astype(int)
+    side = int(np.clip(np.ceil(2 * _BROWS_REACH * unit), 2, size - first.max()))
+    here = np.s_[first[1] : first[1] + side, first[0] : first[0] + side]
+    points, share_of_side = mesh - first, size / side
+    near = cv2.dilate(part_mask(points, side, "brows"), np.ones((_BROW_REACH, _BROW_REACH), np.uint8))
+    brows = blurred(np.asarray(near, dtype=np.float32), _BROW_EDGE * share_of_side)
+    skin = np.asarray((1 - brows) * skin_mask(points, side) + 1e-3, dtype=np.float32)
+    pixels, beside = pixels_to_floats(view[here]), _BESIDE_BROWS * share_of_side
+    around = blurred(pixels * skin[..., None], beside) / blurred(skin, beside)[..., None]
     light = luma(around)
     dark = np.clip((1 - luma(pixels) / (light + 0.05)) / _BROW, 0, 1)
     tinge = 1 + _TINGED * (around / np.maximum(light, 0.05)[..., None] - 1)
     grey = (_GREY * np.clip(light / _GREY, *_LIT))[..., None] * tinge
-    delta = _BROWS * share * (grey - pixels)
-    return np.asarray(delta, dtype=np.float32), np.asarray(brows * dark, dtype=np.float32)
+    delta, matte = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)
+    delta[here], matte[here] = _BROWS * share * (grey - pixels), brows * dark
+    return delta, matte
 
 
 def change_beard(

@@ -82,6 +82,27 @@ def test_the_divider_shows_before_and_after(page: Page) -> None:
     assert int(divider.input_value()) == pytest.approx(80, abs=2)
 
 
+def test_hair_may_be_kept(page: Page, server: ServerProcess) -> None:
+    upload(page, ASTRONAUT)
+    set_slider(page, "Divider between before, on its left, and after", 0)
+    switch = page.get_by_role("checkbox", name="Hair and beard change, too")
+    expect(switch).to_be_checked()
+    with page.expect_response(re.compile("/v1/age$")):
+        switch.uncheck()
+    expect(page.get_by_role("button", name="Download")).to_be_enabled(timeout=MILLISECONDS)
+    set_slider(page, "Age", 80)
+    with Client(server.address) as client:
+        kept, grey = (
+            pixels_of(client.age(ASTRONAUT, 80, format="jpeg", keep_hair=keep_hair).photos[0].picture.data)
+            for keep_hair in (True, False)
+        )
+    shown = canvas_pixels(page)
+    assert np.abs(shown - kept).max() <= 3
+    assert np.abs(shown - grey).max() > 40
+    page.get_by_role("combobox", name="Method").select_option("age_cgan")
+    expect(switch).to_be_hidden()
+
+
 def test_only_chosen_faces_change(page: Page) -> None:
     photo = two_people()
     upload(page, photo)
