@@ -1,4 +1,4 @@
-"""Faces that are read off their target are drawn once more: for which age, which of them, and in one batch."""
+"""Faces that are read off their target get more or less of their change: how much, and which of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age, AgeRequest
-from dorian_server.methods.method import Drawing
+from dorian_server.methods.method import Drawing, PhotoChange
 from dorian_server.pipeline.age_correction import correct_drawings, corrected_years, is_corrected
 from dorian_server.pipeline.identity_budget import DrawnFaces
 from dorian_server.pipeline.pipeline import Pipeline
@@ -29,37 +29,42 @@ class Method:
 
 
 class Faces:
-    """Faces whose drawings are their ages, read off by ``misses``, (faces,); notes what is drawn."""
+    """Faces of an age whose drawings are as many years of change, read off by ``misses``, (faces,)."""
 
-    def __init__(self, *misses: float) -> None:
-        self.misses = misses
-        self.drawn: list[tuple[list[int], list[list[float]]]] = []
+    def __init__(self, *misses: float, source: Age = YOUNG) -> None:
+        self.misses, self.source = misses, source
 
     def image(self, *targets: Age) -> DrawnFaces:
         return DrawnFaces(
-            list(targets), [drawing(age.years_in(PAPER_GROUPS) if not age.filter else 0.0) for age in targets]
+            list(targets), [drawing(self.source.years_in(PAPER_GROUPS), years_of(age)) for age in targets]
         )
 
-    def draw(self, indices: Sequence[int], targets: Sequence[Sequence[Age]], clock: Clock) -> list[list[Drawing]]:
-        years = [[float(age.years or 0) for age in row] for row in targets]
-        self.drawn.append((list(indices), years))
-        return [[drawing(age) for age in row] for row in years]
-
     def read(self, drawings: Sequence[Drawing]) -> list[float]:
-        return [shown(drawn) + miss for drawn, miss in zip(drawings, self.misses, strict=True)]
+        return [shown(drawn)[0] + miss for drawn, miss in zip(drawings, self.misses, strict=True)]
 
-    def correct(self, *images: DrawnFaces, source: Age = YOUNG) -> list[list[float]]:
-        corrected = correct_drawings(images, [source] * len(self.misses), PAPER_GROUPS, self.draw, self.read, Clock())
+    def correct(self, *images: DrawnFaces) -> list[list[tuple[float, float]]]:
+        """The age of each face, as its drawing and as the photo beside it change to it."""
+        corrected = correct_drawings(images, [self.source] * len(self.misses), PAPER_GROUPS, self.read)
         assert [image.targets for image in corrected] == [image.targets for image in images]
         return [[shown(drawn) for drawn in image.drawings] for image in corrected]
 
 
-def drawing(years: float) -> Drawing:
-    return Drawing(np.zeros((2, 2, 3), np.float32), np.full((2, 2, 3), years, np.float32))
+def years_of(age: Age) -> float:
+    return 0.0 if age.filter else age.years_in(PAPER_GROUPS)
 
 
-def shown(drawn: Drawing) -> float:
-    return float(drawn.after[0, 0, 0])
+def drawing(source: float, years: float) -> Drawing:
+    before = np.full((2, 2, 3), source, np.float32)
+    return Drawing(before, np.full_like(before, years), PhotoChange(source, years, None, None))
+
+
+def shown(drawn: Drawing) -> tuple[float, float]:
+    assert drawn.photo is not None
+    return float(drawn.after[0, 0, 0]), drawn.photo.target
+
+
+def both(*years: float) -> list[Any]:
+    return [pytest.approx((age, age), abs=1e-4) for age in years]
 
 
 @pytest.mark.parametrize(
@@ -85,22 +90,28 @@ def test_a_face_that_is_read_right_stays(read: float) -> None:
     assert corrected_years(30, 70, read) is None
 
 
-def test_faces_that_miss_are_drawn_again_in_one_batch() -> None:
+def test_faces_that_miss_get_more_or_less_of_their_change() -> None:
     faces = Faces(-5, 0, 10)
     images = [faces.image(OLD, OLD, OLD), faces.image(Age(years=50), Age(years=50), Age(years=50))]
-    assert faces.correct(*images) == [[74, 70, 62], [54, 50, 42]]
-    assert faces.drawn == [([0, 2], [[74, 54], [62, 42]])]
+    assert faces.correct(*images) == [both(74, 70, 62), both(54, 50, 42)]
+
+
+def test_a_change_grows_by_half_at_most_and_is_not_lost() -> None:
+    """The photo beside it changes to the age all the same."""
+    small = Age(years=36)
+    assert Faces(-5).correct(Faces(-5).image(small)) == [[pytest.approx((39, 40), abs=1e-4)]]
+    assert Faces(30).correct(Faces(30).image(small)) == [[pytest.approx((32.4, 30), abs=1e-4)]]
 
 
 def test_groups_are_met_at_their_centres() -> None:
     faces = Faces(-5)
     (centre,) = (group.centre for group in PAPER_GROUPS if group.label == "40-49")
-    assert faces.correct(faces.image(Age(group="40-49"))) == [[pytest.approx(centre + 4)]]
+    assert faces.correct(faces.image(Age(group="40-49"))) == [both(centre + 4)]
 
 
-def test_an_adult_made_a_child_is_drawn_again() -> None:
+def test_an_adult_made_a_child_is_corrected() -> None:
     faces = Faces(4)
-    assert faces.correct(faces.image(Age(years=10)), source=YOUNG) == [[pytest.approx(10 - 0.8 * 4)]]
+    assert faces.correct(faces.image(Age(years=10))) == [both(10 - 0.8 * 4)]
 
 
 @pytest.mark.parametrize(
@@ -109,10 +120,9 @@ def test_an_adult_made_a_child_is_drawn_again() -> None:
     ids=["a small change", "a child", "a filter"],
 )
 def test_others_stay_as_they_are(source: Age, target: Age) -> None:
-    faces = Faces(-9)
+    faces = Faces(-9, source=source)
     before = faces.image(target)
-    assert faces.correct(before, source=source) == [[shown(before.drawings[0])]]
-    assert faces.drawn == []
+    assert faces.correct(before) == [[shown(before.drawings[0])]]
 
 
 @pytest.mark.parametrize(

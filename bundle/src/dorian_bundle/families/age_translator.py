@@ -28,7 +28,7 @@ class AgeTranslatorMethod(MethodEntry):
 
     ``graph`` draws ages from ``min_years`` to ``max_years``; those beyond are drawn as the nearest of them. ``calibration``
     says which age to give to the graph. ``mirrored``: whether a delta is the mean of the crop's and of its mirror image's,
-    turned back. ``reads_back``: whether a face that is read off its target is drawn once more, for another age. ``detail`` and
+    turned back. ``reads_back``: whether a face that is read off its target gets more or less of its change. ``detail`` and
     ``shape``: tables by which the photo's own fine structure of skin (see ``skin_detail``) and the face's shape (see ``face_shape``)
     are changed, ``hair``: networks by which its hair and beard are; ``None``: they stay as they are.
     """

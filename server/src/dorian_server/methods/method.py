@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -53,6 +53,11 @@ class Drawing:
         """The change: float32 RGB (size, size, 3), about [-1, 1]."""
         return self.after - self.before
 
+    def changed_by(self, share: float, years: float) -> Drawing:
+        """Return the drawing with ``share`` times its delta, beside which the photo changes to an age of ``years``."""
+        photo = self.photo and replace(self.photo, target=years)
+        return Drawing(self.before, self.before + np.float32(share) * self.delta, photo)
+
     @property
     def image(self) -> Array:
         """The face at its target: float32 RGB (size, size, 3) in [0, 1]."""
@@ -78,7 +83,8 @@ class Method(Protocol):
     """The networks of one method; safe to call from several threads.
 
     It draws any age if it has ``groups``, and its ``filters``; either may be empty. With ``learned_under_mask`` its deltas were
-    trained as they appear in the photo, and are applied in full. With ``reads_back`` faces that miss their target are drawn again.
+    trained as they appear in the photo, and are applied in full. With ``reads_back`` faces that miss their target get more or less of
+    their change.
     """
 
     learned_under_mask: bool

@@ -1,4 +1,4 @@
-"""Correction: a face that is read younger or older than was asked is drawn once more, for an age beyond the asked one by as much.
+"""Correction: a face that is read younger or older than was asked gets more or less of its change.
 
 A method is calibrated for faces on average, and each face takes a change in its own way.
 """
@@ -10,18 +10,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dorian_bundle.ages import MAX_AGE, AgeGroup
-from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.methods.method import Drawing, Method
-from dorian_server.pipeline.identity_budget import DrawFaces, DrawnFaces
+from dorian_server.pipeline.identity_budget import DrawnFaces
 
 _ADULT = 18.0  # years, from which on faces are corrected: children's get patchy
 _LEAST_CHANGE = 5.0  # years between source and target, below which hardly anything is drawn
 _LEAST_MISS = 2.0  # years that a face may be read off its target
 _SHARE = 0.8  # of a miss that is corrected: readings are off, too
-_MOST = 10.0  # years by which the age that is drawn may lie below the one asked for
+_MOST = 10.0  # years by which the age that a face is changed to may lie below the one asked for
 _MOST_CHILD = 4.0  # the same where adults become children: skin that is drawn ever younger gets shadows about the eyes
 _MOST_OLDER = 5.0  # the same above: smooth skin that is drawn ever older gets patches before it gets older
+_LEAST_CHANGED, _MOST_CHANGED = 0.4, 1.5  # times a change
 
 
 def is_corrected(request: AgeRequest, method: Method) -> bool:
@@ -34,42 +34,41 @@ def correct_drawings(
     images: Sequence[DrawnFaces],
     sources: Sequence[Age],
     groups: Sequence[AgeGroup],
-    draw: DrawFaces,
     read_ages: Callable[[Sequence[Drawing]], list[float]],
-    clock: Clock,
 ) -> list[DrawnFaces]:
-    """Return ``images`` with those faces drawn again that are read off their targets.
+    """Return ``images`` with more or less of the change of those faces that are read off their targets.
 
     Args:
         images: The faces of each, drawn for their targets.
         sources: The source age of each prepared face.
         groups: The method's age groups.
-        draw: Draws faces.
         read_ages: How old each face of an image is read with its drawing in the photo, in years.
-        clock: Times the stages "paste", "reread" and "generate".
     """
-    again: dict[int, list[tuple[int, Age]]] = {}  # by face: images, and the ages to draw for them
-    for index, image in enumerate(images):
-        pairs = list(zip(sources, image.targets, strict=True))
-        correctable = [face for face, pair in enumerate(pairs) if _is_correctable(*pair, groups)]
-        read = read_ages(image.drawings) if correctable else []
-        for face in correctable:
-            source, target = (age.years_in(groups) for age in pairs[face])
-            corrected = corrected_years(source, target, read[face])
-            if corrected is not None:
-                again.setdefault(face, []).append((index, Age(years=corrected)))
-    if not again:
-        return list(images)
-    drawn = draw(list(again), [[age for _, age in row] for row in again.values()], clock)
-    drawings = [list(image.drawings) for image in images]
-    for (face, row), new in zip(again.items(), drawn, strict=True):
-        for (index, _), drawing in zip(row, new, strict=True):
-            drawings[index][face] = drawing
-    return [DrawnFaces(image.targets, row) for image, row in zip(images, drawings, strict=True)]
+    return [_correct_image(image, sources, groups, read_ages) for image in images]
+
+
+def _correct_image(
+    image: DrawnFaces,
+    sources: Sequence[Age],
+    groups: Sequence[AgeGroup],
+    read_ages: Callable[[Sequence[Drawing]], list[float]],
+) -> DrawnFaces:
+    pairs = list(zip(sources, image.targets, strict=True))
+    correctable = [face for face, pair in enumerate(pairs) if _is_correctable(*pair, groups)]
+    if not correctable:
+        return image
+    read, drawings = read_ages(image.drawings), list(image.drawings)
+    for face in correctable:
+        source, target = (age.years_in(groups) for age in pairs[face])
+        corrected = corrected_years(source, target, read[face])
+        if corrected is not None:
+            share = np.clip((corrected - source) / (target - source), _LEAST_CHANGED, _MOST_CHANGED)
+            drawings[face] = drawings[face].changed_by(float(share), corrected)
+    return DrawnFaces(image.targets, drawings)
 
 
 def corrected_years(source: float, target: float, read: float) -> float | None:
-    """Return the age to draw in place of ``target``, which a face of the age ``source`` was drawn at and was read as ``read``.
+    """Return the age to change a face of the age ``source`` to in place of ``target``, at which it was drawn and was read as ``read``.
 
     All in years. It is on the same side of the source as the target. ``None`` if the face is read right.
     """

@@ -169,7 +169,7 @@ class Pipeline:
             columns.append(DrawnFaces(targets, target_drawings))
         if is_corrected(request, method):
             sources = [face.source for face in prepared]
-            columns = correct_drawings(columns, sources, method.groups, draw, composition.read_ages, clock)
+            columns = correct_drawings(columns, sources, method.groups, composition.read_ages)
         if request.keep_identity is None:
             return AgeResult([composition.compose(drawn.targets, drawn.drawings) for drawn in columns], len(faces))
         sources = [face.source for face in prepared]
