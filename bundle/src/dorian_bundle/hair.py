@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate
 from dorian_bundle.hair_colour import SKIN_SPREAD, ColourModel, FloatArray, eye_distance, lab_colours, sure_skin
-from dorian_bundle.masks import part_mask
+from dorian_bundle.masks import mouth_mask
 from dorian_bundle.mesh import OUTLINE
 from dorian_bundle.tensors import luma
 
@@ -93,8 +93,7 @@ def find_hair(
         found.append(_followed(part, colours, from_skin, allowed, sure) if sure.sum() >= LEAST_PIXELS else None)
     hair_matte, beard_matte = found
     if beard_matte is not None:
-        mouth = np.maximum(part_mask(mesh, WIDE_SIZE, "lips"), part_mask(mesh, WIDE_SIZE, "teeth"))
-        beard_matte = beard_matte * (1 - mouth) * (1 if hair_matte is None else 1 - hair_matte)
+        beard_matte = beard_matte * (1 - mouth_mask(mesh, WIDE_SIZE)) * (1 if hair_matte is None else 1 - hair_matte)
     return hair_matte, beard_matte
 
 

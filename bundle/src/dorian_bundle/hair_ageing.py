@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from dorian_bundle.gaussian import blurred
 from dorian_bundle.hair import LEAST_PIXELS, SURE, Hair
-from dorian_bundle.hair_colour import FloatArray, eye_distance, lab_colours
+from dorian_bundle.hair_colour import FloatArray, eye_distance, eye_height, lab_colours
 from dorian_bundle.masks import depth_in_face, part_mask, skin_mask
-from dorian_bundle.mesh import LEFT_BROW, LEFT_IRIS, RIGHT_BROW, RIGHT_IRIS
+from dorian_bundle.mesh import LEFT_BROW, RIGHT_BROW
 from dorian_bundle.tensors import luma, pixels_to_floats
 
 # Share of an adult's hair that is grey: a logistic function of age, with half of its most at the middle.
@@ -29,10 +29,8 @@ _LEAST_CHANGE = 0.02  # share of hair, below which nothing is done
 
 _BROWS = 0.6  # share of a brow that goes grey where all hair does
 _BROW = 0.35  # share of the skin's light that a wholly dark brow takes
-_BROW_EDGE, _BROW_REACH = (
-    0.007,
-    5,
-)  # of the view's side: how softly brows end; and pixels by which they reach beyond the mesh's
+_BROW_EDGE = 0.007  # of the view's side, over which brows end
+_BROW_REACH = 5  # pixels, side of the square by which they are larger than the mesh's
 _BROWS_REACH = 1.35  # distances between the eyes, from the middle of both brows, that are looked at
 _BESIDE_BROWS = 0.03  # of the view's side: sigma of the mean of the skin around
 _LIT = (0.5, 1.1)  # between which grey brows are as light as the skin
@@ -46,10 +44,7 @@ _ON_FACE = 0.6  # share of a beard that has to lie within: behind a longer one, 
 _BELOW_EYES, _WITHIN = 0.2, 0.08  # below the eyes, and the depth, from which there is skin to fill in
 _FILLS = (0.25, 0.1, 0.05, 0.025)  # of the view's side: sigmas of the means that fill in, the broadest first
 _ENOUGH = 0.25  # share of skin around a pixel, from which on a mean of it is as good as a broader one
-_EDGE, _EDGE_LIGHT = (
-    0.25,
-    0.82,
-)  # depth up to which a face turns away from the light, and the share of it at its outline
+_EDGE, _EDGE_LIGHT = 0.25, 0.82  # depth up to which a face turns from the light, and the share of it at its outline
 
 
 def grey_share(years: float) -> float:
@@ -84,7 +79,7 @@ def recolour_hair(hair: Hair, source: float, target: float) -> FloatArray | None
     strands = light - broad
     shade = np.clip(broad / max(mean, 0.05), *_SHADES)
     if after > before:
-        share = (after - before) / (1 - before)
+        share = _greying_share(source, target)
         spread = float(np.sqrt((strands**2 * weight).sum() / weight.sum())) + 0.01
         amount = 1 / (1 + (1 - share) / share * np.exp(-_GREY_FIRST * strands / spread))
         lighter = max(_GREY, mean)
@@ -114,13 +109,12 @@ def recolour_brows(
         A delta, float32 (size, size, 3) in [-1, 1], and the matte under which it is to be applied, (size, size) in [0, 1]; ``None``
         where nothing changes.
     """
-    before, after = grey_share(source), grey_share(target)
-    share = (after - before) / (1 - before)
+    share = _greying_share(source, target)
     if share < _LEAST_CHANGE:
         return None
     size, unit = len(view), eye_distance(mesh)
     # A square about the brows is looked at, cut off where the view ends.
-    middle = mesh[[*range(RIGHT_BROW.start, RIGHT_BROW.stop), *range(LEFT_BROW.start, LEFT_BROW.stop)]].mean(axis=0)
+    middle = np.concatenate([mesh[RIGHT_BROW], mesh[LEFT_BROW]]).mean(axis=0)
     first = np.clip(np.floor(middle - _BROWS_REACH * unit), 0, size - 2).astype(int)
     side = int(np.clip(np.ceil(2 * _BROWS_REACH * unit), 2, size - first.max()))
     here = np.s_[first[1] : first[1] + side, first[0] : first[0] + side]
@@ -154,19 +148,23 @@ def change_beard(
         A delta as of ``recolour_hair``, and a share from 0 to 1.
     """
     share = shaved_share(source, target)
-    inside = np.clip(depth_in_face(mesh, len(beard.matte)) / eye_distance(mesh) / -_NECK + 1, 0, 1)
-    if share == 0 or (inside * beard.matte).sum() < _ON_FACE * beard.matte.sum():
+    if share == 0:
         return recolour_hair(beard, source, target), 0.0
-    skin = _skin_below(beard, mesh) - pixels_to_floats(beard.view)
+    depth = depth_in_face(mesh, len(beard.matte)) / np.float32(eye_distance(mesh))
+    inside = np.clip(depth / -_NECK + 1, 0, 1)
+    if (inside * beard.matte).sum() < _ON_FACE * beard.matte.sum():
+        return recolour_hair(beard, source, target), 0.0
+    skin = _skin_below(beard, mesh, depth) - pixels_to_floats(beard.view)
     return np.asarray(share * inside[..., None] * skin, dtype=np.float32), share
 
 
-def _skin_below(beard: Hair, mesh: NDArray[np.float64]) -> FloatArray:
-    """Return the skin that a ``beard`` covers: that around it, filled in, RGB (HAIR_SIZE, HAIR_SIZE, 3)."""
-    size, unit = len(beard.matte), eye_distance(mesh)
-    depth = depth_in_face(mesh, size) / np.float32(unit)
-    eyes = float(mesh[[LEFT_IRIS, RIGHT_IRIS], 1].mean())
-    cheeks = (depth > _WITHIN) & (np.arange(size)[:, None] > eyes + _BELOW_EYES * unit)
+def _skin_below(beard: Hair, mesh: NDArray[np.float64], depth: FloatArray) -> FloatArray:
+    """Return the skin that a ``beard`` covers: that around it, filled in, RGB (HAIR_SIZE, HAIR_SIZE, 3).
+
+    ``depth`` (HAIR_SIZE, HAIR_SIZE) is how deep pixels lie within the face's outline, in distances between the eyes.
+    """
+    size = len(beard.matte)
+    cheeks = (depth > _WITHIN) & (np.arange(size)[:, None] > eye_height(mesh) + _BELOW_EYES * eye_distance(mesh))
     beside = np.clip(1 - 2 * cv2.dilate(beard.matte, np.ones((7, 7), np.uint8)), 0, 1)
     weight = np.asarray(cheeks * skin_mask(mesh, size) * beside, dtype=np.float32)
     pixels = pixels_to_floats(beard.view) * weight[..., None]
@@ -177,6 +175,12 @@ def _skin_below(beard: Hair, mesh: NDArray[np.float64]) -> FloatArray:
         filled += share * (blurred(pixels, sigma) / (near + 1e-6) - filled)
     light = 1 - (1 - _EDGE_LIGHT) * np.clip(1 - depth / _EDGE, 0, 1)
     return np.asarray(filled * light[..., None], dtype=np.float32)
+
+
+def _greying_share(source: float, target: float) -> float:
+    """Return how much of what has its colour at an age of ``source`` years is grey at ``target``; below 0 where that is younger."""
+    before, after = grey_share(source), grey_share(target)
+    return (after - before) / (1 - before)
 
 
 def _greyness(hair: Hair, mean: float) -> float:

@@ -47,6 +47,11 @@ def eye_distance(mesh: NDArray[np.float64]) -> float:
     return max(float(np.hypot(*(mesh[LEFT_IRIS] - mesh[RIGHT_IRIS]))), 1.0)
 
 
+def eye_height(mesh: NDArray[np.float64]) -> float:
+    """Return the row of the middle of the eyes of ``mesh`` (73, 2)."""
+    return float(mesh[[LEFT_IRIS, RIGHT_IRIS], 1].mean())
+
+
 def brow_height(mesh: NDArray[np.float64]) -> float:
     """Return the row of the highest point of the brows of ``mesh`` (73, 2)."""
     return float(min(mesh[RIGHT_BROW, 1].min(), mesh[LEFT_BROW, 1].min()))

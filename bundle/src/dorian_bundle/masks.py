@@ -106,6 +106,11 @@ def part_mask(mesh: NDArray[np.float64], size: int, part: Part) -> NDArray[np.fl
     return np.asarray(cv2.resize(filled.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA))
 
 
+def mouth_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+    """Return the share of each pixel that belongs to the lips or lies between them; see ``face_mask``."""
+    return np.maximum(part_mask(mesh, size, "lips"), part_mask(mesh, size, "teeth"))
+
+
 def skin_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
     """Return 1 beside a face's features, 0 on eyes, brows, mouth and the tip and wings of the nose; see ``face_mask``.
 

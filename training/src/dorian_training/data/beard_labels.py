@@ -8,11 +8,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.hair_colour import SKIN_SPREAD, ColourModel, eye_distance, lab_colours
-from dorian_bundle.masks import depth_in_face, part_mask, skin_mask
-from dorian_bundle.mesh import LEFT_IRIS, NOSE, OUTER_LIPS, OUTLINE, RIGHT_IRIS
+from dorian_bundle.hair_colour import SKIN_SPREAD, ColourModel, eye_distance, eye_height, lab_colours
+from dorian_bundle.masks import depth_in_face, mouth_mask, skin_mask
+from dorian_bundle.mesh import NOSE, OUTER_LIPS, OUTLINE
 from dorian_training.data.hair_kinds import Beard
-from dorian_training.data.region_labels import Bools, RegionLabels, cut_out, parts_touching
+from dorian_training.data.region_labels import (
+    HAIR_SPREAD,
+    LEAST_PIXELS,
+    UNLIKE_SKIN,
+    Bools,
+    RegionLabels,
+    cut_out,
+    parts_touching,
+)
 
 # In distances between the eyes; depths are below the face's outline.
 _BARE_CHEEK = 0.3  # depth from which cheeks above the mouth bear no beard
@@ -25,9 +33,6 @@ _JAW, _BELOW_JAW = (
     -0.04,
     -0.2,
 )  # depths, outside of it, from which necks and clothes begin, and up to which what is like a beard is one
-_UNLIKE_SKIN = 2.2  # spreads of skin's colours
-_LEAST_PIXELS = 25
-_BEARD_SPREAD = ((7.0, 3.0, 3.0), (14.0, 7.0, 7.0))
 
 
 def label_beard(crop: NDArray[np.uint8], seen: Bools, mesh: NDArray[np.float64], beard: Beard) -> RegionLabels | None:
@@ -46,14 +51,15 @@ def label_beard(crop: NDArray[np.uint8], seen: Bools, mesh: NDArray[np.float64],
     if beard == "none":
         return RegionLabels(np.zeros((size, size), np.float32), seen.astype(np.float32))
     rows, columns = np.mgrid[:size, :size]
-    unit, depth = eye_distance(mesh), depth_in_face(mesh, size) / np.float32(eye_distance(mesh))
-    eyes, nose = float(mesh[[LEFT_IRIS, RIGHT_IRIS], 1].mean()), float(mesh[NOSE][-1, 1])
+    unit = eye_distance(mesh)
+    depth = depth_in_face(mesh, size) / np.float32(unit)
+    eyes, nose = eye_height(mesh), float(mesh[NOSE][-1, 1])
     chin, corners = float(mesh[OUTLINE][9, 1]), mesh[OUTER_LIPS][[0, 6]]
     cheeks = (depth > _DEEPEST_SKIN) & (rows > eyes + _BELOW_EYES * unit) & (rows < nose)
     skin = cheeks & (skin_mask(mesh, size) > 0.9)
-    if skin.sum() < _LEAST_PIXELS:
+    if skin.sum() < LEAST_PIXELS:
         return None
-    mouth = np.maximum(part_mask(mesh, size, "lips"), part_mask(mesh, size, "teeth")) > 0.1
+    mouth = mouth_mask(mesh, size) > 0.1
     below_nose = (rows > nose + _BELOW_NOSE * unit) & ~mouth
     beside = _BESIDE_MOUTH * unit
     lip = below_nose & (rows < corners[:, 1].max() + beside / 2)
@@ -62,10 +68,10 @@ def label_beard(crop: NDArray[np.uint8], seen: Bools, mesh: NDArray[np.float64],
     place = lip if beard == "moustache" else below_nose & (depth > _LONGEST) & ~bare
     colours = lab_colours(crop)
     from_skin = ColourModel.of(colours[skin], SKIN_SPREAD).distance(colours)
-    seeds = place & (depth > 0) & (from_skin > _UNLIKE_SKIN) & seen
-    if seeds.sum() < _LEAST_PIXELS:
+    seeds = place & (depth > 0) & (from_skin > UNLIKE_SKIN) & seen
+    if seeds.sum() < LEAST_PIXELS:
         return None
-    from_beard = ColourModel.of(colours[seeds], *_BEARD_SPREAD).distance(colours)
+    from_beard = ColourModel.of(colours[seeds], *HAIR_SPREAD).distance(colours)
     sure = seeds & (from_beard < 1.2) & (from_skin > 3)
     cut = cut_out(crop, (from_beard < from_skin) & place, sure, ~place | skin)
     if cut is None:

@@ -17,23 +17,29 @@ from dorian_bundle.hair_colour import (
     FloatArray,
     brow_height,
     eye_distance,
+    eye_height,
     lab_colours,
     sure_skin,
 )
 from dorian_bundle.masks import depth_in_face
-from dorian_bundle.mesh import LEFT_IRIS, OUTLINE, RIGHT_IRIS
+from dorian_bundle.mesh import OUTLINE
 from dorian_training.data.hair_kinds import Head
-from dorian_training.data.region_labels import Bools, RegionLabels, cut_out, parts_touching
+from dorian_training.data.region_labels import (
+    HAIR_SPREAD,
+    LEAST_PIXELS,
+    UNLIKE_SKIN,
+    Bools,
+    RegionLabels,
+    cut_out,
+    parts_touching,
+)
 
 _NOBODY, _SOMEBODY, _SURELY_SOMEBODY = 0.15, 0.6, 0.8  # values of a mask of people
 # In distances between the eyes; depths are below the face's outline.
 _RING = (-0.55, -0.02)  # depths between which hair is looked for first
 _WITHIN = 0.25  # depth up to which hair may hang into a face, above its brows
 _BARE, _BARE_CHEEKS = 0.3, 0.12  # depths from which there is none, below the brows and below the eyes
-_UNLIKE_SKIN = 2.2  # spreads of skin's colours
 _ALIKE = (12.0, 10.0)  # in lightness and in colour of CIE Lab, below both of which hair is like skin
-_LEAST_PIXELS = 25
-_HAIR_SPREAD = ((7.0, 3.0, 3.0), (14.0, 7.0, 7.0))
 
 
 def label_hair(
@@ -59,15 +65,15 @@ def label_hair(
             weight &= bare | (place.rows <= place.brows)  # hair may hang out below
         return RegionLabels(np.zeros(crop.shape[:2], np.float32), weight.astype(np.float32))
     colours = lab_colours(crop)
-    if place.skin.sum() < _LEAST_PIXELS:
+    if place.skin.sum() < LEAST_PIXELS:
         return None
     skin = ColourModel.of(colours[place.skin], SKIN_SPREAD)
     from_skin = skin.distance(colours)
     ring = (place.depth > _RING[0]) & (place.depth < _RING[1]) & (place.rows < place.eyes)
-    seeds = ring & (people > _SURELY_SOMEBODY) & seen & (from_skin > _UNLIKE_SKIN)
-    if seeds.sum() < _LEAST_PIXELS:
+    seeds = ring & (people > _SURELY_SOMEBODY) & seen & (from_skin > UNLIKE_SKIN)
+    if seeds.sum() < LEAST_PIXELS:
         return None
-    hair = ColourModel.of(colours[seeds], *_HAIR_SPREAD)
+    hair = ColourModel.of(colours[seeds], *HAIR_SPREAD)
     lightness, *colour = hair.centre - skin.centre
     if abs(lightness) < _ALIKE[0] and np.hypot(*colour) < _ALIKE[1]:
         return None
@@ -104,7 +110,7 @@ class _Place:
     def of(cls, mesh: NDArray[np.float64], size: int) -> _Place:
         rows, columns = np.mgrid[:size, :size]
         unit = eye_distance(mesh)
-        eyes = float(mesh[[LEFT_IRIS, RIGHT_IRIS], 1].mean())
+        eyes = eye_height(mesh)
         brows = brow_height(mesh)
         middle, chin = (float(value) for value in mesh[OUTLINE][9])
         depth = depth_in_face(mesh, size) / np.float32(unit)

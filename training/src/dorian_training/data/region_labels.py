@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 Bools = NDArray[np.bool_]
 FloatArray = NDArray[np.float32]
 
+UNLIKE_SKIN = 2.2  # spreads of skin's colours, from which on a pixel may be hair
+HAIR_SPREAD = ((7.0, 3.0, 3.0), (14.0, 7.0, 7.0))  # of its colours, at least and at most
+LEAST_PIXELS = 25  # of skin, and of what is sure to be hair
 _ROUNDS = 2  # of GrabCut
 
 
