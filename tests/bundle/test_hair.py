@@ -29,7 +29,8 @@ from dorian_bundle.hair_ageing import (
     recolour_hair,
     shaved_share,
 )
-from dorian_bundle.masks import depth_in_face, part_mask
+from dorian_bundle.hair_colour import eye_distance
+from dorian_bundle.masks import depth_in_face, mouth_mask, part_mask
 from dorian_bundle.mesh import LEFT_IRIS, NOSE, OUTLINE, RIGHT_IRIS, mean_mesh
 from dorian_bundle.tensors import luma
 
@@ -237,31 +238,40 @@ def test_other_hair_keeps_its_colour(colour: tuple[int, int, int], source: float
 
 def test_a_dark_beard_goes_grey() -> None:
     beard, mesh = fine_beard(paint(beard_colour=BROWN))
-    delta, shaved = change_beard(beard, mesh, 30, 70)
-    assert delta is not None
-    assert shaved == 0
+    change = change_beard(beard, mesh, 30, 70)
+    assert change is not None
+    assert change.shaved is None
     inside = beard.matte > 0.95
-    assert luma(beard.view[inside] / 255 + delta[inside]).mean() > 0.4
+    assert luma(beard.view[inside] / 255 + change.delta[inside]).mean() > 0.4
 
 
+@pytest.mark.parametrize("share", [1.0, 0.6], ids=["beard", "stubble"])
 @pytest.mark.parametrize("colour", [BROWN, (170, 170, 172)], ids=["dark", "grey"])
-def test_children_have_no_beard(colour: tuple[int, int, int]) -> None:
+def test_children_have_no_beard(colour: tuple[int, int, int], share: float) -> None:
     head = paint(beard_colour=colour)
     beard, mesh = fine_beard(head)
-    delta, shaved = change_beard(beard, mesh, 40, 8)
-    assert delta is not None
-    assert shaved == 1
-    after = np.clip(beard.view / 255 + beard.matte[..., None] * delta, 0, 1)
+    change = change_beard(Hair(beard.view, share * beard.matte), mesh, 40, 8)
+    assert change is not None
+    assert change.shaved is not None
+    after = np.clip(beard.view / 255 + change.shaved[..., None] * change.delta, 0, 1)
     deep = (depth_in_face(mesh, HAIR_SIZE) > 12) & (beard.matte > 0.95)
     assert np.abs(after[deep] - np.array(SKIN) / 255).max(axis=1).mean() < 0.12
     assert np.abs(beard.view[deep] / 255 - np.array(SKIN) / 255).max(axis=1).mean() > 0.13
 
 
-def test_a_beard_that_hides_the_neck_is_not_shaved() -> None:
+def test_of_a_long_beard_what_lies_beyond_the_chin_is_left_and_so_are_lips() -> None:
     beard, mesh = fine_beard(paint(beard_colour=BROWN))
     matte = beard.matte.copy()
     matte[round(mesh[OUTLINE][9, 1]) :, 80:240] = 1
-    assert change_beard(Hair(beard.view, matte), mesh, 40, 8) == (None, 0.0)
+    change = change_beard(Hair(beard.view, matte), mesh, 40, 8)
+    assert change is not None
+    assert change.shaved is not None
+    depth, unit = depth_in_face(mesh, HAIR_SIZE), eye_distance(mesh)
+    assert not change.shaved[depth < -0.2 * unit].any()
+    assert change.shaved[(depth > 0.05 * unit) & (matte > 0.95)].min() > 0.9
+    lips = cv2.erode(mouth_mask(mesh, HAIR_SIZE), np.ones((5, 5), np.uint8)) > 0.9
+    assert lips.any()
+    assert not change.shaved[lips].any()
 
 
 def test_only_adults_made_children_are_shaved() -> None:

@@ -28,6 +28,7 @@ from dorian_training.methods.age_estimator import (
     AgeEstimatorSettings,
     AgeEstimatorStage,
     age_labels,
+    narrowed_labels,
     read_ages,
 )
 from dorian_training.methods.landmark_refiner import LandmarkRefinerSettings, LandmarkRefinerStage
@@ -238,6 +239,13 @@ def test_labels_are_brackets_of_whole_years(make_crops: MakeCrops) -> None:
     crops = make_crops([30, 0], np.zeros((2, 8, 8, 3), np.uint8))
     crops = Crops(crops.pixels, (replace(crops.records[0], age_high=39), crops.records[1]))
     assert age_labels(crops).tolist() == [[30, 39], [0, 0]]
+
+
+def test_a_teacher_narrows_brackets_to_what_it_reads_within_them() -> None:
+    labels = torch.tensor([[10, 19], [10, 19], [10, 19], [70, 120], [0, 2], [33, 33]])
+    read = torch.tensor([14.4, 3.0, 40.0, 81.7, 1.0, 50.0])
+    narrowed = [[12, 16], [10, 14], [15, 19], [80, 84], [0, 2], [33, 33]]
+    assert narrowed_labels(labels, read).tolist() == narrowed
 
 
 # --- the landmark refiner ---

@@ -151,6 +151,17 @@ def test_a_run_starts_from_another(command: str, train: Train, tmp_path: Path) -
     assert load_weights(tmp_path / "second")[1]["earlier"] == about["earlier"]
 
 
+def test_an_age_estimator_is_taught_by_another(train: Train, tmp_path: Path, refused: Refused) -> None:
+    assert train("age-estimator", "teacher", "--steps", 2).exit_code == 0
+    assert train("age-estimator", "student", "--teacher", tmp_path / "teacher", "--steps", 1).exit_code == 0
+    about = load_weights(tmp_path / "student")[1]
+    assert about["taught_by"] == [{"stage": "age_estimator", "steps": 2, "data": about["data"]}]
+    assert about["earlier"] == []
+    assert train("landmark-refiner", "other", "--steps", 1).exit_code == 0
+    words = "the checkpoint has no 'age_estimator_ema'"
+    assert refused(train("age-estimator", "run", "--teacher", tmp_path / "other", "--steps", 1), words)
+
+
 def test_what_a_run_cannot_start_from(command: str, train: Train, tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "text").write_text("text")
     assert refused(train(command, "run", "--from", tmp_path / "text"), "not a checkpoint that can be read")

@@ -26,6 +26,7 @@ _WIDE_ZOOM = 0.5  # how large the face appears in the wide view, against a crop
 _MARGIN = (WIDE_SIZE - NEAR_SIZE) // 2
 
 SURE, _NOT = 0.8, 0.2  # hair from which, and skin up to which, colours are taken
+_SURE_BEARD = 0.4  # beards from which they are, as stubble is never surer
 LEAST_PIXELS = 40  # of either
 _HAIR_SPREAD = ((8.0, 3.0, 3.0), (16.0, 7.0, 7.0))
 _LIKE_HAIR = 2.2  # spreads of the hair's colours, at which a colour is as likely another
@@ -87,9 +88,9 @@ def find_hair(
     from_skin = ColourModel.of(colours[skin], SKIN_SPREAD).distance(colours)
     below = (np.arange(WIDE_SIZE)[:, None] - mesh[OUTLINE][9, 1]) / eye_distance(mesh)  # the chin
     found = []
-    for part, (longest, fade) in zip((hair, beard), _LONGEST, strict=True):
+    for part, least, (longest, fade) in zip((hair, beard), (SURE, _SURE_BEARD), _LONGEST, strict=True):
         allowed = person * np.clip(1 - (below - longest) / fade, 0, 1)
-        sure = (part > SURE) & (people > 0.5)
+        sure = (part > least) & (people > 0.5)
         found.append(_followed(part, colours, from_skin, allowed, sure) if sure.sum() >= LEAST_PIXELS else None)
     hair_matte, beard_matte = found
     if beard_matte is not None:

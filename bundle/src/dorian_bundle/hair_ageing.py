@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from dorian_bundle.gaussian import blurred
 from dorian_bundle.hair import LEAST_PIXELS, SURE, Hair
 from dorian_bundle.hair_colour import FloatArray, eye_distance, eye_height, lab_colours
-from dorian_bundle.masks import depth_in_face, part_mask, skin_mask
+from dorian_bundle.masks import depth_in_face, mouth_mask, part_mask, skin_mask
 from dorian_bundle.mesh import LEFT_BROW, RIGHT_BROW
 from dorian_bundle.tensors import luma, pixels_to_floats
 
@@ -40,7 +42,8 @@ _ADULT = 16.0  # years, from which on beards are shaved where a face becomes a c
 _FIRST_BEARD, _FIRST_BEARD_FADE = 17.0, 4.0  # years, below and over which there is none
 # In distances between the eyes; depths are below the face's outline.
 _NECK = -0.2  # depth, outside of the face, up to which a beard is shaved
-_ON_FACE = 0.6  # share of a beard that has to lie within: behind a longer one, nobody knows what there is
+_STUBBLE = (0.3, 0.65)  # of a beard's matte, from which on some of it, and all, is shaved
+_FRINGE, _BESIDE = 5, 7  # pixels of the view, sides of squares by which what is shaved, and is no skin, is larger
 _BELOW_EYES, _WITHIN = 0.2, 0.08  # below the eyes, and the depth, from which there is skin to fill in
 _FILLS = (0.25, 0.1, 0.05, 0.025)  # of the view's side: sigmas of the means that fill in, the broadest first
 _ENOUGH = 0.25  # share of skin around a pixel, from which on a mean of it is as good as a broader one
@@ -133,29 +136,39 @@ def recolour_brows(
     return delta, matte
 
 
-def change_beard(
-    beard: Hair, mesh: NDArray[np.float64], source: float, target: float
-) -> tuple[FloatArray | None, float]:
-    """Return what changes a ``beard`` from an age of ``source`` years to one of ``target``, and how much of it is shaved.
+@dataclass(frozen=True)
+class BeardChange:
+    """How a beard changes.
+
+    Args:
+        delta: Float32 (HAIR_SIZE, HAIR_SIZE, 3) in [-1, 1], to be applied under the beard's matte, or under ``shaved``.
+        shaved: Where it is shaved, float32 (HAIR_SIZE, HAIR_SIZE) in [0, 1]; ``None``: nowhere.
+    """
+
+    delta: FloatArray
+    shaved: FloatArray | None = None
+
+
+def change_beard(beard: Hair, mesh: NDArray[np.float64], source: float, target: float) -> BeardChange | None:
+    """Return what changes a ``beard`` from an age of ``source`` years to one of ``target``; ``None`` where nothing does.
 
     Args:
         beard: The beard.
         mesh: The face's points in pixels of the beard's view, (73, 2).
         source: The face's age.
         target: The age that it is to have.
-
-    Returns:
-        A delta as of ``recolour_hair``, and a share from 0 to 1.
     """
     share = shaved_share(source, target)
     if share == 0:
-        return recolour_hair(beard, source, target), 0.0
-    depth = depth_in_face(mesh, len(beard.matte)) / np.float32(eye_distance(mesh))
-    inside = np.clip(depth / -_NECK + 1, 0, 1)
-    if (inside * beard.matte).sum() < _ON_FACE * beard.matte.sum():
-        return recolour_hair(beard, source, target), 0.0
+        delta = recolour_hair(beard, source, target)
+        return None if delta is None else BeardChange(delta)
+    size = len(beard.matte)
+    depth = depth_in_face(mesh, size) / np.float32(eye_distance(mesh))
+    mouth = cv2.erode(mouth_mask(mesh, size), np.ones((3, 3), np.uint8))  # beards reach the edge of the lips
+    inside = np.clip(depth / -_NECK + 1, 0, 1) * (1 - mouth)
+    stubble = np.clip((_grown(beard.matte, _FRINGE) - _STUBBLE[0]) / (_STUBBLE[1] - _STUBBLE[0]), 0, 1)
     skin = _skin_below(beard, mesh, depth) - pixels_to_floats(beard.view)
-    return np.asarray(share * inside[..., None] * skin, dtype=np.float32), share
+    return BeardChange(skin, np.asarray(share * inside * stubble, dtype=np.float32))
 
 
 def _skin_below(beard: Hair, mesh: NDArray[np.float64], depth: FloatArray) -> FloatArray:
@@ -165,7 +178,7 @@ def _skin_below(beard: Hair, mesh: NDArray[np.float64], depth: FloatArray) -> Fl
     """
     size = len(beard.matte)
     cheeks = (depth > _WITHIN) & (np.arange(size)[:, None] > eye_height(mesh) + _BELOW_EYES * eye_distance(mesh))
-    beside = np.clip(1 - 2 * cv2.dilate(beard.matte, np.ones((7, 7), np.uint8)), 0, 1)
+    beside = np.clip(1 - 2 * _grown(beard.matte, _BESIDE), 0, 1)
     weight = np.asarray(cheeks * skin_mask(mesh, size) * beside, dtype=np.float32)
     pixels = pixels_to_floats(beard.view) * weight[..., None]
     filled = np.zeros_like(pixels)
@@ -175,6 +188,11 @@ def _skin_below(beard: Hair, mesh: NDArray[np.float64], depth: FloatArray) -> Fl
         filled += share * (blurred(pixels, sigma) / (near + 1e-6) - filled)
     light = 1 - (1 - _EDGE_LIGHT) * np.clip(1 - depth / _EDGE, 0, 1)
     return np.asarray(filled * light[..., None], dtype=np.float32)
+
+
+def _grown(matte: FloatArray, pixels: int) -> FloatArray:
+    """Return ``matte`` (HAIR_SIZE, HAIR_SIZE) with the largest value of each square of ``pixels``, an odd number, on a side."""
+    return np.asarray(cv2.dilate(matte, np.ones((pixels, pixels), np.uint8)), dtype=np.float32)
 
 
 def _greying_share(source: float, target: float) -> float:

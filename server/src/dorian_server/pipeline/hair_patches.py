@@ -56,9 +56,9 @@ def hair_patches(
     if found.hair is not None and (delta := recolour_hair(found.hair, source, target)) is not None:
         changes.append((delta, found.hair.matte))
     if found.beard is not None:
-        change, share = change_beard(found.beard, points, source, target)
-        shaved = np.asarray(share * found.beard.matte, dtype=np.float32) if share else None
+        change = change_beard(found.beard, points, source, target)
         if change is not None:
-            changes.append((change, found.beard.matte))
+            shaved = change.shaved
+            changes.append((change.delta, found.beard.matte if shaved is None else shaved))
     patches = tuple(learned_patch(found.matrix, matte, delta, colour) for delta, matte in changes)
     return HairPatches(patches, found.matrix, shaved)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
+import torch
+from torch import Tensor
+
+from dorian_training.checkpoint import load_weights
 from dorian_training.cli.config import (
+    CHECKPOINT,
     SelectedSetsConfig,
     apply_overrides,
     batch_size_field,
@@ -13,10 +19,10 @@ from dorian_training.cli.config import (
     option,
     steps_field,
 )
-from dorian_training.cli.runs import cut_splits, read_run, run_distributed, run_stage
+from dorian_training.cli.runs import cut_splits, earlier_stages, read_run, run_distributed, run_stage
 from dorian_training.data.augmentation import Augmentation
 from dorian_training.data.batches import LabelledBatches
-from dorian_training.data.crops import with_margin
+from dorian_training.data.crops import Crops, cut_crops, with_margin
 from dorian_training.data.degradation import Degradation
 from dorian_training.data.records import FaceRecord
 from dorian_training.data.sampling import flattening_weights
@@ -25,6 +31,8 @@ from dorian_training.methods.age_estimator import (
     AgeEstimatorSettings,
     AgeEstimatorStage,
     age_labels,
+    narrowed_labels,
+    read_ages,
 )
 from dorian_training.networks.age_estimator import (
     AgeEstimatorShape,
@@ -32,6 +40,7 @@ from dorian_training.networks.age_estimator import (
     DlibAgeEstimatorShape,
     age_estimator_shape,
     build_age_estimator,
+    load_age_estimator,
 )
 
 # Harder than the default: colour, sharpness and parts of a face say little about its age.
@@ -48,6 +57,11 @@ class AgeEstimatorConfig(SelectedSetsConfig):
     )
     steps: int = steps_field(4400)
     batch_size: int = batch_size_field(48)
+    teacher: Path | None = option(
+        "Checkpoint of another age estimator: within their brackets, faces are as old as it reads them.",
+        default=None,
+        kind=CHECKPOINT,
+    )
 
     def settings(self) -> AgeEstimatorSettings:
         """Return the stage's settings with the overrides applied."""
@@ -80,7 +94,7 @@ def _train(context: DistributedContext, config: AgeEstimatorConfig) -> None:
     train, val = cut_splits(config, config.is_usable, with_margin(size))
     batches = LabelledBatches(
         train,
-        age_labels(train),
+        _labels(train, config, context),
         config.batch_size,
         config.seed + context.rank,
         size,
@@ -90,4 +104,15 @@ def _train(context: DistributedContext, config: AgeEstimatorConfig) -> None:
         Degradation(),
     )
     stage = AgeEstimatorStage(shape, settings, context.device, config.amp, val)
-    run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict()})
+    taught = {"taught_by": earlier_stages(load_weights(config.teacher)[1])} if config.teacher else {}
+    run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict(), **taught})
+
+
+def _labels(train: Crops, config: AgeEstimatorConfig, context: DistributedContext) -> Tensor:
+    """First and last whole year of each face's label, (faces, 2), narrowed by the teacher if there is one."""
+    labels = age_labels(train)
+    if config.teacher is None:
+        return labels
+    teacher = load_age_estimator(config.teacher).to(context.device)
+    seen = cut_crops(train.records, teacher.size, config.cache.expanduser())
+    return narrowed_labels(labels, torch.from_numpy(read_ages(teacher, seen, teacher.size, context.device, config.amp)))

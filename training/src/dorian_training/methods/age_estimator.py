@@ -16,6 +16,8 @@ from dorian_training.methods.stage import Stage, cosine_rate
 from dorian_training.networks.age_estimator import AgeEstimatorShape, build_age_estimator, expected_age
 from dorian_training.networks.dlib_resnet import DlibTrunk
 
+_NARROW = 2  # years on each side of what a teacher reads
+
 
 @dataclass(frozen=True)
 class AgeEstimatorSettings:
@@ -108,6 +110,21 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
 def age_labels(crops: Crops) -> Tensor:
     """Return the first and last whole year of each face's label, (faces, 2); all ages are known."""
     return torch.tensor([(record.age_low, record.age_high) for record in crops.records])
+
+
+def narrowed_labels(labels: Tensor, read: Tensor) -> Tensor:
+    """Narrow brackets to what another estimator reads within them: soft labels, as a student gets from its teacher (Hinton et al. 2015).
+
+    Args:
+        labels: First and last whole year of each face's label, (faces, 2).
+        read: Ages in years that the other estimator reads, (faces,).
+
+    Returns:
+        The years of each label that lie within ``_NARROW`` of what is read, or nearest to it, (faces, 2); exact ages as they are.
+    """
+    low, high = labels.unbind(1)
+    middle = torch.minimum(torch.maximum(read.round().to(labels), low + _NARROW), high - _NARROW)
+    return torch.stack([torch.maximum(low, middle - _NARROW), torch.minimum(high, middle + _NARROW)], dim=1)
 
 
 def read_ages(network: torch.nn.Module, crops: Crops, size: int, device: torch.device, amp: bool = False) -> np.ndarray:
