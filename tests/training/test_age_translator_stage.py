@@ -82,7 +82,7 @@ def people(make_crops: MakeCrops) -> Crops:
 def make(people: Crops) -> MakeStage:
     """A stage of tiny networks, initialised from ``seed``, with changed settings.
 
-    ``awake``: its head draws already. ``reads``: it has an age estimator. ``judged``: another watches. ``facenet``: in place of a compact one. ``teacher``: of any kind.
+    ``awake``: its head draws already. ``reads``: it has an age estimator and an age reader. ``judged``: another watches. ``facenet``: in place of a compact one. ``teacher``: of any kind.
     """
 
     def make(
@@ -100,9 +100,11 @@ def make(people: Crops) -> MakeStage:
         torch.manual_seed(seed)
         facenet = facenet or DlibResNet(DlibResNetShape(embedding=8, size=64, blocks=(1, 1, 1), widths=(4, 8, 8)))
         estimator = CompactAgeEstimator(CompactAgeEstimatorShape(WIDTHS, STRIDES)) if reads else None
+        with torch.random.fork_rng():
+            reader = CompactAgeEstimator(CompactAgeEstimatorShape(WIDTHS, STRIDES)) if reads else None
         judge = CompactAgeEstimator(CompactAgeEstimatorShape(WIDTHS, STRIDES)) if judged else None
         settings = AgeTranslatorSettings(**{"resolution": SIDE, **changes})  # type: ignore[arg-type]
-        guides = GuideNetworks(facenet, estimator, judge, cast(StyleTeacher, teacher))
+        guides = GuideNetworks(facenet, estimator, reader, judge, cast(StyleTeacher, teacher))
         stage = AgeTranslatorStage(shape, settings, guides, CPU, amp, watched)
         if awake:
             for translator in (stage.translator, stage.average.module):
@@ -204,7 +206,9 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
     similarity = (facenet(image[:3]) * facenet(drawn[:3])).sum(dim=1)
     real, fake = discriminator(averaged(image, 5)), discriminator(averaged(drawn, 5))
     assert stage.guides.age_estimator is not None
+    assert stage.guides.age_reader is not None
     read = expected_age(stage.guides.age_estimator(drawn))
+    also_read = expected_age(stage.guides.age_reader(drawn[:3]))
     taught = slice(4)  # a share of 0.7 of six
     shown = luma_of(Darkening()(image[taught], source[taught], target[taught]))
     older = (target > source)[taught]
@@ -223,7 +227,7 @@ def test_losses_are_of_the_batch_and_of_what_is_drawn_of_it(
         "g/cycle": charbonnier(cycle),
         "g/excess": translator.excess(translator.unbounded(image, source, target), image),
         "g/teacher": charbonnier(missed * mask * older[:, None, None, None]),
-        "g/age": F.smooth_l1_loss(read, target, beta=5.0) / 10,
+        "g/age": (F.smooth_l1_loss(read, target, beta=5.0) + F.smooth_l1_loss(also_read, target[:3], beta=5.0)) / 20,
         "g/imbalance": broad_imbalance(delta),
     }
     given = averaged(image, 5).requires_grad_()
@@ -386,6 +390,16 @@ def test_targets_are_other_faces_ages(make: MakeStage, monkeypatch: pytest.Monke
     assert torch.equal(source.sort().values, target.sort().values)
     assert (source == target).sum() < 10
     assert abs(float(torch.corrcoef(torch.stack([source, target]))[0, 1])) < 0.4
+
+
+def test_a_share_of_targets_is_drawn_from_children(make: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, target = ages_of(make, [(40, 40)] * 400, monkeypatch, target_spread=0, child_targets=0.3)
+    child = target < 20
+    assert 0.2 < child.float().mean() < 0.4
+    assert target[child].min() >= 3
+    assert target[child].max() <= 14
+    assert target[child].std() > 2
+    assert ((target[~child] >= 40) & (target[~child] < 41)).all()
 
 
 def test_targets_are_shaken_and_stay_within_what_is_drawn(make: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:

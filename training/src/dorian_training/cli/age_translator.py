@@ -46,6 +46,11 @@ class AgeTranslatorConfig(SelectedSetsConfig):
         default=None,
         kind=CHECKPOINT,
     )
+    age_reader: Path | None = option(
+        "Checkpoint of another age estimator, of any layout, that reads drawn ages in the loss, too.",
+        default=None,
+        kind=CHECKPOINT,
+    )
     age_judge: Path | None = option(
         "Checkpoint of another age estimator, which reads the validation faces, so that checkpoints can be compared.",
         default=None,
@@ -92,9 +97,10 @@ def _train(context: DistributedContext, config: AgeTranslatorConfig) -> None:
         context.device,
     )
     estimator = load_compact_age_estimator(config.age_estimator) if config.age_estimator else None
+    reader = load_age_estimator(config.age_reader) if config.age_reader else None
     judge = load_age_estimator(config.age_judge) if config.age_judge else None
     teacher = _teacher(config)
-    guides = GuideNetworks(load_facenet(config.facenet), estimator, judge, teacher)
+    guides = GuideNetworks(load_facenet(config.facenet), estimator, reader, judge, teacher)
     taught = {"taught_by": earlier_stages(teacher.metadata)} if teacher else {}
     stage = AgeTranslatorStage(shape, config.settings(), guides, context.device, config.amp, val)
     run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict(), **taught})

@@ -32,6 +32,7 @@ from dorian_training.networks.layers import at_side
 from dorian_training.networks.shading import averaged, luma_of
 
 _OLDEST = 90.0
+_CHILD = (3.0, 14.0)  # years
 _SAMPLE_AGES = (10.0, 25.0, 40.0, 55.0, 70.0)
 _FURTHER_AGES = (5.0, 80.0, 90.0)  # beside those, so that faces are also read as the ages of ``_EQUAL_AGES``
 _EQUAL_AGES = (25.0, 40.0, 55.0, 65.0)  # estimated ages at which similarities are compared
@@ -50,10 +51,11 @@ class AgeTranslatorSettings:
     ``outside_weight``: of what is drawn outside of the mask. ``iris_weight``: of what is drawn between the lids.
     ``identity_margin`` and ``identity_long_margin``: see ``similarity_hinge``. ``flip_weight``: of the difference between the
     deltas of a face and of its mirror image. ``excess_weight``: of what goes beyond the network's bounds. ``target_spread``: by
-    how much target ages, which are other faces' ages, are shaken, in years. ``judged_blur``: pixels, odd, side of the box over which
+    how much target ages, which are other faces' ages, are shaken, in years. ``child_targets``: share of targets that are drawn from
+    children's ages instead, which adults are furthest from. ``judged_blur``: pixels, odd, side of the box over which
     what the discriminator sees is averaged, twice, as what is drawn is smooth: else it asks for wrinkles, and gets mottled skin. ``teacher_weight``:
     of the difference in luma from what the teacher draws of faces that get older. ``age_weight``: of how far
-    the age estimator reads a drawn face from its target, in decades.
+    the age estimators read a drawn face from its target, in decades; ``reader_share``: of the batch, that the age reader looks at.
     """
 
     learning_rate: float = 2e-4
@@ -79,11 +81,13 @@ class AgeTranslatorSettings:
     excess_weight: float = 10.0
     imbalance_weight: float = 5.0
     target_spread: float = 3.0
+    child_targets: float = 0.0
     shift: int = 4
     brightness: float = 0.1
     judged_blur: int = 3
     adversarial_weight: float = 1.0
     age_weight: float = 1.0
+    reader_share: float = 0.5
     teacher_weight: float = 30.0
     teacher_share: float = 0.5
     ema_decay: float = 0.998
@@ -93,12 +97,13 @@ class AgeTranslatorSettings:
 class GuideNetworks:
     """Frozen networks of other trainings. ``facenet``, of any layout, holds the person.
 
-    ``age_estimator`` lends the discriminator its first weights, and reads the drawn ages in the loss. ``age_judge`` is in no loss, and
-    watches them. ``teacher`` shows how faces get older.
+    ``age_estimator`` lends the discriminator its first weights, and reads the drawn ages in the loss; so does ``age_reader``, which sees
+    more of a face: what a small network alone reads is soon drawn for it alone. ``age_judge`` is in no loss, and watches them. ``teacher`` shows how faces get older.
     """
 
     facenet: FaceNet
     age_estimator: CompactAgeEstimator | None = None
+    age_reader: AgeEstimator | None = None
     age_judge: AgeEstimator | None = None
     teacher: StyleTeacher | None = None
 
@@ -132,7 +137,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         ):
             self.add_optimizer(name, rate, (settings.beta1, settings.beta2))
         self.guides = guides
-        for witness in (guides.facenet, guides.age_estimator, guides.age_judge, guides.teacher):
+        for witness in (guides.facenet, guides.age_estimator, guides.age_reader, guides.age_judge, guides.teacher):
             if witness is not None:
                 witness.to(device).eval().requires_grad_(False)
         if guides.age_estimator is not None:
@@ -196,9 +201,8 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits = self.discriminator(change(self._blurred(fake))).float()
             terms["adversarial"] = real_loss(age_logit(logits, target, self.shape.discriminator.years))
-            if settings.age_weight and self.guides.age_estimator is not None:
-                read = read_ages(self.guides.age_estimator, change(fake))
-                terms["age"] = smooth_l1_loss(read, target, beta=_AGE_PRECISION) / _DECADE
+            if settings.age_weight and (self.guides.age_estimator or self.guides.age_reader):
+                terms["age"] = self._age(change(fake), target)
             if settings.identity_weight:
                 terms["identity"] = self._identity(image, fake, target - source)
             if settings.cycle_weight:
@@ -218,6 +222,17 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
                 terms["flip"] = charbonnier((mirrored - whole[faces]) * mask)
         return terms
 
+    def _age(self, fake: Tensor, target: Tensor) -> Tensor:
+        """How far drawn faces (batch, ...) are read from their ``target`` ages (batch,), by each estimator of the loss; mean."""
+        count = _count(fake, self.settings.reader_share)
+        readers = ((self.guides.age_estimator, len(fake)), (self.guides.age_reader, count))
+        missed = [
+            smooth_l1_loss(read_ages(reader, fake[:faces]), target[:faces], beta=_AGE_PRECISION) / _DECADE
+            for reader, faces in readers
+            if reader is not None
+        ]
+        return torch.stack(missed).mean()
+
     def _identity(self, image: Tensor, fake: Tensor, change: Tensor) -> Tensor:
         """The identity term of a share of the faces (batch, ...), changed by ``change`` years (batch,)."""
         settings = self.settings
@@ -232,9 +247,13 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         return averaged(image, self.settings.judged_blur)
 
     def _targets(self, source: Tensor) -> Tensor:
-        """Other faces' ages, shaken: targets are spread as ages are, so that no span of ages sees fakes alone."""
+        """Other faces' ages, shaken: targets are spread as ages are, so that no span of ages sees fakes alone; and children's."""
         others = source[torch.randperm(len(source), device=source.device)]
-        return (others + self.settings.target_spread * torch.randn_like(others)).clamp(0.5, _OLDEST)
+        shaken = (others + self.settings.target_spread * torch.randn_like(others)).clamp(0.5, _OLDEST)
+        if not self.settings.child_targets:
+            return shaken
+        child = _CHILD[0] + (_CHILD[1] - _CHILD[0]) * torch.rand_like(source)
+        return torch.where(torch.rand_like(source) < self.settings.child_targets, child, shaken)
 
     def _embedding(self, image: Tensor) -> Tensor:
         embedding: Tensor = self.guides.facenet(at_side(image, self.guides.facenet.size))
