@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,7 +39,7 @@ from dorian_training.methods.age_translator import (
 from dorian_training.methods.style_teacher import StyleTeacher
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape, expected_age
-from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape
+from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, TranslatorShape
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.shading import averaged, luma_of
@@ -82,7 +83,7 @@ def people(make_crops: MakeCrops) -> Crops:
 def make(people: Crops) -> MakeStage:
     """A stage of tiny networks, initialised from ``seed``, with changed settings.
 
-    ``awake``: its head draws already. ``reads``: it has an age estimator and an age reader. ``judged``: another watches. ``facenet``: in place of a compact one. ``teacher``: of any kind.
+    ``awake``: its head draws already. ``reads``: it has an age estimator and an age reader. ``judged``: another watches. ``facenet``: in place of a compact one. ``teacher`` and ``held``: of any kind.
     """
 
     def make(
@@ -95,6 +96,7 @@ def make(people: Crops) -> MakeStage:
         shape: AgeTranslatorShape = SHAPE,
         facenet: FaceNet | None = None,
         teacher: nn.Module | None = None,
+        held: nn.Module | None = None,
         **changes: float,
     ) -> AgeTranslatorStage:
         torch.manual_seed(seed)
@@ -104,7 +106,9 @@ def make(people: Crops) -> MakeStage:
             reader = CompactAgeEstimator(CompactAgeEstimatorShape(WIDTHS, STRIDES)) if reads else None
         judge = CompactAgeEstimator(CompactAgeEstimatorShape(WIDTHS, STRIDES)) if judged else None
         settings = AgeTranslatorSettings(**{"resolution": SIDE, **changes})  # type: ignore[arg-type]
-        guides = GuideNetworks(facenet, estimator, reader, judge, cast(StyleTeacher, teacher))
+        guides = GuideNetworks(
+            facenet, estimator, reader, judge, cast(StyleTeacher, teacher), cast(AgeTranslator, held)
+        )
         stage = AgeTranslatorStage(shape, settings, guides, CPU, amp, watched)
         if awake:
             for translator in (stage.translator, stage.average.module):
@@ -390,6 +394,23 @@ def test_targets_are_other_faces_ages(make: MakeStage, monkeypatch: pytest.Monke
     assert torch.equal(source.sort().values, target.sort().values)
     assert (source == target).sum() < 10
     assert abs(float(torch.corrcoef(torch.stack([source, target]))[0, 1])) < 0.4
+
+
+def test_faces_get_older_as_the_held_translator_draws_them(
+    make: MakeStage, batches_of: Callable[..., LabelledBatches], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what estimators read of them does not count; of those that get younger it does."""
+    off = dict.fromkeys(("size", "outside", "iris", "identity", "cycle", "flip", "excess", "imbalance"), 0.0)
+    weights = {f"{name}_weight": 0.0 for name in off} | {"adversarial_weight": 0.0}
+    batch = batches_of(batch_size=6).next()
+    for age, counts in ((95.0, "held"), (0.5, "age")):
+        stage = make(reads=True, held=Darkening(), **weights)
+        monkeypatch.setattr(stage, "_targets", lambda source, age=age: torch.full_like(source, age))
+        losses = {name: float(loss) for name, loss in stage.step(batch, 1).items()}
+        assert (losses["g/held"] > 1e-4, losses["g/age"] > 1e-4) == (counts == "held", counts == "age")
+    stage = make(held=None, **weights)
+    stage.guides = replace(stage.guides, held=stage.translator)
+    assert float(stage.step(batch, 1)["g/held"]) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_share_of_targets_is_drawn_from_children(make: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:

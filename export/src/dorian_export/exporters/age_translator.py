@@ -31,8 +31,8 @@ from dorian_export.method_exporter import ExportJob, MethodExport, MethodExporte
 from dorian_export.onnx_writer import cast_like
 from dorian_export.provenance import describe_provenance
 from dorian_export.verified_export import BATCHES, export_verified, require_faces, require_family
-from dorian_training.checkpoint import load_network, load_weights
-from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, TranslatorShape
+from dorian_training.checkpoint import load_weights
+from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape, age_translator_of
 
 YOUNGEST, OLDEST = 1.0, 90.0  # years that training drew
 _YOUNGEST_SOURCE = 3.0  # years
@@ -68,9 +68,7 @@ def export_age_translator(job: ExportJob, name: str = "age_translator") -> Metho
     """
     weights, metadata = load_weights(job.checkpoints[name])
     require_family(metadata, "age_translator")
-    shape = AgeTranslatorShape.from_dict(metadata["shape"]).translator
-    network = AgeTranslator(shape).eval().requires_grad_(False)
-    load_network(network, weights, "translator_ema")
+    network, shape = age_translator_of(weights, metadata), AgeTranslatorShape.from_dict(metadata["shape"]).translator
     crops = job.faces.resized(shape.size)
     require_faces(crops)
     graph, differences = export_verified(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from dorian_training.checkpoint import load_weights
 from dorian_training.cli.config import (
     CHECKPOINT,
     SelectedSetsConfig,
@@ -27,7 +28,7 @@ from dorian_training.methods.age_estimator import age_labels
 from dorian_training.methods.age_translator import AgeTranslatorSettings, AgeTranslatorStage, GuideNetworks
 from dorian_training.methods.style_teacher import StyleTeacher
 from dorian_training.networks.age_estimator import load_age_estimator, load_compact_age_estimator
-from dorian_training.networks.age_translator import AgeTranslatorShape
+from dorian_training.networks.age_translator import AgeTranslatorShape, age_translator_of
 from dorian_training.networks.facenet import load_facenet
 
 _AGE_SPAN = 8  # years; ages in such spans are drawn almost equally often
@@ -61,6 +62,11 @@ class AgeTranslatorConfig(SelectedSetsConfig):
     )
     teacher_reader: Path | None = option(
         "Checkpoint of the age estimator that the teacher's styles are read by.", default=None, kind=CHECKPOINT
+    )
+    held: Path | None = option(
+        "Checkpoint of an age translator of the same layout: faces get older as it draws them, and only how they get younger is learnt.",
+        default=None,
+        kind=CHECKPOINT,
     )
 
     def settings(self) -> AgeTranslatorSettings:
@@ -100,7 +106,8 @@ def _train(context: DistributedContext, config: AgeTranslatorConfig) -> None:
     reader = load_age_estimator(config.age_reader) if config.age_reader else None
     judge = load_age_estimator(config.age_judge) if config.age_judge else None
     teacher = _teacher(config)
-    guides = GuideNetworks(load_facenet(config.facenet), estimator, reader, judge, teacher)
+    held = age_translator_of(*load_weights(config.held)) if config.held else None
+    guides = GuideNetworks(load_facenet(config.facenet), estimator, reader, judge, teacher, held)
     taught = {"taught_by": earlier_stages(teacher.metadata)} if teacher else {}
     stage = AgeTranslatorStage(shape, config.settings(), guides, context.device, config.amp, val)
     run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict(), **taught})

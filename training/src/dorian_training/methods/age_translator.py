@@ -54,7 +54,7 @@ class AgeTranslatorSettings:
     how much target ages, which are other faces' ages, are shaken, in years. ``child_targets``: share of targets that are drawn from
     children's ages instead, which adults are furthest from. ``judged_blur``: pixels, odd, side of the box over which
     what the discriminator sees is averaged, twice, as what is drawn is smooth: else it asks for wrinkles, and gets mottled skin. ``teacher_weight``:
-    of the difference in luma from what the teacher draws of faces that get older. ``age_weight``: of how far
+    of the difference in luma from what the teacher draws of faces that get older, ``held_weight``: of that from what the held translator draws of them. ``age_weight``: of how far
     the age estimators read a drawn face from its target, in decades; ``reader_share``: of the batch, that the age reader looks at.
     """
 
@@ -90,6 +90,7 @@ class AgeTranslatorSettings:
     reader_share: float = 0.5
     teacher_weight: float = 30.0
     teacher_share: float = 0.5
+    held_weight: float = 100.0
     ema_decay: float = 0.998
 
 
@@ -98,7 +99,8 @@ class GuideNetworks:
     """Frozen networks of other trainings. ``facenet``, of any layout, holds the person.
 
     ``age_estimator`` lends the discriminator its first weights, and reads the drawn ages in the loss; so does ``age_reader``, which sees
-    more of a face: what a small network alone reads is soon drawn for it alone. ``age_judge`` is in no loss, and watches them. ``teacher`` shows how faces get older.
+    more of a face: what a small network alone reads is soon drawn for it alone. ``age_judge`` is in no loss, and watches them.
+    ``teacher`` shows how faces get older; ``held`` is a translator that draws them as they are to stay, while only how they get younger is learnt.
     """
 
     facenet: FaceNet
@@ -106,6 +108,7 @@ class GuideNetworks:
     age_reader: AgeEstimator | None = None
     age_judge: AgeEstimator | None = None
     teacher: StyleTeacher | None = None
+    held: AgeTranslator | None = None
 
 
 class AgeTranslatorStage(Stage[LabelledBatch]):
@@ -137,7 +140,14 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         ):
             self.add_optimizer(name, rate, (settings.beta1, settings.beta2))
         self.guides = guides
-        for witness in (guides.facenet, guides.age_estimator, guides.age_reader, guides.age_judge, guides.teacher):
+        for witness in (
+            guides.facenet,
+            guides.age_estimator,
+            guides.age_reader,
+            guides.age_judge,
+            guides.teacher,
+            guides.held,
+        ):
             if witness is not None:
                 witness.to(device).eval().requires_grad_(False)
         if guides.age_estimator is not None:
@@ -176,6 +186,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             "adversarial": settings.adversarial_weight,
             "age": settings.age_weight,
             "teacher": settings.teacher_weight,
+            "held": settings.held_weight,
             "size": settings.size_weight,
             "outside": settings.outside_weight,
             "iris": settings.iris_weight,
@@ -194,15 +205,20 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
     ) -> dict[str, Tensor]:
         """The translator's losses, by name, before they are weighed; ``whole`` is what it draws, before the mask."""
         settings, mask, eyes = self.settings, self._mask(image), self._eyes(image)
-        delta = whole * mask
+        delta, older = whole * mask, target > source
         terms = {"size": charbonnier(delta), "imbalance": broad_imbalance(delta)}
         terms["outside"] = charbonnier(whole * (1 - mask))
         terms["iris"] = charbonnier(delta * eyes) / eyes.mean()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits = self.discriminator(change(self._blurred(fake))).float()
             terms["adversarial"] = real_loss(age_logit(logits, target, self.shape.discriminator.years))
+            learnt = older.logical_not() if self.guides.held else torch.ones_like(older)
             if settings.age_weight and (self.guides.age_estimator or self.guides.age_reader):
-                terms["age"] = self._age(change(fake), target)
+                terms["age"] = self._age(change(fake), target, learnt)
+            if settings.held_weight and self.guides.held is not None:
+                with torch.no_grad():
+                    kept = self.guides.held(image, source, target)
+                terms["held"] = charbonnier((whole - kept) * mask * older[:, None, None, None])
             if settings.identity_weight:
                 terms["identity"] = self._identity(image, fake, target - source)
             if settings.cycle_weight:
@@ -212,26 +228,29 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
             if settings.teacher_weight and self.guides.teacher is not None:
                 faces = slice(_count(image, settings.teacher_share))
                 shown = luma_of(self.guides.teacher(image[faces], source[faces], target[faces]))
-                older = (target > source)[faces]
-                wanted = self.translator.lit(self.translator.smooth(shown), image[faces], older)
+                wanted = self.translator.lit(self.translator.smooth(shown), image[faces], older[faces])
                 missed = (luma_of(whole[faces]) - wanted) * mask
-                terms["teacher"] = charbonnier(missed * older[:, None, None, None])
+                terms["teacher"] = charbonnier(missed * older[faces, None, None, None])
             if settings.flip_weight:
                 faces = slice(_count(image, settings.flip_share))
                 mirrored = self.translator(image[faces].flip(3), source[faces], target[faces]).flip(3)
                 terms["flip"] = charbonnier((mirrored - whole[faces]) * mask)
         return terms
 
-    def _age(self, fake: Tensor, target: Tensor) -> Tensor:
-        """How far drawn faces (batch, ...) are read from their ``target`` ages (batch,), by each estimator of the loss; mean."""
+    def _age(self, fake: Tensor, target: Tensor, learnt: Tensor) -> Tensor:
+        """How far drawn faces (batch, ...) are read from their ``target`` ages (batch,), by each estimator of the loss; mean.
+
+        Those that are not ``learnt`` (batch,) count as read right.
+        """
         count = _count(fake, self.settings.reader_share)
         readers = ((self.guides.age_estimator, len(fake)), (self.guides.age_reader, count))
         missed = [
-            smooth_l1_loss(read_ages(reader, fake[:faces]), target[:faces], beta=_AGE_PRECISION) / _DECADE
+            smooth_l1_loss(read_ages(reader, fake[:faces]), target[:faces], beta=_AGE_PRECISION, reduction="none")
+            * learnt[:faces]
             for reader, faces in readers
             if reader is not None
         ]
-        return torch.stack(missed).mean()
+        return torch.stack([years.mean() for years in missed]).mean() / _DECADE
 
     def _identity(self, image: Tensor, fake: Tensor, change: Tensor) -> Tensor:
         """The identity term of a share of the faces (batch, ...), changed by ``change`` years (batch,)."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dorian_training.checkpoint import load_network, require_network
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.layers import LEAK, at_side
 from dorian_training.networks.shading import averaged, luma_of, shaded, skin_of
@@ -227,6 +229,14 @@ class AgeTranslator(nn.Module):
         luma = _squashed(luma, delta_bound)
         broad = averaged(luma, _LUMA_BLUR if fine_bound else 0)
         return broad, luma - broad
+
+
+def age_translator_of(weights: dict[str, dict[str, Tensor]], metadata: dict[str, Any]) -> AgeTranslator:
+    """Return the EMA of the age translator of a checkpoint's ``weights`` and ``metadata``, for inference; ``CheckpointError`` if it has none."""
+    require_network(weights, "translator_ema")  # before its shape is read: any checkpoint has one
+    network = AgeTranslator(AgeTranslatorShape.from_dict(metadata["shape"]).translator)
+    load_network(network, weights, "translator_ema")
+    return network.eval().requires_grad_(False)
 
 
 def _beyond(values: Tensor, bound: float) -> Tensor:
