@@ -15,9 +15,8 @@ from dorian_bundle.calibration import Calibration, CalibrationPoint, SourceCurve
 from dorian_export.errors import ExportError
 
 TARGETS = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0, 85.0)  # years of the curve's points
-# Factors of the delta that are tried, the one that changes the person least first.
-STRENGTHS = (1.0, 1.1, 1.2, 1.35, 1.5, 1.7, 2.0, 2.3)
-OLDER_STRENGTHS = STRENGTHS[:6]  # where faces get older: beyond them folds become patches
+# Factors of the delta that are tried, the one that changes the person least first; beyond them folds and shadows become patches.
+STRENGTHS = (1.0, 1.1, 1.2, 1.35, 1.5, 1.7)
 CHILD_STRENGTHS = STRENGTHS[:3]  # where children get older, whose skin is smoother
 _CHILD = 13.0  # years, below which a source is one
 _OLD = 60.0  # years, from which on estimators read real faces too young, as they have seen few, and drawn ones all the more
@@ -77,7 +76,7 @@ def calibrate(
         real = estimate_real(target, ages, estimates)
         read = max(real, target) if target >= _OLD else real
         wanted = read - float(effect.mean())  # of what is drawn alone
-        tried = STRENGTHS if target < source else CHILD_STRENGTHS if source < _CHILD else OLDER_STRENGTHS
+        tried = CHILD_STRENGTHS if source < _CHILD and target >= source else STRENGTHS
         strengths = [s for s in tried if nearer is None or s >= chosen[nearer][1]]
         lowest, highest = max(youngest, target - _MAX_OFFSET), min(oldest, target + _MAX_OFFSET)
         years = {s: float(np.clip(np.interp(wanted, curves[s], drawn_ages), lowest, highest)) for s in strengths}
