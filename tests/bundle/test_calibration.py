@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from dorian_bundle.calibration import FULL_CHANGE, Calibration, CalibrationPoint, SourceCurve
+from dorian_bundle.calibration import FULL_CHANGE, Calibration, CalibrationPoint, EstimatePoint, SourceCurve
 
 FAR = 119.0  # a source so far from all ages asked for that corrections are whole
 CURVE = Calibration(
@@ -78,6 +78,16 @@ def test_between_source_ages_corrections_are_straight_and_beyond_them_level(
     assert calibration.correct(90, 90) == (90, 1.0)
     with pytest.raises(ValidationError, match="calibrated sources must ascend: 10 follows 30"):
         Calibration(by_source=curves[::-1])
+
+
+def test_estimates_are_straight_between_points_and_as_far_off_beyond_them() -> None:
+    points = (EstimatePoint(asked=30, younger=28, older=31), EstimatePoint(asked=50, younger=46, older=54))
+    calibration, ages = Calibration(estimates=points), (20, 30, 40, 50, 70)
+    assert [calibration.wanted_estimate(90, age) for age in ages] == pytest.approx([18, 28, 37, 46, 66])
+    assert [calibration.wanted_estimate(10, age) for age in ages] == pytest.approx([21, 31, 42.5, 54, 74])
+    assert Calibration().wanted_estimate(30, 42) == 42
+    with pytest.raises(ValidationError, match="targets of estimates must ascend: 30 follows 50"):
+        Calibration(estimates=points[::-1])
 
 
 @pytest.mark.parametrize("ages", [(20, 20), (40, 20), (10, 40, 20)])

@@ -42,7 +42,11 @@ def three(manifest: Content) -> Content:
             "crop_size": 96,
             "min_years": 3.0,
             "max_years": 88.0,
-            "calibration": {"points": [{"asked": 60.0, "offset": 4.0, "strength": 1.2}], "by_source": []},
+            "calibration": {
+                "points": [{"asked": 60.0, "offset": 4.0, "strength": 1.2}],
+                "by_source": [],
+                "estimates": [],
+            },
             "mirrored": True,
             "reads_back": False,
             "detail": None,

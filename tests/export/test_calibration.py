@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from dorian_bundle.calibration import Calibration
-from dorian_export.calibration import TARGETS, calibrate, calibrate_by_source, estimate_real
+from dorian_export.calibration import TARGETS, calibrate, calibrate_by_source, estimate_real, wanted_estimate
 from dorian_export.errors import ExportError
 
 AGES = np.arange(0.0, 101.0)
 
 
 def found(
-    read: Callable[[float, float], float], youngest: float = 1.0, oldest: float = 90.0, source: float = 0.0
+    read: Callable[[float, float], float], youngest: float = 1.0, oldest: float = 90.0, source: float | None = None
 ) -> Calibration:
     """The calibration of what draws faces that are read so, where real faces are read as exactly as old as they are."""
     return calibrate(lambda asked, factor: np.array([read(asked, factor)]), AGES, AGES, youngest, oldest, source)
@@ -46,6 +46,19 @@ def test_faces_are_held_against_readings_of_real_faces_not_against_the_calendar(
     """An estimator that is five years low of drawn and of real faces alike leaves nothing to correct, but of the old."""
     calibration = calibrate(lambda asked, factor: np.array([asked - 5]), AGES, AGES - 5, 1.0, 90.0)
     assert offsets(calibration) == pytest.approx([0.0] * 6 + [5.0] * 3)
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "low", "high"),
+    [(35.0, 60.0, 30.0, 35.0), (35.0, 20.0, 30.0, 40.0), (35.0, None, 30.0, 40.0), (65.0, 80.0, 65.0, 70.0)],
+    ids=["younger", "older", "either", "an old target"],
+)
+def test_faces_are_to_be_estimated_as_real_ones_or_younger_or_when_old_older(
+    target: float, source: float | None, low: float, high: float
+) -> None:
+    """Of an estimator that is five years low, and of one that is five years high."""
+    assert wanted_estimate(target, source, AGES, AGES - 5) == pytest.approx(low)
+    assert wanted_estimate(target, source, AGES, AGES + 5) == pytest.approx(high)
 
 
 def test_only_ages_that_can_be_drawn_are_calibrated() -> None:
@@ -84,7 +97,7 @@ def test_children_get_younger_by_any_delta() -> None:
 def test_the_old_are_to_be_read_as_old_as_was_asked(target: float, drawn_at: float) -> None:
     """Real faces are read ten years too young, drawn ones right: those beyond 60 are drawn at their age all the same."""
     read = lambda asked, factor: np.array([asked])  # noqa: E731
-    by_age = dict(zip(TARGETS, calibrate(read, AGES, AGES - 10, 1.0, 90.0, 30.0).points, strict=True))
+    by_age = dict(zip(TARGETS, calibrate(read, AGES, AGES - 10, 1.0, 90.0).points, strict=True))
     assert by_age[target].asked + by_age[target].offset == pytest.approx(drawn_at)
 
 

@@ -10,22 +10,24 @@ import numpy as np
 import pytest
 
 from dorian_bundle.ages import PAPER_GROUPS
+from dorian_bundle.calibration import Calibration, EstimatePoint
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.methods.method import Drawing, PhotoChange
-from dorian_server.pipeline.age_correction import correct_drawings, corrected_years, is_corrected
+from dorian_server.pipeline.age_correction import calibration_to_correct_by, correct_drawings, corrected_years
 from dorian_server.pipeline.identity_budget import DrawnFaces
 from dorian_server.pipeline.pipeline import Pipeline
 
 YOUNG, OLD = Age(years=30), Age(years=70)
+AS_ASKED = Calibration()
 REQUEST = AgeRequest(b"", [OLD])
 
 
 class Method:
     """A method that reads its drawings back, or not."""
 
-    def __init__(self, reads_back: bool = True) -> None:
-        self.reads_back = reads_back
+    def __init__(self, read_back: Calibration | None) -> None:
+        self.read_back = read_back
 
 
 class Faces:
@@ -42,9 +44,9 @@ class Faces:
     def read(self, drawings: Sequence[Drawing]) -> list[float]:
         return [shown(drawn)[0] + miss for drawn, miss in zip(drawings, self.misses, strict=True)]
 
-    def correct(self, *images: DrawnFaces) -> list[list[tuple[float, float]]]:
+    def correct(self, *images: DrawnFaces, by: Calibration = AS_ASKED) -> list[list[tuple[float, float]]]:
         """The age of each face, as its drawing and as the photo beside it change to it."""
-        corrected = correct_drawings(images, [self.source] * len(self.misses), PAPER_GROUPS, self.read)
+        corrected = correct_drawings(images, [self.source] * len(self.misses), PAPER_GROUPS, by, self.read)
         assert [image.targets for image in corrected] == [image.targets for image in images]
         return [[shown(drawn) for drawn in image.drawings] for image in corrected]
 
@@ -60,7 +62,7 @@ def drawing(source: float, years: float) -> Drawing:
 
 def shown(drawn: Drawing) -> tuple[float, float]:
     assert drawn.photo is not None
-    return float(drawn.after[0, 0, 0]), drawn.photo.target
+    return float(drawn.after[0, 0, 0]), drawn.photo.face_target
 
 
 def both(*years: float) -> list[Any]:
@@ -68,50 +70,68 @@ def both(*years: float) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "read", "drawn"),
+    ("source", "target", "miss", "drawn"),
     [
-        (30, 70, 65, 74),  # five years young: four more are asked for
-        (30, 70, 76, 65.2),
-        (60, 25, 35, 17),
-        (30, 70, 40, 75),  # five more at most
-        (30, 70, 90, 60),  # and ten less
-        (30, 36, 50, 30),  # not beyond the source
-        (40, 36, 20, 40),
-        (60, 19, 45, 9),
-        (30, 118, 90, 120),
+        (30, 70, -4, 74),  # four years young: four more are asked for
+        (30, 70, 6, 64),
+        (60, 25, 8, 17),
+        (30, 70, -30, 75),  # five more at most
+        (30, 70, 20, 60),  # and ten less
+        (30, 36, 14, 30),  # not beyond the source
+        (40, 36, -16, 40),
+        (60, 19, 26, 9),
+        (30, 118, -28, 120),
     ],
 )
-def test_a_miss_is_made_up_for_by_four_fifths(source: float, target: float, read: float, drawn: float) -> None:
-    assert corrected_years(source, target, read) == pytest.approx(drawn)
+def test_a_miss_is_made_up_for(source: float, target: float, miss: float, drawn: float) -> None:
+    assert corrected_years(source, target, miss) == pytest.approx(drawn)
 
 
-@pytest.mark.parametrize("read", [68.1, 70.0, 71.9])
-def test_a_face_that_is_read_right_stays(read: float) -> None:
-    assert corrected_years(30, 70, read) is None
+@pytest.mark.parametrize("miss", [-0.9, 0.0, 0.9])
+def test_a_face_that_is_read_right_stays(miss: float) -> None:
+    assert corrected_years(30, 70, miss) is None
+
+
+def test_faces_are_held_against_the_estimates_that_the_calibration_wants() -> None:
+    """At 50, which is to be estimated at 46 where faces get younger and at 52 where they get older."""
+    estimates = tuple(EstimatePoint(asked=age, younger=age - 4, older=age + 2) for age in (40, 60))
+    for source, drawn in ((OLD, (46, 50, 55)), (YOUNG, (52, 55, 55))):
+        faces, target = Faces(0, -4, -9, source=source), Age(years=50)
+        image = faces.image(target, target, target)
+        assert faces.correct(image, by=Calibration(estimates=estimates)) == [both(*drawn)]
 
 
 def test_faces_that_miss_get_more_or_less_of_their_change() -> None:
     faces = Faces(-5, 0, 10)
     images = [faces.image(OLD, OLD, OLD), faces.image(Age(years=50), Age(years=50), Age(years=50))]
-    assert faces.correct(*images) == [both(74, 70, 62), both(54, 50, 42)]
+    assert faces.correct(*images) == [both(75, 70, 60), both(55, 50, 40)]
 
 
 def test_a_change_grows_by_half_at_most_and_is_not_lost() -> None:
     """The photo beside it changes to the age all the same."""
     small = Age(years=36)
-    assert Faces(-5).correct(Faces(-5).image(small)) == [[pytest.approx((39, 40), abs=1e-4)]]
+    assert Faces(-5).correct(Faces(-5).image(small)) == [[pytest.approx((39, 41), abs=1e-4)]]
     assert Faces(30).correct(Faces(30).image(small)) == [[pytest.approx((32.4, 30), abs=1e-4)]]
+
+
+def test_hair_has_the_age_that_was_asked_for() -> None:
+    """Else a beard would be shaved where 25 is drawn as 15."""
+    target = Age(years=25)
+    faces = Faces(10, source=OLD)
+    (image,) = correct_drawings([faces.image(target)], [OLD], PAPER_GROUPS, AS_ASKED, faces.read)
+    (photo,) = (drawn.photo for drawn in image.drawings)
+    assert photo == PhotoChange(70, 25, None, None, corrected=15)
 
 
 def test_groups_are_met_at_their_centres() -> None:
     faces = Faces(-5)
     (centre,) = (group.centre for group in PAPER_GROUPS if group.label == "40-49")
-    assert faces.correct(faces.image(Age(group="40-49"))) == [both(centre + 4)]
+    assert faces.correct(faces.image(Age(group="40-49"))) == [both(centre + 5)]
 
 
 def test_an_adult_made_a_child_is_corrected() -> None:
     faces = Faces(4)
-    assert faces.correct(faces.image(Age(years=10))) == [both(10 - 0.8 * 4)]
+    assert faces.correct(faces.image(Age(years=10))) == [both(10 - 4)]
 
 
 @pytest.mark.parametrize(
@@ -131,14 +151,14 @@ def test_others_stay_as_they_are(source: Age, target: Age) -> None:
     ids=str,
 )
 def test_what_is_scaled_or_bounded_is_not_corrected(changes: dict[str, Any]) -> None:
-    method: Any = Method()
-    assert is_corrected(REQUEST, method)
-    assert not is_corrected(replace(REQUEST, **changes), method)
+    method: Any = Method(AS_ASKED)
+    assert calibration_to_correct_by(REQUEST, method) is AS_ASKED
+    assert calibration_to_correct_by(replace(REQUEST, **changes), method) is None
 
 
 def test_a_method_may_not_read_back() -> None:
-    method: Any = Method(reads_back=False)
-    assert not is_corrected(REQUEST, method)
+    method: Any = Method(None)
+    assert calibration_to_correct_by(REQUEST, method) is None
 
 
 def test_the_embedded_translator_comes_closer_by_reading_back(
@@ -147,12 +167,12 @@ def test_the_embedded_translator_comes_closer_by_reading_back(
     method = embedded.method("age_translator")
     targets = (24.0, 45.0, 55.0, 70.0)
     misses = {}
-    for reads_back in (True, False):
-        monkeypatch.setattr(method, "reads_back", reads_back)
+    for read_back in (method.read_back, None):
+        monkeypatch.setattr(method, "read_back", read_back)
         request = AgeRequest(astronaut_file, [Age(years=years) for years in targets])
         images = embedded.age(request, method, Clock()).images
         readings = [image.faces[0].after for image in images]
-        misses[reads_back] = sum(
+        misses[read_back is not None] = sum(
             abs(read.estimated_age - years) for read, years in zip(readings, targets, strict=True) if read
         )
     assert misses[True] < misses[False] - 2

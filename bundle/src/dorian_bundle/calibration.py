@@ -24,6 +24,16 @@ class CalibrationPoint(BaseModel):
     strength: float = Field(gt=0, le=3)
 
 
+class EstimatePoint(BaseModel):
+    """For a target of ``asked`` years: at what age a face that gets ``younger`` is to be estimated, and one that gets ``older``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asked: float = Field(ge=MIN_AGE, le=MAX_AGE)
+    younger: float = Field(ge=MIN_AGE, le=MAX_AGE)
+    older: float = Field(ge=MIN_AGE, le=MAX_AGE)
+
+
 class CalibrationCurve(BaseModel):
     """A curve through ``points``, straight between them and level beyond the first and the last; none: nothing to correct."""
 
@@ -54,15 +64,22 @@ class SourceCurve(CalibrationCurve):
 
 
 class Calibration(CalibrationCurve):
-    """The curve of all faces or, where there are any, one ``by_source`` age: straight between two of them, level beyond the ends."""
+    """The curve of all faces or, where there are any, one ``by_source`` age: straight between two of them, level beyond the ends.
+
+    ``estimates``: at what age the bundle's age estimator is to estimate faces of each target; none: at the target.
+    """
 
     by_source: tuple[SourceCurve, ...] = ()
+    estimates: tuple[EstimatePoint, ...] = ()
 
     @model_validator(mode="after")
-    def _check_sources(self) -> Self:
-        for before, after in pairwise(self.by_source):
-            if after.source <= before.source:
-                raise ValueError(f"calibrated sources must ascend: {after.source:g} follows {before.source:g}")
+    def _check_orders(self) -> Self:
+        for before, after in pairwise(curve.source for curve in self.by_source):
+            if after <= before:
+                raise ValueError(f"calibrated sources must ascend: {after:g} follows {before:g}")
+        for before, after in pairwise(point.asked for point in self.estimates):
+            if after <= before:
+                raise ValueError(f"targets of estimates must ascend: {after:g} follows {before:g}")
         return self
 
     def correct(self, source: float, target: float) -> tuple[float, float]:
@@ -80,3 +97,11 @@ class Calibration(CalibrationCurve):
             offset, strength = self.at(target)
         share = min(1.0, abs(target - source) / FULL_CHANGE)
         return target + share * offset, 1.0 + share * (strength - 1.0)
+
+    def wanted_estimate(self, source: float, target: float) -> float:
+        """Return at what age a face of ``source`` years is to be estimated that is changed to ``target``; all in years."""
+        if not self.estimates:
+            return target
+        sides = [point.older if target > source else point.younger for point in self.estimates]
+        misses = [estimate - point.asked for estimate, point in zip(sides, self.estimates, strict=True)]
+        return target + float(np.interp(target, [point.asked for point in self.estimates], misses))

@@ -1,7 +1,7 @@
 """Calibration of an age translator: measured on faces that it was not trained on, with an age estimator that did not train it.
 
 The estimator has a bias of its own, so a drawn face is compared with the estimated ages of real faces of the target age, not
-with the target itself.
+with the target itself (see ``wanted_estimate``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.calibration import Calibration, CalibrationPoint, SourceCurve
+from dorian_bundle.ages import MIN_AGE
+from dorian_bundle.calibration import Calibration, CalibrationPoint, EstimatePoint, SourceCurve
 from dorian_export.errors import ExportError
 
 TARGETS = (5.0, 15.0, 25.0, 35.0, 45.0, 55.0, 65.0, 75.0, 85.0)  # years of the curve's points
@@ -45,10 +46,10 @@ def calibrate(
     estimates: Ages,
     youngest: float,
     oldest: float,
-    source: float = 0.0,
+    source: float | None = None,
     detail_effect: DetailEffect = _no_effect,
 ) -> Calibration:
-    """Return the curve by which drawn faces are estimated as old as real faces of their target, or as old as their target if that is more.
+    """Return the curve by which drawn faces are estimated as ``wanted_estimate`` says.
 
     Each strength gets the age to draw at which its faces are estimated right on average. Of these pairs, the one is taken
     whose faces are right one by one, or a weaker one that comes within a twentieth of its error. The further a target lies from the
@@ -60,7 +61,7 @@ def calibrate(
         estimates: Their estimated ages, (faces,).
         youngest: Youngest age in years that can be drawn.
         oldest: Oldest age in years that can be drawn.
-        source: Mean age of the faces that are drawn, in years; if it is a child's, weaker deltas are tried for older targets.
+        source: Mean age of the faces that are drawn, in years; if it is a child's, weaker deltas are tried for older targets. None: any.
         detail_effect: What is not drawn, and changes how old the faces look all the same.
 
     Raises:
@@ -71,12 +72,12 @@ def calibrate(
     # Where noise makes the curve fall, it stays level.
     curves = dict(zip(STRENGTHS, np.maximum.accumulate(means).T, strict=True))
     chosen: dict[float, tuple[float, float]] = {}  # by target: the age to draw, and the strength
-    for target, nearer in _outwards([target for target in TARGETS if youngest <= target <= oldest], source):
+    start = 0.0 if source is None else source
+    for target, nearer in _outwards([target for target in TARGETS if youngest <= target <= oldest], start):
         effect = detail_effect(target)
-        real = estimate_real(target, ages, estimates)
-        read = max(real, target) if target >= _OLD else real
+        read = wanted_estimate(target, source, ages, estimates)
         wanted = read - float(effect.mean())  # of what is drawn alone
-        tried = CHILD_STRENGTHS if source < _CHILD and target >= source else STRENGTHS
+        tried = CHILD_STRENGTHS if source is not None and source < _CHILD and target >= source else STRENGTHS
         strengths = [s for s in tried if nearer is None or s >= chosen[nearer][1]]
         lowest, highest = max(youngest, target - _MAX_OFFSET), min(oldest, target + _MAX_OFFSET)
         years = {s: float(np.clip(np.interp(wanted, curves[s], drawn_ages), lowest, highest)) for s in strengths}
@@ -87,12 +88,11 @@ def calibrate(
     targets = sorted(chosen)
     # Who asks for more years gets no fewer, whatever strengths were chosen.
     drawn_at = np.maximum.accumulate([chosen[target][0] for target in targets]).tolist()
-    return Calibration(
-        points=tuple(
-            CalibrationPoint(asked=target, offset=round(age - target, 1), strength=chosen[target][1])
-            for target, age in zip(targets, drawn_at, strict=True)
-        )
+    points = tuple(
+        CalibrationPoint(asked=target, offset=round(age - target, 1), strength=chosen[target][1])
+        for target, age in zip(targets, drawn_at, strict=True)
     )
+    return Calibration(points=points)
 
 
 def _outwards(targets: Sequence[float], source: float) -> list[tuple[float, float | None]]:
@@ -147,7 +147,27 @@ def calibrate_by_source(
         inside = sources[(sources >= low) & (sources < high)]
         if len(inside) >= _MIN_SPAN:
             curves.append(SourceCurve(source=round(float(inside.mean()), 1), points=of_span(low, high).points))
-    return Calibration(points=of_span(ADULT, np.inf).points, by_source=tuple(curves))
+    wanted = tuple(
+        EstimatePoint(
+            asked=target,
+            younger=round(wanted_estimate(target, np.inf, ages, estimates), 1),
+            older=round(wanted_estimate(target, MIN_AGE, ages, estimates), 1),
+        )
+        for target in TARGETS
+    )
+    return Calibration(points=of_span(ADULT, np.inf).points, by_source=tuple(curves), estimates=wanted)
+
+
+def wanted_estimate(target: float, source: float | None, ages: Ages, estimates: Ages) -> float:
+    """Return at what age drawn faces are to be estimated: as real ones of ``target`` years.
+
+    Faces that get younger, from a ``source`` above the target, at ``target`` if that is less: they look older than they are estimated, by an
+    estimator that taught those in the loss. From 60 on at ``target`` if that is more: the estimator has seen few old faces.
+    """
+    real = max(MIN_AGE, estimate_real(target, ages, estimates))
+    if target >= _OLD:
+        return max(real, target)
+    return min(real, target) if source is not None and target < source else real
 
 
 def estimate_real(age: float, ages: Ages, estimates: Ages) -> float:

@@ -32,6 +32,8 @@ from dorian_export.onnx_writer import cast_like
 from dorian_export.provenance import describe_provenance
 from dorian_export.verified_export import BATCHES, export_verified, require_faces, require_family
 from dorian_training.checkpoint import load_weights
+from dorian_training.data.batches import run_on_centres
+from dorian_training.networks.age_estimator import expected_age
 from dorian_training.networks.age_translator import AgeTranslatorShape, TranslatorShape, age_translator_of
 
 YOUNGEST, OLDEST = 1.0, 90.0  # years that training drew
@@ -154,11 +156,12 @@ def _calibrate(job: ExportJob, network: nn.Module, size: int, is_mirrored: bool)
 
     table, _ = _read_table(job, "detail") or (None, None)
     effect = _detail_effect(table, shown, masked_deltas, mask) if isinstance(table, SkinDetail) else None
+    aged = job.faces.aged
+    ages = np.asarray([record.age for record in aged.records], dtype=np.float64)
+    estimates = expected_age(run_on_centres(estimator, aged, estimator.size)).numpy()
     with torch.no_grad():
         estimate = shown.estimate_drawn(masked_deltas)
-        return calibrate_by_source(
-            estimate, shown.sources.numpy(), shown.ages, shown.estimates, YOUNGEST, OLDEST, effect
-        )
+        return calibrate_by_source(estimate, shown.sources.numpy(), ages, estimates, YOUNGEST, OLDEST, effect)
 
 
 def _detail_effect(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from dorian_bundle.calibration import Calibration
 from dorian_bundle.families.ae_stylegan import AeStyleGanMethod
 from dorian_bundle.graphs import Array
 from dorian_bundle.method_entry import Filter
@@ -26,7 +27,7 @@ class AeStyleGan:
     """
 
     learned_under_mask = True
-    reads_back = False
+    read_back: Calibration | None = None
     is_searchable = False
 
     def __init__(

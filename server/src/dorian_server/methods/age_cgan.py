@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from dorian_bundle.calibration import Calibration
 from dorian_bundle.families.age_cgan import AgeCganMethod
 from dorian_bundle.graphs import Array
 from dorian_bundle.method_entry import Filter
@@ -20,7 +21,7 @@ class AgeCgan:
     """The networks of one age_cgan method. A drawing is the generator's at the source age and at the target age."""
 
     filters: Sequence[Filter] = ()
-    reads_back = False
+    read_back: Calibration | None = None
 
     def __init__(self, manifest: AgeCganMethod, open_session: Callable[[str], Session]) -> None:
         self.manifest = manifest

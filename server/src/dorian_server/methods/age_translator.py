@@ -37,7 +37,8 @@ class AgeTranslator:
         shape: FaceShape | None,
     ) -> None:
         self.manifest, self._detail, self._shape = manifest, detail, shape
-        self.groups, self.reads_back = manifest.age_groups, manifest.reads_back
+        self.groups = manifest.age_groups
+        self.read_back = manifest.calibration if manifest.reads_back else None
         self._session = open_session(manifest.graph)
         self._hair = HairFinder(manifest.hair, open_session) if manifest.hair else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dorian_bundle.ages import AgeGroup
+from dorian_bundle.calibration import Calibration
 from dorian_bundle.families.cyclegan import CycleGanMethod
 from dorian_bundle.graphs import Array
 from dorian_bundle.tensors import crops_to_images
@@ -18,7 +19,7 @@ class CycleGan:
     """The networks of one cyclegan method. A drawing is the crop and the crop translated; the source age plays no part."""
 
     learned_under_mask = False
-    reads_back = False
+    read_back: Calibration | None = None
     groups: Sequence[AgeGroup] = ()
 
     def __init__(self, manifest: CycleGanMethod, open_session: Callable[[str], Session]) -> None:

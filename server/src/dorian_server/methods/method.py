@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.ages import AgeGroup
+from dorian_bundle.calibration import Calibration
 from dorian_bundle.face_shape import FaceShape
 from dorian_bundle.families import Method as MethodEntry
 from dorian_bundle.graphs import Array
@@ -28,6 +29,7 @@ class PhotoChange:
     """How the photo's own pixels change from the age ``source`` to ``target``, in years.
 
     ``detail`` changes the fine structure of skin, ``shape`` the shape of the face, ``hair`` finds hair to recolour; ``None``: it stays.
+    Skin and shape change to the age ``corrected`` where the face did not look its target; hair and beard belong to the target.
     """
 
     source: float
@@ -35,6 +37,12 @@ class PhotoChange:
     detail: SkinDetail | None
     shape: FaceShape | None
     hair: HairFinder | None = None
+    corrected: float | None = None
+
+    @property
+    def face_target(self) -> float:
+        """The age that skin and shape change to, in years."""
+        return self.target if self.corrected is None else self.corrected
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,8 @@ class Drawing:
         return self.after - self.before
 
     def changed_by(self, share: float, years: float) -> Drawing:
-        """Return the drawing with ``share`` times its delta, beside which the photo changes to an age of ``years``."""
-        photo = self.photo and replace(self.photo, target=years)
+        """Return the drawing with ``share`` times its delta, beside which skin and shape change to an age of ``years``."""
+        photo = self.photo and replace(self.photo, corrected=years)
         return Drawing(self.before, self.before + np.float32(share) * self.delta, photo)
 
     @property
@@ -83,12 +91,12 @@ class Method(Protocol):
     """The networks of one method; safe to call from several threads.
 
     It draws any age if it has ``groups``, and its ``filters``; either may be empty. With ``learned_under_mask`` its deltas were
-    trained as they appear in the photo, and are applied in full. With ``reads_back`` faces that miss their target get more or less of
-    their change.
+    trained as they appear in the photo, and are applied in full. Where there is a calibration to ``read_back``
+    by, faces that are not estimated as it says get more or less of their change.
     """
 
     learned_under_mask: bool
-    reads_back: bool
+    read_back: Calibration | None
 
     @property
     def manifest(self) -> MethodEntry:

@@ -1,4 +1,4 @@
-"""Correction: a face that is read younger or older than was asked gets more or less of its change.
+"""Correction: a face that is estimated younger or older than it is to be gets more or less of its change.
 
 A method is calibrated for faces on average, and each face takes a change in its own way.
 """
@@ -10,47 +10,50 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dorian_bundle.ages import MAX_AGE, AgeGroup
+from dorian_bundle.calibration import Calibration
 from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.methods.method import Drawing, Method
 from dorian_server.pipeline.identity_budget import DrawnFaces
 
 _ADULT = 18.0  # years, from which on faces are corrected: children's get patchy
 _LEAST_CHANGE = 5.0  # years between source and target, below which hardly anything is drawn
-_LEAST_MISS = 2.0  # years that a face may be read off its target
-_SHARE = 0.8  # of a miss that is corrected: readings are off, too
+_LEAST_MISS = 1.0  # years that a face may be read off its target
 _MOST = 10.0  # years by which the age that a face is changed to may lie below the one asked for
 _MOST_CHILD = 4.0  # the same where adults become children: skin that is drawn ever younger gets shadows about the eyes
 _MOST_OLDER = 5.0  # the same above: smooth skin that is drawn ever older gets patches before it gets older
 _LEAST_CHANGED, _MOST_CHANGED = 0.4, 1.5  # times a change
 
 
-def is_corrected(request: AgeRequest, method: Method) -> bool:
-    """Return whether faces of ``request`` are corrected: their changes are neither scaled nor bounded nor replacements."""
+def calibration_to_correct_by(request: AgeRequest, method: Method) -> Calibration | None:
+    """Return what faces of ``request`` are corrected by; ``None`` if the method reads none, or if changes are scaled, bounded or replacements."""
     is_plain = request.strength == 1 and request.blend == "delta" and request.keep_identity is None
-    return method.reads_back and is_plain and not request.needs_latents
+    return method.read_back if is_plain and not request.needs_latents else None
 
 
 def correct_drawings(
     images: Sequence[DrawnFaces],
     sources: Sequence[Age],
     groups: Sequence[AgeGroup],
+    calibration: Calibration,
     read_ages: Callable[[Sequence[Drawing]], list[float]],
 ) -> list[DrawnFaces]:
-    """Return ``images`` with more or less of the change of those faces that are read off their targets.
+    """Return ``images`` with more or less of the change of those faces that are not estimated as ``calibration`` says.
 
     Args:
         images: The faces of each, drawn for their targets.
         sources: The source age of each prepared face.
         groups: The method's age groups.
+        calibration: Says at what age faces of a target are to be estimated.
         read_ages: How old each face of an image is read with its drawing in the photo, in years.
     """
-    return [_correct_image(image, sources, groups, read_ages) for image in images]
+    return [_correct_image(image, sources, groups, calibration, read_ages) for image in images]
 
 
 def _correct_image(
     image: DrawnFaces,
     sources: Sequence[Age],
     groups: Sequence[AgeGroup],
+    calibration: Calibration,
     read_ages: Callable[[Sequence[Drawing]], list[float]],
 ) -> DrawnFaces:
     pairs = list(zip(sources, image.targets, strict=True))
@@ -60,23 +63,22 @@ def _correct_image(
     read, drawings = read_ages(image.drawings), list(image.drawings)
     for face in correctable:
         source, target = (age.years_in(groups) for age in pairs[face])
-        corrected = corrected_years(source, target, read[face])
+        corrected = corrected_years(source, target, read[face] - calibration.wanted_estimate(source, target))
         if corrected is not None:
             share = np.clip((corrected - source) / (target - source), _LEAST_CHANGED, _MOST_CHANGED)
             drawings[face] = drawings[face].changed_by(float(share), corrected)
     return DrawnFaces(image.targets, drawings)
 
 
-def corrected_years(source: float, target: float, read: float) -> float | None:
-    """Return the age to change a face of the age ``source`` to in place of ``target``, at which it was drawn and was read as ``read``.
+def corrected_years(source: float, target: float, miss: float) -> float | None:
+    """Return the age to change a face of the age ``source`` to in place of ``target``, for which it was drawn and looked ``miss`` too old.
 
     All in years. It is on the same side of the source as the target. ``None`` if the face is read right.
     """
-    miss = read - target
     if abs(miss) < _LEAST_MISS:
         return None
     most = _MOST if target >= _ADULT else _MOST_CHILD
-    corrected = target - float(np.clip(_SHARE * miss, -_MOST_OLDER, most))
+    corrected = target - float(np.clip(miss, -_MOST_OLDER, most))
     corrected = max(corrected, source) if target > source else min(corrected, source)
     return min(max(corrected, 1.0), MAX_AGE)
 

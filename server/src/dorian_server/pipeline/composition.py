@@ -141,7 +141,7 @@ class Composition:
         if change is None or change.detail is None:
             return patch
         crop, strength = self._fine_crop(index), self._request.strength
-        return detailed_patch(patch, crop, change.detail, change.source, change.target, strength)
+        return detailed_patch(patch, crop, change.detail, change.source, change.face_target, strength)
 
     def _hair_patches(self, index: int, drawing: Drawing) -> HairPatches:
         """Return how the hair of the prepared face ``index`` changes."""
@@ -161,7 +161,7 @@ class Composition:
         if change is None or change.shape is None:
             return None
         mesh = self._meshes[index]
-        return Move(mesh, change.shape.moves(mesh, change.source, change.target))
+        return Move(mesh, change.shape.moves(mesh, change.source, change.face_target))
 
     def _fine_crop(self, index: int) -> FineCrop:
         if index not in self._fine_crops:

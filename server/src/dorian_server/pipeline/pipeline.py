@@ -21,7 +21,7 @@ from dorian_server.faces.reader import FaceReader, cosine_similarity, unusable_f
 from dorian_server.methods.method import EncodingMethod, Method
 from dorian_server.methods.mixing import MixingMethod
 from dorian_server.pipeline import method_selection, withheld_methods
-from dorian_server.pipeline.age_correction import correct_drawings, is_corrected
+from dorian_server.pipeline.age_correction import calibration_to_correct_by, correct_drawings
 from dorian_server.pipeline.composition import Composition, check_strength
 from dorian_server.pipeline.face_selection import UnmatchedSelector, find_face, select_faces
 from dorian_server.pipeline.identity_budget import DrawFaces, DrawnFaces, IdentityBudget, check_budget
@@ -167,9 +167,10 @@ class Pipeline:
                 for face, face_drawings in zip(prepared, drawings, strict=True)
             ]
             columns.append(DrawnFaces(targets, target_drawings))
-        if is_corrected(request, method):
+        calibration = calibration_to_correct_by(request, method)
+        if calibration is not None:
             sources = [face.source for face in prepared]
-            columns = correct_drawings(columns, sources, method.groups, composition.read_ages)
+            columns = correct_drawings(columns, sources, method.groups, calibration, composition.read_ages)
         if request.keep_identity is None:
             return AgeResult([composition.compose(drawn.targets, drawn.drawings) for drawn in columns], len(faces))
         sources = [face.source for face in prepared]
