@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.mesh import mean_mesh
 from dorian_training.errors import CheckpointError, ConfigError
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
@@ -22,7 +24,7 @@ from dorian_training.networks.age_translator import (
     ModulatedBlock,
     TranslatorShape,
 )
-from dorian_training.networks.shading import luma_of
+from dorian_training.networks.shading import goatee_of, luma_of
 
 UNBOUNDED: dict[str, Any] = {
     "delta_bound": 0.0,
@@ -253,9 +255,22 @@ def test_of_ageing_shadows_only_folds_are_drawn() -> None:
     assert float(drawn[24]) == pytest.approx(2 * -0.1 * (1 - 1 / 5), abs=1e-6)
     assert drawn[20:24].min() > 0
     for change in (shadow, light, line):
-        torch.testing.assert_close(bounded(change, square(0), older=False, young_shadow=1.0, **folds), change)
-    torch.testing.assert_close(bounded(shadow, square(0), older=False, young_shadow=0.6, **folds), 0.6 * shadow)
-    torch.testing.assert_close(bounded(light, square(0), older=False, young_shadow=0.6, **folds), light)
+        kept = bounded(change, square(0), older=False, young_shadow=1.0, goatee_shadow=1.0, **folds)
+        torch.testing.assert_close(kept, change)
+    torch.testing.assert_close(bounded(light, square(0), older=False, **folds), light)
+
+
+@torch.no_grad()
+def test_who_gets_younger_gets_a_share_of_broad_shadows_but_no_goatee() -> None:
+    shadow = square(-0.2)
+    drawn = bounded(shadow, square(0), older=False, fold_gain=2.0, young_shadow=0.6, goatee_shadow=0.1)
+    goatee = goatee_of(shadow.shape[2])
+    torch.testing.assert_close(drawn, shadow * (0.6 - 0.5 * goatee), atol=5e-3, rtol=0)  # of another size
+    points = mean_mesh(DEFAULT_TEMPLATE.points(shadow.shape[2])).round().astype(int)
+    covered = {name: float(goatee[0, 0, y, x]) for name, (x, y) in {"chin": points[9], "lips": points[53]}.items()}
+    assert min(covered.values()) > 0.5
+    forehead, cheek, bridge, eye = points[0], points[5], points[64], points[71]
+    assert max(float(goatee[0, 0, y, x]) for x, y in (forehead, cheek, bridge, eye)) == 0
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from dorian_training.checkpoint import load_network, require_network
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.layers import LEAK, at_side
-from dorian_training.networks.shading import averaged, luma_of, shaded, skin_of
+from dorian_training.networks.shading import averaged, goatee_of, luma_of, shaded, skin_of
 from dorian_training.networks.shape import NetworkShape
 
 FULL_AGE = 100.0  # years, the unit in which ages enter the network
@@ -36,8 +36,8 @@ class TranslatorShape(NetworkShape):
     ``delta_bound`` and ``fine_bound``: how far a delta's luma, and what of it is apart from its own mean around, may go, of images in
     [-1, 1]; 0: any. ``light_bound``: how far a delta may make a pixel lighter than it and its surroundings are; 0: any.
     ``fold_gain``: factor of folds where faces get older, ``broad_light`` the share of what else gets lighter there that is kept
-    (see ``AgeTranslator.lit``), and ``young_shadow`` that of broad shadows where they get younger; ``fold_gain`` 0: all stays as it is
-    drawn.
+    (see ``AgeTranslator.lit``), and ``young_shadow`` that of broad shadows where they get younger, but ``goatee_shadow`` around the mouth;
+    ``fold_gain`` 0: all stays as it is drawn.
     ``photo_blur`` and ``delta_blur``: pixels, odd, side of the box over which the photo that the network sees, and the luma that it
     draws, are averaged, twice; 0: not at all.
     """
@@ -55,6 +55,7 @@ class TranslatorShape(NetworkShape):
     fold_gain: float = 2.75
     broad_light: float = 0.5
     young_shadow: float = 0.6
+    goatee_shadow: float = 0.0
     photo_blur: int = 3
     delta_blur: int = 3
 
@@ -120,14 +121,18 @@ class AgeTranslator(nn.Module):
     """
 
     skin: Tensor
+    young_shadow: Tensor
 
     def __init__(self, shape: TranslatorShape) -> None:
         super().__init__()
         self.gentle, self.bounds = shape.gentle, (shape.delta_bound, shape.fine_bound)
         self.light_bound, self.fold_gain = shape.light_bound, shape.fold_gain
-        self.broad_light, self.young_shadow = shape.broad_light, shape.young_shadow
+        self.broad_light = shape.broad_light
         self.photo_blur, self.delta_blur = shape.photo_blur, shape.delta_blur
         self.register_buffer("skin", skin_of(shape.size), persistent=False)  # (1, 1, size, size)
+        goatee = goatee_of(shape.size)
+        young_shadow = shape.young_shadow + (shape.goatee_shadow - shape.young_shadow) * goatee
+        self.register_buffer("young_shadow", young_shadow, persistent=False)  # (1, 1, size, size)
         self.code = AgeCode(shape.waves, shape.style)
         inputs = (3, *shape.widths[:-1])
         self.down = nn.ModuleList(
@@ -181,12 +186,13 @@ class AgeTranslator(nn.Module):
 
         Broad shadows do not come with age: what a network draws of them looks like dirt on skin in even light. So of faces that get older
         only folds are kept, dark lines with lighter banks, and deepened, and a share of broad light, as of hair; of those that get
-        younger, a share of broad shadows. ``light_bound`` bounds how much lighter a pixel gets.
+        younger, a share of broad shadows, and none around the mouth, where it would be a beard that the face does not have. ``light_bound`` bounds how much lighter a pixel gets.
         """
         if self.fold_gain:
             broad = averaged(luma, _FOLDS)
             aged = self.fold_gain * (luma - broad) + self.broad_light * broad.clamp(min=0)
-            younger = luma - (1 - self.young_shadow) * broad.clamp(max=0)
+            left_out = 1 - at_side(self.young_shadow, image.shape[2])
+            younger = luma - left_out * broad.clamp(max=0)
             luma = torch.where(older[:, None, None, None], aged, younger)
         if self.light_bound:
             room = self._room(image)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask, skin_mask
-from dorian_bundle.mesh import mean_mesh
+from dorian_bundle.mesh import NOSE, OUTER_LIPS, OUTLINE, mean_mesh
 from dorian_bundle.skin_shading import SHADING
 
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
@@ -18,6 +19,11 @@ _ENOUGH = 0.2  # share of skin around a pixel, below which it takes less of its 
 _LEVEL = 0.003  # square of a difference in luma, below which a pixel is as light as the skin around it
 _DARKEST = 0.1  # luma of a pixel, from 0 to 2, below which its colour is noise
 _MOST_COLOUR = 2.5  # how much a channel may change, of what luma does
+_GOATEE = (
+    1.7,
+    1.2,
+)  # half axes of the ellipse that a goatee fills, of the mouth's width and of the way from nose to chin
+_GOATEE_FADE = 0.5  # of its half axes, over which it ends
 
 
 def averaged(values: Tensor, side: int) -> Tensor:
@@ -56,3 +62,15 @@ def skin_of(side: int) -> Tensor:
     """Return where an aligned crop shows skin, (1, 1, side, side) in [0, 1]: the face without its features."""
     mesh = mean_mesh(DEFAULT_TEMPLATE.points(side))
     return torch.from_numpy(face_mask(mesh, side) * skin_mask(mesh, side))[None, None]
+
+
+def goatee_of(side: int) -> Tensor:
+    """Return where an aligned crop shows what a moustache and a goatee cover, (1, 1, side, side) in [0, 1]: from the nose to the chin."""
+    mesh = mean_mesh(DEFAULT_TEMPLATE.points(side))
+    nose, chin, lips = mesh[NOSE][-1], mesh[OUTLINE][9], mesh[OUTER_LIPS]
+    axes = (np.ptp(lips[:, 0]) / 2 * _GOATEE[0], (chin[1] - nose[1]) / 2 * _GOATEE[1])
+    rows, columns = np.mgrid[:side, :side]
+    middle = (nose + chin) / 2
+    reach = np.hypot((columns - middle[0]) / axes[0], (rows - middle[1]) / axes[1])  # 1 on the ellipse
+    mask = np.clip((1 + _GOATEE_FADE / 2 - reach) / _GOATEE_FADE, 0, 1)
+    return torch.from_numpy(mask.astype(np.float32))[None, None]
