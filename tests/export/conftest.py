@@ -23,7 +23,7 @@ from dorian_export.faces import Faces
 from dorian_export.yunet import FILE
 from dorian_training.checkpoint import WEIGHTS_FILE, load_weights, save_weights
 from dorian_training.data.archives import load_archives
-from dorian_training.data.crops import cut_crops
+from dorian_training.data.crops import cut_crops, with_margin
 from dorian_training.networks.age_cgan import (
     AgeCganShape,
     DiscriminatorShape,
@@ -34,7 +34,7 @@ from dorian_training.networks.age_cgan import (
     build_generator,
 )
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
-from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
+from dorian_training.networks.age_estimator import COMPACT_SIZE, CompactAgeEstimator, CompactAgeEstimatorShape
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape, TranslatorShape
 from dorian_training.networks.cyclegan import CycleGanShape, build_translator
 from dorian_training.networks.dlib_resnet import DlibResNet, DlibResNetShape
@@ -331,8 +331,10 @@ def crops(faces: Path) -> NDArray[np.uint8]:
 @pytest.fixture(scope="session")
 def seen(faces: Path) -> Faces:
     """Faces as the command gives them to the exporters, 96 pixels wide."""
-    watched = cut_crops([record for record in load_archives(faces) if record.split == "val"], 96)
-    return Faces(watched, watched, watched)
+    records = [record for record in load_archives(faces) if record.split == "val"]
+    watched, (side, template) = cut_crops(records, 96), with_margin(COMPACT_SIZE)
+    aged = [record for record in records if record.age is not None and record.age_low == record.age_high]
+    return Faces(watched, watched, cut_crops(aged, side, template=template))
 
 
 @pytest.fixture
