@@ -26,15 +26,20 @@ _OLDEST = 70  # years, of a face that is changed
 class CalibrationFaces:
     """Faces whose age is known exactly, and the estimator that reads them.
 
-    ``ages`` and ``estimates`` (faces,) are of all of them; ``images`` (changed, 3, size, size) in [-1, 1] and ``sources``
-    (changed,) are of those that are changed.
+    ``known`` (faces, 3, size, size) in [-1, 1] and ``ages`` (faces,) are of all of them; ``images`` (changed, 3, size, size) and
+    ``sources`` (changed,) are of those that are changed.
     """
 
     estimator: AgeEstimator
+    known: Tensor
     ages: NDArray[np.floating]
-    estimates: NDArray[np.floating]
     images: Tensor
     sources: Tensor
+
+    @torch.no_grad()
+    def estimates(self) -> Ages:
+        """Return how old all of the faces are read as they are, (faces,)."""
+        return torch.cat([read_ages(self.estimator, chunk) for chunk in torch.split(self.known, _BATCH)]).numpy()
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the faces that are changed and their ages in batches."""
@@ -54,7 +59,6 @@ class CalibrationFaces:
         return lambda target_age, strength: self.read([strength * delta for delta in cached(target_age)])
 
 
-@torch.no_grad()
 def calibration_faces(
     faces: Faces, estimator: AgeEstimator, size: int, youngest: float = ADULT, count: int = 150
 ) -> CalibrationFaces:
@@ -81,6 +85,5 @@ def calibration_faces(
     images = as_images(torch.from_numpy(known.pixels))
     if images.shape[2] != size:
         images = F.interpolate(images, (size, size), mode="area")
-    estimates = torch.cat([read_ages(estimator, chunk) for chunk in torch.split(images, _BATCH)]).numpy()
     picked = torch.tensor(pick_evenly(changed.tolist(), count))
-    return CalibrationFaces(estimator, ages, estimates, images[picked], torch.from_numpy(ages)[picked])
+    return CalibrationFaces(estimator, images, ages, images[picked], torch.from_numpy(ages)[picked])

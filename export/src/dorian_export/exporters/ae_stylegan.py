@@ -328,7 +328,7 @@ def _calibrate(
         return deltas
 
     with torch.no_grad():
-        return calibrate(faces.estimate_drawn(masked_deltas), faces.ages, faces.estimates, YOUNGEST, OLDEST)
+        return calibrate(faces.estimate_drawn(masked_deltas), faces.ages, faces.estimates(), YOUNGEST, OLDEST)
 
 
 EXPORTER = MethodExporter(

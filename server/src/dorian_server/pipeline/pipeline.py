@@ -167,13 +167,12 @@ class Pipeline:
                 for face, face_drawings in zip(prepared, drawings, strict=True)
             ]
             columns.append(DrawnFaces(targets, target_drawings))
+        sources = [face.source for face in prepared]
         calibration = calibration_to_correct_by(request, method)
         if calibration is not None:
-            sources = [face.source for face in prepared]
             columns = correct_drawings(columns, sources, method.groups, calibration, composition.read_ages)
         if request.keep_identity is None:
             return AgeResult([composition.compose(drawn.targets, drawn.drawings) for drawn in columns], len(faces))
-        sources = [face.source for face in prepared]
         search = IdentityBudget(request.keep_identity, sources, method.groups, draw, composition.similarities)
         with clock.stage("identity"):
             kept = search.apply(columns, cancelled)

@@ -186,7 +186,8 @@ class AgeTranslator(nn.Module):
 
         Broad shadows do not come with age: what a network draws of them looks like dirt on skin in even light. So of faces that get older
         only folds are kept, dark lines with lighter banks, and deepened, and a share of broad light, as of hair; of those that get
-        younger, a share of broad shadows, and none around the mouth, where it would be a beard that the face does not have. ``light_bound`` bounds how much lighter a pixel gets.
+        younger, a share of broad shadows, and another around the mouth, where they would be a beard that the face does not have.
+        ``light_bound`` bounds how much lighter a pixel gets.
         """
         if self.fold_gain:
             broad = averaged(luma, _FOLDS)

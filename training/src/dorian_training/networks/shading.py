@@ -19,10 +19,8 @@ _ENOUGH = 0.2  # share of skin around a pixel, below which it takes less of its 
 _LEVEL = 0.003  # square of a difference in luma, below which a pixel is as light as the skin around it
 _DARKEST = 0.1  # luma of a pixel, from 0 to 2, below which its colour is noise
 _MOST_COLOUR = 2.5  # how much a channel may change, of what luma does
-_GOATEE = (
-    1.7,
-    1.2,
-)  # half axes of the ellipse that a goatee fills, of the mouth's width and of the way from nose to chin
+# Half axes of the ellipse that a goatee fills, in halves of the mouth's width and of the way from nose to chin.
+_GOATEE = (1.7, 1.2)
 _GOATEE_FADE = 0.5  # of its half axes, over which it ends
 
 
