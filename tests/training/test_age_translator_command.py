@@ -169,6 +169,33 @@ def test_a_run_starts_from_another(train: Train, estimator: Path, tmp_path: Path
             torch.testing.assert_close(weights[name][key], tensor, rtol=0, atol=1e-5 if name == "translator_ema" else 0)
 
 
+def test_folds_follow_the_lines_of_a_table_until_another_is_given(
+    train: Train, tmp_path: Path, refused: Refused
+) -> None:
+    def table(name: str, **arrays: Tensor) -> Path:
+        save_weights(tmp_path / name, {"skin_detail": {"ages": torch.zeros(2), **arrays}}, {})
+        return tmp_path / name
+
+    rows, columns = (
+        table(name, line_direction=torch.tensor(double)[:, None, None].repeat(1, 4, 4))
+        for name, double in (("rows", [-1.0, 0.0]), ("columns", [1.0, 0.0]))
+    )
+    drawn = list[list[float]]()
+    for out, options in (
+        ("none", ()),
+        ("first", ("--skin-detail", rows)),
+        ("next", ("--from", tmp_path / "first")),
+        ("last", ("--from", tmp_path / "first", "--skin-detail", columns)),
+    ):
+        assert train(out, "--steps", 1, *options).exit_code == 0
+        strokes = [load_weights(tmp_path / out)[0][name]["strokes"] for name in ("translator", "translator_ema")]
+        torch.testing.assert_close(*strokes, rtol=0, atol=1e-6)
+        drawn.append(strokes[0].amax(dim=(0, 2, 3)).round().tolist())  # by direction
+    by_rows, by_columns = [1.0] + 7 * [0.0], [*4 * [0.0], 1.0, *3 * [0.0]]
+    assert drawn == [8 * [0.0], by_rows, by_rows, by_columns]
+    assert refused(train("run", "--skin-detail", table("lineless")), "lineless knows no lines; fit it again")
+
+
 def test_what_a_run_cannot_start_from(train: Train, facenet: Path, tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "text").write_text("text")
     assert refused(train("run", "--from", tmp_path / "text"), "not a checkpoint that can be read")
@@ -236,11 +263,12 @@ def test_a_facenet_is_needed(faces: Path, tmp_path: Path) -> None:
     assert "Missing option '--facenet'" in result.output
 
 
-@pytest.mark.parametrize("option", ["--facenet", "--age-estimator", "--age-judge"])
+@pytest.mark.parametrize("option", ["--facenet", "--age-estimator", "--age-judge", "--skin-detail"])
 def test_witnesses_that_are_other_networks(
     train: Train, facenet: Path, estimator: Path, refused: Refused, option: str
 ) -> None:
-    given, needed = (estimator, "facenet_ema") if option == "--facenet" else (facenet, "age_estimator_ema")
+    needed = {"--facenet": "facenet_ema", "--skin-detail": "skin_detail"}.get(option, "age_estimator_ema")
+    given = estimator if option == "--facenet" else facenet
     assert refused(train("run", option, given), f"the checkpoint has no {needed!r}")
 
 

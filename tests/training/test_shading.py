@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
-from dorian_training.networks.shading import SHADING, luma_of, skin_of
+from dorian_bundle.alignment import DEFAULT_TEMPLATE
+from dorian_bundle.mesh import mean_mesh
+from dorian_training.networks.shading import (
+    SHADING,
+    along_strokes,
+    beside_features,
+    luma_of,
+    skin_of,
+    stroke_kernels,
+    stroke_shares,
+)
 from dorian_training.networks.shading import shaded as shaded_skin
 
 SIDE = 48
@@ -81,3 +93,55 @@ def test_a_photo_without_colour_is_changed_by_the_colour_of_shadows_alone() -> N
     grey[CHEEK] = 0.8
     drawn = shaded(change(-0.3), grey)[CHEEK]
     assert float((drawn.amax(dim=1) - drawn.amin(dim=1)).max()) < 0.3 * (SHADING[2] - SHADING[0]) * 1.1
+
+
+def running(degrees: float, coherence: float = 1.0, cells: int = 6) -> Tensor:
+    """The direction of lines at an angle to the rows, from the columns' axis to that of the rows, everywhere: (2, cells, cells)."""
+    gradient = 2 * math.radians(degrees + 90)
+    double = torch.tensor([math.cos(gradient), math.sin(gradient)]) * coherence
+    return double[:, None, None].expand(2, cells, cells)
+
+
+def drawn_out(values: Tensor, direction: Tensor, where: Tensor | None = None) -> Tensor:
+    where = torch.ones(1, 1, *values.shape[2:]) if where is None else where
+    return along_strokes(values, stroke_kernels(values.shape[2]), stroke_shares(direction, where))
+
+
+@pytest.mark.parametrize("degrees", [0.0, 22.5, 40.0, 90.0, 135.0, 175.0])
+def test_a_dot_becomes_a_stroke_in_the_direction_of_lines(degrees: float) -> None:
+    dot = torch.zeros(1, 1, 96, 96)
+    dot[..., 48, 48] = 1
+    stroke = drawn_out(dot, running(degrees))[0, 0]
+    rows, columns = torch.meshgrid(torch.arange(96.0) - 48, torch.arange(96.0) - 48, indexing="ij")
+    assert float(stroke.sum()) == pytest.approx(1, abs=1e-3)
+    spread = torch.stack([(stroke * a * b).sum() for a, b in ((columns, columns), (columns, rows), (rows, rows))])
+    angle = math.degrees(math.atan2(2 * float(spread[1]), float(spread[0] - spread[2]))) / 2  # of the longer axis
+    assert abs((angle - degrees + 90) % 180 - 90) < 3
+    across = columns * math.sin(math.radians(degrees)) - rows * math.cos(math.radians(degrees))
+    length, width = ((stroke * values.square()).sum().sqrt() for values in (columns.hypot(rows), across))
+    assert float(length) > 3
+    assert float(width) < 1.1
+
+
+def test_lines_along_strokes_stay_and_dots_hardly() -> None:
+    line, dots = torch.zeros(1, 1, 96, 96), torch.zeros(1, 1, 96, 96)
+    line[..., 48, :], dots[..., ::16, ::16] = 1, 1
+    along, athwart = (float(drawn_out(line, running(degrees))[..., 48, 48]) for degrees in (0.0, 90.0))
+    assert along > 0.6
+    assert athwart < 0.2
+    assert float(drawn_out(dots, running(0))[..., 48, 48]) < 0.15
+
+
+def test_strokes_are_drawn_as_far_as_lines_are_coherent_and_wanted() -> None:
+    level = torch.ones(1, 1, 96, 96)
+    inside = (..., slice(10, -10), slice(10, -10))  # beyond, strokes reach across the crop's border
+    for coherence, share in ((0.0, 0.0), (0.15, 0.5), (0.3, 1.0), (1.0, 1.0)):
+        torch.testing.assert_close(drawn_out(level, running(30, coherence))[inside], share * level[inside])
+    half = torch.full_like(level, 0.5)
+    torch.testing.assert_close(drawn_out(level, running(30), half)[inside], half[inside])
+
+
+def test_features_are_told_from_what_is_beside_them() -> None:
+    points, where = mean_mesh(DEFAULT_TEMPLATE.points(96)).round().astype(int), beside_features(96)[0, 0]
+    forehead, cheek, lips, eye = points[0], points[5], points[53], points[71]
+    assert [round(float(where[y, x]), 1) for x, y in (forehead, cheek, lips, eye)] == [1.0, 1.0, 0.0, 0.0]

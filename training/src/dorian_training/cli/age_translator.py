@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dorian_training.checkpoint import load_weights
+from dorian_training.checkpoint import load_weights, require_network
 from dorian_training.cli.config import (
     CHECKPOINT,
     SelectedSetsConfig,
@@ -63,6 +63,11 @@ class AgeTranslatorConfig(SelectedSetsConfig):
     teacher_reader: Path | None = option(
         "Checkpoint of the age estimator that the teacher's styles are read by.", default=None, kind=CHECKPOINT
     )
+    skin_detail: Path | None = option(
+        "Checkpoint of skin-detail: folds run as its lines of old skin do, in place of those of --from.",
+        default=None,
+        kind=CHECKPOINT,
+    )
     held: Path | None = option(
         "Checkpoint of an age translator of the same layout: faces get older as it draws them, and only how they get younger is learnt.",
         default=None,
@@ -80,7 +85,7 @@ def age_translator(config: AgeTranslatorConfig) -> None:
 
     \b
     dorian-train age-translator --data faces/ --only fairface --only portraits --facenet models/checkpoints/facenet \\
-      --age-estimator models/checkpoints/compact_age_estimator --out runs/translator
+      --age-estimator models/checkpoints/compact_age_estimator --skin-detail models/checkpoints/skin_detail --out runs/translator
     """
     run_distributed(_train, config)
 
@@ -109,7 +114,8 @@ def _train(context: DistributedContext, config: AgeTranslatorConfig) -> None:
     held = age_translator_of(*load_weights(config.held)) if config.held else None
     guides = GuideNetworks(load_facenet(config.facenet), estimator, reader, judge, teacher, held)
     taught = {"taught_by": earlier_stages(teacher.metadata)} if teacher else {}
-    stage = AgeTranslatorStage(shape, config.settings(), guides, context.device, config.amp, val)
+    lines = _line_direction(config.skin_detail) if config.skin_detail else None
+    stage = AgeTranslatorStage(shape, config.settings(), guides, context.device, config.amp, val, lines)
     run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict(), **taught})
 
 
@@ -119,6 +125,15 @@ def _teacher(config: AgeTranslatorConfig) -> StyleTeacher | None:
     if config.teacher_reader is None:
         raise ConfigError("--teacher needs --teacher-reader, the age estimator that its styles are read by")
     return StyleTeacher(config.teacher, config.teacher_reader)
+
+
+def _line_direction(checkpoint: Path) -> Tensor:
+    """Return how the lines of old skin run, (2, cells, cells), by a checkpoint of ``skin-detail``."""
+    weights, _ = load_weights(checkpoint)
+    require_network(weights, "skin_detail")
+    if "line_direction" not in weights["skin_detail"]:
+        raise ConfigError(f"{checkpoint} knows no lines; fit it again, by dorian-train skin-detail")
+    return weights["skin_detail"]["line_direction"]
 
 
 def _chances(crops: Crops) -> Tensor:

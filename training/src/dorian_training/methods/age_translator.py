@@ -124,16 +124,19 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         device: torch.device,
         amp: bool,
         watched: Crops | None = None,
+        line_direction: Tensor | None = None,
     ) -> None:
         super().__init__(device)
         if settings.resolution > shape.translator.size:
             raise ConfigError(f"resolution {settings.resolution} is more than the network's {shape.translator.size} px")
         self.shape, self.settings, self.amp, self.watched = shape, settings, amp, watched
+        self.line_direction = line_direction
         self.translator = AgeTranslator(shape.translator)
         self.add_network("translator", self.translator)
         self.discriminator = AgeDiscriminator(shape.discriminator)
         self.add_network("discriminator", self.discriminator)
         self.average = self.add_average("translator", settings.ema_decay)
+        self._follow_lines()
         for name, rate in (
             ("translator", settings.learning_rate),
             ("discriminator", settings.discriminator_rate),
@@ -342,6 +345,13 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         for name, network in self.networks.items():
             load_network(network, weights, name)
         self.load_average("translator", weights)
+        self._follow_lines()
+
+    def _follow_lines(self) -> None:
+        if self.line_direction is not None:
+            direction = self.line_direction.to(self.device)
+            self.translator.follow_lines(direction)
+            self.average.module.follow_lines(direction)  # type: ignore[operator]
 
 
 def similarity_at_equal_age(reads: Sequence[float], similarities: Sequence[float]) -> float:

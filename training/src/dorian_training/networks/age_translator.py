@@ -18,7 +18,17 @@ from torch.nn import functional as F
 from dorian_training.checkpoint import load_network, require_network
 from dorian_training.networks.age_discriminator import AgeDiscriminatorShape
 from dorian_training.networks.layers import LEAK, at_side
-from dorian_training.networks.shading import averaged, goatee_of, luma_of, shaded, skin_of
+from dorian_training.networks.shading import (
+    along_strokes,
+    averaged,
+    beside_features,
+    goatee_of,
+    luma_of,
+    shaded,
+    skin_of,
+    stroke_kernels,
+    stroke_shares,
+)
 from dorian_training.networks.shape import NetworkShape
 
 FULL_AGE = 100.0  # years, the unit in which ages enter the network
@@ -37,7 +47,7 @@ class TranslatorShape(NetworkShape):
     [-1, 1]; 0: any. ``light_bound``: how far a delta may make a pixel lighter than it and its surroundings are; 0: any.
     ``fold_gain``: factor of folds where faces get older, ``broad_light`` the share of what else gets lighter there that is kept
     (see ``AgeTranslator.lit``), and ``young_shadow`` that of broad shadows where they get younger, but ``goatee_shadow`` around the mouth;
-    ``fold_gain`` 0: all stays as it is drawn.
+    ``fold_gain`` 0: all stays as it is drawn. ``stroke_gain``: factor of folds that are drawn out along the lines of old skin.
     ``photo_blur`` and ``delta_blur``: pixels, odd, side of the box over which the photo that the network sees, and the luma that it
     draws, are averaged, twice; 0: not at all.
     """
@@ -56,6 +66,7 @@ class TranslatorShape(NetworkShape):
     broad_light: float = 0.5
     young_shadow: float = 0.6
     goatee_shadow: float = 0.0
+    stroke_gain: float = 1.8
     photo_blur: int = 3
     delta_blur: int = 3
 
@@ -122,6 +133,8 @@ class AgeTranslator(nn.Module):
 
     skin: Tensor
     young_shadow: Tensor
+    kernels: Tensor
+    strokes: Tensor
 
     def __init__(self, shape: TranslatorShape) -> None:
         super().__init__()
@@ -133,6 +146,11 @@ class AgeTranslator(nn.Module):
         goatee = goatee_of(shape.size)
         young_shadow = shape.young_shadow + (shape.goatee_shadow - shape.young_shadow) * goatee
         self.register_buffer("young_shadow", young_shadow, persistent=False)  # (1, 1, size, size)
+        self.stroke_gain = shape.stroke_gain
+        kernels = stroke_kernels(shape.size)
+        self.register_buffer("kernels", kernels, persistent=False)  # (directions, 1, reach, reach)
+        self.register_buffer("strokes", torch.zeros(1, len(kernels), shape.size, shape.size))
+        self.register_load_state_dict_pre_hook(_without_strokes)  # type: ignore[no-untyped-call]
         self.code = AgeCode(shape.waves, shape.style)
         inputs = (3, *shape.widths[:-1])
         self.down = nn.ModuleList(
@@ -185,13 +203,13 @@ class AgeTranslator(nn.Module):
         """Return a delta's ``luma`` (batch, 1, height, width) as the light of ``image`` has it, of faces that get ``older`` (batch,) or not.
 
         Broad shadows do not come with age: what a network draws of them looks like dirt on skin in even light. So of faces that get older
-        only folds are kept, dark lines with lighter banks, and deepened, and a share of broad light, as of hair; of those that get
+        only folds are kept, dark lines with lighter banks, which run as on old skin and are deepened, and a share of broad light, as of hair; of those that get
         younger, a share of broad shadows, and another around the mouth, where they would be a beard that the face does not have.
         ``light_bound`` bounds how much lighter a pixel gets.
         """
         if self.fold_gain:
             broad = averaged(luma, _FOLDS)
-            aged = self.fold_gain * (luma - broad) + self.broad_light * broad.clamp(min=0)
+            aged = self.fold_gain * self._as_lines(luma - broad) + self.broad_light * broad.clamp(min=0)
             left_out = 1 - at_side(self.young_shadow, image.shape[2])
             younger = luma - left_out * broad.clamp(max=0)
             luma = torch.where(older[:, None, None, None], aged, younger)
@@ -215,6 +233,20 @@ class AgeTranslator(nn.Module):
     def smooth(self, luma: Tensor) -> Tensor:
         """Return a delta's ``luma`` (batch, 1, size, size) as smooth as what is drawn."""
         return averaged(luma, self.delta_blur)
+
+    def follow_lines(self, direction: Tensor) -> None:
+        """Let folds run as lines do on old skin; until then they stay as they are drawn.
+
+        Args:
+            direction: How lines run, (2, cells, cells); see ``stroke_shares``.
+        """
+        self.strokes.copy_(stroke_shares(direction, beside_features(self.strokes.shape[2])))
+
+    def _as_lines(self, folds: Tensor) -> Tensor:
+        """Return ``folds`` (batch, 1, height, width), drawn out along lines where it is known how they run."""
+        strokes = at_side(self.strokes.float(), folds.shape[2])  # (1, directions, height, width)
+        left = 1 - strokes.sum(dim=1, keepdim=True)
+        return left * folds + self.stroke_gain * along_strokes(folds, self.kernels.float(), strokes)
 
     def _skin_of(self, image: Tensor) -> Tensor:
         """Where ``image`` shows skin, (1, 1, height, width)."""
@@ -244,6 +276,11 @@ def age_translator_of(weights: dict[str, dict[str, Tensor]], metadata: dict[str,
     network = AgeTranslator(AgeTranslatorShape.from_dict(metadata["shape"]).translator)
     load_network(network, weights, "translator_ema")
     return network.eval().requires_grad_(False)
+
+
+def _without_strokes(network: AgeTranslator, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Let checkpoints be read that were trained before folds followed lines: theirs stay as they are drawn."""
+    state.setdefault(f"{prefix}strokes", torch.zeros_like(network.strokes))
 
 
 def _beyond(values: Tensor, bound: float) -> Tensor:

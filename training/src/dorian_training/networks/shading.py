@@ -22,6 +22,10 @@ _MOST_COLOUR = 2.5  # how much a channel may change, of what luma does
 # Half axes of the ellipse that a goatee fills, in halves of the mouth's width and of the way from nose to chin.
 _GOATEE = (1.7, 1.2)
 _GOATEE_FADE = 0.5  # of its half axes, over which it ends
+_DIRECTIONS = 8  # in which strokes run, evenly spread over half a turn
+# Of the crop's side: how far a stroke reaches to each side, and its sigmas along and across.
+_STROKE, _ALONG, _ACROSS = 0.085, 0.042, 0.006
+_COHERENT = 0.3  # length of a direction from which on strokes follow it
 
 
 def averaged(values: Tensor, side: int) -> Tensor:
@@ -62,6 +66,11 @@ def skin_of(side: int) -> Tensor:
     return torch.from_numpy(face_mask(mesh, side) * skin_mask(mesh, side))[None, None]
 
 
+def beside_features(side: int) -> Tensor:
+    """Return where an aligned crop shows none of a face's features, (1, 1, side, side) in [0, 1]: see ``skin_mask``."""
+    return torch.from_numpy(skin_mask(mean_mesh(DEFAULT_TEMPLATE.points(side)), side))[None, None]
+
+
 def goatee_of(side: int) -> Tensor:
     """Return where an aligned crop shows what a moustache and a goatee cover, (1, 1, side, side) in [0, 1]: from the nose to the chin."""
     mesh = mean_mesh(DEFAULT_TEMPLATE.points(side))
@@ -72,3 +81,44 @@ def goatee_of(side: int) -> Tensor:
     reach = np.hypot((columns - middle[0]) / axes[0], (rows - middle[1]) / axes[1])  # 1 on the ellipse
     mask = np.clip((1 + _GOATEE_FADE / 2 - reach) / _GOATEE_FADE, 0, 1)
     return torch.from_numpy(mask.astype(np.float32))[None, None]
+
+
+def stroke_kernels(side: int) -> Tensor:
+    """Return the means along strokes in a crop of ``side`` pixels, (directions, 1, size, size); each sums to 1.
+
+    The first runs along the rows, the next ones by an even part of half a turn further, from the columns' axis towards that of the rows.
+    """
+    reach = round(_STROKE * side)
+    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    angle = np.pi * np.arange(_DIRECTIONS)[:, None, None] / _DIRECTIONS
+    along, across = columns * np.cos(angle) + rows * np.sin(angle), rows * np.cos(angle) - columns * np.sin(angle)
+    kernels = np.exp(-((along / (_ALONG * side)) ** 2 + (across / (_ACROSS * side)) ** 2) / 2)
+    kernels /= kernels.sum(axis=(1, 2), keepdims=True)
+    return torch.from_numpy(kernels.astype(np.float32))[:, None]
+
+
+def stroke_shares(direction: Tensor, where: Tensor) -> Tensor:
+    """Return how much of each stroke of ``stroke_kernels`` a pixel takes, (1, directions, side, side).
+
+    They sum to 1 where they are wanted and it is known how lines run, and to 0 elsewhere.
+
+    Args:
+        direction: How lines run, (2, cells, cells), as a table of skin detail says: the cosine and sine of twice the angle at which a
+            gradient across them lies, as long as they are coherent, from 0 to 1.
+        where: Where strokes are wanted, (1, 1, side, side) in [0, 1].
+    """
+    double = F.interpolate(direction[None].float(), where.shape[2:], mode="bicubic")  # (1, 2, side, side)
+    turns = (
+        torch.atan2(double[:, 1:], double[:, :1]) / (2 * torch.pi) + 0.5
+    )  # of half a turn, from 0 to 1; across a gradient
+    steps = torch.arange(_DIRECTIONS, device=direction.device)[None, :, None, None]
+    apart = (turns * _DIRECTIONS - steps).remainder(_DIRECTIONS)  # (1, directions, side, side)
+    shares = (1 - torch.minimum(apart, _DIRECTIONS - apart)).clamp(min=0)
+    coherence = (double.square().sum(dim=1, keepdim=True).sqrt() / _COHERENT).clamp(max=1)
+    return shares * coherence * where
+
+
+def along_strokes(values: Tensor, kernels: Tensor, shares: Tensor) -> Tensor:
+    """Return ``values`` (batch, 1, side, side) drawn out along strokes, by ``stroke_kernels`` and ``stroke_shares``; 0 off them."""
+    drawn_out = F.conv2d(values, kernels, padding=kernels.shape[-1] // 2)  # (batch, directions, side, side)
+    return (drawn_out * shares).sum(dim=1, keepdim=True)
