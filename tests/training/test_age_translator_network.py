@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
-from dorian_bundle.mesh import LEFT_BROW, mean_mesh
+from dorian_bundle.mesh import LEFT_EYE, mean_mesh
 from dorian_training.errors import CheckpointError, ConfigError
 from dorian_training.networks.age_discriminator import AgeDiscriminator, AgeDiscriminatorShape
 from dorian_training.networks.age_estimator import CompactAgeEstimator, CompactAgeEstimatorShape
@@ -262,20 +262,20 @@ def test_of_ageing_shadows_only_folds_are_drawn() -> None:
 
 @torch.no_grad()
 def test_folds_run_as_the_lines_of_old_skin_do() -> None:
-    """On a forehead whose lines run along the rows, a line along them stays, one across them goes; brows and who gets younger keep theirs."""
+    """On a forehead whose lines run along the rows, a line along them stays, one across them goes; eyes and who gets younger keep theirs."""
     lines = {"fold_gain": 2.0, "stroke_gain": 1.5, "young_shadow": 1.0, "goatee_shadow": 1.0}
     network = started(replace(SMALL, **(UNBOUNDED | lines)))
-    network.follow_lines(torch.tensor([-1.0, 0.0])[:, None, None].expand(2, 4, 4))
+    network.follow_lines(torch.tensor([-1.0, 0.0])[:, None, None].expand(2, 4, 4), torch.ones(4, 4))
     points = mean_mesh(DEFAULT_TEMPLATE.points(64))
-    brow = points[LEFT_BROW].mean(axis=0).round().astype(int)
-    forehead = brow // (1, 2)  # half way to the crop's upper edge
+    eye = points[LEFT_EYE].mean(axis=0).round().astype(int)
+    forehead = eye // (1, 3)
     image, older, younger = torch.zeros(1, 3, 64, 64), torch.tensor([True]), torch.tensor([False])
-    for x, y in (forehead, brow):
+    for x, y in (forehead, eye):
         along, across = torch.zeros(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
         along[..., y, x - 8 : x + 9], across[..., y - 8 : y + 9, x] = -0.1, -0.1
         kept, gone = (float(network.lit(luma, image, older)[..., y, x]) for luma in (along, across))
         assert kept < -0.1
-        assert gone == pytest.approx(kept, rel=0.2) if y == brow[1] else gone > kept / 4
+        assert gone == pytest.approx(kept, rel=0.2) if y == eye[1] else gone > kept / 4
         torch.testing.assert_close(network.lit(across, image, younger), across)
 
 
@@ -284,7 +284,7 @@ def test_checkpoints_from_before_folds_followed_lines_are_read() -> None:
     state = awake().state_dict()
     assert not state.pop("strokes").any()
     network = started()
-    network.follow_lines(torch.ones(2, 4, 4))
+    network.follow_lines(torch.ones(2, 4, 4), torch.ones(4, 4))
     assert network.strokes.any()
     network.load_state_dict(state)
     assert not network.strokes.any()

@@ -104,7 +104,9 @@ def running(degrees: float, coherence: float = 1.0, cells: int = 6) -> Tensor:
 
 def drawn_out(values: Tensor, direction: Tensor, where: Tensor | None = None) -> Tensor:
     where = torch.ones(1, 1, *values.shape[2:]) if where is None else where
-    return along_strokes(values, stroke_kernels(values.shape[2]), stroke_shares(direction, where))
+    return along_strokes(
+        values, stroke_kernels(values.shape[2]), stroke_shares(direction, torch.ones(direction.shape[1:]), where)
+    )
 
 
 @pytest.mark.parametrize("degrees", [0.0, 22.5, 40.0, 90.0, 135.0, 175.0])
@@ -135,13 +137,24 @@ def test_lines_along_strokes_stay_and_dots_hardly() -> None:
 def test_strokes_are_drawn_as_far_as_lines_are_coherent_and_wanted() -> None:
     level = torch.ones(1, 1, 96, 96)
     inside = (..., slice(10, -10), slice(10, -10))  # beyond, strokes reach across the crop's border
-    for coherence, share in ((0.0, 0.0), (0.15, 0.5), (0.3, 1.0), (1.0, 1.0)):
+    for coherence, share in ((0.0, 0.0), (0.075, 0.5), (0.15, 1.0), (1.0, 1.0)):
         torch.testing.assert_close(drawn_out(level, running(30, coherence))[inside], share * level[inside])
     half = torch.full_like(level, 0.5)
     torch.testing.assert_close(drawn_out(level, running(30), half)[inside], half[inside])
 
 
+def test_where_there_are_no_lines_strokes_run_as_those_near_by() -> None:
+    energy, direction, where = torch.zeros(12, 12), running(90.0, cells=12).clone(), torch.ones(1, 1, 96, 96)
+    energy[4, 4], direction[:, 4, 4] = 20, running(0)[:, 0, 0]
+    strokes = stroke_shares(direction, energy, where)[0]
+    rows, columns, both = strokes[0], strokes[4], strokes.sum(dim=0)
+    near, far = (48, 44), (90, 90)
+    assert float(rows[near]) == pytest.approx(1, abs=1e-5)
+    assert float(columns[near]) == 0
+    assert float(both[far]) == 0
+
+
 def test_features_are_told_from_what_is_beside_them() -> None:
     points, where = mean_mesh(DEFAULT_TEMPLATE.points(96)).round().astype(int), beside_features(96)[0, 0]
-    forehead, cheek, lips, eye = points[0], points[5], points[53], points[71]
-    assert [round(float(where[y, x]), 1) for x, y in (forehead, cheek, lips, eye)] == [1.0, 1.0, 0.0, 0.0]
+    forehead, cheek, brow, lips, eye = points[0], points[5], points[41], points[53], points[71]
+    assert [round(float(where[y, x]), 1) for x, y in (forehead, cheek, brow, lips, eye)] == [1.0, 1.0, 1.0, 0.0, 0.0]

@@ -111,14 +111,15 @@ def mouth_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
     return np.maximum(part_mask(mesh, size, "lips"), part_mask(mesh, size, "teeth"))
 
 
-def skin_mask(mesh: NDArray[np.float64], size: int) -> NDArray[np.float32]:
+def skin_mask(mesh: NDArray[np.float64], size: int, *, with_brows: bool = False) -> NDArray[np.float32]:
     """Return 1 beside a face's features, 0 on eyes, brows, mouth and the tip and wings of the nose; see ``face_mask``.
 
-    Within a face's outline it is skin; hair, beards and spectacles that lie over the face are not told from it.
+    Within a face's outline it is skin; hair, beards and spectacles that lie over the face are not told from it, nor are brows ``with_brows``.
     """
     nose = cv2.convexHull(mesh[NOSE][3:].astype(np.float32))[:, 0].astype(np.float64)
     filled = cv2.resize(_filled([nose], size).astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
-    features = np.maximum.reduce([filled, *(part_mask(mesh, size, part) for part in _PARTS)])
+    parts = [part for part in _PARTS if part != "brows" or not with_brows]
+    features = np.maximum.reduce([filled, *(part_mask(mesh, size, part) for part in parts)])
     margin = _FEATURE_MARGIN * _eye_distance(mesh)
     reach = 2 * round(margin) + 1
     enlarged = cv2.dilate(features, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))

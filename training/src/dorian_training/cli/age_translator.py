@@ -114,7 +114,7 @@ def _train(context: DistributedContext, config: AgeTranslatorConfig) -> None:
     held = age_translator_of(*load_weights(config.held)) if config.held else None
     guides = GuideNetworks(load_facenet(config.facenet), estimator, reader, judge, teacher, held)
     taught = {"taught_by": earlier_stages(teacher.metadata)} if teacher else {}
-    lines = _line_direction(config.skin_detail) if config.skin_detail else None
+    lines = _skin_lines(config.skin_detail) if config.skin_detail else None
     stage = AgeTranslatorStage(shape, config.settings(), guides, context.device, config.amp, val, lines)
     run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict(), **taught})
 
@@ -127,13 +127,14 @@ def _teacher(config: AgeTranslatorConfig) -> StyleTeacher | None:
     return StyleTeacher(config.teacher, config.teacher_reader)
 
 
-def _line_direction(checkpoint: Path) -> Tensor:
-    """Return how the lines of old skin run, (2, cells, cells), by a checkpoint of ``skin-detail``."""
+def _skin_lines(checkpoint: Path) -> tuple[Tensor, Tensor]:
+    """Return how the lines of old skin run, (2, cells, cells), and how strong they are, (cells, cells), by a checkpoint of ``skin-detail``."""
     weights, _ = load_weights(checkpoint)
     require_network(weights, "skin_detail")
-    if "line_direction" not in weights["skin_detail"]:
+    table = weights["skin_detail"]
+    if "line_direction" not in table:
         raise ConfigError(f"{checkpoint} knows no lines; fit it again, by dorian-train skin-detail")
-    return weights["skin_detail"]["line_direction"]
+    return table["line_direction"], table["line_energy"].amax(dim=0)
 
 
 def _chances(crops: Crops) -> Tensor:

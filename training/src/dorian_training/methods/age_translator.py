@@ -124,13 +124,13 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         device: torch.device,
         amp: bool,
         watched: Crops | None = None,
-        line_direction: Tensor | None = None,
+        skin_lines: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__(device)
         if settings.resolution > shape.translator.size:
             raise ConfigError(f"resolution {settings.resolution} is more than the network's {shape.translator.size} px")
         self.shape, self.settings, self.amp, self.watched = shape, settings, amp, watched
-        self.line_direction = line_direction
+        self.skin_lines = skin_lines
         self.translator = AgeTranslator(shape.translator)
         self.add_network("translator", self.translator)
         self.discriminator = AgeDiscriminator(shape.discriminator)
@@ -348,10 +348,9 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
         self._follow_lines()
 
     def _follow_lines(self) -> None:
-        if self.line_direction is not None:
-            direction = self.line_direction.to(self.device)
-            self.translator.follow_lines(direction)
-            self.average.module.follow_lines(direction)  # type: ignore[operator]
+        if self.skin_lines is not None:
+            self.translator.follow_lines(*self.skin_lines)
+            self.average.module.follow_lines(*self.skin_lines)  # type: ignore[operator]
 
 
 def similarity_at_equal_age(reads: Sequence[float], similarities: Sequence[float]) -> float:

@@ -234,13 +234,14 @@ class AgeTranslator(nn.Module):
         """Return a delta's ``luma`` (batch, 1, size, size) as smooth as what is drawn."""
         return averaged(luma, self.delta_blur)
 
-    def follow_lines(self, direction: Tensor) -> None:
+    def follow_lines(self, direction: Tensor, energy: Tensor) -> None:
         """Let folds run as lines do on old skin; until then they stay as they are drawn.
 
         Args:
             direction: How lines run, (2, cells, cells); see ``stroke_shares``.
+            energy: How strong they are, (cells, cells).
         """
-        self.strokes.copy_(stroke_shares(direction, beside_features(self.strokes.shape[2])))
+        self.strokes.copy_(stroke_shares(direction, energy, beside_features(self.strokes.shape[2])))
 
     def _as_lines(self, folds: Tensor) -> Tensor:
         """Return ``folds`` (batch, 1, height, width), drawn out along lines where it is known how they run."""

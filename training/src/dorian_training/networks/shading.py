@@ -25,7 +25,9 @@ _GOATEE_FADE = 0.5  # of its half axes, over which it ends
 _DIRECTIONS = 8  # in which strokes run, evenly spread over half a turn
 # Of the crop's side: how far a stroke reaches to each side, and its sigmas along and across.
 _STROKE, _ALONG, _ACROSS = 0.085, 0.042, 0.006
-_COHERENT = 0.3  # length of a direction from which on strokes follow it
+_COHERENT = 0.15  # length of a direction from which on strokes follow it
+_NEAR = 5  # cells, side of the box over which directions are averaged, twice
+_FAINT = 1e-3  # squared grey levels, below which there are no lines
 
 
 def averaged(values: Tensor, side: int) -> Tensor:
@@ -67,8 +69,9 @@ def skin_of(side: int) -> Tensor:
 
 
 def beside_features(side: int) -> Tensor:
-    """Return where an aligned crop shows none of a face's features, (1, 1, side, side) in [0, 1]: see ``skin_mask``."""
-    return torch.from_numpy(skin_mask(mean_mesh(DEFAULT_TEMPLATE.points(side)), side))[None, None]
+    """Return where an aligned crop shows skin, brows or what is beyond the face, (1, 1, side, side) in [0, 1]: see ``skin_mask``."""
+    mesh = mean_mesh(DEFAULT_TEMPLATE.points(side))
+    return torch.from_numpy(skin_mask(mesh, side, with_brows=True))[None, None]
 
 
 def goatee_of(side: int) -> Tensor:
@@ -97,20 +100,22 @@ def stroke_kernels(side: int) -> Tensor:
     return torch.from_numpy(kernels.astype(np.float32))[:, None]
 
 
-def stroke_shares(direction: Tensor, where: Tensor) -> Tensor:
+def stroke_shares(direction: Tensor, energy: Tensor, where: Tensor) -> Tensor:
     """Return how much of each stroke of ``stroke_kernels`` a pixel takes, (1, directions, side, side).
 
-    They sum to 1 where they are wanted and it is known how lines run, and to 0 elsewhere.
+    They sum to 1 where they are wanted and it is known how lines run, and to 0 elsewhere. Where there are hardly any lines, they run as those near by.
 
     Args:
         direction: How lines run, (2, cells, cells), as a table of skin detail says: the cosine and sine of twice the angle at which a
             gradient across them lies, as long as they are coherent, from 0 to 1.
+        energy: How strong they are, (cells, cells).
         where: Where strokes are wanted, (1, 1, side, side) in [0, 1].
     """
-    double = F.interpolate(direction[None].float(), where.shape[2:], mode="bicubic")  # (1, 2, side, side)
-    turns = (
-        torch.atan2(double[:, 1:], double[:, :1]) / (2 * torch.pi) + 0.5
-    )  # of half a turn, from 0 to 1; across a gradient
+    near = averaged(torch.cat([direction * energy, energy[None]])[None].float(), _NEAR)  # (1, 3, cells, cells)
+    double = near[:, :2] / near[:, 2:].clamp(min=_FAINT)
+    double = F.interpolate(double, where.shape[2:], mode="bicubic")  # (1, 2, side, side)
+    # Of half a turn, from 0 to 1, across a gradient.
+    turns = torch.atan2(double[:, 1:], double[:, :1]) / (2 * torch.pi) + 0.5
     steps = torch.arange(_DIRECTIONS, device=direction.device)[None, :, None, None]
     apart = (turns * _DIRECTIONS - steps).remainder(_DIRECTIONS)  # (1, directions, side, side)
     shares = (1 - torch.minimum(apart, _DIRECTIONS - apart)).clamp(min=0)
