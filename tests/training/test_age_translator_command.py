@@ -191,8 +191,8 @@ def test_folds_follow_the_lines_of_a_table_until_another_is_given(
         strokes = [load_weights(tmp_path / out)[0][name]["strokes"] for name in ("translator", "translator_ema")]
         torch.testing.assert_close(*strokes, rtol=0, atol=1e-6)
         drawn.append(strokes[0].amax(dim=(0, 2, 3)).round().tolist())  # by direction
-    by_rows, by_columns = [1.0] + 7 * [0.0], [*4 * [0.0], 1.0, *3 * [0.0]]
-    assert drawn == [8 * [0.0], by_rows, by_rows, by_columns]
+    by_rows, by_columns = [1.0, *7 * [0.0], 1.0], [*4 * [0.0], 1.0, *3 * [0.0], 1.0]  # features keep their own
+    assert drawn == [[*8 * [0.0], 1.0], by_rows, by_rows, by_columns]
     assert refused(train("run", "--skin-detail", table("lineless")), "lineless knows no lines; fit it again")
 
 

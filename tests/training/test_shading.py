@@ -15,6 +15,7 @@ from dorian_training.networks.shading import (
     along_strokes,
     beside_features,
     luma_of,
+    no_strokes,
     skin_of,
     stroke_kernels,
     stroke_shares,
@@ -102,11 +103,11 @@ def running(degrees: float, coherence: float = 1.0, cells: int = 6) -> Tensor:
     return double[:, None, None].expand(2, cells, cells)
 
 
-def drawn_out(values: Tensor, direction: Tensor, where: Tensor | None = None) -> Tensor:
-    where = torch.ones(1, 1, *values.shape[2:]) if where is None else where
-    return along_strokes(
-        values, stroke_kernels(values.shape[2]), stroke_shares(direction, torch.ones(direction.shape[1:]), where)
-    )
+def drawn_out(values: Tensor, direction: Tensor, where: Tensor | None = None, gain: float = 1.0) -> Tensor:
+    side = values.shape[2]
+    where = torch.ones(1, 1, side, side) if where is None else where
+    shares = stroke_shares(direction, torch.ones(direction.shape[1:]), where)
+    return along_strokes(values, stroke_kernels(side), shares, gain)
 
 
 @pytest.mark.parametrize("degrees", [0.0, 22.5, 40.0, 90.0, 135.0, 175.0])
@@ -138,20 +139,23 @@ def test_strokes_are_drawn_as_far_as_lines_are_coherent_and_wanted() -> None:
     level = torch.ones(1, 1, 96, 96)
     inside = (..., slice(10, -10), slice(10, -10))  # beyond, strokes reach across the crop's border
     for coherence, share in ((0.0, 0.0), (0.075, 0.5), (0.15, 1.0), (1.0, 1.0)):
-        torch.testing.assert_close(drawn_out(level, running(30, coherence))[inside], share * level[inside])
+        drawn = drawn_out(level, running(30, coherence), gain=3.0)
+        torch.testing.assert_close(drawn[inside], (1 + 2 * share) * level[inside])
     half = torch.full_like(level, 0.5)
-    torch.testing.assert_close(drawn_out(level, running(30), half)[inside], half[inside])
+    torch.testing.assert_close(drawn_out(level, running(30), half, gain=3.0)[inside], 2 * level[inside])
+    torch.testing.assert_close(along_strokes(level, stroke_kernels(96), no_strokes(96), 3.0), level)
 
 
 def test_where_there_are_no_lines_strokes_run_as_those_near_by() -> None:
     energy, direction, where = torch.zeros(12, 12), running(90.0, cells=12).clone(), torch.ones(1, 1, 96, 96)
     energy[4, 4], direction[:, 4, 4] = 20, running(0)[:, 0, 0]
     strokes = stroke_shares(direction, energy, where)[0]
-    rows, columns, both = strokes[0], strokes[4], strokes.sum(dim=0)
+    rows, columns, kept = strokes[0], strokes[4], strokes[-1]
     near, far = (48, 44), (90, 90)
     assert float(rows[near]) == pytest.approx(1, abs=1e-5)
     assert float(columns[near]) == 0
-    assert float(both[far]) == 0
+    assert float(kept[near]) == pytest.approx(0, abs=1e-5)
+    assert float(kept[far]) == 1
 
 
 def test_features_are_told_from_what_is_beside_them() -> None:

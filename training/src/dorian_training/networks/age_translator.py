@@ -24,6 +24,7 @@ from dorian_training.networks.shading import (
     beside_features,
     goatee_of,
     luma_of,
+    no_strokes,
     shaded,
     skin_of,
     stroke_kernels,
@@ -147,9 +148,8 @@ class AgeTranslator(nn.Module):
         young_shadow = shape.young_shadow + (shape.goatee_shadow - shape.young_shadow) * goatee
         self.register_buffer("young_shadow", young_shadow, persistent=False)  # (1, 1, size, size)
         self.stroke_gain = shape.stroke_gain
-        kernels = stroke_kernels(shape.size)
-        self.register_buffer("kernels", kernels, persistent=False)  # (directions, 1, reach, reach)
-        self.register_buffer("strokes", torch.zeros(1, len(kernels), shape.size, shape.size))
+        self.register_buffer("kernels", stroke_kernels(shape.size), persistent=False)  # (directions, 1, reach, reach)
+        self.register_buffer("strokes", no_strokes(shape.size))  # (1, directions + 1, size, size)
         self.register_load_state_dict_pre_hook(_without_strokes)  # type: ignore[no-untyped-call]
         self.code = AgeCode(shape.waves, shape.style)
         inputs = (3, *shape.widths[:-1])
@@ -245,9 +245,8 @@ class AgeTranslator(nn.Module):
 
     def _as_lines(self, folds: Tensor) -> Tensor:
         """Return ``folds`` (batch, 1, height, width), drawn out along lines where it is known how they run."""
-        strokes = at_side(self.strokes.float(), folds.shape[2])  # (1, directions, height, width)
-        left = 1 - strokes.sum(dim=1, keepdim=True)
-        return left * folds + self.stroke_gain * along_strokes(folds, self.kernels.float(), strokes)
+        strokes = at_side(self.strokes.float(), folds.shape[2])  # (1, directions + 1, height, width)
+        return along_strokes(folds, self.kernels.float(), strokes, self.stroke_gain)
 
     def _skin_of(self, image: Tensor) -> Tensor:
         """Where ``image`` shows skin, (1, 1, height, width)."""
@@ -281,7 +280,7 @@ def age_translator_of(weights: dict[str, dict[str, Tensor]], metadata: dict[str,
 
 def _without_strokes(network: AgeTranslator, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Let checkpoints be read that were trained before folds followed lines: theirs stay as they are drawn."""
-    state.setdefault(f"{prefix}strokes", torch.zeros_like(network.strokes))
+    state.setdefault(f"{prefix}strokes", no_strokes(network.strokes.shape[2]))
 
 
 def _beyond(values: Tensor, bound: float) -> Tensor:

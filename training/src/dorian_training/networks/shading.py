@@ -101,9 +101,9 @@ def stroke_kernels(side: int) -> Tensor:
 
 
 def stroke_shares(direction: Tensor, energy: Tensor, where: Tensor) -> Tensor:
-    """Return how much of each stroke of ``stroke_kernels`` a pixel takes, (1, directions, side, side).
+    """Return how much of each stroke of ``stroke_kernels`` a pixel takes, and last how much it keeps of itself, (1, directions + 1, side, side).
 
-    They sum to 1 where they are wanted and it is known how lines run, and to 0 elsewhere. Where there are hardly any lines, they run as those near by.
+    It takes strokes where they are wanted and it is known how lines run. Where there are hardly any lines, they run as those near by.
 
     Args:
         direction: How lines run, (2, cells, cells), as a table of skin detail says: the cosine and sine of twice the angle at which a
@@ -118,12 +118,18 @@ def stroke_shares(direction: Tensor, energy: Tensor, where: Tensor) -> Tensor:
     turns = torch.atan2(double[:, 1:], double[:, :1]) / (2 * torch.pi) + 0.5
     steps = torch.arange(_DIRECTIONS, device=direction.device)[None, :, None, None]
     apart = (turns * _DIRECTIONS - steps).remainder(_DIRECTIONS)  # (1, directions, side, side)
-    shares = (1 - torch.minimum(apart, _DIRECTIONS - apart)).clamp(min=0)
+    strokes = (1 - torch.minimum(apart, _DIRECTIONS - apart)).clamp(min=0)
     coherence = (double.square().sum(dim=1, keepdim=True).sqrt() / _COHERENT).clamp(max=1)
-    return shares * coherence * where
+    taken = coherence * where
+    return torch.cat([strokes * taken, 1 - taken], dim=1)
 
 
-def along_strokes(values: Tensor, kernels: Tensor, shares: Tensor) -> Tensor:
-    """Return ``values`` (batch, 1, side, side) drawn out along strokes, by ``stroke_kernels`` and ``stroke_shares``; 0 off them."""
-    drawn_out = F.conv2d(values, kernels, padding=kernels.shape[-1] // 2)  # (batch, directions, side, side)
-    return (drawn_out * shares).sum(dim=1, keepdim=True)
+def no_strokes(side: int) -> Tensor:
+    """Return the ``stroke_shares`` of pixels that keep all of themselves."""
+    return torch.eye(_DIRECTIONS + 1)[None, -1:].reshape(1, -1, 1, 1).repeat(1, 1, side, side)
+
+
+def along_strokes(values: Tensor, kernels: Tensor, shares: Tensor, gain: float) -> Tensor:
+    """Return ``values`` (batch, 1, side, side) drawn out along strokes, as far as ``stroke_shares`` say; what is drawn out has a factor ``gain``."""
+    strokes = F.conv2d(values, kernels, padding=kernels.shape[-1] // 2)  # (batch, directions, side, side)
+    return gain * (strokes * shares[:, :-1]).sum(dim=1, keepdim=True) + shares[:, -1:] * values
