@@ -133,7 +133,7 @@ class AgeTranslator(nn.Module):
     """
 
     skin: Tensor
-    young_shadow: Tensor
+    left_out: Tensor
     kernels: Tensor
     strokes: Tensor
 
@@ -145,8 +145,8 @@ class AgeTranslator(nn.Module):
         self.photo_blur, self.delta_blur = shape.photo_blur, shape.delta_blur
         self.register_buffer("skin", skin_of(shape.size), persistent=False)  # (1, 1, size, size)
         goatee = goatee_of(shape.size)
-        young_shadow = shape.young_shadow + (shape.goatee_shadow - shape.young_shadow) * goatee
-        self.register_buffer("young_shadow", young_shadow, persistent=False)  # (1, 1, size, size)
+        left_out = 1 - shape.young_shadow + (shape.young_shadow - shape.goatee_shadow) * goatee
+        self.register_buffer("left_out", left_out, persistent=False)  # (1, 1, size, size)
         self.stroke_gain = shape.stroke_gain
         self.register_buffer("kernels", stroke_kernels(shape.size), persistent=False)  # (directions, 1, reach, reach)
         self.register_buffer("strokes", no_strokes(shape.size))  # (1, directions + 1, size, size)
@@ -210,8 +210,7 @@ class AgeTranslator(nn.Module):
         if self.fold_gain:
             broad = averaged(luma, _FOLDS)
             aged = self.fold_gain * self._as_lines(luma - broad) + self.broad_light * broad.clamp(min=0)
-            left_out = 1 - at_side(self.young_shadow, image.shape[2])
-            younger = luma - left_out * broad.clamp(max=0)
+            younger = luma - at_side(self.left_out, image.shape[2]) * broad.clamp(max=0)
             luma = torch.where(older[:, None, None, None], aged, younger)
         if self.light_bound:
             room = self._room(image)
