@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
+from dorian_bundle import skin_detail
 from dorian_bundle.ages import PAPER_GROUPS
 from dorian_bundle.calibration import Calibration, EstimatePoint
 from dorian_server.domain.clock import Clock
 from dorian_server.domain.requests import Age, AgeRequest
 from dorian_server.methods.method import Drawing, PhotoChange
+from dorian_server.pipeline import composition
 from dorian_server.pipeline.age_correction import calibration_to_correct_by, correct_drawings, corrected_years
 from dorian_server.pipeline.identity_budget import DrawnFaces
 from dorian_server.pipeline.pipeline import Pipeline
@@ -46,7 +50,8 @@ class Faces:
 
     def correct(self, *images: DrawnFaces, by: Calibration = AS_ASKED) -> list[list[tuple[float, float]]]:
         """The age of each face, as its drawing and as the photo beside it change to it."""
-        corrected = correct_drawings(images, [self.source] * len(self.misses), PAPER_GROUPS, by, self.read)
+        sources = [self.source] * len(self.misses)
+        corrected = [correct_drawings(image, sources, PAPER_GROUPS, by, self.read) for image in images]
         assert [image.targets for image in corrected] == [image.targets for image in images]
         return [[shown(drawn) for drawn in image.drawings] for image in corrected]
 
@@ -118,7 +123,7 @@ def test_hair_has_the_age_that_was_asked_for() -> None:
     """Else a beard would be shaved where 25 is drawn as 15."""
     target = Age(years=25)
     faces = Faces(10, source=OLD)
-    (image,) = correct_drawings([faces.image(target)], [OLD], PAPER_GROUPS, AS_ASKED, faces.read)
+    image = correct_drawings(faces.image(target), [OLD], PAPER_GROUPS, AS_ASKED, faces.read)
     (photo,) = (drawn.photo for drawn in image.drawings)
     assert photo == PhotoChange(70, 25, None, None, corrected=15)
 
@@ -176,3 +181,24 @@ def test_the_embedded_translator_comes_closer_by_reading_back(
             abs(read.estimated_age - years) for read, years in zip(readings, targets, strict=True) if read
         )
     assert misses[True] < misses[False] - 2
+
+
+def test_reading_back_makes_nothing_twice_that_stays_the_same(
+    embedded: Pipeline, astronaut_file: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hair has the age that was asked for, and where lines lie is the face's own; each picture is what it is without others."""
+    made = Counter[str]()
+
+    def count(module: ModuleType, name: str) -> None:
+        make = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given: (made.update([name]), make(*given))[1])
+
+    def aged(*years: float) -> list[bytes]:
+        request = AgeRequest(astronaut_file, [Age(years=age) for age in years])
+        return [image.image.data for image in embedded.age(request, embedded.method("age_translator"), Clock()).images]
+
+    count(composition, "hair_patches")
+    count(skin_detail, "draw_lines")
+    together = aged(70, 55)
+    assert made == {"hair_patches": 2, "draw_lines": 1}
+    assert together == [*aged(70), *aged(55)]

@@ -8,7 +8,7 @@ lines (``dorian_bundle.skin_lines``).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import cv2
@@ -65,6 +65,14 @@ class SkinStructure:
     light: NDArray[np.float32]
     weight: NDArray[np.float32]
     edges: NDArray[np.float32]
+    _lines: dict[bytes, NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def lines(self, direction: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the lines that run in a ``direction`` out of the grain, the same for all ages, drawn once; see ``draw_lines``."""
+        key = direction.tobytes()
+        if key not in self._lines:
+            self._lines[key] = draw_lines(self.grain, direction)
+        return self._lines[key]
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,7 @@ class SkinDetail:
             return np.zeros((size, size), np.float32)
         added = value_at_age(self.ages, self.line_energy, target) - value_at_age(self.ages, self.line_energy, source)
         amplitude = np.sqrt(np.maximum(cv2.resize(added, (size, size), interpolation=cv2.INTER_LINEAR), 0))
-        lines = draw_lines(skin.grain, self.line_direction)
+        lines = skin.lines(self.line_direction)
         return np.asarray(np.minimum(_LINES * amplitude, _STRONGEST_LINE) * skin.light * lines, dtype=np.float32)
 
 

@@ -31,31 +31,21 @@ def calibration_to_correct_by(request: AgeRequest, method: Method) -> Calibratio
 
 
 def correct_drawings(
-    images: Sequence[DrawnFaces],
-    sources: Sequence[Age],
-    groups: Sequence[AgeGroup],
-    calibration: Calibration,
-    read_ages: Callable[[Sequence[Drawing]], list[float]],
-) -> list[DrawnFaces]:
-    """Return ``images`` with more or less of the change of those faces that are not estimated as ``calibration`` says.
-
-    Args:
-        images: The faces of each, drawn for their targets.
-        sources: The source age of each prepared face.
-        groups: The method's age groups.
-        calibration: Says at what age faces of a target are to be estimated.
-        read_ages: How old each face of an image is read with its drawing in the photo, in years.
-    """
-    return [_correct_image(image, sources, groups, calibration, read_ages) for image in images]
-
-
-def _correct_image(
     image: DrawnFaces,
     sources: Sequence[Age],
     groups: Sequence[AgeGroup],
     calibration: Calibration,
     read_ages: Callable[[Sequence[Drawing]], list[float]],
 ) -> DrawnFaces:
+    """Return ``image`` with more or less of the change of those faces that are not estimated as ``calibration`` says.
+
+    Args:
+        image: Its faces, drawn for their targets.
+        sources: The source age of each prepared face.
+        groups: The method's age groups.
+        calibration: Says at what age faces of a target are to be estimated.
+        read_ages: How old each face of the image is read with its drawing in the photo, in years.
+    """
     pairs = list(zip(sources, image.targets, strict=True))
     correctable = [face for face, pair in enumerate(pairs) if _is_correctable(*pair, groups)]
     if not correctable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import cv2
@@ -27,6 +28,8 @@ from dorian_server.pipeline.hair_patches import HairPatches, hair_patches
 from dorian_server.pipeline.outputs import encode_delta, encode_photo
 from dorian_server.pipeline.preparation import PreparedFace
 from dorian_server.pipeline.reshaping import Move, reshape_faces
+
+_Pasted = tuple[NDArray[np.uint8], list[compositing.Patch]]
 
 
 def check_strength(request: AgeRequest | MixRequest) -> None:
@@ -69,6 +72,9 @@ class Composition:
         self._unmatched = [FaceReport(target=selector.target, error=selector.error()) for selector in unmatched]
         self._fine_crops: dict[int, FineCrop] = {}
         self._hair: dict[int, FoundHair] = {}  # of those whose was looked for
+        # What was made last, as a face that is read back is mostly put into the photo with another drawing of the same target.
+        self._hair_changes: dict[int, tuple[tuple[float, float], HairPatches]] = {}
+        self._pasted: tuple[Sequence[Drawing | None], _Pasted] | None = None
         with clock.stage("paste"):
             self._meshes = [_mesh(face) for face in prepared]  # (73, 2) each, in pixels of the photo
             self._masks = [
@@ -105,9 +111,10 @@ class Composition:
     def read_ages(self, drawings: Sequence[Drawing]) -> list[float]:
         """Return how old each prepared face is read with its drawing in the photo, in years."""
         with self._clock.stage("paste"):
-            pixels, _ = self._paste(drawings)
+            pasted = self._paste(drawings)
+            self._pasted = drawings, pasted
         with self._clock.stage("reread"):
-            return self._face_reader.ages(pixels, [face.face.detected for face in self._prepared])
+            return self._face_reader.ages(pasted[0], [face.face.detected for face in self._prepared])
 
     def similarities(self, drawings: Sequence[Drawing | None]) -> list[float]:
         """Return how similar each prepared face stays with ``drawings``, which are as for ``compose``; no stage is timed."""
@@ -115,8 +122,13 @@ class Composition:
         embeddings = [face.before.embedding for face in self._prepared]
         return self._face_reader.similarities(pixels, [face.face.detected for face in self._prepared], embeddings)
 
-    def _paste(self, drawings: Sequence[Drawing | None]) -> tuple[NDArray[np.uint8], list[compositing.Patch]]:
+    def _paste(self, drawings: Sequence[Drawing | None]) -> _Pasted:
         """Return the photo's pixels with ``drawings``, and the patches that were put into it."""
+        if self._pasted is not None:
+            (drawn, pasted), self._pasted = self._pasted, None
+            if all(map(operator.is_, drawn, drawings)):
+                return pasted
+            del pasted  # before another picture is made
         pixels, strength = self._photo.pixels.copy(), self._request.strength
         shown = [(index, drawing) for index, drawing in enumerate(drawings) if drawing is not None]
         hair = [self._hair_patches(*part) for part in shown]
@@ -152,8 +164,12 @@ class Composition:
         mesh, landmarks = self._meshes[index], face.face.detected.landmarks
         if index not in self._hair:
             self._hair[index] = change.hair.find(self._photo.pixels, landmarks, mesh, self._face_reader.template)
-        colour = compositing.colourfulness(face.crop)
-        return hair_patches(self._hair[index], mesh, change.source, change.target, colour)
+        ages = change.source, change.target
+        made_for, patches = self._hair_changes.get(index, (None, HairPatches()))
+        if made_for != ages:
+            patches = hair_patches(self._hair[index], mesh, *ages, compositing.colourfulness(face.crop))
+            self._hair_changes[index] = ages, patches
+        return patches
 
     def _move(self, index: int, drawing: Drawing) -> Move | None:
         """Return how the prepared face ``index`` changes its shape."""

@@ -168,11 +168,13 @@ class Pipeline:
             ]
             columns.append(DrawnFaces(targets, target_drawings))
         sources = [face.source for face in prepared]
-        calibration = calibration_to_correct_by(request, method)
-        if calibration is not None:
-            columns = correct_drawings(columns, sources, method.groups, calibration, composition.read_ages)
         if request.keep_identity is None:
-            return AgeResult([composition.compose(drawn.targets, drawn.drawings) for drawn in columns], len(faces))
+            calibration, images = calibration_to_correct_by(request, method), []
+            for drawn in columns:
+                if calibration is not None:
+                    drawn = correct_drawings(drawn, sources, method.groups, calibration, composition.read_ages)
+                images.append(composition.compose(drawn.targets, drawn.drawings))
+            return AgeResult(images, len(faces))
         search = IdentityBudget(request.keep_identity, sources, method.groups, draw, composition.similarities)
         with clock.stage("identity"):
             kept = search.apply(columns, cancelled)
