@@ -47,7 +47,7 @@ _TABLES: dict[str, tuple[str, Callable[..., SkinDetail | FaceShape], str]] = {
 _RESEARCH = "age_translator_research"
 _DESCRIPTIONS = {
     "age_translator": "Age translator, Dorian's own: one pass of a residual network draws what a change of age adds to the face, at any age.",
-    _RESEARCH: "Age translator that has learned from UTKFace, too: it changes faces less where they become children's, and is for non-commercial research.",
+    _RESEARCH: "Age translator that has learned from UTKFace, too, and is for non-commercial research.",
 }
 
 

@@ -18,7 +18,7 @@ from dorian_bundle.tensors import luma, pixels_to_floats
 from dorian_server.pipeline.compositing import Patch
 
 _TEETH_SPARED = 0.7  # share of a change that teeth are spared: networks turn them grey, to which nobody ages
-_STANDING_OUT = 0.09  # of the range from black to white, how far a change may stand out from what is around it
+_STANDING_OUT = 0.08  # of the range from black to white, how far a change may stand out from what is around it
 _LIGHT, _LEAST_LIGHT = (
     0.35,
     0.4,
