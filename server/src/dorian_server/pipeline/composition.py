@@ -165,11 +165,10 @@ class Composition:
         if index not in self._hair:
             self._hair[index] = change.hair.find(self._photo.pixels, landmarks, mesh, self._face_reader.template)
         ages = change.source, change.target
-        made_for, patches = self._hair_changes.get(index, (None, HairPatches()))
-        if made_for != ages:
-            patches = hair_patches(self._hair[index], mesh, *ages, compositing.colourfulness(face.crop))
-            self._hair_changes[index] = ages, patches
-        return patches
+        if index not in self._hair_changes or self._hair_changes[index][0] != ages:
+            colour = compositing.colourfulness(face.crop)
+            self._hair_changes[index] = ages, hair_patches(self._hair[index], mesh, *ages, colour)
+        return self._hair_changes[index][1]
 
     def _move(self, index: int, drawing: Drawing) -> Move | None:
         """Return how the prepared face ``index`` changes its shape."""

@@ -116,7 +116,7 @@ def stroke_shares(direction: Tensor, energy: Tensor, where: Tensor) -> Tensor:
     double = F.interpolate(double, where.shape[2:], mode="bicubic")  # (1, 2, side, side)
     # Of half a turn, from 0 to 1, across a gradient.
     turns = torch.atan2(double[:, 1:], double[:, :1]) / (2 * torch.pi) + 0.5
-    steps = torch.arange(_DIRECTIONS, device=direction.device)[None, :, None, None]
+    steps = torch.arange(_DIRECTIONS)[None, :, None, None]
     apart = (turns * _DIRECTIONS - steps).remainder(_DIRECTIONS)  # (1, directions, side, side)
     strokes = (1 - torch.minimum(apart, _DIRECTIONS - apart)).clamp(min=0)
     coherence = (double.square().sum(dim=1, keepdim=True).sqrt() / _COHERENT).clamp(max=1)
@@ -126,7 +126,9 @@ def stroke_shares(direction: Tensor, energy: Tensor, where: Tensor) -> Tensor:
 
 def no_strokes(side: int) -> Tensor:
     """Return the ``stroke_shares`` of pixels that keep all of themselves."""
-    return torch.eye(_DIRECTIONS + 1)[None, -1:].reshape(1, -1, 1, 1).repeat(1, 1, side, side)
+    shares = torch.zeros(1, _DIRECTIONS + 1, side, side)
+    shares[:, -1] = 1
+    return shares
 
 
 def along_strokes(values: Tensor, kernels: Tensor, shares: Tensor, gain: float) -> Tensor:
