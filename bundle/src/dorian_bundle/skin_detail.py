@@ -34,15 +34,16 @@ CUTOFFS = (
 _HALF = float(np.sqrt(np.log(2) / 2) / np.pi)  # cycles · sigma at which a Gaussian lets half of an amplitude through
 # Wrinkles hold most of the energy that age adds, on few of the pixels. So a gain's exponent grows with a pixel's amplitude over
 # the mean around it: what is calm keeps its texture.
-_SMOOTHING, _DEEPENING = 6.0, 2.0  # exponents of amplitude ratios, down and up
-_LEAST_SHARE, _MOST_SHARE = 0.4, 4.0  # of an exponent, of calm and of strong pixels
+_SMOOTHING = (12.0, 20.0, 14.0)  # exponents of amplitude ratios where they fall, by band
+_DEEPENING = 2.0  # the same where they rise
+_LEAST_SHARE, _MOST_SHARE = 0.6, 4.0  # of an exponent, of calm and of strong pixels
 _LEAST_GAIN, _MOST_GAIN = 0.1, 1.6
 _LINES, _STRONGEST_LINE = 2.2, 15.0  # factor of lines' amplitude, and grey levels at most
 _LIGHT_SKIN, _BROAD = 150.0, 0.04  # grey levels, and of the crop's side: sigma over which a skin's light is averaged
 _AROUND = 0.1  # of the crop's side: sigma of the mean around a pixel
 _LINE = 0.006  # of the crop's side: about half the width of a wrinkle
 _FLOOR = 1.0  # grey levels, below which an amplitude is noise
-_EDGE = 55.0  # grey levels from which a structure is no wrinkle: rims of spectacles, strands of hair
+_EDGE = 65.0  # grey levels from which a structure is no wrinkle: rims of spectacles, strands of hair
 _MAX_BYTES = 1 << 22
 
 
@@ -113,9 +114,9 @@ class SkinDetail:
         size = len(skin.weight)
         ratios = (self.at(target) - self.at(source)) / 2  # logarithms of ratios of amplitudes
         change = np.zeros((size, size), np.float32)
-        for band, share, ratio in zip(skin.bands, skin.shares, ratios, strict=True):
+        for band, share, ratio, smoothing in zip(skin.bands, skin.shares, ratios, _SMOOTHING, strict=True):
             fine = cv2.resize(ratio, (size, size), interpolation=cv2.INTER_CUBIC)
-            exponent = np.where(fine < 0, _SMOOTHING * share, _DEEPENING)
+            exponent = np.where(fine < 0, smoothing * share, _DEEPENING)
             gain = np.clip(np.exp(fine * exponent), _LEAST_GAIN, _MOST_GAIN)
             change += (gain - 1) * band
         if target > source:
