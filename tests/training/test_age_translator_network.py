@@ -242,8 +242,8 @@ def test_light_rises_to_that_of_its_surroundings_and_hardly_beyond() -> None:
 
 @torch.no_grad()
 def test_of_ageing_shadows_only_folds_are_drawn() -> None:
-    """Within a broad shadow nothing is left, of a broad light a share; a line is deepened, and gets lighter banks."""
-    folds = {"fold_gain": 2.0, "broad_light": 0.5}
+    """Within a broad shadow nothing is left, of a broad light a share; a line is deepened, its banks are lighter by a share."""
+    folds = {"fold_gain": 2.0, "broad_light": 0.5, "bank_light": 0.3}
     shadow, light, line = square(-0.2), square(0.2), square(0)
     assert float(bounded(shadow, square(0), **folds)[..., 22:26, 22:26].abs().max()) < 1e-6
     torch.testing.assert_close(
@@ -253,7 +253,8 @@ def test_of_ageing_shadows_only_folds_are_drawn() -> None:
     drawn = bounded(line, square(0), **folds)[0, 0, :, 24]
     # Two boxes of 5 leave a fifth of a line of one row: its peak is 1/5.
     assert float(drawn[24]) == pytest.approx(2 * -0.1 * (1 - 1 / 5), abs=1e-6)
-    assert drawn[20:24].min() > 0
+    # Beside it, 4, 3, 2 and 1 of 25 parts of the line are taken away.
+    torch.testing.assert_close(drawn[20:24], 0.3 * 2 * 0.1 * torch.tensor([1, 2, 3, 4]) / 25, atol=1e-6, rtol=0)
     for change in (shadow, light, line):
         kept = bounded(change, square(0), older=False, young_shadow=1.0, goatee_shadow=1.0, **folds)
         torch.testing.assert_close(kept, change)
@@ -265,7 +266,7 @@ def test_folds_run_as_the_lines_of_old_skin_do() -> None:
     """On a forehead whose lines run along the rows, a line along them stays, one across them goes; eyes and who gets younger keep theirs."""
     lines = {"fold_gain": 2.0, "stroke_gain": 1.5, "young_shadow": 1.0, "goatee_shadow": 1.0}
     network = started(replace(SMALL, **(UNBOUNDED | lines)))
-    network.follow_lines(torch.tensor([-1.0, 0.0])[:, None, None].expand(2, 4, 4), torch.ones(4, 4))
+    network.follow_lines(torch.tensor([-1.0, 0.0])[:, None, None].expand(2, 4, 4), torch.full((4, 4), 100.0))
     points = mean_mesh(DEFAULT_TEMPLATE.points(64))
     eye = points[LEFT_EYE].mean(axis=0).round().astype(int)
     forehead = eye // (1, 3)
@@ -289,6 +290,14 @@ def test_checkpoints_from_before_folds_followed_lines_are_read() -> None:
     network.load_state_dict(state)
     assert torch.equal(network.strokes, unstroked)
     torch.testing.assert_close(network.head.weight, awake().head.weight)
+
+
+def test_shapes_from_before_banks_were_less_light_keep_their_light() -> None:
+    shape = TranslatorShape().as_dict()
+    assert TranslatorShape.from_dict(shape) == TranslatorShape()
+    del shape["bank_light"]
+    assert TranslatorShape.from_dict(shape) == TranslatorShape(bank_light=1.0)
+    assert AgeTranslatorShape.from_dict({"translator": shape}).translator.bank_light == 1
 
 
 @torch.no_grad()

@@ -106,7 +106,7 @@ def running(degrees: float, coherence: float = 1.0, cells: int = 6) -> Tensor:
 def drawn_out(values: Tensor, direction: Tensor, where: Tensor | None = None, gain: float = 1.0) -> Tensor:
     side = values.shape[2]
     where = torch.ones(1, 1, side, side) if where is None else where
-    shares = stroke_shares(direction, torch.ones(direction.shape[1:]), where)
+    shares = stroke_shares(direction, torch.full(direction.shape[1:], 100.0), where)
     return along_strokes(values, stroke_kernels(side), shares, gain)
 
 
@@ -146,9 +146,17 @@ def test_strokes_are_drawn_as_far_as_lines_are_coherent_and_wanted() -> None:
     torch.testing.assert_close(along_strokes(level, stroke_kernels(96), no_strokes(96), 3.0), level)
 
 
+@pytest.mark.parametrize(("amplitude", "share"), [(0.0, 0.25), (4.0, 0.5), (8.0, 1.0), (12.0, 1.0)])
+def test_where_lines_are_faint_so_are_strokes(amplitude: float, share: float) -> None:
+    energy = torch.full((6, 6), amplitude**2)
+    shares = stroke_shares(running(0.0), energy + 1e-9, torch.ones(1, 1, 96, 96))[0]
+    assert float(shares[:-1].sum(dim=0).mean()) == pytest.approx(share * (amplitude > 0), abs=1e-4)
+    assert float(shares[-1].mean()) == pytest.approx(float(amplitude == 0), abs=1e-4)  # nobody knows how they run
+
+
 def test_where_there_are_no_lines_strokes_run_as_those_near_by() -> None:
     energy, direction, where = torch.zeros(12, 12), running(90.0, cells=12).clone(), torch.ones(1, 1, 96, 96)
-    energy[4, 4], direction[:, 4, 4] = 20, running(0)[:, 0, 0]
+    energy[4, 4], direction[:, 4, 4] = 5000, running(0)[:, 0, 0]
     strokes = stroke_shares(direction, energy, where)[0]
     rows, columns, kept = strokes[0], strokes[4], strokes[-1]
     near, far = (48, 44), (90, 90)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,7 @@ class TranslatorShape(NetworkShape):
     ``fold_gain``: factor of folds where faces get older, ``broad_light`` the share of what else gets lighter there that is kept
     (see ``AgeTranslator.lit``), and ``young_shadow`` that of broad shadows where they get younger, but ``goatee_shadow`` around the mouth;
     ``fold_gain`` 0: all stays as it is drawn. ``stroke_gain``: factor of folds that are drawn out along the lines of old skin.
+    ``bank_light``: share of the light beside folds that is kept where faces get older; of checkpoints from before it was a number, all.
     ``photo_blur`` and ``delta_blur``: pixels, odd, side of the box over which the photo that the network sees, and the luma that it
     draws, are averaged, twice; 0: not at all.
     """
@@ -68,8 +69,14 @@ class TranslatorShape(NetworkShape):
     young_shadow: float = 0.6
     goatee_shadow: float = 0.0
     stroke_gain: float = 1.8
+    bank_light: float = 0.3
     photo_blur: int = 3
     delta_blur: int = 3
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """See ``NetworkShape.from_dict``."""
+        return super().from_dict({"bank_light": 1.0, **values})
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ class AgeTranslator(nn.Module):
         super().__init__()
         self.gentle, self.bounds = shape.gentle, (shape.delta_bound, shape.fine_bound)
         self.light_bound, self.fold_gain = shape.light_bound, shape.fold_gain
-        self.broad_light = shape.broad_light
+        self.broad_light, self.bank_light = shape.broad_light, shape.bank_light
         self.photo_blur, self.delta_blur = shape.photo_blur, shape.delta_blur
         self.register_buffer("skin", skin_of(shape.size), persistent=False)  # (1, 1, size, size)
         goatee = goatee_of(shape.size)
@@ -203,13 +210,15 @@ class AgeTranslator(nn.Module):
         """Return a delta's ``luma`` (batch, 1, height, width) as the light of ``image`` has it, of faces that get ``older`` (batch,) or not.
 
         Broad shadows do not come with age: what a network draws of them looks like dirt on skin in even light. So of faces that get older
-        only folds are kept, dark lines with lighter banks, which run as on old skin and are deepened, and a share of broad light, as of hair; of those that get
-        younger, a share of broad shadows, and another around the mouth, where they would be a beard that the face does not have.
+        only folds are kept, dark lines and a share of their lighter banks, which run as on old skin and are deepened, and a share of broad light, as of hair; of
+        those that get younger, a share of broad shadows, and another around the mouth, where they would be a beard that the face does not have.
         ``light_bound`` bounds how much lighter a pixel gets.
         """
         if self.fold_gain:
             broad = averaged(luma, _FOLDS)
-            aged = self.fold_gain * self._as_lines(luma - broad) + self.broad_light * broad.clamp(min=0)
+            folds = self._as_lines(luma - broad)
+            folds = torch.where(folds > 0, self.bank_light * folds, folds)
+            aged = self.fold_gain * folds + self.broad_light * broad.clamp(min=0)
             younger = luma - at_side(self.left_out, image.shape[2]) * broad.clamp(max=0)
             luma = torch.where(older[:, None, None, None], aged, younger)
         if self.light_bound:

@@ -28,6 +28,11 @@ _STROKE, _ALONG, _ACROSS = 0.085, 0.042, 0.006
 _COHERENT = 0.15  # length of a direction from which on strokes follow it
 _NEAR = 5  # cells, side of the box over which directions are averaged, twice
 _FAINT = 1e-3  # squared grey levels, below which there are no lines
+_STRONG, _LEAST = (
+    8.0,
+    0.25,
+)  # amplitude in grey levels of lines from which on all of a stroke is drawn, and the least share of one
+_CLOSE = 3  # cells, side of the box over which it is averaged, twice
 
 
 def averaged(values: Tensor, side: int) -> Tensor:
@@ -103,7 +108,8 @@ def stroke_kernels(side: int) -> Tensor:
 def stroke_shares(direction: Tensor, energy: Tensor, where: Tensor) -> Tensor:
     """Return how much of each stroke of ``stroke_kernels`` a pixel takes, and last how much it keeps of itself, (1, directions + 1, side, side).
 
-    It takes strokes where they are wanted and it is known how lines run. Where there are hardly any lines, they run as those near by.
+    It takes strokes where they are wanted and it is known how lines run. Where there are hardly any lines, they run as those near by, and
+    are fainter.
 
     Args:
         direction: How lines run, (2, cells, cells), as a table of skin detail says: the cosine and sine of twice the angle at which a
@@ -121,7 +127,8 @@ def stroke_shares(direction: Tensor, energy: Tensor, where: Tensor) -> Tensor:
     strokes = (1 - torch.minimum(apart, _DIRECTIONS - apart)).clamp(min=0)
     coherence = (double.square().sum(dim=1, keepdim=True).sqrt() / _COHERENT).clamp(max=1)
     taken = coherence * where
-    return torch.cat([strokes * taken, 1 - taken], dim=1)
+    amplitude = F.interpolate(averaged(energy[None, None].float(), _CLOSE).sqrt(), where.shape[2:], mode="bicubic")
+    return torch.cat([strokes * taken * (amplitude / _STRONG).clamp(_LEAST, 1), 1 - taken], dim=1)
 
 
 def no_strokes(side: int) -> Tensor:
