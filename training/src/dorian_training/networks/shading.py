@@ -28,10 +28,8 @@ _STROKE, _ALONG, _ACROSS = 0.085, 0.042, 0.006
 _COHERENT = 0.15  # length of a direction from which on strokes follow it
 _NEAR = 5  # cells, side of the box over which directions are averaged, twice
 _FAINT = 1e-3  # squared grey levels, below which there are no lines
-_STRONG, _LEAST = (
-    8.0,
-    0.25,
-)  # amplitude in grey levels of lines from which on all of a stroke is drawn, and the least share of one
+_STRONG = 8.0  # amplitude of lines in grey levels, from which on all of a stroke is drawn
+_LEAST = 0.25  # share of a stroke that is drawn where there are no lines
 _CLOSE = 3  # cells, side of the box over which it is averaged, twice
 
 
