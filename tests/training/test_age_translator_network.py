@@ -292,11 +292,41 @@ def test_checkpoints_from_before_folds_followed_lines_are_read() -> None:
     torch.testing.assert_close(network.head.weight, awake().head.weight)
 
 
-def test_shapes_from_before_banks_were_less_light_keep_their_light() -> None:
+def lines_at(*columns: int) -> Tensor:
+    """A luma (1, 1, 64, 64) with lines from top to bottom."""
+    luma = torch.zeros(1, 1, 64, 64)
+    luma[..., list(columns)] = -0.1
+    return luma
+
+
+@torch.no_grad()
+def test_cheeks_have_a_few_folds_and_not_many() -> None:
+    """A fold below the eyes stays if there is one, and is faint between others; above the eyes all stay."""
+    older = torch.tensor([True])
+    folds = {"fold_gain": 2.0, "stroke_gain": 1.0, "crowd_bound": 0.012}
+    network = started(replace(SMALL, **(UNBOUNDED | folds)))
+    free = started(replace(SMALL, **(UNBOUNDED | folds | {"crowd_bound": 0.0})))
+    cheek, forehead, image = (..., 45, 32), (..., 8, 32), torch.zeros(1, 3, 64, 64)
+    one, many = lines_at(32), lines_at(20, 26, 32, 38, 44)
+    drawn = {name: float(free.lit(luma, image, older)[cheek]) for name, luma in (("one", one), ("many", many))}
+    assert drawn["many"] == pytest.approx(drawn["one"], rel=0.2)
+    assert float(network.lit(one, image, older)[cheek]) == pytest.approx(drawn["one"], rel=1e-4)
+    # As many as five lines in two boxes of 15: by the square of what there are too many.
+    dark = F.avg_pool2d(-free.lit(many, image, older).clamp(max=0), (1, 15), 1, (0, 7), count_include_pad=False)
+    crowd = float(F.avg_pool2d(dark, (1, 15), 1, (0, 7), count_include_pad=False)[cheek])
+    assert crowd > 2 * 0.012
+    assert float(network.lit(many, image, older)[cheek]) == pytest.approx(
+        drawn["many"] * (0.012 / crowd) ** 2, rel=1e-3
+    )
+    torch.testing.assert_close(network.lit(many, image, older)[forehead], free.lit(many, image, older)[forehead])
+    torch.testing.assert_close(network.lit(many, image, ~older), free.lit(many, image, ~older))
+
+
+def test_shapes_from_before_keep_the_light_beside_folds_and_all_folds() -> None:
     shape = TranslatorShape().as_dict()
     assert TranslatorShape.from_dict(shape) == TranslatorShape()
-    del shape["bank_light"]
-    assert TranslatorShape.from_dict(shape) == TranslatorShape(bank_light=1.0)
+    del shape["bank_light"], shape["crowd_bound"]
+    assert TranslatorShape.from_dict(shape) == TranslatorShape(bank_light=1.0, crowd_bound=0.0)
     assert AgeTranslatorShape.from_dict({"translator": shape}).translator.bank_light == 1
 
 

@@ -13,6 +13,7 @@ from dorian_bundle.mesh import mean_mesh
 from dorian_training.networks.shading import (
     SHADING,
     along_strokes,
+    below_eyes,
     beside_features,
     luma_of,
     no_strokes,
@@ -164,6 +165,14 @@ def test_where_there_are_no_lines_strokes_run_as_those_near_by() -> None:
     assert float(columns[near]) == 0
     assert float(kept[near]) == pytest.approx(0, abs=1e-5)
     assert float(kept[far]) == 1
+
+
+def test_below_the_eyes_are_cheeks_mouth_and_chin() -> None:
+    points, where = mean_mesh(DEFAULT_TEMPLATE.points(96)).round().astype(int), below_eyes(96)[0, 0]
+    assert where.shape == (96, 96)
+    forehead, cheek, brow, lips, eye, chin = points[0], points[5], points[41], points[53], points[71], points[9]
+    shares = [round(float(where[y, x]), 1) for x, y in (forehead, brow, eye, cheek, lips, chin)]
+    assert shares == [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
 
 
 def test_features_are_told_from_what_is_beside_them() -> None:

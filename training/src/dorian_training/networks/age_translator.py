@@ -21,6 +21,7 @@ from dorian_training.networks.layers import LEAK, at_side
 from dorian_training.networks.shading import (
     along_strokes,
     averaged,
+    below_eyes,
     beside_features,
     goatee_of,
     luma_of,
@@ -35,6 +36,7 @@ from dorian_training.networks.shape import NetworkShape
 FULL_AGE = 100.0  # years, the unit in which ages enter the network
 _LUMA_BLUR = 13  # pixels of the crop, side of the box over which a luma is averaged, twice, apart from which it is fine
 _SURROUNDINGS = 25  # the same of a photo's luma, beyond which a delta may hardly go
+_CROWD = 15  # the same of a delta's dark folds, within which they are many or few
 _FOLDS = 5  # the same of a delta's luma, apart from which it is a fold
 
 
@@ -49,7 +51,8 @@ class TranslatorShape(NetworkShape):
     ``fold_gain``: factor of folds where faces get older, ``broad_light`` the share of what else gets lighter there that is kept
     (see ``AgeTranslator.lit``), and ``young_shadow`` that of broad shadows where they get younger, but ``goatee_shadow`` around the mouth;
     ``fold_gain`` 0: all stays as it is drawn. ``stroke_gain``: factor of folds that are drawn out along the lines of old skin.
-    ``bank_light``: share of the light beside folds that is kept where faces get older; of checkpoints from before it was a number, all.
+    ``bank_light``: share of the light beside folds that is kept where faces get older, and ``crowd_bound`` how dark folds below the eyes may be
+    on average before they get fainter (0: any); shapes from before they were numbers have all of both.
     ``photo_blur`` and ``delta_blur``: pixels, odd, side of the box over which the photo that the network sees, and the luma that it
     draws, are averaged, twice; 0: not at all.
     """
@@ -70,13 +73,14 @@ class TranslatorShape(NetworkShape):
     goatee_shadow: float = 0.0
     stroke_gain: float = 1.8
     bank_light: float = 0.3
+    crowd_bound: float = 0.035
     photo_blur: int = 3
     delta_blur: int = 3
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """See ``NetworkShape.from_dict``."""
-        return super().from_dict({"bank_light": 1.0, **values})
+        return super().from_dict({"bank_light": 1.0, "crowd_bound": 0.0, **values})
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,7 @@ class AgeTranslator(nn.Module):
 
     skin: Tensor
     left_out: Tensor
+    cheeks: Tensor
     kernels: Tensor
     strokes: Tensor
 
@@ -154,7 +159,8 @@ class AgeTranslator(nn.Module):
         goatee = goatee_of(shape.size)
         left_out = 1 - shape.young_shadow + (shape.young_shadow - shape.goatee_shadow) * goatee
         self.register_buffer("left_out", left_out, persistent=False)  # (1, 1, size, size)
-        self.stroke_gain = shape.stroke_gain
+        self.stroke_gain, self.crowd_bound = shape.stroke_gain, shape.crowd_bound
+        self.register_buffer("cheeks", below_eyes(shape.size), persistent=False)  # (1, 1, size, size)
         self.register_buffer("kernels", stroke_kernels(shape.size), persistent=False)  # (directions, 1, reach, reach)
         self.register_buffer("strokes", no_strokes(shape.size))  # (1, directions + 1, size, size)
         self.register_load_state_dict_pre_hook(_without_strokes)  # type: ignore[no-untyped-call]
@@ -210,15 +216,15 @@ class AgeTranslator(nn.Module):
         """Return a delta's ``luma`` (batch, 1, height, width) as the light of ``image`` has it, of faces that get ``older`` (batch,) or not.
 
         Broad shadows do not come with age: what a network draws of them looks like dirt on skin in even light. So of faces that get older
-        only folds are kept, dark lines and a share of their lighter banks, which run as on old skin and are deepened, and a share of broad light, as of hair; of
-        those that get younger, a share of broad shadows, and another around the mouth, where they would be a beard that the face does not have.
+        only folds are kept, dark lines and a share of their lighter banks, which run as on old skin, are deepened, and are fainter where they crowd below the
+        eyes, and a share of broad light, as of hair; of those that get younger, a share of broad shadows, and another around the mouth, where they would be a beard that the face does not have.
         ``light_bound`` bounds how much lighter a pixel gets.
         """
         if self.fold_gain:
             broad = averaged(luma, _FOLDS)
             folds = self._as_lines(luma - broad)
-            folds = torch.where(folds > 0, self.bank_light * folds, folds)
-            aged = self.fold_gain * folds + self.broad_light * broad.clamp(min=0)
+            folds = self.fold_gain * torch.where(folds > 0, self.bank_light * folds, folds)
+            aged = self._uncrowded(folds) + self.broad_light * broad.clamp(min=0)
             younger = luma - at_side(self.left_out, image.shape[2]) * broad.clamp(max=0)
             luma = torch.where(older[:, None, None, None], aged, younger)
         if self.light_bound:
@@ -255,6 +261,14 @@ class AgeTranslator(nn.Module):
         """Return ``folds`` (batch, 1, height, width), drawn out along lines where it is known how they run."""
         strokes = at_side(self.strokes.float(), folds.shape[2])  # (1, directions + 1, height, width)
         return along_strokes(folds, self.kernels.float(), strokes, self.stroke_gain)
+
+    def _uncrowded(self, folds: Tensor) -> Tensor:
+        """Return ``folds`` (batch, 1, height, width), fainter below the eyes where there are many: cheeks have a few lines, not rays."""
+        if not self.crowd_bound:
+            return folds
+        crowd = averaged((-folds).clamp(min=0), _CROWD) / self.crowd_bound
+        share = 1 / crowd.clamp(min=1).square()
+        return folds * (1 - at_side(self.cheeks, folds.shape[2]) * (1 - share))
 
     def _skin_of(self, image: Tensor) -> Tensor:
         """Where ``image`` shows skin, (1, 1, height, width)."""

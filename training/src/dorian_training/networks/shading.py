@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask, skin_mask
-from dorian_bundle.mesh import NOSE, OUTER_LIPS, OUTLINE, mean_mesh
+from dorian_bundle.mesh import LEFT_EYE, NOSE, OUTER_LIPS, OUTLINE, mean_mesh
 from dorian_bundle.skin_shading import SHADING
 
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
@@ -21,6 +21,7 @@ _DARKEST = 0.1  # luma of a pixel, from 0 to 2, below which its colour is noise
 _MOST_COLOUR = 2.5  # how much a channel may change, of what luma does
 # Half axes of the ellipse that a goatee fills, in halves of the mouth's width and of the way from nose to chin.
 _GOATEE = (1.7, 1.2)
+_LIDS_FADE = 0.03  # of the crop's side, over which what is below the eyes begins
 _GOATEE_FADE = 0.5  # of its half axes, over which it ends
 _DIRECTIONS = 8  # in which strokes run, evenly spread over half a turn
 # Of the crop's side: how far a stroke reaches to each side, and its sigmas along and across.
@@ -87,6 +88,13 @@ def goatee_of(side: int) -> Tensor:
     reach = np.hypot((columns - middle[0]) / axes[0], (rows - middle[1]) / axes[1])  # 1 on the ellipse
     mask = np.clip((1 + _GOATEE_FADE / 2 - reach) / _GOATEE_FADE, 0, 1)
     return torch.from_numpy(mask.astype(np.float32))[None, None]
+
+
+def below_eyes(side: int) -> Tensor:
+    """Return where an aligned crop is below the eyes, (1, 1, side, side) in [0, 1]."""
+    lids = mean_mesh(DEFAULT_TEMPLATE.points(side))[LEFT_EYE, 1].max()
+    rows = np.clip((np.arange(side) - lids) / (_LIDS_FADE * side), 0, 1)
+    return torch.from_numpy(rows.astype(np.float32))[:, None].expand(1, 1, side, side).clone()
 
 
 def stroke_kernels(side: int) -> Tensor:
