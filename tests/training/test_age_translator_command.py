@@ -177,7 +177,11 @@ def test_folds_follow_the_lines_of_a_table_until_another_is_given(
         return tmp_path / name
 
     rows, columns = (
-        table(name, line_direction=torch.tensor(double)[:, None, None].repeat(1, 4, 4), line_energy=torch.ones(2, 4, 4))
+        table(
+            name,
+            line_direction=torch.tensor(double)[:, None, None].repeat(1, 4, 4),
+            line_energy=torch.full((2, 4, 4), 100.0),
+        )
         for name, double in (("rows", [-1.0, 0.0]), ("columns", [1.0, 0.0]))
     )
     drawn = list[list[float]]()
