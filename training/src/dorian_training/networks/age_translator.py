@@ -216,8 +216,9 @@ class AgeTranslator(nn.Module):
         """Return a delta's ``luma`` (batch, 1, height, width) as the light of ``image`` has it, of faces that get ``older`` (batch,) or not.
 
         Broad shadows do not come with age: what a network draws of them looks like dirt on skin in even light. So of faces that get older
-        only folds are kept, dark lines and a share of their lighter banks, which run as on old skin, are deepened, and are fainter where they crowd below the
-        eyes, and a share of broad light, as of hair; of those that get younger, a share of broad shadows, and another around the mouth, where they would be a beard that the face does not have.
+        only folds are kept, dark lines and a share of their lighter banks, and a share of broad light, as of hair. Folds run as on old
+        skin, are deepened, and are fainter where they crowd below the eyes. Of faces that get younger a share of broad shadows is kept,
+        and another around the mouth, where they would be a beard that the face does not have.
         ``light_bound`` bounds how much lighter a pixel gets.
         """
         if self.fold_gain:

@@ -21,8 +21,8 @@ _DARKEST = 0.1  # luma of a pixel, from 0 to 2, below which its colour is noise
 _MOST_COLOUR = 2.5  # how much a channel may change, of what luma does
 # Half axes of the ellipse that a goatee fills, in halves of the mouth's width and of the way from nose to chin.
 _GOATEE = (1.7, 1.2)
-_LIDS_FADE = 0.03  # of the crop's side, over which what is below the eyes begins
 _GOATEE_FADE = 0.5  # of its half axes, over which it ends
+_LIDS_FADE = 0.03  # of the crop's side, over which what is below the eyes begins
 _DIRECTIONS = 8  # in which strokes run, evenly spread over half a turn
 # Of the crop's side: how far a stroke reaches to each side, and its sigmas along and across.
 _STROKE, _ALONG, _ACROSS = 0.085, 0.042, 0.006
@@ -30,8 +30,8 @@ _COHERENT = 0.15  # length of a direction from which on strokes follow it
 _NEAR = 5  # cells, side of the box over which directions are averaged, twice
 _FAINT = 1e-3  # squared grey levels, below which there are no lines
 _STRONG = 8.0  # amplitude of lines in grey levels, from which on all of a stroke is drawn
+_CLOSE = 3  # cells, side of the box over which its square is averaged, twice
 _LEAST = 0.25  # share of a stroke that is drawn where there are no lines
-_CLOSE = 3  # cells, side of the box over which it is averaged, twice
 
 
 def averaged(values: Tensor, side: int) -> Tensor:
