@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -66,21 +67,26 @@ def shaded(luma: Tensor, image: Tensor, skin: Tensor) -> Tensor:
     return level * (around - photo) + (luma - level * away) * shading
 
 
+def mesh_of(side: int) -> NDArray[np.float64]:
+    """Return the points (73, 2) of the mean face in an aligned crop of ``side`` pixels; see ``dorian_bundle.mesh``."""
+    return mean_mesh(DEFAULT_TEMPLATE.points(side))
+
+
 def skin_of(side: int) -> Tensor:
     """Return where an aligned crop shows skin, (1, 1, side, side) in [0, 1]: the face without its features."""
-    mesh = mean_mesh(DEFAULT_TEMPLATE.points(side))
+    mesh = mesh_of(side)
     return torch.from_numpy(face_mask(mesh, side) * skin_mask(mesh, side))[None, None]
 
 
 def beside_features(side: int) -> Tensor:
     """Return where an aligned crop shows skin, brows or what is beyond the face, (1, 1, side, side) in [0, 1]: see ``skin_mask``."""
-    mesh = mean_mesh(DEFAULT_TEMPLATE.points(side))
+    mesh = mesh_of(side)
     return torch.from_numpy(skin_mask(mesh, side, with_brows=True))[None, None]
 
 
 def goatee_of(side: int) -> Tensor:
     """Return where an aligned crop shows what a moustache and a goatee cover, (1, 1, side, side) in [0, 1]: from the nose to the chin."""
-    mesh = mean_mesh(DEFAULT_TEMPLATE.points(side))
+    mesh = mesh_of(side)
     nose, chin, lips = mesh[NOSE][-1], mesh[OUTLINE][9], mesh[OUTER_LIPS]
     axes = (np.ptp(lips[:, 0]) / 2 * _GOATEE[0], (chin[1] - nose[1]) / 2 * _GOATEE[1])
     rows, columns = np.mgrid[:side, :side]
@@ -92,7 +98,7 @@ def goatee_of(side: int) -> Tensor:
 
 def below_eyes(side: int) -> Tensor:
     """Return where an aligned crop is below the eyes, (1, 1, side, side) in [0, 1]."""
-    lids = mean_mesh(DEFAULT_TEMPLATE.points(side))[LEFT_EYE, 1].max()
+    lids = mesh_of(side)[LEFT_EYE, 1].max()
     rows = np.clip((np.arange(side) - lids) / (_LIDS_FADE * side), 0, 1)
     return torch.from_numpy(rows.astype(np.float32))[:, None].expand(1, 1, side, side).clone()
 
