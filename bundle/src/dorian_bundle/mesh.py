@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.alignment import fit_similarity
+from dorian_bundle.alignment import DEFAULT_TEMPLATE, fit_similarity
 
 POINTS = 73
 
@@ -78,3 +78,8 @@ def mean_mesh(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
     front = MEAN_FACE[:, :2]
     matrix = fit_similarity(alignment_landmarks(front), landmarks)
     return np.asarray(front @ matrix[:, :2].T + matrix[:, 2])
+
+
+def crop_mesh(side: int) -> NDArray[np.float64]:
+    """Return the mesh (73, 2) of the mean face in pixels of a crop of ``side`` pixels that is aligned to the default template."""
+    return mean_mesh(DEFAULT_TEMPLATE.points(side))

@@ -33,7 +33,7 @@ CUTOFFS = (
 
 _HALF = float(np.sqrt(np.log(2) / 2) / np.pi)  # cycles · sigma at which a Gaussian lets half of an amplitude through
 # Wrinkles hold most of the energy that age adds, on few of the pixels. So a gain's exponent grows with a pixel's amplitude over
-# the mean around it: what is calm keeps its texture.
+# the mean around it: what is calm keeps more of its texture.
 _SMOOTHING = (12.0, 20.0, 14.0)  # exponents of amplitude ratios where they fall, by band
 _DEEPENING = 2.0  # the same where they rise
 _LEAST_SHARE, _MOST_SHARE = 0.6, 4.0  # of an exponent, of calm and of strong pixels

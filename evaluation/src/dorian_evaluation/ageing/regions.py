@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import Part, learned_mask, part_mask
-from dorian_bundle.mesh import NOSE, mean_mesh
+from dorian_bundle.mesh import NOSE, crop_mesh
 
 Mask = NDArray[np.bool_]
 Luma = NDArray[np.float32]
@@ -31,7 +31,7 @@ def region(size: int, name: Literal["changed", "skin", "eyes"]) -> Mask:
     Returns:
         bool (size, size), read-only.
     """
-    mesh = mean_mesh(DEFAULT_TEMPLATE.points(size))
+    mesh = crop_mesh(size)
     if name == "eyes":
         selected = part_mask(mesh, size, "eyes") > 0.5
     else:

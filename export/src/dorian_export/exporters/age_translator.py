@@ -19,7 +19,7 @@ from dorian_bundle.face_shape import SHAPE_FILE, FaceShape
 from dorian_bundle.families.age_translator import AgeTranslatorMethod, age_translator_signature
 from dorian_bundle.graphs import Array
 from dorian_bundle.masks import learned_mask
-from dorian_bundle.mesh import mean_mesh
+from dorian_bundle.mesh import crop_mesh
 from dorian_bundle.skin_detail import DETAIL_FILE, DETAIL_SIZE, SkinDetail, read_skin
 from dorian_bundle.stored_files import describe_file
 from dorian_bundle.tensors import crops_to_images, images_to_crops
@@ -168,7 +168,7 @@ def _detail_effect(
     detail: SkinDetail, shown: CalibrationFaces, deltas: Callable[[float], list[Tensor]], mask: Tensor
 ) -> DetailEffect:
     """Return how many years older the drawn faces are read when their skin's own detail changes as well."""
-    mesh, side = mean_mesh(DEFAULT_TEMPLATE.points(DETAIL_SIZE)), mask.shape[-1]
+    mesh, side = crop_mesh(DETAIL_SIZE), mask.shape[-1]
     crops = images_to_crops((shown.images / 2 + 0.5).numpy())
     skins = [read_skin(_resized(crop, DETAIL_SIZE, cv2.INTER_CUBIC), mesh) for crop in crops]
     sources = shown.sources.tolist()

@@ -12,6 +12,7 @@ from torch.nn.functional import smooth_l1_loss
 
 from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import learned_mask, part_mask
+from dorian_bundle.mesh import crop_mesh
 from dorian_training.checkpoint import load_network
 from dorian_training.data.augmentation import SharedChange, centred
 from dorian_training.data.batches import LabelledBatch, as_images
@@ -28,7 +29,7 @@ from dorian_training.networks.age_estimator import AgeEstimator, CompactAgeEstim
 from dorian_training.networks.age_translator import AgeTranslator, AgeTranslatorShape
 from dorian_training.networks.facenet import FaceNet
 from dorian_training.networks.layers import at_side
-from dorian_training.networks.shading import averaged, luma_of, mesh_of
+from dorian_training.networks.shading import averaged, luma_of
 
 _OLDEST = 90.0
 _CHILD = (3.0, 14.0)  # years
@@ -289,7 +290,7 @@ class AgeTranslatorStage(Stage[LabelledBatch]):
     def _eyes(self, image: Tensor) -> Tensor:
         side = image.shape[2]
         if side not in self._eye_masks:
-            eyes = part_mask(mesh_of(side), side, "eyes")
+            eyes = part_mask(crop_mesh(side), side, "eyes")
             self._eye_masks[side] = torch.tensor(eyes).to(self.device)
         return self._eye_masks[side]
 

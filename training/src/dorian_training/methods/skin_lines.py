@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.gaussian import blurred
-from dorian_bundle.mesh import mean_mesh
+from dorian_bundle.mesh import crop_mesh
 from dorian_bundle.skin_detail import read_skin
 from dorian_training.data.crops import Crops
 from dorian_training.methods.age_tables import KNOTS, fit_age_table
@@ -55,7 +54,7 @@ def fit_skin_lines(crops: Crops, weight: Floats, energies: Floats) -> tuple[NDAr
 
 def _tensors(pixels: NDArray[np.uint8]) -> Floats:
     """Energy of a crop's lines, and their structure tensor as cosine and sine parts of twice its angle and its trace, (4, cells, cells)."""
-    skin = read_skin(pixels, mean_mesh(DEFAULT_TEMPLATE.points(len(pixels))))
+    skin = read_skin(pixels, crop_mesh(len(pixels)))
     lines = blurred(np.sum(skin.bands[:LINE_BANDS], axis=0), _SMOOTH)
     across, down = (cv2.Sobel(lines, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1)))
     parts = (lines * lines, across**2 - down**2, 2 * across * down, across**2 + down**2)

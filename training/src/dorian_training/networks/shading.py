@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from dorian_bundle.alignment import DEFAULT_TEMPLATE
 from dorian_bundle.masks import face_mask, skin_mask
-from dorian_bundle.mesh import LEFT_EYE, NOSE, OUTER_LIPS, OUTLINE, mean_mesh
+from dorian_bundle.mesh import LEFT_EYE, NOSE, OUTER_LIPS, OUTLINE, crop_mesh
 from dorian_bundle.skin_shading import SHADING
 
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue
@@ -67,26 +65,21 @@ def shaded(luma: Tensor, image: Tensor, skin: Tensor) -> Tensor:
     return level * (around - photo) + (luma - level * away) * shading
 
 
-def mesh_of(side: int) -> NDArray[np.float64]:
-    """Return the points (73, 2) of the mean face in an aligned crop of ``side`` pixels; see ``dorian_bundle.mesh``."""
-    return mean_mesh(DEFAULT_TEMPLATE.points(side))
-
-
 def skin_of(side: int) -> Tensor:
     """Return where an aligned crop shows skin, (1, 1, side, side) in [0, 1]: the face without its features."""
-    mesh = mesh_of(side)
+    mesh = crop_mesh(side)
     return torch.from_numpy(face_mask(mesh, side) * skin_mask(mesh, side))[None, None]
 
 
 def beside_features(side: int) -> Tensor:
     """Return where an aligned crop shows skin, brows or what is beyond the face, (1, 1, side, side) in [0, 1]: see ``skin_mask``."""
-    mesh = mesh_of(side)
+    mesh = crop_mesh(side)
     return torch.from_numpy(skin_mask(mesh, side, with_brows=True))[None, None]
 
 
 def goatee_of(side: int) -> Tensor:
     """Return where an aligned crop shows what a moustache and a goatee cover, (1, 1, side, side) in [0, 1]: from the nose to the chin."""
-    mesh = mesh_of(side)
+    mesh = crop_mesh(side)
     nose, chin, lips = mesh[NOSE][-1], mesh[OUTLINE][9], mesh[OUTER_LIPS]
     axes = (np.ptp(lips[:, 0]) / 2 * _GOATEE[0], (chin[1] - nose[1]) / 2 * _GOATEE[1])
     rows, columns = np.mgrid[:side, :side]
@@ -98,9 +91,9 @@ def goatee_of(side: int) -> Tensor:
 
 def below_eyes(side: int) -> Tensor:
     """Return where an aligned crop is below the eyes, (1, 1, side, side) in [0, 1]."""
-    lids = mesh_of(side)[LEFT_EYE, 1].max()
+    lids = crop_mesh(side)[LEFT_EYE, 1].max()
     rows = np.clip((np.arange(side) - lids) / (_LIDS_FADE * side), 0, 1)
-    return torch.from_numpy(rows.astype(np.float32))[:, None].expand(1, 1, side, side).clone()
+    return torch.from_numpy(rows.astype(np.float32))[None, None, :, None].repeat(1, 1, 1, side)
 
 
 def stroke_kernels(side: int) -> Tensor:
