@@ -154,6 +154,17 @@ def test_a_beard_is_found_beside_the_hair() -> None:
     assert (hair + beard).max() < 1.001
 
 
+def test_a_beard_does_not_become_hair_above_the_eyes() -> None:
+    """Hair that the network has not found, of the beard's colour, where it does not look."""
+    head = paint(beard_colour=BROWN)
+    near = head.near
+    near[0] = 0
+    hair, beard = find_hair(head.pixels, near, head.people, head.mesh)
+    assert hair is None
+    assert beard is not None
+    assert beard[np.arange(WIDE_SIZE) < head.mesh[RIGHT_IRIS, 1]].max() == 0
+
+
 def test_a_beard_ends_at_the_mouth_and_does_not_become_a_pullover() -> None:
     head = paint(beard_colour=BROWN)
     shirt = (head.people > 0) & (np.arange(WIDE_SIZE)[:, None] > head.mesh[OUTLINE][9, 1] + 8)
@@ -243,6 +254,25 @@ def test_a_dark_beard_goes_grey() -> None:
     assert change.shaved is None
     inside = beard.matte > 0.95
     assert luma(beard.view[inside] / 255 + change.delta[inside]).mean() > 0.4
+
+
+def test_what_greys_of_a_beard_is_darker_than_skin_and_beside_the_face_surely_a_beard() -> None:
+    """Skin that shows between strands keeps its light, and so does the shade on a neck that is hardly taken for a beard."""
+    beard, mesh = fine_beard(paint(beard_colour=BROWN))
+    depth = depth_in_face(mesh, HAIR_SIZE)
+    shown = (beard.matte > 0.95) & (np.arange(HAIR_SIZE)[None, :] % 8 < 4)
+    neck = (depth < -4) & (np.arange(HAIR_SIZE)[:, None] > mesh[OUTLINE][9, 1])
+    view = beard.view.copy()
+    view[shown] = SKIN
+    view[neck] = BROWN
+    change = change_beard(Hair(view, np.where(neck, np.float32(0.35), beard.matte)), mesh, 30, 70)
+    assert change is not None
+    strands = (beard.matte > 0.95) & ~shown
+    assert np.abs(change.delta[shown]).mean() < 0.1 * change.delta[strands].mean()
+    assert np.abs(change.delta[neck]).max() == 0
+    sure = change_beard(Hair(view, np.where(neck, np.float32(1), beard.matte)), mesh, 30, 70)
+    assert sure is not None
+    assert sure.delta[neck].mean() > 0.1
 
 
 @pytest.mark.parametrize("share", [1.0, 0.6], ids=["beard", "stubble"])

@@ -16,6 +16,7 @@ from dorian_bundle.masks import face_mask
 from dorian_bundle.mesh import mean_mesh
 from dorian_server.pipeline.compositing import (
     CHROMA_KEPT,
+    FINER_KEPT,
     MEAN_LUMA_KEPT,
     Patch,
     apply,
@@ -243,6 +244,19 @@ def test_there_is_no_step_at_the_masks_rim(replaces: bool) -> None:
     assert max(steps) <= 4
     rim = cv2.erode((change > 0).astype(np.uint8), np.ones((3, 3))) != (change > 0)
     assert change[rim].max() <= 2
+
+
+def test_of_a_photos_finer_detail_a_share_is_kept_where_a_patch_has_its_view() -> None:
+    """Stripes of one pixel, which a crop of half the size cannot show, under half of a mask."""
+    photo = np.full((128, 128, 3), 120, np.uint8)
+    photo[:, ::2] = 140
+    mask = np.zeros((SIZE, SIZE), np.float32)
+    mask[:, : SIZE // 2] = 1
+    apply(photo, [Patch(square(0, 0, 128), mask, flat(0, 0, 0), view=levels(130, 130, 130))], 1.0)
+    inside, outside = photo[:, 4:56].astype(float), photo[:, 72:124]
+    assert np.abs(inside - 130).mean() == pytest.approx(10 * FINER_KEPT, abs=0.6)
+    assert (outside[:, ::2] == 140).all()
+    assert (outside[:, 1::2] == 120).all()
 
 
 def test_values_stop_at_black_and_white(photo: Pixels) -> None:

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dorian_bundle.alignment import AlignmentTemplate
-from dorian_bundle.hair_colour import SKIN_SPREAD, ColourModel, FloatArray, eye_distance, lab_colours, sure_skin
+from dorian_bundle.hair_colour import (
+    SKIN_SPREAD,
+    ColourModel,
+    FloatArray,
+    eye_distance,
+    eye_height,
+    lab_colours,
+    sure_skin,
+)
 from dorian_bundle.masks import mouth_mask
 from dorian_bundle.mesh import OUTLINE
 from dorian_bundle.tensors import luma
@@ -38,6 +46,7 @@ _FADE = 0.995  # what is left of it after each
 _TRUST = 6  # pixels of the near view, from its edge on, over which the network is trusted
 # Distances between the eyes below the chin, from and over which hair, and beards, are left.
 _LONGEST = ((0.3, 1.2), (0.1, 0.5))
+_BELOW_EYES = (0.1, 0.2)  # distances between the eyes below them, from and over which there may be beards
 _GUIDED, _GUIDED_NOISE = 9, 3e-4  # pixels of the fine view, and variance of luma, of the guided filter
 _BORDER = 0.08  # of the wide view's side, over which what changes fades
 
@@ -86,10 +95,14 @@ def find_hair(
         return None, None
     colours = lab_colours(wide)
     from_skin = ColourModel.of(colours[skin], SKIN_SPREAD).distance(colours)
-    below = (np.arange(WIDE_SIZE)[:, None] - mesh[OUTLINE][9, 1]) / eye_distance(mesh)  # the chin
+    row, unit = np.arange(WIDE_SIZE)[:, None], eye_distance(mesh)
+    below_chin = (row - mesh[OUTLINE][9, 1]) / unit
+    lower_face = np.clip(((row - eye_height(mesh)) / unit - _BELOW_EYES[0]) / _BELOW_EYES[1], 0, 1)
     found = []
-    for part, least, (longest, fade) in zip((hair, beard), (SURE, _SURE_BEARD), _LONGEST, strict=True):
-        allowed = person * np.clip(1 - (below - longest) / fade, 0, 1)
+    for part, least, place, (longest, fade) in zip(
+        (hair, beard), (SURE, _SURE_BEARD), (person, person * lower_face), _LONGEST, strict=True
+    ):
+        allowed = place * np.clip(1 - (below_chin - longest) / fade, 0, 1)
         sure = (part > least) & (people > 0.5)
         found.append(_followed(part, colours, from_skin, allowed, sure) if sure.sum() >= LEAST_PIXELS else None)
     hair_matte, beard_matte = found

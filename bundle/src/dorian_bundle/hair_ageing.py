@@ -43,6 +43,12 @@ _FIRST_BEARD, _FIRST_BEARD_FADE = 17.0, 4.0  # years, below and over which there
 # In distances between the eyes; depths are below the face's outline.
 _NECK = -0.2  # depth, outside of the face, up to which a beard is shaved
 _STUBBLE = (0.3, 0.65)  # of a beard's matte, from which on some of it, and all, is shaved
+_STRAND = 0.35  # share of the skin's light that is taken by what is wholly beard
+_BESIDE_FACE = (
+    0.4,
+    0.8,
+)  # of a beard's matte beside the face, from which on some of it, and all, greys: necks are in the shade
+_OUTLINE = 0.05  # distances between the eyes, over which the face ends
 _FRINGE, _BESIDE = 5, 7  # pixels of the view, sides of squares by which what is shaved, and is no skin, is larger
 _BELOW_EYES, _WITHIN = 0.2, 0.08  # below the eyes, and the depth, from which there is skin to fill in
 _FILLS = (0.25, 0.1, 0.05, 0.025)  # of the view's side: sigmas of the means that fill in, the broadest first
@@ -158,17 +164,29 @@ def change_beard(beard: Hair, mesh: NDArray[np.float64], source: float, target: 
         source: The face's age.
         target: The age that it is to have.
     """
-    share = shaved_share(source, target)
-    if share == 0:
-        delta = recolour_hair(beard, source, target)
-        return None if delta is None else BeardChange(delta)
-    size = len(beard.matte)
+    share, size = shaved_share(source, target), len(beard.matte)
     depth = depth_in_face(mesh, size) / np.float32(eye_distance(mesh))
+    if share == 0:
+        return _recolour_beard(beard, mesh, depth, source, target)
     mouth = cv2.erode(mouth_mask(mesh, size), np.ones((3, 3), np.uint8))  # beards reach the edge of the lips
     inside = np.clip(depth / -_NECK + 1, 0, 1) * (1 - mouth)
     stubble = np.clip((_grown(beard.matte, _FRINGE) - _STUBBLE[0]) / (_STUBBLE[1] - _STUBBLE[0]), 0, 1)
     skin = _skin_below(beard, mesh, depth) - pixels_to_floats(beard.view)
     return BeardChange(skin, np.asarray(share * inside * stubble, dtype=np.float32))
+
+
+def _recolour_beard(
+    beard: Hair, mesh: NDArray[np.float64], depth: FloatArray, source: float, target: float
+) -> BeardChange | None:
+    """As ``change_beard``, where none of it is shaved: what greys is darker than skin, and surely a beard where it is beside the face."""
+    delta = recolour_hair(beard, source, target)
+    if delta is None or grey_share(target) < grey_share(source):
+        return None if delta is None else BeardChange(delta)
+    skin = luma(_skin_below(beard, mesh, depth))
+    dark = np.clip((1 - luma(pixels_to_floats(beard.view)) / np.maximum(skin, 0.05)) / _STRAND, 0, 1)
+    sure = np.clip((beard.matte - _BESIDE_FACE[0]) / (_BESIDE_FACE[1] - _BESIDE_FACE[0]), 0, 1)
+    within = np.clip(1 + depth / _OUTLINE, 0, 1)  # 1 in the face, 0 beside it
+    return BeardChange(np.asarray(delta * (dark * (within + (1 - within) * sure))[..., None], dtype=np.float32))
 
 
 def _skin_below(beard: Hair, mesh: NDArray[np.float64], depth: FloatArray) -> FloatArray:

@@ -20,6 +20,7 @@ from dorian_bundle.tensors import luma, pixels_to_floats
 MEAN_LUMA_KEPT = 0.5
 MEAN_CHROMA_KEPT = 0.0
 CHROMA_KEPT = 0.8
+FINER_KEPT = 0.25  # share of a photo's detail finer than a patch that is kept where it goes: skin is not wholly smooth
 _STRIP = 256  # rows of a photo that are worked on at once
 FULL_COLOUR = 0.04  # mean chroma of a crop, in [0, 1], from which a photo counts as one in colour
 
@@ -33,12 +34,15 @@ class Patch:
         mask: Where the photo changes, float32 (size, size) in [0, 1].
         values: RGB float32 (size, size, 3): a delta in [-1, 1] or, if it ``replaces``, an image in [0, 1].
         replaces: Whether ``values`` replace the photo, or are added to it.
+        view: The photo in the crop, RGB float32 (size, size, 3) in [0, 1], if what a large photo shows finer than that goes, but for
+            ``FINER_KEPT``: strands of a beard that is shaved. ``None``: all of it stays.
     """
 
     matrix: NDArray[np.float64]
     mask: Array
     values: Array
     replaces: bool = False
+    view: Array | None = None
 
 
 def colourfulness(crop: NDArray[np.uint8]) -> float:
@@ -181,6 +185,9 @@ def _layer(photo: NDArray[np.uint8], patch: Patch, strip: slice) -> _Layer | Non
         change = np.asarray((warp(patch.values, cv2.BORDER_REPLICATE) - original) * mask[..., None], dtype=np.float32)
     else:
         change = warp(patch.values * patch.mask[..., None], cv2.BORDER_CONSTANT)
+    if patch.view is not None:
+        finer = pixels_to_floats(photo[rows, columns]) - warp(patch.view, cv2.BORDER_REPLICATE)
+        change = np.asarray(change - (1 - FINER_KEPT) * mask[..., None] * finer, dtype=np.float32)
     return _Layer(rows, columns, change, mask)
 
 

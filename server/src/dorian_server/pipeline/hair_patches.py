@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dorian_bundle.graphs import Array
 from dorian_bundle.hair_ageing import change_beard, recolour_brows, recolour_hair
+from dorian_bundle.tensors import pixels_to_floats
 from dorian_server.faces.hair import FoundHair
 from dorian_server.pipeline.compositing import Patch, learned_patch
 
@@ -61,4 +62,6 @@ def hair_patches(
             shaved = change.shaved
             changes.append((change.delta, found.beard.matte if shaved is None else shaved))
     patches = tuple(learned_patch(found.matrix, matte, delta, colour) for delta, matte in changes)
+    if shaved is not None:
+        patches = (*patches[:-1], replace(patches[-1], view=pixels_to_floats(found.view)))
     return HairPatches(patches, found.matrix, shaved)
