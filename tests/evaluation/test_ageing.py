@@ -56,6 +56,7 @@ def test_real_faces_of_an_age() -> None:
     assert (
         len(find_faces_of_age([*exact, record(28, 32)], 30)[0]) == 35
     )  # brackets count only where exact ages are lacking
+    assert len(find_faces_of_age([*exact, record(28, 32)], 30, prefer_exact=False)[0]) == 36
     assert [len(find_faces_of_age(brackets, 70)[0]), find_faces_of_age(brackets, 70)[1]] == [0, 6]
     assert [len(find_faces_of_age([record(35)], 40)[0]), find_faces_of_age([record(35)], 40)[1]] == [1, 6]
 

@@ -127,9 +127,11 @@ def measure_aged_faces(
     return measurements
 
 
-def measure_real_faces(judge: AgeJudge, records: Sequence[FaceRecord], ages: Sequence[float]) -> dict[float, RealFaces]:
-    """Let the judge estimate the ages of real faces of about each of ``ages``; ages without real faces are left out."""
-    selected = {years: find_faces_of_age(records, years) for years in ages}
+def measure_real_faces(
+    judge: AgeJudge, records: Sequence[FaceRecord], ages: Sequence[float], prefer_exact: bool = True
+) -> dict[float, RealFaces]:
+    """Let the judge estimate the ages of real faces of about each of ``ages``, see ``find_faces_of_age``; ages without any are left out."""
+    selected = {years: find_faces_of_age(records, years, prefer_exact) for years in ages}
     needed = np.unique(np.concatenate([indices for indices, _ in selected.values()], dtype=np.int64, casting="unsafe"))
     if not len(needed):
         return {}

@@ -38,13 +38,17 @@ def people_label(record: FaceRecord) -> str | None:
 
 
 def measure_real_people(judge: AgeJudge, records: Sequence[FaceRecord], ages: Sequence[float]) -> RealPeople:
-    """Let the judge estimate the ages of real faces of about each of ``ages``, separately by ``people_label``."""
+    """Let the judge estimate the ages of real faces of about each of ``ages``, separately by ``people_label``.
+
+    Faces of exact age and of a bracket count alike, as both are aged: of one archive alone, some people look years younger at an age than
+    in the other.
+    """
     by_label: dict[str, list[FaceRecord]] = {}
     for record in records:
         label = people_label(record)
         if label is not None:
             by_label.setdefault(label, []).append(record)
-    return {label: measure_real_faces(judge, by_label[label], ages) for label in sorted(by_label)}
+    return {label: measure_real_faces(judge, by_label[label], ages, prefer_exact=False) for label in sorted(by_label)}
 
 
 def people_metrics(measurements: Measurements, targets: Sequence[Target], real: RealPeople) -> dict[str, Any]:

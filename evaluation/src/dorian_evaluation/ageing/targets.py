@@ -87,16 +87,19 @@ def sample_faces(
     return [usable[index] for index in order[:count]]
 
 
-def find_faces_of_age(records: Sequence[FaceRecord], years: float) -> tuple[NDArray[np.int64], int]:
+def find_faces_of_age(
+    records: Sequence[FaceRecord], years: float, prefer_exact: bool = True
+) -> tuple[NDArray[np.int64], int]:
     """Return the indices of faces of about an age, and how many years they may be off.
 
-    Faces of exact age count, in the narrowest of ``WINDOWS`` that holds ``MIN_REAL_FACES``. If none does, faces of an age
-    bracket count by its middle, too; if still none does, the widest window is taken with what it holds.
+    Faces of exact age count, in the narrowest of ``WINDOWS`` that holds ``MIN_REAL_FACES``. If none does, or unless exact ages are
+    preferred, faces of an age bracket count by its middle, too; if still none does, the widest window is taken with what it holds.
     """
     ages = np.asarray([np.nan if record.age is None else record.age for record in records], dtype=np.float64)
     is_exact = np.asarray([record.age_low == record.age_high for record in records], dtype=np.bool_)
     indices = np.zeros(0, dtype=np.int64)
-    for is_usable in (is_exact, np.ones(len(records), dtype=np.bool_)):
+    is_any = np.ones(len(records), dtype=np.bool_)
+    for is_usable in (is_exact, is_any) if prefer_exact else (is_any,):
         for window in WINDOWS:
             indices = np.flatnonzero(is_usable & (np.abs(ages - years) <= window))
             if len(indices) >= MIN_REAL_FACES:

@@ -98,16 +98,17 @@ def evaluate_ageing(**options: Any) -> None:
 
 def _measure(options: AgeingOptions) -> tuple[dict[str, Any], dict[str, list[Row]]]:
     """Return the metrics of every method and strength by method, and the rows of a sheet of each by the file's suffix."""
-    records = [record for record in load_sources(options.sources) if record.split == "test"]
+    all_records = load_sources(options.sources)
+    records = [record for record in all_records if record.split == "test"]
     with connect(options.server) as client:
         bundle = fetch_bundle(client)
         methods = [find_method(bundle, name) for name in dict.fromkeys(options.methods or (None,))]
         faces = sample_faces(records, options.faces, options.seed)
         shown = _rows_to_show(faces, options)
         judges = Judges(open_age_judge(options.judges), open_identity_judge(options.judges))
-        dated = [record for record in records if record.age is not None]
-        real = measure_real_faces(judges.age, dated, options.targets)
-        real_people = measure_real_people(judges.age, dated, options.targets)
+        real = measure_real_faces(judges.age, _of_known_age(records), options.targets)
+        # Of all splits: no network of ours draws them, and of some people the test split alone has but a handful of an age.
+        real_people = measure_real_people(judges.age, _of_known_age(all_records), options.targets)
         people = measure_people(judges.identity, records, options.cache)
         metrics: dict[str, Any] = {}
         sheets: dict[str, list[Row]] = {}
@@ -130,6 +131,10 @@ def _measure(options: AgeingOptions) -> tuple[dict[str, Any], dict[str, list[Row
                 }
             }
     return metrics, sheets
+
+
+def _of_known_age(records: Sequence[FaceRecord]) -> list[FaceRecord]:
+    return [record for record in records if record.age is not None]
 
 
 def _rows_to_show(faces: Sequence[FaceRecord], options: AgeingOptions) -> tuple[str | None, int]:
