@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from dorian_training.losses.age import age_likelihood, years_outside
+from dorian_training.losses.age import PeopleBias, age_likelihood, years_outside
 
 SINGLE, BRACKET = ([37], [37]), ([30], [39])
 
@@ -66,3 +67,51 @@ def test_years_outside_are_counted_from_the_brackets_ends() -> None:
         certain[row, year] = 0
     low, high = torch.full((4,), 30), torch.full((4,), 39)
     assert float(years_outside(certain, low, high)) == pytest.approx((10 + 0 + 5 + 0) / 4)
+
+
+# --- bias against people ---
+
+
+def count_people(bias: PeopleBias, read: Tensor, label: Sequence[int], kind: int) -> Tensor:
+    """The loss of faces of one ``label`` and ``kind``."""
+    low, high = (torch.full((len(read),), year) for year in label)
+    return bias.loss(read, low, high, torch.full((len(read),), kind))
+
+
+def test_bias_is_by_how_much_people_are_read_off_further_than_others_of_their_decade() -> None:
+    bias = PeopleBias(3, torch.device("cpu"))
+    count_people(bias, torch.tensor([40.0, 44.0]), (30, 39), 0)  # 7.5 years too old
+    count_people(bias, torch.tensor([31.0]), (30, 39), 1)  # 3.5 too young
+    count_people(bias, torch.tensor([80.0]), (50, 59), 1)  # alone in its decade
+    count_people(bias, torch.tensor([10.0]), (30, 39), -1)  # of unknown kind
+    expected = torch.zeros(13, 3)
+    expected[3, :2] = torch.tensor([5.5, -5.5])
+    assert torch.allclose(bias.biases(), expected, atol=1e-5)
+
+
+def test_bias_follows_the_last_fifty_faces_and_is_carried_on() -> None:
+    bias = PeopleBias(2, torch.device("cpu"))
+    count_people(bias, torch.full((50,), 30.0), (30, 30), 0)
+    count_people(bias, torch.full((500,), 40.0), (30, 30), 1)
+    count_people(bias, torch.full((50,), 50.0), (30, 30), 1)
+    old = 1 - 0.98**500
+    kept = 0.98**50
+    mean = (kept * old * 10 + (1 - kept) * 20) / (kept * old + 1 - kept)
+    assert bias.biases()[3].tolist() == pytest.approx([-mean / 2, mean / 2], rel=1e-5)
+    resumed = PeopleBias(2, torch.device("cpu"))
+    resumed.load_state_dict(bias.state_dict())
+    assert torch.equal(resumed.biases(), bias.biases())
+
+
+def test_readings_go_against_the_bias_and_unknown_people_do_not() -> None:
+    bias = PeopleBias(2, torch.device("cpu"))
+    count_people(bias, torch.tensor([36.0]), (30, 30), 0)
+    read = torch.tensor([32.0, 30.0, 90.0], requires_grad=True)
+    label = torch.tensor([30, 30, 30])
+    loss = bias.loss(read, label, label, torch.tensor([1, 1, -1]))
+    off = bias.biases()[3]
+    assert off[0] == -off[1] > 0
+    assert float(loss.detach()) == pytest.approx(2 / 3 * float(off[1]) ** 2, rel=1e-5)
+    loss.backward()
+    assert read.grad is not None
+    assert read.grad.tolist() == pytest.approx([2 / 3 * float(off[1])] * 2 + [0.0], rel=1e-5)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from dorian_training.data.batches import LabelledBatches
 from dorian_training.data.crops import Crops, cut_crops, with_margin
 from dorian_training.data.degradation import Degradation
 from dorian_training.data.records import FaceRecord
-from dorian_training.data.sampling import flattening_weights
+from dorian_training.data.sampling import flattening_weights, people_kinds, people_weights
 from dorian_training.distributed import DistributedContext
 from dorian_training.methods.age_estimator import (
     AgeEstimatorSettings,
@@ -45,6 +46,7 @@ from dorian_training.networks.age_estimator import (
 
 # Harder than the default: colour, sharpness and parts of a face say little about its age.
 _AUGMENTATION = replace(Augmentation(), grey=0.12, erase=0.1)
+_DECADE = 10  # years
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,10 @@ class AgeEstimatorConfig(SelectedSetsConfig):
         "Checkpoint of another age estimator: within their brackets, faces are as old as it reads them.",
         default=None,
         kind=CHECKPOINT,
+    )
+    head_only: bool = option(
+        "Train the last layer alone: AE-StyleGAN goes by the features of the age estimator that it was trained with.",
+        default=False,
     )
 
     def settings(self) -> AgeEstimatorSettings:
@@ -92,18 +98,19 @@ def _train(context: DistributedContext, config: AgeEstimatorConfig) -> None:
     settings = config.settings()
     size = build_age_estimator(shape).size
     train, val = cut_splits(config, config.is_usable, with_margin(size))
+    kinds, kind = _kinds_of_people(train)
     batches = LabelledBatches(
         train,
-        _labels(train, config, context),
+        torch.cat([_labels(train, config, context), kind[:, None]], dim=1),
         config.batch_size,
         config.seed + context.rank,
         size,
         _AUGMENTATION,
-        flattening_weights(train, power=settings.balance),
+        flattening_weights(train, power=settings.balance) * people_weights(train, _DECADE, settings.people_balance),
         context.device,
         Degradation(),
     )
-    stage = AgeEstimatorStage(shape, settings, context.device, config.amp, val)
+    stage = AgeEstimatorStage(shape, settings, context.device, config.amp, val, kinds, config.head_only)
     taught = {"taught_by": earlier_stages(load_weights(config.teacher)[1])} if config.teacher else {}
     run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict(), **taught})
 
@@ -116,3 +123,12 @@ def _labels(train: Crops, config: AgeEstimatorConfig, context: DistributedContex
     teacher = load_age_estimator(config.teacher).to(context.device)
     seen = cut_crops(train.records, teacher.size, config.cache.expanduser())
     return narrowed_labels(labels, torch.from_numpy(read_ages(teacher, seen, teacher.size, context.device, config.amp)))
+
+
+def _kinds_of_people(crops: Crops) -> tuple[int, Tensor]:
+    """How many pairs of ethnicity and gender there are, and the index of each face's, (faces,); -1 where either is unknown."""
+    is_known = np.asarray([bool(record.ethnicity and record.gender) for record in crops.records], dtype=np.bool_)
+    kinds, index = np.unique(np.asarray(people_kinds(crops.records))[is_known], return_inverse=True)
+    of_face = np.full(len(crops), -1)
+    of_face[is_known] = index
+    return len(kinds), torch.from_numpy(of_face)

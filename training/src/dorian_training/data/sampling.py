@@ -27,8 +27,12 @@ def flattening_weights(crops: Crops, width: int = 5, power: float = 0.5) -> Tens
 
 def people_weights(crops: Crops, width: int, power: float = 0.5) -> Tensor:
     """Return factors (faces,) that lift rare pairs of ethnicity and gender within each ``width`` years; see ``kind_weights``."""
-    kinds = [f"{record.ethnicity} {record.gender}" for record in crops.records]
-    return torch.from_numpy(kind_weights(crops.records, kinds, width, power)).float()
+    return torch.from_numpy(kind_weights(crops.records, people_kinds(crops.records), width, power)).float()
+
+
+def people_kinds(records: Sequence[FaceRecord]) -> list[str]:
+    """Return each face's ethnicity and gender, such as ``Black Female``; of either nothing where it is unknown."""
+    return [f"{record.ethnicity} {record.gender}" for record in records]
 
 
 def kind_weights(records: Sequence[FaceRecord], kinds: Sequence[str], width: int, power: float) -> NDArray[np.float64]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dorian_training.checkpoint import load_network, require_network
 from dorian_training.data.batches import LabelledBatch, run_on_centres
 from dorian_training.data.crops import Crops
-from dorian_training.losses.age import age_likelihood, years_outside
+from dorian_training.losses.age import PeopleBias, age_likelihood, years_outside
 from dorian_training.methods.stage import Stage, cosine_rate
 from dorian_training.networks.age_estimator import AgeEstimatorShape, build_age_estimator, expected_age
 from dorian_training.networks.dlib_resnet import DlibTrunk
@@ -26,6 +27,8 @@ class AgeEstimatorSettings:
     ``head_rate``: factor on the learning rate of the head. ``max_norm``: length that gradients are shortened to. ``warm_up``:
     share of the steps in which the rate grows from nothing. ``balance``: how far rare ages are drawn more often, 0 to 1.
     ``even_brackets``: weight of the loss that takes a bracket's years for equally likely, against that in which any may be.
+    ``people_balance``: how far rare pairs of ethnicity and gender are drawn more often within ten years, 0 to 1. ``people_weight``: of the
+    loss by which no such people are read older or younger than others of their decade.
     """
 
     learning_rate: float = 4e-4
@@ -38,10 +41,15 @@ class AgeEstimatorSettings:
     ema_decay: float = 0.999
     balance: float = 0.5
     even_brackets: float = 0.0
+    people_balance: float = 0.0
+    people_weight: float = 0.0
 
 
 class AgeEstimatorStage(Stage[LabelledBatch]):
-    """Ages read from crops; labels are brackets, (batch, 2) first and last whole year."""
+    """Ages read from crops; labels are brackets and kinds of people, (batch, 3): first and last whole year, and see ``PeopleBias``.
+
+    ``kinds``: how many kinds of people there are. ``head_only``: whether the features stay as they are, by which other networks may go.
+    """
 
     name = "age_estimator"
 
@@ -52,11 +60,18 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
         device: torch.device,
         amp: bool,
         watched: Crops | None = None,
+        kinds: int = 0,
+        head_only: bool = False,
     ) -> None:
         super().__init__(device)
         self.settings, self.amp, self.watched = settings, amp, watched
-        network = build_age_estimator(shape)
+        self.people_bias = PeopleBias(kinds, device)
+        network = build_age_estimator(shape).eval()
         self.size = network.size
+        self.learning: nn.Module = network
+        if head_only:
+            network.requires_grad_(False)
+            self.learning = network.head.requires_grad_(True)
         self.estimator = self.add_network("age_estimator", network)
         self.add_average("age_estimator", settings.ema_decay)
         self.add_optimizer(
@@ -67,16 +82,18 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
         self.set_rate(self.settings.learning_rate * cosine_rate(done, self.settings.warm_up))
 
     def step(self, batch: LabelledBatch, number: int) -> dict[str, Tensor]:
-        self.estimator.train()
+        self.learning.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits = self.estimator(batch.image)
-        logits, low, high = logits.float(), batch.label[:, 0], batch.label[:, 1]
+        logits = logits.float()
+        low, high, kind = batch.label.unbind(1)
         likelihood = age_likelihood(logits, low, high, self.settings.blur, self.settings.even_brackets)
         distance = years_outside(logits, low, high)
-        loss = likelihood + self.settings.distance_weight * distance
+        people = self.people_bias.loss(expected_age(logits), low, high, kind)
+        loss = likelihood + self.settings.distance_weight * distance + self.settings.people_weight * people
         self.optimizer_step("age_estimator", loss, self.settings.max_norm)
         self.averages["age_estimator"].update_parameters(self.estimator)
-        return {"likelihood": likelihood.detach(), "years_outside": distance.detach()}
+        return {"likelihood": likelihood.detach(), "years_outside": distance.detach(), "people": people.detach()}
 
     def measure(self) -> dict[str, float]:
         """Return what validation faces say, where there are any: the mean absolute error of exact ages, and how far outside of
@@ -96,6 +113,13 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
             return
         load_network(self.estimator, weights, "age_estimator")
         self.load_average("age_estimator", weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "people_bias": self.people_bias.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.people_bias.load_state_dict(state["people_bias"])
 
     def _load_trunk(self, weights: dict[str, dict[str, Tensor]]) -> None:
         require_network(weights, "facenet_ema")
