@@ -18,9 +18,10 @@ from dorian_evaluation.ageing.metrics import (
     identity_metrics,
     target_metrics,
 )
-from dorian_evaluation.ageing.people import people_label, people_metrics
+from dorian_evaluation.ageing.people import people_metrics
 from dorian_evaluation.ageing.targets import Target, age_targets, find_faces_of_age, sample_faces
 from dorian_evaluation.faces.identities import KnownPeople
+from dorian_evaluation.faces.people_bias import people_label
 from dorian_evaluation.server_calls import select_face
 from dorian_training.data.records import FaceRecord
 from dorian_training.errors import DataError

@@ -19,6 +19,7 @@ from dorian_evaluation.faces.identities import (
     select_identified,
     verification_metrics,
 )
+from dorian_evaluation.faces.people_bias import people_bias
 from dorian_evaluation.judges.reidentification import ReidentificationJudge
 from dorian_training.data.records import FaceRecord
 from dorian_training.errors import DataError
@@ -63,6 +64,18 @@ def test_decades() -> None:
     ages = [100, 95, 15, 5]
     table = age_metrics({"bundle": np.zeros(4)}, [record(age, age) for age in ages])["exact"]
     assert list(table["decade"]) == ["0-9", "10-19", "80+"]
+
+
+def test_bias_is_against_others_of_the_same_decade() -> None:
+    """Asian women are read 4 years older than their age in their thirties, white men 2, and both 1 in their forties."""
+    asian = [record(32, 32, "Female", ethnicity="East Asian")] * 5 + [record(40, 49, "Female", ethnicity="Asian")] * 5
+    white = [record(38, 38, ethnicity="White")] * 5 + [record(41, 41, ethnicity="White")] * 5
+    few = [record(33, 33, ethnicity="Black")] * 4 + [record(5, 5, ethnicity="White")] * 5 + [record(35, 35)] * 5
+    read = np.repeat([36, 45.5, 40, 42, 80, 30, 60], [5, 5, 5, 5, 4, 5, 5]).astype(np.float64)
+    assert people_bias({"bundle": read, "judge": read * 0}, [*asian, *white, *few]) == {
+        "Asian Female": {"faces": 10, "bundle": 0.5, "judge": 0.62},
+        "White Male": {"faces": 10, "bundle": -0.5, "judge": -0.62},
+    }
 
 
 def test_thresholds_in_closed_form() -> None:

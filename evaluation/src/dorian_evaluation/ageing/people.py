@@ -10,31 +10,13 @@ import numpy as np
 from dorian_evaluation.ageing.measurements import Measurements, RealFaces, measure_real_faces
 from dorian_evaluation.ageing.metrics import FEW_FACES, is_adult_age, target_metrics
 from dorian_evaluation.ageing.targets import Target
+from dorian_evaluation.faces.people_bias import people_label
 from dorian_evaluation.judges.base import AgeJudge
 from dorian_training.data.records import FaceRecord
 
 FEW_REAL_FACES = 8  # below which a mean of real faces says little
 
-# Data sets split people differently; these are the ethnicities that all of them can be brought to.
-_ETHNICITIES = {
-    "Asian": "Asian",
-    "East Asian": "Asian",
-    "Southeast Asian": "Asian",
-    "Black": "Black",
-    "Indian": "Indian",
-    "Latino_Hispanic": "other",
-    "Middle Eastern": "other",
-    "Other": "other",
-    "White": "White",
-}
-
 RealPeople = Mapping[str, Mapping[float, RealFaces]]
-
-
-def people_label(record: FaceRecord) -> str | None:
-    """Return a face's ethnicity, one of five, and gender, such as ``Black Female``; None if either is unknown."""
-    ethnicity = _ETHNICITIES.get(record.ethnicity or "")
-    return f"{ethnicity} {record.gender}" if ethnicity and record.gender else None
 
 
 def measure_real_people(judge: AgeJudge, records: Sequence[FaceRecord], ages: Sequence[float]) -> RealPeople:

@@ -38,6 +38,7 @@ from dorian_evaluation.faces.identities import (
 )
 from dorian_evaluation.faces.image_sets import make_image_set, spread
 from dorian_evaluation.faces.landmarks import landmark_metrics
+from dorian_evaluation.faces.people_bias import people_bias
 from dorian_evaluation.faces.report import render_faces
 from dorian_evaluation.faces.turned import measure_turned
 from dorian_evaluation.graphs import open_graph, run_on_crops
@@ -128,7 +129,7 @@ def _measure_age_estimator(inputs: Inputs) -> dict[str, Any] | None:
         estimates["judge"] = judge.ages(judge_crops.pixels)
     else:
         click.echo("age estimator: without --age-judge it is compared with nothing")
-    return age_metrics(estimates, crops.records, intervals)
+    return age_metrics(estimates, crops.records, intervals) | {"people": people_bias(estimates, crops.records)}
 
 
 def _measure_landmarks(inputs: Inputs) -> dict[str, Any] | None:
