@@ -69,6 +69,7 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
         network = build_age_estimator(shape).eval()
         self.size = network.size
         self.learning: nn.Module = network
+        self.head_only = head_only
         if head_only:
             network.requires_grad_(False)
             self.learning = network.head.requires_grad_(True)
@@ -107,11 +108,11 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
         return {name: float(outside[part].mean()) for name, part in parts.items() if part.any()}
 
     def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
-        """Begin with an age estimator's ``weights``, or with the trunk of dlib's FaceNet."""
+        """Begin with an age estimator's ``weights``, with its average's where the head alone learns, or with the trunk of dlib's FaceNet."""
         if "age_estimator" not in weights and isinstance(self.estimator, DlibTrunk):
             self._load_trunk(weights)
             return
-        load_network(self.estimator, weights, "age_estimator")
+        load_network(self.estimator, weights, "age_estimator_ema" if self.head_only else "age_estimator")
         self.load_average("age_estimator", weights)
 
     def state_dict(self) -> dict[str, Any]:
