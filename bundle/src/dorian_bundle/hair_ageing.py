@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dorian_bundle.gaussian import blurred
+from dorian_bundle.gaussian import blurred, broadly_blurred
 from dorian_bundle.hair import LEAST_PIXELS, SURE, Hair
 from dorian_bundle.hair_colour import FloatArray, eye_distance, eye_height, lab_colours
 from dorian_bundle.masks import depth_in_face, mouth_mask, part_mask, skin_mask
@@ -52,6 +52,7 @@ _OUTLINE = 0.05  # distances between the eyes, over which the face ends
 _FRINGE, _BESIDE = 5, 7  # pixels of the view, sides of squares by which what is shaved, and is no skin, is larger
 _BELOW_EYES, _WITHIN = 0.2, 0.08  # below the eyes, and the depth, from which there is skin to fill in
 _FILLS = (0.25, 0.1, 0.05, 0.025)  # of the view's side: sigmas of the means that fill in, the broadest first
+_BROADLY = 0.05  # from which on they are taken at a quarter of the size
 _ENOUGH = 0.25  # share of skin around a pixel, from which on a mean of it is as good as a broader one
 _EDGE, _EDGE_LIGHT = 0.25, 0.82  # depth up to which a face turns from the light, and the share of it at its outline
 
@@ -201,9 +202,10 @@ def _skin_below(beard: Hair, mesh: NDArray[np.float64], depth: FloatArray) -> Fl
     pixels = pixels_to_floats(beard.view) * weight[..., None]
     filled = np.zeros_like(pixels)
     for sigma in _FILLS:
-        near = blurred(weight, sigma)[..., None]
+        blur = broadly_blurred if sigma >= _BROADLY else blurred
+        near = blur(weight, sigma)[..., None]
         share = np.clip(near / _ENOUGH, 0, 1) if sigma < _FILLS[0] else 1
-        filled += share * (blurred(pixels, sigma) / (near + 1e-6) - filled)
+        filled += share * (blur(pixels, sigma) / (near + 1e-6) - filled)
     light = 1 - (1 - _EDGE_LIGHT) * np.clip(1 - depth / _EDGE, 0, 1)
     return np.asarray(filled * light[..., None], dtype=np.float32)
 
