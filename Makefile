@@ -95,7 +95,7 @@ train: $(DEV)/done  ## train the default method on DATA, into RUN
 	$(DEV)/bin/dorian-train age-translator --data $(DATA) --facenet models/checkpoints/facenet \
 		--age-estimator models/checkpoints/compact_age_estimator --age-judge models/checkpoints/age_estimator \
 		--teacher models/checkpoints/ae_stylegan --skin-detail models/checkpoints/skin_detail \
-		--teacher-reader models/checkpoints/age_estimator --set adversarial_weight=0.2 --set cycle_weight=6 --out $(RUN)
+		--teacher-reader models/checkpoints/style_reader --set adversarial_weight=0.2 --set cycle_weight=6 --out $(RUN)
 
 gallery: $(SERVE)/done  ## age twelve people by every method, leave demo/gallery/
 	$(SERVE)/bin/python examples/gallery.py

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def faces() -> Faces:
 @pytest.fixture(scope="module")
 def make(networks: Networks, faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> Make:
     def make(
-        preset: str = "lean", filters: bool = False, other_filters: bool = False, calibrator: bool = False
+        preset: str = "lean", filters: bool = False, other_filters: bool = False, estimators: Sequence[str] = ()
     ) -> tuple[MethodExport, Path]:
         folder = tmp_path_factory.mktemp("bundle")
         about: dict[str, Any] = {"data": {"fairface": 9}, "seed": 0, "steps": 5, "earlier": [], "settings": {}}
@@ -117,8 +117,8 @@ def make(networks: Networks, faces: Faces, tmp_path_factory: pytest.TempPathFact
         save_weights(paths["cycle_stylegan"], of_filters, cycle | ({"shape": PAPER.as_dict()} if other_filters else {}))
         if not filters:
             del paths["cycle_stylegan"]
-        if calibrator:
-            paths["calibrator"] = shutil.copy(paths["age_estimator"], folder / "calibrator.safetensors")
+        for name in estimators:
+            paths[name] = Path(shutil.copy(paths["age_estimator"], folder / f"{name}.safetensors"))
         job = ExportJob(paths, faces, folder, ("fp16",), {"ae_stylegan": {"mixing": 7}, "cycle_stylegan": {"table": 1}})
         return EXPORTERS["ae_stylegan"].export(job), folder
 
@@ -130,15 +130,15 @@ def exported(make: Make) -> tuple[MethodExport, Path]:
     return make(filters=True)
 
 
-def test_it_is_calibrated_by_an_estimator_of_another_training_if_one_is_given(
+def test_styles_and_calibration_have_estimators_of_their_own_if_these_are_given(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[str] = []
     load = exporter.averaged_age_estimator
     monkeypatch.setattr(exporter, "averaged_age_estimator", lambda path: (used.append(path.stem), load(path))[1])
     make()
-    make(calibrator=True)
-    assert used == ["age_estimator", "age_estimator", "age_estimator", "calibrator"]  # the first of each reads styles
+    make(estimators=["style_reader", "calibrator"])
+    assert used == ["age_estimator", "age_estimator", "style_reader", "calibrator"]  # the first of each reads styles
 
 
 def run(exported: tuple[MethodExport, Path], name: str, **feed: torch.Tensor) -> dict[str, Array]:

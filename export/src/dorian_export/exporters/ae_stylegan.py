@@ -143,9 +143,9 @@ def load_style_networks(job: ExportJob, checkpoint: str = "ae_stylegan") -> tupl
         return StyleNetworks(
             shape, StyleEncoderGraph(encoder, None, None), StyleGeneratorGraph(generator, None), None
         ), metadata
-    estimator = averaged_age_estimator(job.checkpoints["age_estimator"])
+    estimator = averaged_age_estimator(job.checkpoints.get("style_reader") or job.checkpoints["age_estimator"])
     if not isinstance(estimator, DlibAgeEstimator):
-        raise ExportError("styles are read by an age estimator of dlib's layout; --age-estimator has another")
+        raise ExportError("styles are read by an age estimator of dlib's layout; --style-reader has another")
     round_to_bytes(estimator)
     pyramid = EigenPyramid(shape.structure_sides, shape.structure_counts)
     load_network(pyramid, weights, "pyramid")
@@ -336,8 +336,8 @@ EXPORTER = MethodExporter(
     PRESETS["lean"].size,
     export_ae_stylegan,
     {
-        "calibrator": "Run or checkpoint of an age estimator to calibrate AE-StyleGAN by; --age-estimator's, which reads its styles, "
-        "unless given.",
+        "style_reader": "Run or checkpoint of the age estimator whose features AE-StyleGAN's styles are; --age-estimator's unless given.",
+        "calibrator": "Run or checkpoint of an age estimator to calibrate AE-StyleGAN by; --age-estimator's unless given.",
         "cycle_stylegan": "Run or checkpoint of Cycle-StyleGAN, fine-tuned from it: the filters stylegan_old and stylegan_young.",
     },
 )

@@ -74,7 +74,7 @@ def ae_stylegan(config: AeStyleGanConfig) -> None:
 
     \b
     dorian-train ae-stylegan --data faces/ --facenet models/checkpoints/facenet \\
-        --age-estimator models/checkpoints/age_estimator --out runs/style
+        --age-estimator models/checkpoints/style_reader --out runs/style
     dorian-train ae-stylegan --data celeba:CelebA/ --preset paper --facenet models/checkpoints/facenet --out runs/paper
     """
     run_distributed(_train, config)
@@ -194,7 +194,7 @@ def load_style_estimator(path: Path | None) -> DlibAgeEstimator:
     estimator = load_age_estimator(path) if path else None
     if not isinstance(estimator, DlibAgeEstimator):
         raise ConfigError(
-            "the lean preset needs --age-estimator: a checkpoint of dlib's layout, as models/checkpoints/age_estimator"
+            "the lean preset needs --age-estimator: a checkpoint of dlib's layout, as models/checkpoints/style_reader"
         )
     return estimator.requires_grad_(False)
 

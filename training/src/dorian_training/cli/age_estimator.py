@@ -64,10 +64,6 @@ class AgeEstimatorConfig(SelectedSetsConfig):
         default=None,
         kind=CHECKPOINT,
     )
-    head_only: bool = option(
-        "Train the last layer alone: AE-StyleGAN goes by the features of the age estimator that it was trained with.",
-        default=False,
-    )
 
     def settings(self) -> AgeEstimatorSettings:
         """Return the stage's settings with the overrides applied."""
@@ -110,7 +106,7 @@ def _train(context: DistributedContext, config: AgeEstimatorConfig) -> None:
         context.device,
         Degradation(),
     )
-    stage = AgeEstimatorStage(shape, settings, context.device, config.amp, val, kinds, config.head_only)
+    stage = AgeEstimatorStage(shape, settings, context.device, config.amp, val, kinds)
     taught = {"taught_by": earlier_stages(load_weights(config.teacher)[1])} if config.teacher else {}
     run_stage(stage, batches, train.records, context, config, {"shape": shape.as_dict(), **taught})
 

@@ -63,7 +63,7 @@ def cycle_stylegan(config: CycleStyleGanConfig) -> None:
 
     \b
     dorian-train cycle-stylegan --data faces/ --stylegan models/checkpoints/ae_stylegan \\
-        --facenet models/checkpoints/facenet --age-estimator models/checkpoints/age_estimator --out runs/style_filters
+        --facenet models/checkpoints/facenet --age-estimator models/checkpoints/style_reader --out runs/style_filters
     """
     run_distributed(_train, config)
 

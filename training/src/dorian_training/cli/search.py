@@ -58,7 +58,7 @@ def search(config: SearchConfig) -> None:
 
     \b
     dorian-train search --data faces/ --from runs/style --facenet models/checkpoints/facenet \\
-        --age-estimator models/checkpoints/age_estimator --out runs/search
+        --age-estimator models/checkpoints/style_reader --out runs/search
     """
     run_distributed(_search, config)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dorian_training.checkpoint import load_network, require_network
 from dorian_training.data.batches import LabelledBatch, run_on_centres
@@ -48,7 +48,7 @@ class AgeEstimatorSettings:
 class AgeEstimatorStage(Stage[LabelledBatch]):
     """Ages read from crops; labels are brackets and kinds of people, (batch, 3): first and last whole year, and see ``PeopleBias``.
 
-    ``kinds``: how many kinds of people there are. ``head_only``: whether the features stay as they are, by which other networks may go.
+    ``kinds``: how many kinds of people there are.
     """
 
     name = "age_estimator"
@@ -61,18 +61,12 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
         amp: bool,
         watched: Crops | None = None,
         kinds: int = 0,
-        head_only: bool = False,
     ) -> None:
         super().__init__(device)
         self.settings, self.amp, self.watched = settings, amp, watched
         self.people_bias = PeopleBias(kinds, device)
-        network = build_age_estimator(shape).eval()
+        network = build_age_estimator(shape)
         self.size = network.size
-        self.learning: nn.Module = network
-        self.head_only = head_only
-        if head_only:
-            network.requires_grad_(False)
-            self.learning = network.head.requires_grad_(True)
         self.estimator = self.add_network("age_estimator", network)
         self.add_average("age_estimator", settings.ema_decay)
         self.add_optimizer(
@@ -83,7 +77,7 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
         self.set_rate(self.settings.learning_rate * cosine_rate(done, self.settings.warm_up))
 
     def step(self, batch: LabelledBatch, number: int) -> dict[str, Tensor]:
-        self.learning.train()
+        self.estimator.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits = self.estimator(batch.image)
         logits = logits.float()
@@ -108,11 +102,11 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
         return {name: float(outside[part].mean()) for name, part in parts.items() if part.any()}
 
     def load_pretrained(self, weights: dict[str, dict[str, Tensor]]) -> None:
-        """Begin with an age estimator's ``weights``, with its average's where the head alone learns, or with the trunk of dlib's FaceNet."""
+        """Begin with an age estimator's ``weights``, or with the trunk of dlib's FaceNet."""
         if "age_estimator" not in weights and isinstance(self.estimator, DlibTrunk):
             self._load_trunk(weights)
             return
-        load_network(self.estimator, weights, "age_estimator_ema" if self.head_only else "age_estimator")
+        load_network(self.estimator, weights, "age_estimator")
         self.load_average("age_estimator", weights)
 
     def state_dict(self) -> dict[str, Any]:
