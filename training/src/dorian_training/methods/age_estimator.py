@@ -114,7 +114,8 @@ class AgeEstimatorStage(Stage[LabelledBatch]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.people_bias.load_state_dict(state["people_bias"])
+        if "people_bias" in state:  # runs of before have none
+            self.people_bias.load_state_dict(state["people_bias"])
 
     def _load_trunk(self, weights: dict[str, dict[str, Tensor]]) -> None:
         require_network(weights, "facenet_ema")
