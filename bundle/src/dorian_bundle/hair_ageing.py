@@ -44,10 +44,7 @@ _FIRST_BEARD, _FIRST_BEARD_FADE = 17.0, 4.0  # years, below and over which there
 _NECK = -0.2  # depth, outside of the face, up to which a beard is shaved
 _STUBBLE = (0.3, 0.65)  # of a beard's matte, from which on some of it, and all, is shaved
 _STRAND = 0.35  # share of the skin's light that is taken by what is wholly beard
-_BESIDE_FACE = (
-    0.4,
-    0.8,
-)  # of a beard's matte beside the face, from which on some of it, and all, greys: necks are in the shade
+_BESIDE_FACE = (0.7, 0.9)  # of a beard's matte beside the face, from which on some of it, and all, greys
 _OUTLINE = 0.05  # distances between the eyes, over which the face ends
 _FRINGE, _BESIDE = 5, 7  # pixels of the view, sides of squares by which what is shaved, and is no skin, is larger
 _BELOW_EYES, _WITHIN = 0.2, 0.08  # below the eyes, and the depth, from which there is skin to fill in
