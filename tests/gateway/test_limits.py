@@ -180,7 +180,8 @@ def test_a_caller_who_leaves_ends_the_call(gateway: GatewayProcess, fake: FakeSe
 def test_a_caller_who_leaves_ends_the_search(gateway: GatewayProcess, fake: FakeServer, photo: bytes) -> None:
     fake.pause_after = 1
     with httpx.stream("POST", f"{gateway.url}/v1/optimize", **upload(photo)) as response:
-        assert next(response.iter_lines()) == "event: step"
+        lines = response.iter_lines()  # kept: when it goes, the response is closed
+        assert next(lines) == "event: step"
         assert not fake.search_cancelled.is_set()
     assert fake.search_cancelled.wait(SECONDS)
 
