@@ -38,11 +38,12 @@ def running_server() -> Iterator[str]:
             server.terminate()
 
 
-def close_up(picture: Image.Image, face: Box) -> Image.Image:
-    """Return a square around a face, scaled to the height of the picture."""
+def close_up(picture: Image.Image, face: Box, reach: float, side: int) -> Image.Image:
+    """Return a square of `side` pixels around a face, `reach` from its centre to each edge and within the picture."""
     x, y = face.x + face.width / 2, face.y + face.height / 2
-    reach = face.width * REACH
-    return picture.resize((picture.height,) * 2, Image.Resampling.LANCZOS, (x - reach, y - reach, x + reach, y + reach))
+    reach = min(reach, x, y, picture.width - x, picture.height - y)
+    box = (x - reach, y - reach, x + reach, y + reach)
+    return picture.convert("RGB").resize((side, side), Image.Resampling.LANCZOS, box)
 
 
 def main(photo: Path = PHOTO, sheet: Path = SHEET) -> None:
@@ -57,7 +58,7 @@ def main(photo: Path = PHOTO, sheet: Path = SHEET) -> None:
     face = result.photos[0].faces[0].box
     if face is None:
         sys.exit(f"no face in {photo}")
-    close_ups = [close_up(picture, face) for picture in pictures]
+    close_ups = [close_up(picture, face, face.width * REACH, picture.height) for picture in pictures]
     sheet.parent.mkdir(parents=True, exist_ok=True)
     make_sheet([*pictures, *close_ups], [*labels, *labels], columns=len(pictures)).save(sheet, quality=92)
     print(f"{photo.name} at {len(result.photos)} ages in {seconds:.2f} s: {sheet}")

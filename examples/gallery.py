@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from demo import ROOT, running_server
-from dorian_client import AgedPhoto, Box, Client, Method, Target, make_sheet
+from demo import ROOT, close_up, running_server
+from dorian_client import AgedPhoto, Client, Method, Target, make_sheet
 
 FOLDER = ROOT / "demo" / "gallery"
 AGES = (10, 25, 40, 55, 70)
@@ -27,23 +27,16 @@ def list_photos() -> list[Path]:
     return [*portraits, *sorted(faces, key=lambda path: int(path.stem))]
 
 
-def close_up(picture: Image.Image, face: Box) -> Image.Image:
-    """Return a square around a face, within the picture."""
-    x, y = face.x + face.width / 2, face.y + face.height / 2
-    reach = min(face.width * REACH, x, y, picture.width - x, picture.height - y)
-    box = (x - reach, y - reach, x + reach, y + reach)
-    return picture.convert("RGB").resize((CELL, CELL), Image.Resampling.LANCZOS, box)
-
-
 def make_row(client: Client, photo: Path, method: Method, targets: Sequence[Target]) -> list[tuple[Image.Image, str]]:
     """Return tiles with labels: the photo's largest face, then the same at each of `targets`, at most as many as `AGES`."""
     result = client.age(photo, targets, method=method.name, faces="largest", format="png")
     face = result.photos[0].faces[0].face
     if face is None:
         sys.exit(f"no face in {photo}")
+    reach = face.box.width * REACH
     with Image.open(photo) as original:
-        tiles = [(close_up(original, face.box), f"{method.name}: looks {face.estimated_age or 0:.0f}")]
-    tiles += [(close_up(aged.picture.to_pil(), face.box), make_label(aged)) for aged in result.photos]
+        tiles = [(close_up(original, face.box, reach, CELL), f"{method.name}: looks {face.estimated_age or 0:.0f}")]
+    tiles += [(close_up(aged.picture.to_pil(), face.box, reach, CELL), make_label(aged)) for aged in result.photos]
     blank = Image.new("RGB", (CELL, CELL), "white")
     return tiles + [(blank, "")] * (len(AGES) + 1 - len(tiles))
 

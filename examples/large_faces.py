@@ -10,21 +10,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from demo import ROOT, running_server
-from dorian_client import Box, Client, make_sheet
+from demo import ROOT, close_up, running_server
+from dorian_client import Client, make_sheet
 
 SHEET = ROOT / "demo" / "large_faces.jpg"
 AGES = (10, 45, 70)
 CELL = 560  # pixels
 REACH = 0.6  # from the centre of the face to the edge of a close-up, in heights of its box
-
-
-def close_up(picture: Image.Image, face: Box) -> Image.Image:
-    """Return a square around a face, within the picture."""
-    x, y = face.x + face.width / 2, face.y + face.height / 2
-    reach = min(face.height * REACH, x, y, picture.width - x, picture.height - y)
-    box = (x - reach, y - reach, x + reach, y + reach)
-    return picture.convert("RGB").resize((CELL, CELL), Image.Resampling.LANCZOS, box)
 
 
 def main(sheet: Path = SHEET) -> None:
@@ -38,7 +30,7 @@ def main(sheet: Path = SHEET) -> None:
                 sys.exit(f"no face in {path}")
             with Image.open(path) as photo:
                 pictures = [photo, *(aged.picture.to_pil() for aged in result.photos)]
-                tiles += [close_up(picture, face) for picture in pictures]
+                tiles += [close_up(picture, face, face.height * REACH, CELL) for picture in pictures]
             labels += [f"photo, a face of {face.height:.0f} pixels", *map(str, AGES)]
     sheet.parent.mkdir(parents=True, exist_ok=True)
     make_sheet(tiles, labels, columns=1 + len(AGES)).save(sheet, quality=86)
