@@ -106,9 +106,9 @@ def _measure(options: AgeingOptions) -> tuple[dict[str, Any], dict[str, list[Row
         faces = sample_faces(records, options.faces, options.seed)
         shown = _rows_to_show(faces, options)
         judges = Judges(open_age_judge(options.judges), open_identity_judge(options.judges))
-        real = measure_real_faces(judges.age, _of_known_age(records), options.targets)
+        real = measure_real_faces(judges.age, records, options.targets)
         # Of all splits: no network of ours draws them, and of some people the test split alone has but a handful of an age.
-        real_people = measure_real_people(judges.age, _of_known_age(all_records), options.targets)
+        real_people = measure_real_people(judges.age, all_records, options.targets)
         people = measure_people(judges.identity, records, options.cache)
         metrics: dict[str, Any] = {}
         sheets: dict[str, list[Row]] = {}
@@ -131,10 +131,6 @@ def _measure(options: AgeingOptions) -> tuple[dict[str, Any], dict[str, list[Row
                 }
             }
     return metrics, sheets
-
-
-def _of_known_age(records: Sequence[FaceRecord]) -> list[FaceRecord]:
-    return [record for record in records if record.age is not None]
 
 
 def _rows_to_show(faces: Sequence[FaceRecord], options: AgeingOptions) -> tuple[str | None, int]:

@@ -50,25 +50,21 @@ def people_bias(estimates: Mapping[str, Floats], records: Sequence[FaceRecord]) 
     labels = np.asarray([people_label(record) or "" for record in records])
     ages = np.asarray([record.age for record in records], dtype=np.float64)
     names = sorted(set(labels.tolist()) - {""})
-    cells = {
-        decade: {
-            name: members for name in names if (members := _members(labels, ages, name, decade)).sum() >= _FEW_FACES
-        }
-        for decade in _DECADES
-    }
-    table: dict[str, dict[str, float | int]] = {}
-    for name in names:
-        counted = [of_people for of_people in cells.values() if name in of_people]
-        if counted:
-            table[name] = {"faces": int(sum(of_people[name].sum() for of_people in counted))}
+    if not names:
+        return {}
+    decades = [(ages >= first) & (ages < first + 10) for first in _DECADES]
+    members = np.asarray(
+        [[decade & (labels == name) for name in names] for decade in decades]
+    )  # (decades, people, faces)
+    counts = members.sum(axis=2)
+    few = counts < _FEW_FACES
+    biases = {}
     for network, read in estimates.items():
-        off = read - ages
-        means = [{name: off[members].mean() for name, members in of_people.items()} for of_people in cells.values()]
-        for name, row in table.items():
-            biases = [of_people[name] - np.mean(list(of_people.values())) for of_people in means if name in of_people]
-            row[network] = round(float(np.mean(biases)), 2)
-    return table
-
-
-def _members(labels: NDArray[np.str_], ages: Floats, name: str, decade: int) -> NDArray[np.bool_]:
-    return np.asarray((labels == name) & (ages >= decade) & (ages < decade + 10))
+        means = np.ma.masked_array(members @ (read - ages) / np.maximum(counts, 1), few)  # (decades, people)
+        biases[network] = (means - means.mean(axis=1, keepdims=True)).mean(axis=0)  # (people,)
+    return {
+        name: {"faces": int(counts[~few[:, index], index].sum())}
+        | {network: round(float(bias[index]), 2) for network, bias in biases.items()}
+        for index, name in enumerate(names)
+        if not few[:, index].all()
+    }
