@@ -178,8 +178,10 @@ def _recolour_beard(
 ) -> BeardChange | None:
     """As ``change_beard``, where none of it is shaved: what greys is darker than skin, and surely a beard where it is beside the face."""
     delta = recolour_hair(beard, source, target)
-    if delta is None or grey_share(target) < grey_share(source):
-        return None if delta is None else BeardChange(delta)
+    if delta is None:
+        return None
+    if target < source:
+        return BeardChange(delta)
     skin = luma(_skin_below(beard, mesh, depth))
     dark = np.clip((1 - luma(pixels_to_floats(beard.view)) / np.maximum(skin, 0.05)) / _STRAND, 0, 1)
     sure = np.clip((beard.matte - _BESIDE_FACE[0]) / (_BESIDE_FACE[1] - _BESIDE_FACE[0]), 0, 1)

@@ -51,17 +51,19 @@ def hair_patches(
         colour: How much colour the photo has; see ``compositing.colourfulness``.
     """
     points = cv2.transform(mesh[None], found.matrix)[0]
-    changes, shaved = list[tuple[Array, Array]](), None  # deltas and their mattes
+    patches, shaved = list[Patch](), None
+
+    def patch_of(delta: Array, matte: Array) -> Patch:
+        return learned_patch(found.matrix, matte, delta, colour)
+
     if (brows := recolour_brows(found.view, points, source, target)) is not None:
-        changes.append(brows)
+        patches.append(patch_of(*brows))
     if found.hair is not None and (delta := recolour_hair(found.hair, source, target)) is not None:
-        changes.append((delta, found.hair.matte))
-    if found.beard is not None:
-        change = change_beard(found.beard, points, source, target)
-        if change is not None:
-            shaved = change.shaved
-            changes.append((change.delta, found.beard.matte if shaved is None else shaved))
-    patches = tuple(learned_patch(found.matrix, matte, delta, colour) for delta, matte in changes)
-    if shaved is not None:
-        patches = (*patches[:-1], replace(patches[-1], view=pixels_to_floats(found.view)))
-    return HairPatches(patches, found.matrix, shaved)
+        patches.append(patch_of(delta, found.hair.matte))
+    if found.beard is not None and (change := change_beard(found.beard, points, source, target)) is not None:
+        shaved = change.shaved
+        if shaved is None:
+            patches.append(patch_of(change.delta, found.beard.matte))
+        else:
+            patches.append(replace(patch_of(change.delta, shaved), view=pixels_to_floats(found.view)))
+    return HairPatches(tuple(patches), found.matrix, shaved)

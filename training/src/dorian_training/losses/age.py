@@ -49,9 +49,7 @@ class PeopleBias:
 
     def __init__(self, kinds: int, device: torch.device) -> None:
         self._errors = torch.zeros(_DECADES, kinds, device=device)
-        self._shares = torch.zeros(
-            _DECADES, kinds, device=device
-        )  # of a cell's running mean that has been seen, 0 to 1
+        self._shares = torch.zeros_like(self._errors)  # of a cell's running mean that has been seen, 0 to 1
 
     def loss(self, read: Tensor, low: Tensor, high: Tensor, kind: Tensor) -> Tensor:
         """Count faces, and return the mean square of the bias of their cells, in years².
